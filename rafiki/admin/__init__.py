@@ -1,0 +1,1 @@
+"""The admin: REST interface, supervisor of all services, keeper of users, datasets, models and jobs."""

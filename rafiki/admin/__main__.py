@@ -1,0 +1,105 @@
+"""The admin's process. It prints ``error: ...`` and exits with the error's code when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from socket import socket
+from typing import IO
+
+import uvicorn
+
+from rafiki.admin.app import make_app
+from rafiki.admin.stack import build_stack
+from rafiki.config import load_config
+from rafiki.errors import RafikiError, StackError
+from rafiki.stack_folder import StackFolder
+from rafiki.utils.logs import log_line
+from rafiki.utils.process import STACK_VARIABLE, PidFile, handle_of
+from rafiki.utils.sockets import listen
+
+
+def _listen(host: str, port: int) -> socket:
+    try:
+        return listen(host, port)
+    except OSError as e:
+        raise StackError(
+            f"Cannot listen on {host}:{port}: {e.strerror}. Choose another port with admin.port in rafiki.yaml, or "
+            "`rafiki up --port`."
+        ) from e
+
+
+def _lock(folder: StackFolder) -> IO[bytes]:
+    """Held while this process lives: one admin a stack."""
+    file = (folder.run / "admin.lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        raise StackError(f"Another admin of this stack runs already ({folder.root}).") from e
+    return file
+
+
+class _Server(uvicorn.Server):
+    """Leaves its pid file once it listens."""
+
+    def __init__(self, config: uvicorn.Config, folder: StackFolder, host: str, port: int) -> None:
+        super().__init__(config)
+        self._folder, self._host, self._port = folder, host, port
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        PidFile(process=handle_of(os.getpid()), host=self._host, port=self._port).save(self._folder.admin_pid_file)
+
+
+def run() -> None:
+    """Serve until SIGTERM or SIGINT, then end everything that belongs to the stack.
+
+    Raises:
+        RafikiError: when the stack cannot start.
+    """
+    loaded = load_config()
+    settings, folder = loaded.config.admin, StackFolder(loaded)
+    folder.create()
+    os.environ[STACK_VARIABLE] = str(folder.root)
+    lock = _lock(folder)
+    sock = _listen(settings.host, settings.port)
+    context = build_stack(loaded)
+    context.supervisor.start()
+    config = uvicorn.Config(
+        make_app(context), http="httptools", loop="uvloop", ws="none", lifespan="off", access_log=False,
+        log_level="warning", server_header=False, timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    host, port = sock.getsockname()[:2]
+    server = _Server(config, folder, settings.host, port)
+    log_line(f"admin: listens on http://{host}:{port}, stack {folder.root}")
+    # uvicorn raises the signal that ended it once more; the orderly end comes after that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[sock]))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        log_line("admin: shuts down")
+        context.supervisor.shut_down()
+        context.store.close()
+        folder.admin_pid_file.unlink(missing_ok=True)
+        lock.close()
+
+
+def main() -> int:
+    try:
+        run()
+    except RafikiError as e:
+        sys.stderr.write(f"error: {e.message}\n")
+        return e.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""The admin's HTTP interface: the endpoints of the contract bound to the operations of the same names."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import rafiki
+from rafiki.admin.context import AdminContext
+from rafiki.contract.all import ENDPOINTS, openapi
+from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
+from rafiki.entities import User
+from rafiki.errors import (
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RafikiError,
+    RequestTooLargeError,
+    StoreFullError,
+    UnauthorizedError,
+)
+from rafiki.utils.logs import log_unexpected
+
+_OPERATIONS = ("stack", "users", "datasets", "models", "train_jobs", "trials", "inference_jobs")
+_MAX_JSON_BYTES = 16 * 1024 * 1024
+_FORM_HEADROOM_BYTES = 1024 * 1024
+
+
+def make_app(context: AdminContext) -> Starlette:
+    """The ASGI application."""
+    operations = _operations()
+    by_path: dict[str, list[Endpoint[Any]]] = {}
+    for endpoint in ENDPOINTS.values():
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    # Paths without fields first, so that `/models/available` is no model called "available".
+    routes = [
+        Route(path, _serve(context, {e.method: (e, operations[e.name]) for e in endpoints}), methods=_ALL_METHODS)
+        for path, endpoints in sorted(by_path.items(), key=lambda item: "{" in item[0])
+    ]
+    document = msgspec.json.encode(openapi(rafiki.__version__))
+
+    async def get_openapi(request: Request) -> Response:
+        return _json(document)
+
+    routes.append(Route("/openapi.json", get_openapi, methods=["GET"]))
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_exception})
+
+
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+Operation = Callable[[AdminContext, Any, Any], Any]
+
+
+def _operations() -> dict[str, Operation]:
+    """Each endpoint's operation, found by its name."""
+    found: dict[str, Operation] = {}
+    for name in _OPERATIONS:
+        module = importlib.import_module(f"rafiki.admin.ops.{name}")
+        found |= {n: getattr(module, n) for n in ENDPOINTS if hasattr(module, n)}
+    return {n: found[n] for n in ENDPOINTS}
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    # Response would add a charset, and clients compare the type exactly.
+    return Response(body, status_code=status, headers={"content-type": "application/json"})
+
+
+def _error(e: RafikiError) -> Response:
+    return _json(msgspec.json.encode(ErrorBody(e.code, e.message)), e.http_status)
+
+
+async def _http_exception(request: Request, e: Exception) -> Response:
+    """What starlette itself refuses: an unknown path."""
+    status = e.status_code if isinstance(e, HTTPException) else 500
+    if status == NotFoundError.http_status:
+        return _error(NotFoundError(f"There is no {request.url.path}. The interface is described in /openapi.json."))
+    return _error(InvalidRequestError(str(e)))
+
+
+def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Operation]]) -> Any:
+    async def serve(request: Request) -> Response:
+        form: FormData | None = None
+        try:
+            if request.method not in by_method:
+                allowed = ", ".join(sorted(by_method))
+                raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
+            endpoint, operation = by_method[request.method]
+            actor = await run_in_threadpool(_authorize, context, endpoint, request)
+            texts: dict[str, Any] = {**request.path_params, **request.query_params}
+            if endpoint.is_form:
+                form = await _read_form(request, context.config.admin.max_dataset_mb * 1024 * 1024)
+                body = _form_fields(form, texts)
+            else:
+                body = await _read_json(request)
+            call = endpoint.parse_request(body, texts)
+            answer = await run_in_threadpool(operation, context, actor, call)
+        except RafikiError as e:
+            if e.http_status >= 500:
+                log_unexpected(e)
+            return _error(e)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                return _error(StoreFullError("No space is left on the disk of this stack."))
+            log_unexpected(e)
+            return _error(InternalError())
+        except Exception as e:  # the edge of the server: no stack trace leaves it
+            log_unexpected(e)
+            return _error(InternalError())
+        finally:
+            if form is not None:
+                await form.close()
+        if endpoint.response is bytes:
+            return Response(answer, headers={"content-type": "application/octet-stream"})
+        return _json(msgspec.json.encode(answer))
+
+    return serve
+
+
+def _authorize(context: AdminContext, endpoint: Endpoint[Any], request: Request) -> User | None:
+    if endpoint.roles is None:
+        return None
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise UnauthorizedError("No token came with this request. Log in with `rafiki login`.")
+    user = context.user_of_token(token.strip())
+    if user.user_type not in endpoint.roles:
+        roles = ", ".join(sorted(endpoint.roles))
+        raise UnauthorizedError(f"This call is for {roles}; you are {user.user_type}.")
+    return user
+
+
+async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerator[bytes, None]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most_bytes:
+            raise RequestTooLargeError(
+                f"{what} is larger than {most_bytes:,} bytes, the most that this server takes."
+            )
+        yield chunk
+
+
+async def _read_json(request: Request) -> dict[str, Any]:
+    data = b"".join([chunk async for chunk in _limited(request, _MAX_JSON_BYTES, "The request's body")])
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not data:
+        return {}
+    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        raise InvalidRequestError("This call takes a JSON body (content-type application/json), not form data.")
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.DecodeError as e:
+        raise InvalidRequestError(f"The body must be a JSON object: {e}.") from e
+
+
+async def _read_form(request: Request, most_bytes: int) -> FormData:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise InvalidRequestError(
+            "This call takes form data (content-type multipart/form-data), because a file travels."
+        )
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > most_bytes + _FORM_HEADROOM_BYTES:
+        raise RequestTooLargeError(
+            f"The upload has {int(length):,} bytes; this server takes at most {most_bytes:,} (admin.max_dataset_mb)."
+        )
+    stream = _limited(request, most_bytes + _FORM_HEADROOM_BYTES, "The upload")
+    try:
+        return await MultiPartParser(request.headers, stream, max_files=4, max_fields=32).parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as e:
+        raise InvalidRequestError(f"The form data cannot be read: {getattr(e, 'message', e)}.") from e
+
+
+def _form_fields(form: FormData, texts: dict[str, Any]) -> dict[str, Any]:
+    """Files become parts of the body; text fields join the other fields that travelled as text."""
+    body: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if name in body or name in texts:
+            raise InvalidRequestError(f"Field {name!r} is given twice.")
+        if isinstance(value, UploadFile):
+            body[name] = FilePart(path="", file_name=value.filename or "", file=value.file)
+        else:
+            texts[name] = value
+    return body

@@ -1,0 +1,110 @@
+"""The admin's hand on the cache: keeps the private server running, and every live job's credential in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+import redis
+
+from rafiki.cache.connection import connect
+from rafiki.cache.credentials import Credentials
+from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader
+from rafiki.cache.server import CacheServer
+from rafiki.cache.train import RedisTrainCache
+from rafiki.errors import CacheUnavailableError
+from rafiki.messages import CacheAddress, ServiceReport, TrainEvent
+from rafiki.utils.logs import log_line
+from rafiki.utils.process import Backoff
+
+
+class CacheKeeper:
+    """Used by the supervisor's thread; :meth:`on_report` starts one of its own."""
+
+    def __init__(self, address: CacheAddress, server: CacheServer | None, job_key: str) -> None:
+        self._address = address
+        self._server = server
+        self._reader = RedisReportReader(address)
+        self._lock = threading.Lock()
+        self._granted: set[str] = set()
+        self._run_id: str | None = None
+        self._closed = threading.Event()
+        self.credentials = Credentials(address, job_key)
+
+    def ensure(self, live_job_ids: Iterable[str]) -> None:
+        """Start the private server again if it died; give and take back credentials as jobs come and go.
+
+        Raises:
+            CacheUnavailableError, StackError: when there is no cache.
+        """
+        if self._server is not None and not self._server.is_alive():
+            if self._run_id is not None:
+                log_line("cache: the server has ended; starting it again")
+            self._server.ensure()
+        run_id = self._reader.run_id()
+        if run_id != self._run_id:
+            # A new server knows none of the jobs' users.
+            self._granted.clear()
+            self._run_id = run_id
+        wanted = set(live_job_ids)
+        for job_id in wanted - self._granted:
+            self.grant(job_id)
+
+    def grant(self, job_id: str) -> None:
+        """Make the job's credential known to the server."""
+        if job_id not in self._granted:
+            self.credentials.grant(job_id)
+            self._granted.add(job_id)
+
+    def revoke_all_but(self, live_job_ids: Iterable[str]) -> None:
+        """Take back the credentials of jobs that have ended, with all their keys."""
+        for job_id in self._granted - set(live_job_ids):
+            self.credentials.revoke(job_id)
+            self._granted.discard(job_id)
+
+    def read_reports(self, services: Iterable[tuple[str, str]]) -> dict[str, ServiceReport]:
+        """Reports by service id, for (job id, service id) pairs."""
+        return self._reader.read(services)
+
+    def send_train_event(self, job_id: str, sub_train_job_id: str, event: TrainEvent) -> None:
+        """Tell an advisor something."""
+        cache = RedisTrainCache(self.credentials.address_of(job_id), sub_train_job_id)
+        try:
+            cache.send_event(event)
+        finally:
+            cache.close()
+
+    def on_report(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` from a thread whenever a service reports for the first time, or fails."""
+        threading.Thread(target=self._listen, args=(callback,), name="reports", daemon=True).start()
+
+    def _listen(self, callback: Callable[[], None]) -> None:
+        backoff = Backoff()
+        while not self._closed.is_set():
+            # Health checks notice a server that is gone; the wait itself has no end.
+            client = connect(self._address, socket_timeout_s=30.0)
+            try:
+                with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+                    channel.psubscribe(REPORTS_CHANNEL_PATTERN)
+                    backoff.reset()
+                    # What was reported before we listened.
+                    callback()
+                    while not self._closed.is_set():
+                        if channel.get_message(timeout=20.0) is not None:
+                            callback()
+            except (redis.RedisError, OSError):
+                callback()
+                self._closed.wait(backoff.next_s())
+            finally:
+                client.close()
+
+    def shut_down(self) -> None:
+        """End the private server; a server of somebody else's goes on, without our keys."""
+        self._closed.set()
+        if self._server is not None:
+            self._server.stop()
+            return
+        try:
+            self.revoke_all_but([])
+        except CacheUnavailableError as e:
+            log_line(f"cache: keys of this stack may be left: {e.message}")

@@ -1,0 +1,68 @@
+"""Datasets."""
+
+from __future__ import annotations
+
+from rafiki.admin.context import AdminContext
+from rafiki.contract.datasets import CreateDatasetRequest, DatasetRequest, DatasetView, ListDatasetsRequest
+from rafiki.entities import Dataset, User
+from rafiki.errors import InvalidDatasetError, InvalidRequestError
+from rafiki.tasks.registry import get_task
+
+
+def _view(d: Dataset) -> DatasetView:
+    return DatasetView(
+        id=d.id,
+        name=d.name,
+        task=d.task,
+        datetime_created=d.datetime_created,
+        size_bytes=d.size_bytes,
+        sha256=d.sha256,
+    )
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises InvalidRequestError when a name is empty, too long or holds control characters or slashes."""
+    if not name.strip() or len(name) > 200 or "/" in name or not name.isprintable():
+        raise InvalidRequestError(
+            f"Field {field!r}: must have 1 to 200 printable characters and no slash, not {name[:80]!r}."
+        )
+
+
+def create_dataset(context: AdminContext, actor: User, request: CreateDatasetRequest) -> DatasetView:
+    check_name("name", request.name)
+    check_name("task", request.task)
+    if request.dataset is None:
+        raise InvalidRequestError("Field 'dataset' is missing: it is the file to upload.")
+    stored = context.datasets.save(request.dataset.file)
+    try:
+        if stored.size_bytes == 0:
+            raise InvalidDatasetError("The dataset is empty.")
+        get_task(request.task).validate_dataset(stored.path)
+        dataset = context.store.datasets.create_dataset(
+            user_id=actor.id, name=request.name, task=request.task,
+            size_bytes=stored.size_bytes, sha256=stored.sha256, store_id=stored.store_id,
+        )  # fmt: skip
+    except BaseException:
+        context.datasets.delete(stored.store_id)
+        raise
+    return _view(dataset)
+
+
+def get_datasets(context: AdminContext, actor: User, request: ListDatasetsRequest) -> list[DatasetView]:
+    return [_view(d) for d in context.store.datasets.list_datasets(actor.id, task=request.task)]
+
+
+def get_dataset(context: AdminContext, actor: User, request: DatasetRequest) -> DatasetView:
+    return _view(own_dataset(context, actor, request.dataset_id))
+
+
+def own_dataset(context: AdminContext, actor: User, dataset_id: str) -> Dataset:
+    """The actor's dataset; that of another user looks like none.
+
+    Raises:
+        InvalidDatasetError
+    """
+    dataset = context.store.datasets.get_dataset(dataset_id)
+    if dataset.user_id != actor.id:
+        raise InvalidDatasetError(f"You have no dataset {dataset_id!r}. List yours with `rafiki dataset list`.")
+    return dataset

@@ -1,0 +1,139 @@
+"""Inference jobs."""
+
+from __future__ import annotations
+
+from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.ops.train_jobs import stop_train_jobs
+from rafiki.advisor.budget import parse_inference_budget
+from rafiki.constants import InferenceJobStatus
+from rafiki.contract.endpoint import Empty
+from rafiki.contract.inference_jobs import (
+    AppInferenceJobsRequest,
+    CreateInferenceJobRequest,
+    InferenceJobCreatedView,
+    InferenceJobRequest,
+    InferenceJobStoppedView,
+    InferenceJobView,
+    ListInferenceJobsRequest,
+    StoppedJobsView,
+)
+from rafiki.entities import InferenceJob, Trial, User
+from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
+from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
+
+_START_WAIT_S = 30.0
+_STOP_WAIT_S = 30.0
+
+
+def _view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
+    served = context.store.inference_jobs.list_served_trials(job.id)
+    return InferenceJobView(
+        id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
+        app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
+        datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
+        predictor_host=job.predictor_host,
+    )  # fmt: skip
+
+
+def create_inference_job(
+    context: AdminContext, actor: User, request: CreateInferenceJobRequest
+) -> InferenceJobCreatedView:
+    budget = parse_inference_budget(request.budget)
+    if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
+        raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
+    train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    if not is_final(TRAIN_JOB_TRANSITIONS, train_job.status):
+        raise InvalidTrainJobError(
+            f"The train job {train_job.app} version {train_job.app_version} is still {train_job.status}. Wait for its "
+            "end, or stop it with `rafiki train stop`."
+        )
+    best = _best_trial_of_each_model(context, train_job.id)
+    if not best:
+        raise InvalidTrainJobError(
+            f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
+        )
+    job = context.store.inference_jobs.create_inference_job(
+        user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
+        budget=budget.to_json(), trial_ids=[t.id for t in best],
+    )  # fmt: skip
+    context.supervisor.wake()
+
+    def has_started() -> bool:
+        return context.store.inference_jobs.get_inference_job(job.id).status is not InferenceJobStatus.STARTED
+
+    # Scripts send queries as soon as this returns.
+    context.supervisor.wait_until(has_started, _START_WAIT_S)
+    job = context.store.inference_jobs.get_inference_job(job.id)
+    return InferenceJobCreatedView(
+        id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version,
+        predictor_host=job.predictor_host,
+    )  # fmt: skip
+
+
+def _best_trial_of_each_model(context: AdminContext, train_job_id: str) -> list[Trial]:
+    best = [
+        trial
+        for sub in context.store.train_jobs.list_sub_train_jobs(train_job_id)
+        for trial in context.store.trials.list_best_trials_of_sub_train_job(sub.id, max_count=1)
+    ]
+    return sorted(best, key=lambda t: t.score or 0.0, reverse=True)
+
+
+def get_inference_jobs_by_user(
+    context: AdminContext, actor: User, request: ListInferenceJobsRequest
+) -> list[InferenceJobView]:
+    user_id = request.user_id or actor.id
+    if user_id != actor.id and not is_admin(actor):
+        raise InvalidRunningInferenceJobError("Only admins see the inference jobs of other users.")
+    return [_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
+
+
+def get_inference_jobs_of_app(
+    context: AdminContext, actor: User, request: AppInferenceJobsRequest
+) -> list[InferenceJobView]:
+    jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, request.app)
+    return [_view(context, j) for j in jobs]
+
+
+def get_running_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobView:
+    return _view(context, _running_job(context, actor, request))
+
+
+def stop_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobStoppedView:
+    job = _running_job(context, actor, request)
+    _stop_inference_jobs(context, [job])
+    return InferenceJobStoppedView(id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version)
+
+
+def _running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
+    train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    job = context.store.inference_jobs.find_live_inference_job(train_job.id)
+    if job is None:
+        raise InvalidRunningInferenceJobError(
+            f"No inference job of {train_job.app} version {train_job.app_version} is running. "
+            "Start one with `rafiki infer create`."
+        )
+    return job
+
+
+def _stop_inference_jobs(context: AdminContext, jobs: list[InferenceJob]) -> None:
+    for job in jobs:
+        context.store.inference_jobs.request_inference_job_stop(job.id)
+    context.supervisor.wake()
+
+    def have_ended() -> bool:
+        store = context.store.inference_jobs
+        return all(is_final(INFERENCE_JOB_TRANSITIONS, store.get_inference_job(j.id).status) for j in jobs)
+
+    context.supervisor.wait_until(have_ended, _STOP_WAIT_S)
+
+
+def stop_all_jobs(context: AdminContext, actor: User, request: Empty) -> StoppedJobsView:
+    train_jobs = context.store.train_jobs.list_live_train_jobs()
+    inference_jobs = context.store.inference_jobs.list_live_inference_jobs()
+    stop_train_jobs(context, train_jobs)
+    _stop_inference_jobs(context, inference_jobs)
+    return StoppedJobsView(
+        train_jobs=[{"id": j.id, "app": j.app, "app_version": j.app_version} for j in train_jobs],
+        inference_jobs=[{"id": j.id, "app": j.app, "app_version": j.app_version} for j in inference_jobs],
+    )

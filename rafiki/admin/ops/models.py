@@ -1,0 +1,89 @@
+"""Model templates."""
+
+from __future__ import annotations
+
+import hashlib
+
+from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.ops.datasets import check_name
+from rafiki.constants import ModelAccessRight
+from rafiki.contract.models import (
+    CreateModelRequest,
+    ListModelsRequest,
+    ModelCreatedView,
+    ModelDeletedView,
+    ModelRequest,
+    ModelView,
+)
+from rafiki.entities import Model, User
+from rafiki.errors import InvalidModelError, InvalidRequestError, RequestTooLargeError
+from rafiki.model.knob_reader import read_knob_config
+
+
+def _view(m: Model) -> ModelView:
+    return ModelView(
+        id=m.id, user_id=m.user_id, name=m.name, task=m.task, model_class=m.model_class,
+        datetime_created=m.datetime_created, dependencies=m.dependencies, access_right=m.access_right,
+        docker_image=m.docker_image, knob_config=m.knob_config, load_error=m.load_error,
+    )  # fmt: skip
+
+
+def create_model(context: AdminContext, actor: User, request: CreateModelRequest) -> ModelCreatedView:
+    check_name("name", request.name)
+    check_name("task", request.task)
+    if not request.model_class.isidentifier():
+        raise InvalidRequestError(f"Field 'model_class': {request.model_class[:80]!r} is no name of a Python class.")
+    most = context.config.admin.max_model_file_mb * 1024 * 1024
+    file = request.model_file_bytes.file.read(most + 1)
+    if len(file) > most:
+        raise RequestTooLargeError(f"The model file is larger than {most >> 20} MB (admin.max_model_file_mb).")
+    if not file:
+        raise InvalidModelError("The model file is empty.")
+    file_name = request.model_file_bytes.file_name or f"{request.name}.py"
+    reading = read_knob_config(
+        file, request.model_class, file_name, timeout_s=context.config.admin.model_load_timeout_s
+    )
+    model = context.store.models.create_model(
+        user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class, model_file=file,
+        model_file_sha256=hashlib.sha256(file).hexdigest(), dependencies=request.dependencies,
+        access_right=request.access_right, docker_image=request.docker_image,
+        knob_config=reading.knob_config, load_error=reading.error,
+    )  # fmt: skip
+    return ModelCreatedView(id=model.id, user_id=model.user_id, name=model.name, load_error=model.load_error)
+
+
+def get_available_models(context: AdminContext, actor: User, request: ListModelsRequest) -> list[ModelView]:
+    return [_view(m) for m in context.store.models.list_available_models(actor.id, task=request.task)]
+
+
+def get_model(context: AdminContext, actor: User, request: ModelRequest) -> ModelView:
+    return _view(_own_model(context, actor, request.model_id))
+
+
+def get_model_file(context: AdminContext, actor: User, request: ModelRequest) -> bytes:
+    return context.store.models.read_model_file(_own_model(context, actor, request.model_id).id)
+
+
+def delete_model(context: AdminContext, actor: User, request: ModelRequest) -> ModelDeletedView:
+    model = _own_model(context, actor, request.model_id)
+    context.store.models.delete_model(model.id)
+    return ModelDeletedView(id=model.id, user_id=model.user_id, name=model.name)
+
+
+def _own_model(context: AdminContext, actor: User, model_id: str) -> Model:
+    model = context.store.models.get_model(model_id)
+    if model.user_id != actor.id and not is_admin(actor):
+        raise InvalidModelError(f"You have no model {model_id!r}. List yours with `rafiki model list`.")
+    return model
+
+
+def usable_model(context: AdminContext, actor: User, model_id: str) -> Model:
+    """A model that the actor may train: an own or a public one.
+
+    Raises:
+        InvalidModelError
+    """
+    model = context.store.models.get_model(model_id)
+    if model.user_id != actor.id and model.access_right is not ModelAccessRight.PUBLIC and not is_admin(actor):
+        raise InvalidModelError(f"No model {model_id!r} is available to you. List them with `rafiki model list`.")
+    return model

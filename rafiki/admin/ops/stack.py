@@ -1,0 +1,48 @@
+"""The stack itself."""
+
+from __future__ import annotations
+
+import rafiki
+from rafiki.admin.context import AdminContext
+from rafiki.constants import ServiceType
+from rafiki.container.base import ServiceUsage
+from rafiki.contract.endpoint import Empty
+from rafiki.contract.stack import HealthView, ServiceView
+from rafiki.entities import User
+from rafiki.errors import InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
+
+
+def get_health(context: AdminContext, actor: User | None, request: Empty) -> HealthView:
+    problems = []
+    try:
+        context.store.ping()
+    except MetaStoreError as e:
+        problems.append(e.message)
+    if (problem := context.supervisor.problem) is not None:
+        problems.append(problem)
+    return HealthView(name="rafiki admin", version=rafiki.__version__, status="; ".join(problems) or "ok")
+
+
+def get_services(context: AdminContext, actor: User, request: Empty) -> list[ServiceView]:
+    views = []
+    for s in context.store.services.list_live_services():
+        nothing = ServiceUsage(pid=None, memory_bytes=None)
+        usage = context.containers.usage(s.id, s.handle) if s.handle else nothing
+        views.append(
+            ServiceView(
+                id=s.id, service_type=s.service_type, job_id=s.job_id,
+                app=_app_of(context, s.service_type, s.job_id), status=s.status, error=s.error, attempt=s.attempt,
+                gpus=s.gpus, port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
+                datetime_started=s.datetime_started,
+            )
+        )  # fmt: skip
+    return views
+
+
+def _app_of(context: AdminContext, service_type: ServiceType, job_id: str) -> str | None:
+    try:
+        if service_type in (ServiceType.TRAIN, ServiceType.ADVISOR):
+            return context.store.train_jobs.get_train_job(job_id).app
+        return context.store.inference_jobs.get_inference_job(job_id).app
+    except (InvalidTrainJobError, InvalidRunningInferenceJobError):
+        return None

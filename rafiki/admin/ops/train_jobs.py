@@ -1,0 +1,133 @@
+"""Train jobs."""
+
+from __future__ import annotations
+
+from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.ops.datasets import check_name, own_dataset
+from rafiki.admin.ops.models import usable_model
+from rafiki.advisor.budget import TrainBudget, parse_train_budget
+from rafiki.constants import TrainJobStatus
+from rafiki.contract.train_jobs import (
+    AppTrainJobsRequest,
+    CreateTrainJobRequest,
+    ListTrainJobsRequest,
+    SubTrainJobView,
+    TrainJobCreatedView,
+    TrainJobRequest,
+    TrainJobView,
+)
+from rafiki.entities import Model, TrainJob, User
+from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrainJobError, NoModelsForTrainJobError
+from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
+
+_STOP_WAIT_S = 30.0
+
+
+def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
+    models = [
+        SubTrainJobView(id=s.id, model_id=s.model_id, model_name=s.model_name, status=s.status, error=s.error)
+        for s in context.store.train_jobs.list_sub_train_jobs(job.id)
+    ]
+    return TrainJobView(
+        id=job.id, user_id=job.user_id, status=job.status, error=job.error, app=job.app,
+        app_version=job.app_version, task=job.task, train_dataset_id=job.train_dataset_id,
+        val_dataset_id=job.val_dataset_id, train_args=job.train_args, budget=job.budget, models=models,
+        datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
+    )  # fmt: skip
+
+
+def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
+    check_name("app", request.app)
+    check_name("task", request.task)
+    budget = parse_train_budget(request.budget)
+    _check_gpus(context, budget)
+    for field, dataset_id in (
+        ("train_dataset_id", request.train_dataset_id),
+        ("val_dataset_id", request.val_dataset_id),
+    ):
+        dataset = own_dataset(context, actor, dataset_id)
+        if dataset.task != request.task:
+            raise InvalidDatasetError(
+                f"Field {field!r}: the dataset {dataset.name!r} is for {dataset.task}, not for {request.task}."
+            )
+    models = _choose_models(context, actor, request)
+    job = context.store.train_jobs.create_train_job(
+        user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
+        val_dataset_id=request.val_dataset_id, budget=budget.to_json(), train_args=request.train_args or {},
+        models=models,
+    )  # fmt: skip
+    broken = [m for m in models if m.knob_config is None]
+    if broken:
+        _refuse_to_run(context, job, broken)
+    else:
+        context.supervisor.wake()
+    return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
+
+
+def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:
+    if budget.gpu_count and budget.gpu_count > (n := len(context.containers.gpus())):
+        raise InvalidTrainJobError(
+            f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s). Lower it, or list the machine's GPUs "
+            "under container.gpus in rafiki.yaml."
+        )
+
+
+def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> list[Model]:
+    if request.model_ids is None:
+        available = context.store.models.list_available_models(actor.id, task=request.task)
+        # Somebody's broken public model must not stop everybody's jobs that did not ask for it.
+        models = [m for m in available if m.knob_config is not None] or available
+    else:
+        models = [usable_model(context, actor, model_id) for model_id in dict.fromkeys(request.model_ids)]
+        for model in models:
+            if model.task != request.task:
+                raise InvalidModelError(f"The model {model.name!r} is for {model.task}, not for {request.task}.")
+    if not models:
+        raise NoModelsForTrainJobError(
+            f"No model is available for {request.task}. Upload one with `rafiki model upload`."
+        )
+    return models
+
+
+def _refuse_to_run(context: AdminContext, job: TrainJob, broken: list[Model]) -> None:
+    """A model file that does not load is accepted at upload, and makes a job that uses it ERRORED."""
+    reason = "; ".join(f"The model {m.name!r} does not load: {m.load_error}" for m in broken)
+    jobs = context.store.train_jobs
+    for sub in jobs.list_sub_train_jobs(job.id):
+        jobs.set_sub_train_job_status(sub.id, TrainJobStatus.ERRORED, reason, owner_id=None)
+    jobs.set_train_job_status(job.id, TrainJobStatus.ERRORED, reason)
+
+
+def get_train_jobs_by_user(context: AdminContext, actor: User, request: ListTrainJobsRequest) -> list[TrainJobView]:
+    user_id = request.user_id or actor.id
+    if user_id != actor.id and not is_admin(actor):
+        raise InvalidTrainJobError("Only admins see the train jobs of other users.")
+    return [train_job_view(context, j) for j in context.store.train_jobs.list_train_jobs(user_id)]
+
+
+def get_train_jobs_of_app(context: AdminContext, actor: User, request: AppTrainJobsRequest) -> list[TrainJobView]:
+    jobs = context.store.train_jobs.list_train_jobs_of_app(actor.id, request.app)
+    return [train_job_view(context, j) for j in jobs]
+
+
+def get_train_job(context: AdminContext, actor: User, request: TrainJobRequest) -> TrainJobView:
+    job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    return train_job_view(context, job)
+
+
+def stop_train_job(context: AdminContext, actor: User, request: TrainJobRequest) -> TrainJobCreatedView:
+    job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    stop_train_jobs(context, [job])
+    return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
+
+
+def stop_train_jobs(context: AdminContext, jobs: list[TrainJob]) -> None:
+    """Stop jobs, and wait a bounded time until they have stopped: whoever called may want to deploy next."""
+    for job in jobs:
+        context.store.train_jobs.request_train_job_stop(job.id)
+    context.supervisor.wake()
+
+    def have_ended() -> bool:
+        return all(is_final(TRAIN_JOB_TRANSITIONS, context.store.train_jobs.get_train_job(j.id).status) for j in jobs)
+
+    context.supervisor.wait_until(have_ended, _STOP_WAIT_S)

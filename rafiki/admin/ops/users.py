@@ -1,0 +1,62 @@
+"""Tokens and users."""
+
+from __future__ import annotations
+
+import re
+
+from rafiki.admin.auth import hash_password, is_password
+from rafiki.admin.context import AdminContext
+from rafiki.constants import UserType
+from rafiki.contract.endpoint import Empty
+from rafiki.contract.users import BanUserRequest, CreateUserRequest, TokenRequest, TokenView, UserView
+from rafiki.entities import User
+from rafiki.errors import InvalidPasswordError, InvalidRequestError, InvalidUserError, UnauthorizedError
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def _view(user: User) -> UserView:
+    return UserView(id=user.id, email=user.email, user_type=user.user_type, banned_date=user.banned_date)
+
+
+def login(context: AdminContext, actor: None, request: TokenRequest) -> TokenView:
+    user = context.store.users.find_user_by_email(request.email)
+    if not is_password(user, request.password) or user is None:
+        raise InvalidPasswordError
+    if user.banned_date is not None:
+        raise UnauthorizedError("This user is banned.")
+    return TokenView(user.id, user.user_type, context.tokens.issue(user))
+
+
+def create_user(context: AdminContext, actor: User, request: CreateUserRequest) -> UserView:
+    if not _EMAIL.fullmatch(request.email):
+        raise InvalidRequestError(f"Field 'email': {request.email[:80]!r} is no email address (name@host).")
+    if not request.password:
+        raise InvalidRequestError("Field 'password': must not be empty.")
+    if request.user_type is UserType.SUPERADMIN:
+        raise UnauthorizedError("There is one superadmin; nobody can make another.")
+    if request.user_type is UserType.ADMIN and actor.user_type is not UserType.SUPERADMIN:
+        raise UnauthorizedError("Only the superadmin makes admins.")
+    user = context.store.users.create_user(
+        email=request.email, password_hash=hash_password(request.password), user_type=request.user_type
+    )
+    return _view(user)
+
+
+def get_users(context: AdminContext, actor: User, request: Empty) -> list[UserView]:
+    return [_view(u) for u in context.store.users.list_users()]
+
+
+def get_current_user(context: AdminContext, actor: User, request: Empty) -> UserView:
+    return _view(actor)
+
+
+def ban_user(context: AdminContext, actor: User, request: BanUserRequest) -> UserView:
+    user = context.store.users.find_user_by_email(request.email)
+    if user is None:
+        raise InvalidUserError(f"There is no user {request.email[:80]!r}.")
+    if user.id == actor.id:
+        raise UnauthorizedError("You cannot ban yourself.")
+    if user.user_type in (UserType.ADMIN, UserType.SUPERADMIN) and actor.user_type is not UserType.SUPERADMIN:
+        raise UnauthorizedError("Only the superadmin bans admins.")
+    return _view(context.store.users.ban_user(user.id))

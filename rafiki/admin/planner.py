@@ -1,0 +1,336 @@
+"""What is to be done, from what was seen. Pure: :func:`plan` has no I/O and no clock.
+
+The supervisor looks (:class:`Observed`), asks :func:`plan`, acts, and looks again; so an action that failed is planned
+anew, and a restarted admin goes on from what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
+from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
+from rafiki.container.base import ServiceExit
+from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.messages import ServiceReport
+from rafiki.states import SERVICE_TRANSITIONS, TRAIN_JOB_TRANSITIONS, derive_train_job_status, is_final
+
+_STABLE = timedelta(seconds=60)
+"""A service that ran for so long starts its count of failures anew."""
+
+# ---- what is seen ------------------------------------------------------------------------------------------------
+
+
+class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
+    """One live service with what its back end and its own report say."""
+
+    service: Service
+    exit: ServiceExit | None
+    """How it ended; None while it runs."""
+    report: ServiceReport | None
+
+
+class ObservedTrainJob(msgspec.Struct, frozen=True, kw_only=True):
+    job: TrainJob
+    subs: list[SubTrainJob]
+    ended: list[Service]
+    """Its services that have ended, in order of creation."""
+
+
+class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
+    job: InferenceJob
+    trial_ids: list[str]
+    ended: list[Service]
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides. Exits are looked at before statuses, so that an orderly end is never taken for a loss."""
+
+    now: datetime
+    train_jobs: list[ObservedTrainJob]
+    """The live ones, oldest first."""
+    inference_jobs: list[ObservedInferenceJob]
+    services: list[ObservedService]
+    """The live ones of all jobs."""
+    gpus: list[int]
+    max_restarts: int
+    restart_delay_s: float
+    start_timeout_s: float
+
+
+# ---- what is to be done ------------------------------------------------------------------------------------------
+
+
+class StartService(msgspec.Struct, frozen=True, kw_only=True):
+    service_type: ServiceType
+    job_id: str
+    unit_id: str
+    slot: int
+    attempt: int
+    gpus: list[int] = []
+
+
+class StopService(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask it to end, kill it if it does not; it then counts as STOPPED, or ERRORED with an ``error``."""
+
+    service: Service
+    error: str | None = None
+
+
+class NoteRunning(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+
+
+class NoteEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """It has ended by itself; ``error`` when it should not have."""
+
+    service: Service
+    error: str | None
+
+
+class FailSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """A sub train job cannot go on: the admin takes it over and closes it."""
+
+    sub: SubTrainJob
+    error: str
+
+
+class SetTrainJobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    job: TrainJob
+    status: TrainJobStatus
+    error: str | None = None
+
+
+class SetInferenceJobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    job: InferenceJob
+    status: InferenceJobStatus
+    error: str | None = None
+
+
+Action = StartService | StopService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus | SetInferenceJobStatus
+SlotKey = tuple[ServiceType, str, int]
+"""Service type, unit id, slot."""
+
+
+# ---- plan --------------------------------------------------------------------------------------------------------
+
+
+class _Slots:
+    """The services of one job by slot: the live one, and how often its predecessors failed in a row."""
+
+    def __init__(self, observed: Observed, job_id: str, ended: Iterable[Service]) -> None:
+        self._observed = observed
+        self.live = {_key(s.service): s for s in observed.services if s.service.job_id == job_id}
+        self.ended: dict[SlotKey, list[Service]] = {}
+        for service in ended:
+            self.ended.setdefault(_key(service), []).append(service)
+
+    def failures(self, key: SlotKey) -> int:
+        """How often in a row the slot's services ended by themselves soon after their start."""
+        count = 0
+        for service in reversed(self.ended.get(key, [])):
+            stopped = service.datetime_stopped
+            if service.status is not ServiceStatus.ERRORED or stopped is None:
+                break
+            if stopped - service.datetime_started > _STABLE:
+                break
+            count += 1
+        return count
+
+    def last_error(self, key: SlotKey) -> str:
+        ended = self.ended.get(key)
+        return (ended[-1].error if ended else None) or "it ended"
+
+    def is_dead(self, key: SlotKey) -> bool:
+        """Whether the slot is not started any more."""
+        if key in self.live:
+            return False
+        ended = self.ended.get(key)
+        is_permanent = bool(ended) and (ended[-1].error or "").startswith(PERMANENT)  # type: ignore[index]
+        return is_permanent or self.failures(key) > self._observed.max_restarts
+
+    def may_start(self, key: SlotKey) -> bool:
+        """Whether the slot is empty, alive and past its back-off delay."""
+        if key in self.live or self.is_dead(key):
+            return False
+        n_failures = self.failures(key)
+        stopped = self.ended[key][-1].datetime_stopped if n_failures else None
+        # The first restart comes at once: most ends are single accidents.
+        if n_failures <= 1 or stopped is None:
+            return True
+        delay_s = self._observed.restart_delay_s * 2.0 ** (n_failures - 2)
+        return self._observed.now >= stopped + timedelta(seconds=delay_s)
+
+    def start(self, key: SlotKey, job_id: str, gpus: list[int]) -> StartService:
+        attempt = max((s.attempt for s in self.ended.get(key, [])), default=0) + 1
+        return StartService(
+            service_type=key[0], job_id=job_id, unit_id=key[1], slot=key[2], attempt=attempt, gpus=gpus
+        )
+
+    def is_running(self, key: SlotKey) -> bool:
+        seen = self.live.get(key)
+        return seen is not None and seen.exit is None and seen.report is not None and seen.report.state == "running"
+
+
+PERMANENT = "Cannot run: "
+"""Begins the error of a service whose failure a restart would only repeat."""
+
+
+def _key(service: Service) -> SlotKey:
+    return (service.service_type, service.unit_id, service.slot)
+
+
+def plan(observed: Observed) -> list[Action]:
+    """The actions that bring what is seen nearer to what is wanted."""
+    actions: list[Action] = []
+    wanted_jobs = {o.job.id for o in observed.train_jobs} | {o.job.id for o in observed.inference_jobs}
+    free_gpus = _FreeGpus(observed)
+    for seen in observed.services:
+        actions += _note(seen, observed)
+        if seen.exit is None and seen.service.job_id not in wanted_jobs:
+            actions.append(StopService(service=seen.service))
+    for train_job in observed.train_jobs:
+        actions += _plan_train_job(observed, train_job, free_gpus)
+    for inference_job in observed.inference_jobs:
+        actions += _plan_inference_job(observed, inference_job, free_gpus)
+    return actions
+
+
+class _FreeGpus:
+    def __init__(self, observed: Observed) -> None:
+        used = {gpu for s in observed.services for gpu in s.service.gpus}
+        self._free = [gpu for gpu in observed.gpus if gpu not in used]
+
+    def take(self, count: int) -> list[int] | None:
+        """``count`` GPUs, or None while there are not enough: the service then waits for others to end."""
+        if count > len(self._free):
+            return None
+        taken, self._free = self._free[:count], self._free[count:]
+        return taken
+
+
+def _note(seen: ObservedService, observed: Observed) -> list[Action]:
+    service = seen.service
+    if seen.exit is not None:
+        return [NoteEnded(service=service, error=_end_error(seen, observed))]
+    if service.status is not ServiceStatus.RUNNING:
+        if seen.report is not None and seen.report.state == "running":
+            return [NoteRunning(service_id=service.id)]
+        if observed.now - service.datetime_started > timedelta(seconds=observed.start_timeout_s):
+            reason = f"it did not report that it runs within {observed.start_timeout_s:g} s"
+            return [StopService(service=service, error=reason)]
+    return []
+
+
+def _end_error(seen: ObservedService, observed: Observed) -> str | None:
+    if not _is_wanted(seen.service, observed):
+        return None
+    report = seen.report
+    if report is not None and report.state == "failed":
+        return f"{PERMANENT}{report.reason}" if report.is_permanent else report.reason
+    return seen.exit.reason if seen.exit else None
+
+
+def _is_wanted(service: Service, observed: Observed) -> bool:
+    for train_job in observed.train_jobs:
+        if train_job.job.id == service.job_id:
+            sub = next((s for s in train_job.subs if s.id == service.unit_id), None)
+            return sub is not None and not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
+    return any(o.job.id == service.job_id and o.job.datetime_stop_requested is None for o in observed.inference_jobs)
+
+
+# ---- train jobs
+
+
+def share_gpus(gpu_count: int, n_models: int) -> list[int]:
+    """GPUs of each model: shared out evenly, the first models get what is left over."""
+    each, left = divmod(gpu_count, n_models)
+    return [each + (1 if i < left else 0) for i in range(n_models)]
+
+
+def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _FreeGpus) -> list[Action]:
+    job = seen.job
+    actions: list[Action] = []
+    slots = _Slots(observed, job.id, seen.ended)
+    budget = parse_train_budget(dict(job.budget))
+    shares = share_gpus(budget.gpu_count, len(seen.subs))
+    for sub, n_gpus in zip(seen.subs, shares, strict=True):
+        if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
+            actions += [
+                StopService(service=s.service) for k, s in slots.live.items() if k[1] == sub.id and not s.exit
+            ]
+            continue
+        advisor: SlotKey = (ServiceType.ADVISOR, sub.id, 0)
+        workers: list[SlotKey] = [(ServiceType.TRAIN, sub.id, i) for i in range(n_gpus or budget.cpu_worker_count)]
+        if slots.is_dead(advisor):
+            actions.append(FailSearch(sub=sub, error=f"The advisor cannot go on: {slots.last_error(advisor)}"))
+            continue
+        if all(slots.is_dead(w) for w in workers):
+            actions.append(FailSearch(sub=sub, error=_no_worker(slots, workers)))
+            continue
+        if slots.may_start(advisor):
+            actions.append(slots.start(advisor, job.id, []))
+        # A job that is to stop needs its advisor, which closes the trials, and nobody who begins new ones.
+        if job.datetime_stop_requested is None:
+            for worker in workers:
+                if slots.may_start(worker) and (gpus := free_gpus.take(1 if n_gpus else 0)) is not None:
+                    actions.append(slots.start(worker, job.id, gpus))
+    status = derive_train_job_status(s.status for s in seen.subs)
+    if status is not job.status:
+        error = None
+        if status is TrainJobStatus.ERRORED:
+            error = "; ".join(f"{s.model_name}: {s.error}" for s in seen.subs if s.error)
+        actions.append(SetTrainJobStatus(job=job, status=status, error=error))
+    return actions
+
+
+def _no_worker(slots: _Slots, workers: list[SlotKey]) -> str:
+    last = slots.last_error(workers[0])
+    if last.startswith(PERMANENT):
+        return last.removeprefix(PERMANENT)
+    return f"Its train worker ended {slots.failures(workers[0])} times in a row; the last time: {last}"
+
+
+# ---- inference jobs
+
+
+def _plan_inference_job(observed: Observed, seen: ObservedInferenceJob, free_gpus: _FreeGpus) -> list[Action]:
+    job = seen.job
+    actions: list[Action] = []
+    slots = _Slots(observed, job.id, seen.ended)
+    if job.datetime_stop_requested is not None:
+        stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
+        return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
+    budget = parse_inference_budget(dict(job.budget))
+    predictor: SlotKey = (ServiceType.PREDICT, job.id, 0)
+    shares = share_gpus(budget.gpu_count, len(seen.trial_ids))
+    members: list[list[SlotKey]] = [
+        [(ServiceType.INFERENCE, trial_id, i) for i in range(budget.replica_count)] for trial_id in seen.trial_ids
+    ]
+    error = None
+    if slots.is_dead(predictor):
+        error = f"The predictor cannot run: {slots.last_error(predictor)}"
+    elif all(slots.is_dead(r) for replicas in members for r in replicas):
+        error = f"No inference worker can run: {slots.last_error(members[0][0]).removeprefix(PERMANENT)}"
+    if error is not None:
+        return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.ERRORED, error=error)]
+    # Workers first: they take longer to be ready than the predictor.
+    for replicas, n_gpus in zip(members, shares, strict=True):
+        for i, replica in enumerate(replicas):
+            if slots.may_start(replica) and (gpus := free_gpus.take(1 if i < n_gpus else 0)) is not None:
+                actions.append(slots.start(replica, job.id, gpus))
+    if slots.may_start(predictor):
+        actions.append(slots.start(predictor, job.id, []))
+    if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor):
+        able = [replicas for replicas in members if not all(slots.is_dead(r) for r in replicas)]
+        if all(any(slots.is_running(r) for r in replicas) for replicas in able):
+            actions.append(SetInferenceJobStatus(job=job, status=InferenceJobStatus.RUNNING))
+    return actions
+
+
+def is_live(service: Service) -> bool:
+    """Whether the service counts as running or starting."""
+    return not is_final(SERVICE_TRANSITIONS, service.status)

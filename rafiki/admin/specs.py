@@ -1,0 +1,154 @@
+"""From a planned service to what its process needs to know: no more than its part of its job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rafiki.admin.planner import StartService
+from rafiki.cache.credentials import Credentials
+from rafiki.config import Config
+from rafiki.constants import ServiceType
+from rafiki.container.base import ServiceRequest
+from rafiki.data_store.base import DataStore
+from rafiki.entities import Model
+from rafiki.errors import InvalidTrialError
+from rafiki.messages import (
+    AdvisorSpec,
+    EnsembleMember,
+    InferenceWorkerSpec,
+    ModelSource,
+    PredictorSpec,
+    TrainWorkerSpec,
+)
+from rafiki.meta_store import MetaStore
+
+KINDS = {
+    ServiceType.ADVISOR: "advisor",
+    ServiceType.TRAIN: "train",
+    ServiceType.PREDICT: "predict",
+    ServiceType.INFERENCE: "inference",
+}
+
+
+class SpecBuilder:
+    """Gathers specs from the stores."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: MetaStore,
+        datasets: DataStore,
+        params_folder: Path,
+        meta_store_url: str,
+        credentials: Credentials,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._datasets = datasets
+        self._params_folder = params_folder
+        self._meta_store_url = meta_store_url
+        self._credentials = credentials
+
+    def build(self, action: StartService, service_id: str, port: int | None) -> ServiceRequest:
+        """The request to start a planned service.
+
+        Raises:
+            RafikiError: when a store lacks what the service needs.
+        """
+        match action.service_type:
+            case ServiceType.ADVISOR:
+                spec: Any = self._advisor(action, service_id)
+            case ServiceType.TRAIN:
+                spec = self._train(action, service_id)
+            case ServiceType.INFERENCE:
+                spec = self._inference(action, service_id)
+            case ServiceType.PREDICT:
+                spec = self._predictor(action, service_id, port or 0)
+        return ServiceRequest(
+            service_id=service_id,
+            kind=KINDS[action.service_type],
+            spec=msgspec.msgpack.encode(spec),
+            gpus=action.gpus,
+            runs_model_code=action.service_type in (ServiceType.TRAIN, ServiceType.INFERENCE),
+        )
+
+    def _source(self, model: Model) -> ModelSource:
+        file = self._store.models.read_model_file(model.id)
+        return ModelSource(file=file, model_class=model.model_class, name=f"{model.name}.py")
+
+    def _advisor(self, action: StartService, service_id: str) -> AdvisorSpec:
+        sub = self._store.train_jobs.get_sub_train_job(action.unit_id)
+        return AdvisorSpec(
+            service_id=service_id,
+            train_job_id=action.job_id,
+            sub_train_job_id=sub.id,
+            meta_store_url=self._meta_store_url,
+            cache=self._credentials.address_of(action.job_id),
+            knob_config=self._store.models.get_model(sub.model_id).knob_config or {},
+            max_trial_attempts=self._config.train.max_trial_attempts,
+            heartbeat_s=self._config.train.heartbeat_s,
+            lost_after_s=self._config.train.lost_after_s,
+        )
+
+    def _train(self, action: StartService, service_id: str) -> TrainWorkerSpec:
+        sub = self._store.train_jobs.get_sub_train_job(action.unit_id)
+        job = self._store.train_jobs.get_train_job(action.job_id)
+        model = self._store.models.get_model(sub.model_id)
+        paths = [
+            str(self._datasets.get_path(self._store.datasets.get_dataset(dataset_id).store_id))
+            for dataset_id in (job.train_dataset_id, job.val_dataset_id)
+        ]
+        return TrainWorkerSpec(
+            service_id=service_id,
+            sub_train_job_id=sub.id,
+            cache=self._credentials.address_of(action.job_id),
+            model=self._source(model),
+            knob_config=model.knob_config or {},
+            train_dataset_path=paths[0],
+            val_dataset_path=paths[1],
+            train_args=job.train_args,
+            params_folder=str(self._params_folder),
+            heartbeat_s=self._config.train.heartbeat_s,
+        )
+
+    def _inference(self, action: StartService, service_id: str) -> InferenceWorkerSpec:
+        trial = self._store.trials.get_trial(action.unit_id)
+        if trial.params_id is None:
+            raise InvalidTrialError(f"Trial {trial.no} of {trial.model_name} has no saved parameters.")
+        sub = self._store.train_jobs.get_sub_train_job(trial.sub_train_job_id)
+        job = self._store.train_jobs.get_train_job(trial.train_job_id)
+        return InferenceWorkerSpec(
+            service_id=service_id,
+            trial_id=trial.id,
+            task=job.task,
+            cache=self._credentials.address_of(action.job_id),
+            model=self._source(self._store.models.get_model(sub.model_id)),
+            knobs=trial.proposal["knobs"],
+            params_folder=str(self._params_folder),
+            params_id=trial.params_id,
+            batch_size=self._config.predictor.batch_size,
+            heartbeat_s=self._config.train.heartbeat_s,
+        )
+
+    def _predictor(self, action: StartService, service_id: str, port: int) -> PredictorSpec:
+        job = self._store.inference_jobs.get_inference_job(action.job_id)
+        served = self._store.inference_jobs.list_served_trials(job.id)
+        trials = [self._store.trials.get_trial(s.trial_id) for s in served]
+        settings = self._config.predictor
+        return PredictorSpec(
+            service_id=service_id,
+            inference_job_id=job.id,
+            task=self._store.train_jobs.get_train_job(job.train_job_id).task,
+            cache=self._credentials.address_of(job.id),
+            host=settings.host,
+            port=port,
+            members=[EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score) for t in trials],
+            deadline_s=settings.deadline_s,
+            max_waiting=settings.max_waiting,
+            max_body_mb=settings.max_body_mb,
+            heartbeat_s=self._config.train.heartbeat_s,
+        )

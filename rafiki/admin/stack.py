@@ -1,0 +1,95 @@
+"""Puts one stack together from its configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import tempfile
+
+from rafiki.admin.auth import Tokens, hash_password
+from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.context import AdminContext
+from rafiki.admin.specs import SpecBuilder
+from rafiki.admin.supervisor import Supervisor
+from rafiki.cache.connection import parse_cache_url
+from rafiki.cache.server import CacheServer
+from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, worker_environment
+from rafiki.constants import UserType
+from rafiki.container.process import ProcessContainerManager
+from rafiki.data_store.folder import FolderDataStore
+from rafiki.errors import ConfigError, UserExistsError
+from rafiki.meta_store import MetaStore, open_meta_store
+from rafiki.param_store.folder import FolderParamStore
+from rafiki.stack_folder import Secrets, StackFolder
+
+_WEAKEST_SECRET = 32
+
+
+def _refuse_weak_secrets(host: str, secrets: Secrets) -> None:
+    """Who listens to other machines needs secrets that cannot be guessed."""
+    try:
+        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local and min(len(secrets.token_key), len(secrets.job_key)) < _WEAKEST_SECRET:
+        raise ConfigError(
+            f"admin.host is {host}, which other machines reach, but the stack's secrets are shorter than "
+            f"{_WEAKEST_SECRET} characters. Move secrets.json away to make new ones."
+        )
+
+
+def _make_superadmin(store: MetaStore, folder: StackFolder) -> None:
+    if store.users.find_user_by_email(SUPERADMIN_EMAIL) is not None:
+        return
+    try:
+        store.users.create_user(
+            email=SUPERADMIN_EMAIL,
+            password_hash=hash_password(folder.superadmin_password()),
+            user_type=UserType.SUPERADMIN,
+        )
+    except UserExistsError:
+        return
+
+
+def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets) -> CacheKeeper:
+    settings = loaded.config.cache
+    if settings.url is not None:
+        return CacheKeeper(parse_cache_url(settings.url), None, secrets.job_key)
+    server = CacheServer(
+        stack_root=folder.root, run_folder=folder.run, log_file=folder.logs / "cache.log",
+        password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
+    )  # fmt: skip
+    return CacheKeeper(server.ensure(), server, secrets.job_key)
+
+
+def build_stack(loaded: LoadedConfig) -> AdminContext:
+    """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
+
+    Raises:
+        RafikiError: saying what keeps the stack from starting.
+    """
+    config, folder = loaded.config, StackFolder(loaded)
+    folder.create()
+    secrets = folder.secrets()
+    _refuse_weak_secrets(config.admin.host, secrets)
+    # Uploads are spooled where datasets lie, not in a /tmp that may be small.
+    tempfile.tempdir = str(folder.run)
+    store = open_meta_store(folder.meta_store_url)
+    store.migrate()
+    _make_superadmin(store, folder)
+    # Last, because it starts a process: what fails before it leaves nothing behind.
+    cache = _cache_keeper(loaded, folder, secrets)
+    datasets = FolderDataStore(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
+    containers = ProcessContainerManager(
+        stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs, gpus=config.container.gpus,
+        memory_limit_mb=config.container.memory_limit_mb,
+        model_environment=worker_environment(config.container.pass_environment),
+    )  # fmt: skip
+    specs = SpecBuilder(
+        config=config, store=store, datasets=datasets, params_folder=folder.params,
+        meta_store_url=folder.meta_store_url, credentials=cache.credentials,
+    )  # fmt: skip
+    supervisor = Supervisor(config=config, store=store, containers=containers, cache=cache, specs=specs)
+    return AdminContext(
+        config=config, store=store, datasets=datasets, params=FolderParamStore(folder.params), containers=containers,
+        supervisor=supervisor, tokens=Tokens(secrets.token_key, config.admin.token_hours),
+    )  # fmt: skip

@@ -1,0 +1,315 @@
+"""The supervisor: a thread that looks, plans and acts, until what runs is what is wanted.
+
+It wakes when something happens (a job is made or stopped, a service reports) and at the latest after a tick.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.planner import (
+    Action,
+    FailSearch,
+    NoteEnded,
+    NoteRunning,
+    Observed,
+    ObservedInferenceJob,
+    ObservedService,
+    ObservedTrainJob,
+    SetInferenceJobStatus,
+    SetTrainJobStatus,
+    StartService,
+    StopService,
+    is_live,
+    plan,
+)
+from rafiki.admin.specs import SpecBuilder
+from rafiki.config import Config
+from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
+from rafiki.container.base import ContainerManager, ServiceExit
+from rafiki.entities import Service
+from rafiki.errors import CacheUnavailableError, RafikiError
+from rafiki.messages import ServiceReport, WorkerLost
+from rafiki.meta_store import MetaStore
+from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.ids import new_id, short_id
+from rafiki.utils.logs import log_line, log_unexpected
+from rafiki.utils.sockets import any_free_port, is_free
+
+_NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started")
+
+
+class Supervisor:
+    """Owner of all services and of the statuses of all jobs."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: MetaStore,
+        containers: ContainerManager,
+        cache: CacheKeeper,
+        specs: SpecBuilder,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._containers = containers
+        self._cache = cache
+        self._specs = specs
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._looked = threading.Condition()
+        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop")
+        self._being_stopped: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.problem: str | None = None
+        """What keeps the supervisor from its work now, for people."""
+
+    # ---- from other threads
+
+    def start(self) -> None:
+        self._cache.on_report(self.wake)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has happened: look now."""
+        self._wake.set()
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until ``condition()`` holds, which is asked after each look; whether it did in time."""
+        deadline = Deadline(timeout_s)
+        with self._looked:
+            while not condition():
+                if deadline.is_over() or self._stopping.is_set():
+                    return False
+                self._looked.wait(min(deadline.left_s(), self._config.supervisor.tick_s))
+        return True
+
+    def shut_down(self) -> None:
+        """Stop looking, end every service, and the private cache. Jobs stay live: they go on at the next start."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(10.0)
+        for service in self._store.services.list_live_services():
+            self._stop_later(service, None)
+        self._pool.shutdown(wait=True)
+        self._cache.shut_down()
+
+    # ---- the loop
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                live = self._live_job_ids()
+                self._cache.ensure(live)
+                observed = self._observe()
+                for action in plan(observed):
+                    if self._stopping.is_set():
+                        return
+                    self._act(action)
+                # A job's keys go when its last service has gone.
+                self._cache.revoke_all_but({*live, *self._jobs_with_services()})
+                self.problem = None
+            except RafikiError as e:
+                self._report_problem(e.message)
+            except Exception as e:  # the loop must outlive whatever one look runs into
+                log_unexpected(e)
+                self._report_problem("The supervisor failed unexpectedly; see the admin's log.")
+            with self._looked:
+                self._looked.notify_all()
+            took_s = time.monotonic() - started
+            self._wake.wait(max(0.0, self._config.supervisor.tick_s - min(took_s, 0.5)))
+            self._wake.clear()
+
+    def _report_problem(self, message: str) -> None:
+        if message != self.problem:
+            log_line(f"supervisor: {message}")
+        self.problem = message
+
+    def _live_job_ids(self) -> list[str]:
+        train_jobs = self._store.train_jobs.list_live_train_jobs()
+        return [j.id for j in train_jobs] + [j.id for j in self._store.inference_jobs.list_live_inference_jobs()]
+
+    def _jobs_with_services(self) -> set[str]:
+        return {s.job_id for s in self._store.services.list_live_services()}
+
+    def _observe(self) -> Observed:
+        store, settings = self._store, self._config.supervisor
+        live = [s for s in store.services.list_live_services() if s.id not in self._being_stopped]
+        # How services ended is looked at before how their jobs stand: see Observed.
+        exits = {s.id: self._poll(s) for s in live}
+        reports = self._reports(live)
+        services = [ObservedService(service=s, exit=exits[s.id], report=reports.get(s.id)) for s in live]
+        train_jobs = [
+            ObservedTrainJob(job=j, subs=store.train_jobs.list_sub_train_jobs(j.id), ended=self._ended(j.id))
+            for j in store.train_jobs.list_live_train_jobs()
+        ]
+        inference_jobs = [
+            ObservedInferenceJob(
+                job=j,
+                trial_ids=[t.trial_id for t in store.inference_jobs.list_served_trials(j.id)],
+                ended=self._ended(j.id),
+            )
+            for j in store.inference_jobs.list_live_inference_jobs()
+        ]
+        return Observed(
+            now=utc_now(),
+            train_jobs=train_jobs,
+            inference_jobs=inference_jobs,
+            services=services,
+            gpus=self._containers.gpus() if self._needs_gpus(train_jobs, inference_jobs) else [],
+            max_restarts=settings.max_restarts,
+            restart_delay_s=settings.restart_delay_s,
+            start_timeout_s=settings.start_timeout_s,
+        )
+
+    @staticmethod
+    def _needs_gpus(train_jobs: list[ObservedTrainJob], inference_jobs: list[ObservedInferenceJob]) -> bool:
+        budgets = [o.job.budget for o in train_jobs] + [dict(o.job.budget) for o in inference_jobs]
+        return any(budget.get("GPU_COUNT") for budget in budgets)
+
+    def _ended(self, job_id: str) -> list[Service]:
+        return [s for s in self._store.services.list_services(job_id) if not is_live(s)]
+
+    def _poll(self, service: Service) -> ServiceExit | None:
+        if service.handle is not None:
+            return self._containers.poll(service.id, service.handle)
+        # An admin that died between starting a service and writing its handle down.
+        found = self._containers.find(service.id)
+        if found is None:
+            return _NEVER_STARTED
+        self._store.services.set_service_handle(service.id, found)
+        return None
+
+    def _reports(self, live: list[Service]) -> dict[str, ServiceReport]:
+        try:
+            return self._cache.read_reports([(s.job_id, s.id) for s in live])
+        except CacheUnavailableError:
+            return {}
+
+    # ---- actions
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case StartService():
+                self._start(action)
+            case StopService():
+                self._stop_later(action.service, action.error)
+            case NoteRunning():
+                self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
+            case NoteEnded():
+                self._note_ended(action.service, action.error)
+            case FailSearch():
+                self._fail_search(action)
+            case SetTrainJobStatus():
+                self._store.train_jobs.set_train_job_status(action.job.id, action.status, action.error)
+                log_line(
+                    f"train job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}"
+                )
+                self._wake.set()
+            case SetInferenceJobStatus():
+                self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
+                log_line(
+                    f"inference job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}"
+                )
+                self._wake.set()
+
+    def _start(self, action: StartService) -> None:
+        service_id = new_id()
+        port = self._port_for(action) if action.service_type is ServiceType.PREDICT else None
+        service = self._store.services.create_service(
+            service_id=service_id, service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
+            slot=action.slot, attempt=action.attempt, gpus=action.gpus, port=port,
+        )  # fmt: skip
+        try:
+            self._cache.grant(action.job_id)
+            if action.service_type is ServiceType.ADVISOR:
+                # From here on no earlier advisor can write, should one still run.
+                self._store.train_jobs.set_advisor(action.unit_id, service_id)
+            handle = self._containers.start(self._specs.build(action, service_id, port))
+        except RafikiError as e:
+            self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
+            log_line(f"{action.service_type} {short_id(service_id)}: could not be started: {e.message}")
+            self._wake.set()
+            return
+        self._store.services.set_service_handle(service_id, handle)
+        if port is not None:
+            host = f"{self._config.predictor.host}:{port}"
+            self._store.inference_jobs.set_predictor_host(action.job_id, host)
+        log_line(f"{service.service_type} {short_id(service_id)}: started (attempt {action.attempt})")
+
+    def _port_for(self, action: StartService) -> int:
+        """The port that the job's last predictor had, so that clients find it again; else any free one."""
+        for service in reversed(self._store.services.list_services(action.job_id)):
+            if service.service_type is ServiceType.PREDICT and service.port:
+                if is_free(service.port, self._config.predictor.host):
+                    return service.port
+                break
+        return any_free_port(self._config.predictor.host)
+
+    def _note_ended(self, service: Service, error: str | None) -> None:
+        # Children that it left behind must not go on writing.
+        if service.handle is not None:
+            self._containers.stop(service.id, service.handle, 0.0)
+        status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+        self._store.services.set_service_status(service.id, status, error)
+        if error is not None:
+            log_line(f"{service.service_type} {short_id(service.id)}: ended: {error}")
+        if error is not None and service.service_type is ServiceType.TRAIN:
+            self._tell_lost(service, error)
+        self._wake.set()
+
+    def _tell_lost(self, service: Service, reason: str) -> None:
+        """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
+        try:
+            self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
+        except CacheUnavailableError as e:
+            log_line(f"cannot tell the advisor of {short_id(service.id)}'s end: {e.message}")
+
+    def _stop_later(self, service: Service, error: str | None) -> None:
+        if service.id in self._being_stopped:
+            return
+        self._being_stopped.add(service.id)
+        self._pool.submit(self._stop, service, error)
+
+    def _stop(self, service: Service, error: str | None) -> None:
+        try:
+            handle = service.handle or self._containers.find(service.id)
+            if handle is not None:
+                self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
+            status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+            self._store.services.set_service_status(service.id, status, error)
+            if error is not None and service.service_type is ServiceType.TRAIN:
+                self._tell_lost(service, error)
+        except RafikiError as e:
+            log_line(f"{service.service_type} {short_id(service.id)}: could not be stopped: {e.message}")
+        except Exception as e:  # a pool's thread has nobody above it to tell
+            log_unexpected(e)
+        finally:
+            self._being_stopped.discard(service.id)
+            self._wake.set()
+
+    def _fail_search(self, action: FailSearch) -> None:
+        """Take the sub train job over from its advisor, close its trials, and mark it ERRORED."""
+        sub_id = action.sub.id
+        self._store.train_jobs.set_advisor(sub_id, None)
+        for trial in self._store.trials.list_trials_of_sub_train_job(sub_id):
+            if trial.status in (TrialStatus.PENDING, TrialStatus.RUNNING):
+                self._store.trials.fail_trial(trial.id, error=action.error, owner_id=None)
+        status = (
+            TrainJobStatus.STOPPED if action.sub.error is None and self._is_stop(action) else TrainJobStatus.ERRORED
+        )
+        error = action.error if status is TrainJobStatus.ERRORED else None
+        self._store.train_jobs.set_sub_train_job_status(sub_id, status, error, owner_id=None)
+        log_line(f"model {action.sub.model_name}: search failed: {action.error}")
+        self._wake.set()
+
+    def _is_stop(self, action: FailSearch) -> bool:
+        """Whether the job was to stop anyway: then that it did is no error."""
+        job = self._store.train_jobs.get_train_job(action.sub.train_job_id)
+        return job.datetime_stop_requested is not None

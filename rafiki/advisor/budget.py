@@ -1,0 +1,174 @@
+"""Budgets of train and inference jobs: parsing with clear refusals, and the number of trials they allow."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+from rafiki.constants import BudgetOption, InferenceBudgetOption
+from rafiki.errors import InvalidInferenceJobError, InvalidTrainJobError, RafikiError
+
+UNLIMITED_TRIALS = -1
+MAX_CPU_WORKERS = 256
+MAX_REPLICAS = 256
+
+_Refusal: TypeAlias = Callable[[str], RafikiError]
+
+
+class TrainBudget(msgspec.Struct, frozen=True):
+    """What a train job may spend. Make one with :func:`parse_train_budget`, which checks the values."""
+
+    time_hours: float = 0.1
+    """Hours of wall-clock time for the whole train job, above 0."""
+    gpu_count: int = 0
+    """GPUs over all models of the job."""
+    model_trial_count: int = UNLIMITED_TRIALS
+    """Trials of each model; -1 is unlimited."""
+    cpu_worker_count: int = 1
+    """Train workers of each model that is left without a GPU, 1 to 256."""
+
+    def to_json(self) -> dict[str, float | int]:
+        """The complete budget by :class:`BudgetOption` name; :func:`parse_train_budget` reads it back."""
+        return {
+            str(BudgetOption.TIME_HOURS): self.time_hours,
+            str(BudgetOption.GPU_COUNT): self.gpu_count,
+            str(BudgetOption.MODEL_TRIAL_COUNT): self.model_trial_count,
+            str(BudgetOption.CPU_WORKER_COUNT): self.cpu_worker_count,
+        }
+
+    @property
+    def trial_limit(self) -> int | None:
+        """Trials of each model, None when unlimited."""
+        return None if self.model_trial_count == UNLIMITED_TRIALS else self.model_trial_count
+
+    def time_left_s(self, datetime_started: datetime, now: datetime) -> float:
+        """Seconds that the job may still run, never negative. Both datetimes are aware."""
+        return max(0.0, self.time_hours * 3600 - (now - datetime_started).total_seconds())
+
+    def is_time_over(self, datetime_started: datetime, now: datetime) -> bool:
+        """Whether the job's hours have passed. Both datetimes are aware."""
+        return self.time_left_s(datetime_started, now) <= 0
+
+
+class InferenceBudget(msgspec.Struct, frozen=True):
+    """What an inference job may use. Make one with :func:`parse_inference_budget`, which checks values."""
+
+    gpu_count: int = 0
+    """GPUs over all served trials."""
+    replica_count: int = 1
+    """Inference workers of each served trial, 1 to 256."""
+
+    def to_json(self) -> dict[str, int]:
+        """The complete budget under its :class:`InferenceBudgetOption` names."""
+        return {
+            str(InferenceBudgetOption.GPU_COUNT): self.gpu_count,
+            str(InferenceBudgetOption.REPLICA_COUNT): self.replica_count,
+        }
+
+
+class TrialQuota(msgspec.Struct, frozen=True):
+    """How many trials one model's search may start: the lower of the budget's and the scheme's limit."""
+
+    model_trial_count: int = UNLIMITED_TRIALS
+    scheme_limit: int | None = None
+    """``Advisor.max_trials``; None when the scheme never ends by itself."""
+
+    @property
+    def limit(self) -> int | None:
+        """The number of the last trial, None when there is none."""
+        limits = [] if self.scheme_limit is None else [self.scheme_limit]
+        if self.model_trial_count != UNLIMITED_TRIALS:
+            limits.append(self.model_trial_count)
+        return min(limits, default=None)
+
+    def may_start(self, no: int) -> bool:
+        """Whether trial number ``no`` is within the quota: exactly the numbers 1 to :attr:`limit` are."""
+        return no >= 1 and (self.limit is None or no <= self.limit)
+
+
+def parse_train_budget(budget: dict[str, Any] | None) -> TrainBudget:
+    """A train job's budget from its JSON form; options left out take their defaults.
+
+    Raises:
+        InvalidTrainJobError: for an unknown option, a value of the wrong type or a value out of range.
+    """
+    given = _known(budget, list(BudgetOption), InvalidTrainJobError)
+    default = TrainBudget()
+
+    def count(option: BudgetOption, otherwise: int, low: int, high: int | None = None) -> int:
+        if option not in given:
+            return otherwise
+        return _count(option, given[option], low, high, InvalidTrainJobError)
+
+    time_hours = default.time_hours
+    if BudgetOption.TIME_HOURS in given:
+        time_hours = _number(BudgetOption.TIME_HOURS, given[BudgetOption.TIME_HOURS], InvalidTrainJobError)
+        if time_hours <= 0:
+            raise InvalidTrainJobError(f"Budget: TIME_HOURS must be above 0 hours, not {time_hours:g}.")
+    trials = count(BudgetOption.MODEL_TRIAL_COUNT, default.model_trial_count, UNLIMITED_TRIALS)
+    if trials == 0:
+        raise InvalidTrainJobError("Budget: MODEL_TRIAL_COUNT must be 1 or more, or -1 for unlimited; not 0.")
+    return TrainBudget(
+        time_hours=time_hours,
+        gpu_count=count(BudgetOption.GPU_COUNT, default.gpu_count, 0),
+        model_trial_count=trials,
+        cpu_worker_count=count(BudgetOption.CPU_WORKER_COUNT, default.cpu_worker_count, 1, MAX_CPU_WORKERS),
+    )
+
+
+def parse_inference_budget(budget: dict[str, Any] | None) -> InferenceBudget:
+    """An inference job's budget from its JSON form; options left out take their defaults.
+
+    Raises:
+        InvalidInferenceJobError: for an unknown option, a value of the wrong type or a value out of range.
+    """
+    given = _known(budget, list(InferenceBudgetOption), InvalidInferenceJobError)
+    default = InferenceBudget()
+    gpus, replicas = default.gpu_count, default.replica_count
+    if (option := InferenceBudgetOption.GPU_COUNT) in given:
+        gpus = _count(option, given[option], 0, None, InvalidInferenceJobError)
+    if (option := InferenceBudgetOption.REPLICA_COUNT) in given:
+        replicas = _count(option, given[option], 1, MAX_REPLICAS, InvalidInferenceJobError)
+    return InferenceBudget(gpu_count=gpus, replica_count=replicas)
+
+
+def _known(budget: Any, options: Iterable[str], refusal: _Refusal) -> dict[str, Any]:
+    if budget is None:
+        return {}
+    if not isinstance(budget, dict):
+        raise refusal(f"The budget must be a mapping of options to numbers, not a {type(budget).__name__}.")
+    names = [str(option) for option in options]
+    for key in budget:
+        if key not in names:
+            nearest = difflib.get_close_matches(str(key).upper(), names, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"the options are {', '.join(names)}."
+            raise refusal(f"Budget: unknown option {str(key)!r}; {hint}")
+    return {str(key): value for key, value in budget.items()}
+
+
+def _number(option: str, value: Any, refusal: _Refusal) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise refusal(f"Budget: {option} must be a number, not {value!r} ({type(value).__name__}).")
+    try:
+        number = float(value)
+    except OverflowError as e:
+        raise refusal(f"Budget: {option} is too large.") from e
+    if not math.isfinite(number):
+        raise refusal(f"Budget: {option} must be a finite number, not {value!r}.")
+    return number
+
+
+def _count(option: str, value: Any, low: int, high: int | None, refusal: _Refusal) -> int:
+    number = _number(option, value, refusal)
+    if number != int(number):
+        raise refusal(f"Budget: {option} must be a whole number, not {value!r}.")
+    if number < low:
+        raise refusal(f"Budget: {option} must be {low} or more, not {int(number)}.")
+    if high is not None and number > high:
+        raise refusal(f"Budget: {option} must be {high} or less, not {int(number)}.")
+    return int(value)

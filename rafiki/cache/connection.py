@@ -1,0 +1,91 @@
+"""Connections to the cache, and the one place where driver errors become Rafiki's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from rafiki.errors import CacheUnavailableError, ConfigError
+from rafiki.messages import CacheAddress
+
+if TYPE_CHECKING:
+    import redis
+    import redis.asyncio
+
+SOCKET_TIMEOUT_S = 10.0
+"""A command that does not block is answered within this time, or the connection counts as lost."""
+
+
+def parse_cache_url(url: str) -> CacheAddress:
+    """``redis[s]://[user[:password]@]host[:port][/db]`` as an address without a prefix.
+
+    Raises:
+        ConfigError: when the URL is not of that form; never shows the password.
+    """
+    parts = urlsplit(url)
+    try:
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise ValueError
+        port, db = parts.port or 6379, int(parts.path.strip("/") or 0)
+    except ValueError as e:
+        raise ConfigError("cache.url: must look like redis://[:password@]host[:port][/db].") from e
+    return CacheAddress(
+        host=parts.hostname,
+        port=port,
+        db=db,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        prefix="",
+        use_tls=parts.scheme == "rediss",
+    )
+
+
+def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+
+    return {
+        "host": address.host,
+        "port": address.port,
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "ssl": address.use_tls,
+        "socket_timeout": socket_timeout_s,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": True,
+        "protocol": 2,
+        "backoff": NoBackoff(),
+    }
+
+
+def connect(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Redis:
+    """A client; it connects at its first command. Blocking commands need a longer ``socket_timeout_s`` than they block."""
+    import redis
+    from redis.retry import Retry
+
+    options = _options(address, socket_timeout_s)
+    return redis.Redis(retry=Retry(options.pop("backoff"), 0), **options)
+
+
+def connect_async(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.asyncio.Redis:
+    """As :func:`connect`, for an event loop."""
+    import redis.asyncio
+    from redis.asyncio.retry import Retry
+
+    options = _options(address, socket_timeout_s)
+    return redis.asyncio.Redis(retry=Retry(options.pop("backoff"), 0), **options)
+
+
+@contextmanager
+def cache_errors(address: CacheAddress) -> Iterator[None]:
+    """Turn the driver's errors into CacheUnavailableError; whoever sees one waits, connects again, and sends again."""
+    import redis
+
+    try:
+        yield
+    except (redis.RedisError, OSError) as e:
+        raise CacheUnavailableError(
+            f"The cache at {address.host}:{address.port} failed: {type(e).__name__}: {e}"
+        ) from e

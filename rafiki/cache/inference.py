@@ -1,0 +1,113 @@
+"""The inference cache: one queue of queries for each served trial, one queue of replies for each predictor.
+
+The replicas of a trial compete for its queue. A worker sends the replies of one batch and waits for the next batch in
+one round trip; a predictor sends all queries of one event-loop turn in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
+from rafiki.cache.reports import serving_key
+from rafiki.messages import CacheAddress, Query, Reply
+from rafiki.utils.clock import unix_ms
+
+_MOST_WAIT_S = 30.0
+_REPLIES_LIVE_S = 120
+"""A reply queue that nobody reads any more is forgotten after this time."""
+
+_query_decoder = msgspec.msgpack.Decoder(Query)
+_replies_decoder = msgspec.msgpack.Decoder(list[Reply])
+_encoder = msgspec.msgpack.Encoder()
+
+
+def _query_queue(prefix: str, trial_id: str) -> str:
+    return f"{prefix}queries:{trial_id}"
+
+
+class RedisWorkerQueue:
+    """The queue of one served trial, seen from an inference worker. Not thread-safe.
+
+    Methods raise CacheUnavailableError when the cache cannot be reached.
+    """
+
+    def __init__(self, address: CacheAddress, trial_id: str) -> None:
+        self._address = address
+        self._client = connect(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
+        self._queue = _query_queue(address.prefix, trial_id)
+
+    def exchange(self, replies: Mapping[str, Sequence[Reply]], *, most: int, timeout_s: float) -> list[Query]:
+        """Send ``replies`` (reply queue -> its replies), then take what waits, up to ``most`` queries.
+
+        Waits for the first query; an empty list when the timeout passes. A reply that was sent twice does no harm.
+        """
+        with cache_errors(self._address), self._client.pipeline(transaction=False) as pipe:
+            for reply_to, batch in replies.items():
+                pipe.rpush(reply_to, _encoder.encode(batch))
+                pipe.expire(reply_to, _REPLIES_LIVE_S)
+            pipe.blmpop(min(timeout_s, _MOST_WAIT_S), 1, self._queue, direction="LEFT", count=most)
+            found = cast("tuple[bytes, list[bytes]] | None", pipe.execute()[-1])
+        return [_query_decoder.decode(item) for item in found[1]] if found else []
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class RedisPredictorQueues:
+    """The queues of an inference job, seen from one predictor's event loop.
+
+    Sending and taking use a connection each, so that a blocking pop holds nothing up.
+    """
+
+    def __init__(self, address: CacheAddress, predictor_id: str) -> None:
+        self._address = address
+        self._sender = connect_async(address)
+        self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
+        self.reply_to = f"{address.prefix}replies:{predictor_id}"
+
+    async def send(self, queries: Mapping[str, Sequence[Query]], *, most_waiting: int) -> None:
+        """Put queries (trial id -> its queries) on their queues.
+
+        A queue that nobody empties keeps its newest ``most_waiting`` queries; the older ones are past their deadline.
+        """
+        with cache_errors(self._address):
+            async with self._sender.pipeline(transaction=False) as pipe:
+                for trial_id, batch in queries.items():
+                    pipe.rpush(_query_queue(self._address.prefix, trial_id), *map(_encoder.encode, batch))
+                lengths = await pipe.execute()
+            for trial_id, length in zip(queries, lengths, strict=True):
+                if length > most_waiting:
+                    await cast(
+                        Any,
+                        self._sender.ltrim(_query_queue(self._address.prefix, trial_id), -most_waiting, -1),
+                    )
+
+    async def take_replies(self, timeout_s: float) -> list[Reply]:
+        """Replies to this predictor, waiting for the first; an empty list when the timeout passes."""
+        with cache_errors(self._address):
+            found = await cast(
+                Any,
+                self._taker.blmpop(min(timeout_s, _MOST_WAIT_S), 1, self.reply_to, direction="LEFT", count=256),
+            )
+        return [reply for item in found[1] for reply in _replies_decoder.decode(item)] if found else []
+
+    async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Trial id -> the inference workers that answer its queries now."""
+        with cache_errors(self._address):
+            async with self._sender.pipeline(transaction=False) as pipe:
+                for trial_id in trial_ids:
+                    pipe.hgetall(serving_key(self._address.prefix, trial_id))
+                found = cast("list[dict[bytes, bytes]]", await pipe.execute())
+        now = unix_ms()
+        return {
+            trial_id: {worker.decode() for worker, until in workers.items() if int(until) > now}
+            for trial_id, workers in zip(trial_ids, found, strict=True)
+        }
+
+    async def close(self) -> None:
+        await self._sender.aclose()
+        await self._taker.aclose()

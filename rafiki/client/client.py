@@ -1,0 +1,318 @@
+"""The client: one method for each call of the contract, under the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from rafiki.client.transport import CALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
+from rafiki.constants import ModelAccessRight, UserType
+from rafiki.contract import datasets, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract.endpoint import Endpoint, FilePart
+from rafiki.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from rafiki.model import BaseModel
+
+    M = TypeVar("M", bound=BaseModel)
+else:
+    M = TypeVar("M")
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Calls the admin of a stack. Answers are plain dicts and lists; datetimes in them are ISO 8601 texts.
+
+    Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when
+    no admin answers in time, and ``UnauthorizedError`` when it needs a login and there is none. Safe to share
+    between threads.
+
+    Args:
+        admin_host: name or address of the machine on which the admin runs.
+        admin_port: port of the admin.
+    """
+
+    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
+        self._caller = ContractCaller(admin_host, int(admin_port))
+
+    @property
+    def token(self) -> str | None:
+        """The token of the user who is logged in; it can be set to one that was kept."""
+        return self._caller.token
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        self._caller.token = token
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the admin."""
+        return self._caller.address
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._caller.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _one(self, endpoint: Endpoint[Any], timeout_s: float = CALL_TIMEOUT_S, **fields: Any) -> Json:
+        return cast(Json, self._caller.call(endpoint, timeout_s=timeout_s, **fields))
+
+    def _many(self, endpoint: Endpoint[Any], **fields: Any) -> list[Json]:
+        return cast("list[Json]", self._caller.call(endpoint, **fields))
+
+    # ---- stack and users -----------------------------------------------------------------------------------
+
+    def get_health(self) -> Json:
+        """Whether the admin is up: ``name``, ``version``, ``status`` (``ok``, or what is wrong)."""
+        return self._one(stack.GET_HEALTH, timeout_s=5.0)
+
+    def get_services(self) -> list[Json]:
+        """The live services of all jobs."""
+        return self._many(stack.GET_SERVICES)
+
+    def login(self, email: str, password: str) -> Json:
+        """Log in; later calls are made as this user. Returns ``user_id``, ``user_type``, ``token``."""
+        answer = self._one(users.LOGIN, email=email, password=password)
+        self.token = answer["token"]
+        return answer
+
+    def logout(self) -> None:
+        """Forget the token."""
+        self.token = None
+
+    def get_current_user(self) -> Json:
+        """The user who is logged in."""
+        return self._one(users.GET_CURRENT_USER)
+
+    def create_user(self, email: str, password: str, user_type: str | UserType) -> Json:
+        """Create a user of a :class:`~rafiki.constants.UserType`."""
+        return self._one(users.CREATE_USER, email=email, password=password, user_type=str(user_type))
+
+    def get_users(self) -> list[Json]:
+        """All users."""
+        return self._many(users.GET_USERS)
+
+    def ban_user(self, email: str) -> Json:
+        """Ban a user for good."""
+        return self._one(users.BAN_USER, email=email)
+
+    # ---- datasets ------------------------------------------------------------------------------------------
+
+    def create_dataset(
+        self,
+        name: str,
+        task: str,
+        dataset_path: str | Path | None = None,
+        dataset_url: str | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Json:
+        """Upload a dataset from a file of this machine, whatever its size: it is streamed.
+
+        Args:
+            dataset_path: the file, in the format of the task.
+            dataset_url: not taken by this version of the admin.
+            progress: called with the bytes sent so far and in all.
+
+        Raises:
+            InvalidDatasetError: when the file is not what the task requires.
+            InvalidRequestError: when no file is given or it cannot be read.
+        """
+        if dataset_url is not None:
+            raise InvalidRequestError(
+                "This version takes no dataset URLs. Download the file and give its path as dataset_path."
+            )
+        if dataset_path is None:
+            raise InvalidRequestError("dataset_path is missing: give the path of the dataset's file.")
+        part = FilePart(str(dataset_path), Path(dataset_path).name)
+        answer = self._caller.call(datasets.CREATE_DATASET, progress=progress, name=name, task=task, dataset=part)
+        return cast(Json, answer)
+
+    def get_datasets(self, task: str | None = None) -> list[Json]:
+        """Your datasets (of one task), newest first."""
+        return self._many(datasets.GET_DATASETS, task=task)
+
+    def get_dataset(self, dataset_id: str) -> Json:
+        """One of your datasets."""
+        return self._one(datasets.GET_DATASET, dataset_id=dataset_id)
+
+    # ---- models --------------------------------------------------------------------------------------------
+
+    def create_model(
+        self,
+        name: str,
+        task: str,
+        model_file_path: str | Path,
+        model_class: str,
+        dependencies: Mapping[str, str] | None = None,
+        access_right: str | ModelAccessRight = ModelAccessRight.PRIVATE,
+        docker_image: str | None = None,
+    ) -> Json:
+        """Upload a model template.
+
+        Args:
+            model_file_path: the Python file.
+            model_class: the class in it that derives from ``BaseModel``.
+            dependencies: PyPI package -> version.
+
+        Returns:
+            ``id``, ``user_id``, ``name`` and ``load_error``: why the file does not load, None when it does.
+        """
+        part = FilePart(str(model_file_path), Path(model_file_path).name)
+        return self._one(
+            models.CREATE_MODEL, name=name, task=task, model_class=model_class,
+            model_file_bytes=part, dependencies=dict(dependencies or {}), access_right=str(access_right),
+            docker_image=docker_image,
+        )  # fmt: skip
+
+    def get_model(self, model_id: str) -> Json:
+        """One model: for its owner and admins."""
+        return self._one(models.GET_MODEL, model_id=model_id)
+
+    def download_model_file(self, model_id: str, out_model_file_path: str | Path) -> Json:
+        """Write the file of a model to ``out_model_file_path``; returns the model."""
+        self._caller.call_to_file(models.GET_MODEL_FILE, Path(out_model_file_path), model_id=model_id)
+        return self.get_model(model_id)
+
+    def get_available_models(self, task: str | None = None) -> list[Json]:
+        """Your own models and all public ones (of one task)."""
+        return self._many(models.GET_AVAILABLE_MODELS, task=task)
+
+    def delete_model(self, model_id: str) -> Json:
+        """Delete a model that no train job refers to."""
+        return self._one(models.DELETE_MODEL, model_id=model_id)
+
+    # ---- train jobs and trials -----------------------------------------------------------------------------
+
+    def create_train_job(
+        self,
+        app: str,
+        task: str,
+        train_dataset_id: str,
+        val_dataset_id: str,
+        budget: Mapping[str, Any] | None = None,
+        models: Sequence[str] | None = None,
+        train_args: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Start training models under a budget.
+
+        Args:
+            budget: keys of :class:`~rafiki.constants.BudgetOption`.
+            models: ids of models; None = every available model of the task.
+            train_args: passed on to each model's ``train``.
+
+        Returns:
+            ``id``, ``app``, ``app_version``.
+        """
+        return self._one(
+            train_jobs.CREATE_TRAIN_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, task=task,
+            train_dataset_id=train_dataset_id, val_dataset_id=val_dataset_id,
+            budget={str(k): v for k, v in (budget or {}).items()},
+            model_ids=None if models is None else list(models),
+            train_args=None if train_args is None else dict(train_args),
+        )  # fmt: skip
+
+    def get_train_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
+        """Train jobs of a user; None = yourself."""
+        return self._many(train_jobs.GET_TRAIN_JOBS_BY_USER, user_id=user_id)
+
+    def get_train_jobs_of_app(self, app: str) -> list[Json]:
+        """Your train jobs of an app, newest first."""
+        return self._many(train_jobs.GET_TRAIN_JOBS_OF_APP, app=app)
+
+    def get_train_job(self, app: str, app_version: int = -1) -> Json:
+        """One of your train jobs; version -1 is the latest."""
+        return self._one(train_jobs.GET_TRAIN_JOB, app=app, app_version=app_version)
+
+    def stop_train_job(self, app: str, app_version: int = -1) -> Json:
+        """Stop a train job; its finished trials stay."""
+        return self._one(train_jobs.STOP_TRAIN_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version)
+
+    def get_trials_of_train_job(
+        self, app: str, app_version: int = -1, *, offset: int = 0, limit: int | None = None
+    ) -> list[Json]:
+        """The trials of a train job: ``limit`` of them from ``offset`` on, None = all."""
+        return self._many(
+            train_jobs.GET_TRIALS_OF_TRAIN_JOB, app=app, app_version=app_version, offset=offset, limit=limit
+        )
+
+    def get_best_trials_of_train_job(self, app: str, app_version: int = -1, max_count: int = 2) -> list[Json]:
+        """The trials with the highest scores, best first, among those whose parameters are saved."""
+        return self._many(
+            train_jobs.GET_TRIALS_OF_TRAIN_JOB,
+            app=app,
+            app_version=app_version,
+            type="best",
+            max_count=max_count,
+        )
+
+    def get_trial(self, trial_id: str) -> Json:
+        """One trial: for its owner and admins."""
+        return self._one(train_jobs.GET_TRIAL, trial_id=trial_id)
+
+    def get_trial_logs(self, trial_id: str) -> Json:
+        """What the model logged in a trial: ``messages``, ``metrics``, ``plots``."""
+        return self._one(train_jobs.GET_TRIAL_LOGS, trial_id=trial_id)
+
+    def get_trial_parameters(self, trial_id: str) -> bytes:
+        """The trained parameters of a trial, as the bytes of a safetensors file."""
+        return cast(bytes, self._caller.call(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
+
+    def load_trial_model(self, trial_id: str, ModelClass: type[M]) -> M:
+        """The trained model of a trial, in this process: a ``ModelClass`` with its parameters loaded."""
+        from rafiki.param_store.codec import decode_params
+
+        trial = self.get_trial(trial_id)
+        params = decode_params(self.get_trial_parameters(trial_id))
+        model = ModelClass(**trial["proposal"]["knobs"])
+        model.load_parameters(params)
+        return model
+
+    # ---- inference jobs ------------------------------------------------------------------------------------
+
+    def create_inference_job(self, app: str, app_version: int = -1, budget: Mapping[str, Any] | None = None) -> Json:
+        """Serve the best trials of a stopped train job, one per model, as an ensemble.
+
+        Args:
+            budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
+
+        Returns:
+            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
+        """
+        return self._one(
+            inference_jobs.CREATE_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S,
+            app=app, app_version=app_version,
+            budget=None if budget is None else {str(k): v for k, v in budget.items()},
+        )  # fmt: skip
+
+    def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
+        """Inference jobs of a user; None = yourself."""
+        return self._many(inference_jobs.GET_INFERENCE_JOBS_BY_USER, user_id=user_id)
+
+    def get_inference_jobs_of_app(self, app: str) -> list[Json]:
+        """Your inference jobs of an app, newest first."""
+        return self._many(inference_jobs.GET_INFERENCE_JOBS_OF_APP, app=app)
+
+    def get_running_inference_job(self, app: str, app_version: int = -1) -> Json:
+        """Your running inference job of an app's version; -1 is the latest."""
+        return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
+
+    def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
+        """Stop serving."""
+        return self._one(
+            inference_jobs.STOP_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version
+        )
+
+    def stop_all_jobs(self) -> Json:
+        """Stop every train and inference job of everyone: for the superadmin."""
+        return self._one(inference_jobs.STOP_ALL_JOBS, timeout_s=JOB_CALL_TIMEOUT_S)

@@ -1,0 +1,83 @@
+"""Queries to a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rafiki.client.transport import HttpServer, encode_json, split_address
+
+PREDICT_TIMEOUT_S = 30.0
+
+
+class PredictorClient:
+    """Keeps connections to one predictor. Safe to share between threads.
+
+    Args:
+        predictor_host: ``host:port``, as an inference job names it.
+        timeout_s: the longest wait for an answer. The predictor's own deadline is shorter.
+    """
+
+    def __init__(self, predictor_host: str, *, timeout_s: float = PREDICT_TIMEOUT_S) -> None:
+        host, port = split_address(predictor_host, "a predictor")
+        hint = "Is the inference job still running? See `rafiki infer list`."
+        self._server = HttpServer(host, port, what="predictor", hint=hint)
+        self._timeout_s = timeout_s
+
+    def predict(self, query: Any) -> Any:
+        """The prediction for one query."""
+        return self.post({"query": query})["prediction"]
+
+    def predict_many(self, queries: Sequence[Any]) -> list[Any]:
+        """The predictions for a batch of queries, in their order."""
+        predictions: list[Any] = self.post({"queries": list(queries)})["predictions"]
+        return predictions
+
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else it tells.
+
+        Raises:
+            UnreachableError: when no predictor answers in time.
+            InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
+        """
+        content, headers = encode_json(body), {"Content-Type": "application/json"}
+        answer = self._server.send("POST", "/predict", content=content, headers=headers, timeout_s=self._timeout_s)
+        decoded: dict[str, Any] = self._server.decode(answer)
+        return decoded
+
+    def close(self) -> None:
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def predict(
+    predictor_host: str,
+    query: Any = None,
+    queries: Sequence[Any] | None = None,
+    timeout_s: float = PREDICT_TIMEOUT_S,
+) -> dict[str, Any]:
+    """Ask a predictor once.
+
+    Args:
+        predictor_host: ``host:port``, as an inference job names it.
+        query: one query, in the form that the job's task takes; NumPy arrays are sent as lists.
+        queries: a batch of queries instead of one.
+
+    Returns:
+        ``{"prediction": p, "predictions": []}`` for a query,
+        ``{"prediction": None, "predictions": [...]}`` for a batch.
+
+    Raises:
+        UnreachableError: when no predictor answers in time.
+        InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
+    """
+    with PredictorClient(predictor_host, timeout_s=timeout_s) as predictor:
+        return predictor.post({"query": query} if queries is None else {"queries": list(queries)})

@@ -1,0 +1,302 @@
+"""Sends the calls of the contract over HTTP, and turns refusals back into the errors that were raised."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from rafiki.contract.endpoint import Endpoint, FilePart
+from rafiki.errors import (
+    InternalError,
+    InvalidRequestError,
+    RafikiError,
+    UnauthorizedError,
+    UnreachableError,
+    error_from_wire,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 30.0
+JOB_CALL_TIMEOUT_S = 60.0
+"""For calls that start or stop services."""
+IDLE_TIMEOUT_S = 60.0
+"""The longest pause within an upload or a download."""
+CHECK_TIMEOUT_S = 600.0
+"""The longest time that the admin may take to check and store a file after its last byte."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes sent so far and the bytes in all."""
+
+
+def _httpx() -> ModuleType:
+    import httpx  # Costs 100 ms, so that only programs that make a call pay for it.
+
+    return httpx
+
+
+def split_address(address: str, what: str) -> tuple[str, int]:
+    """``host:port`` in its parts (IPv6 as ``[::1]:3000``).
+
+    Raises:
+        InvalidRequestError: when it is not of that form.
+    """
+    host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise InvalidRequestError(f"{address!r} is not the address of {what}. Write host:port, as in localhost:3000.")
+    return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Reader:
+    """A file that tells how far it was read. httpx reads it in chunks, never as a whole."""
+
+    def __init__(self, file: IO[bytes], size: int, progress: Progress) -> None:
+        self._file, self._size, self._progress = file, size, progress
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self._progress(self._file.tell(), self._size)
+        return chunk
+
+
+def _to_builtins(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # NumPy arrays and numbers
+        return value.tolist()
+    raise InvalidRequestError(f"A {type(value).__name__} cannot be sent as JSON. Use plain lists, dicts and numbers.")
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON bytes of plain values and NumPy arrays.
+
+    Raises:
+        InvalidRequestError: naming the type that has no JSON form.
+    """
+    try:
+        return msgspec.json.encode(value, enc_hook=_to_builtins)
+    except TypeError as e:
+        raise InvalidRequestError(f"This cannot be sent as JSON: {e}.") from e
+
+
+class HttpServer:
+    """One server of the stack: connections to it, and its errors. Safe to share between threads."""
+
+    def __init__(self, host: str, port: int, *, what: str, hint: str) -> None:
+        self.address = join_address(host, port)
+        self._what, self._hint = what, hint
+        self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+        self._connections: httpx.Client | None = None
+        self._lock = threading.Lock()
+
+    def _client(self) -> httpx.Client:
+        httpx = _httpx()
+        with self._lock:
+            if self._connections is None:
+                self._connections = httpx.Client(
+                    base_url=f"http://{self.address}",
+                    # A proxy from the environment must not catch calls to this machine.
+                    trust_env=not self._is_loopback,
+                    limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+                )
+            return self._connections
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        timeouts: Mapping[str, float] | None = None,
+        **parts: Any,
+    ) -> bytes:
+        """The body of a successful answer."""
+        httpx = _httpx()
+        timeout = httpx.Timeout(timeout_s, **{"connect": CONNECT_TIMEOUT_S, **(timeouts or {})})
+        with self._as_errors(timeout_s):
+            try:
+                answer = self._client().request(method, path, timeout=timeout, **parts)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A kept connection may end just when it is used again; a second GET does no harm.
+                if method != "GET":
+                    raise
+                answer = self._client().request(method, path, timeout=timeout, **parts)
+        if not answer.is_success:
+            raise self._refusal(answer.status_code, answer.content)
+        return bytes(answer.content)
+
+    def download(self, path: str, out: Path, *, headers: Mapping[str, str]) -> None:
+        """Write the body of a successful answer to ``out`` as it comes in."""
+        timeout = _httpx().Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with (
+            self._as_errors(IDLE_TIMEOUT_S),
+            self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
+        ):
+            if not answer.is_success:
+                raise self._refusal(answer.status_code, answer.read())
+            with out.open("wb") as f:
+                for chunk in answer.iter_bytes():
+                    f.write(chunk)
+
+    @contextlib.contextmanager
+    def _as_errors(self, timeout_s: float) -> Iterator[None]:
+        httpx = _httpx()
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as e:
+            raise UnreachableError(f"No {self._what} answers at {self.address}. {self._hint}") from e
+        except httpx.PoolTimeout as e:
+            raise UnreachableError(f"All connections to {self.address} are busy. Send fewer calls at once.") from e
+        except httpx.TimeoutException as e:
+            raise UnreachableError(
+                f"The {self._what} at {self.address} did not answer within {timeout_s:g} s. {self._hint}"
+            ) from e
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            raise UnreachableError(
+                f"The connection to the {self._what} at {self.address} broke: {e}. {self._hint}"
+            ) from e
+
+    def _refusal(self, status: int, body: bytes) -> RafikiError:
+        with contextlib.suppress(msgspec.DecodeError):
+            found = msgspec.json.decode(body)
+            if isinstance(found, dict) and isinstance(found.get("error"), str):
+                return error_from_wire(found["error"], str(found.get("message") or ""))
+        if status >= 500:
+            return InternalError(
+                f"The {self._what} at {self.address} failed (HTTP status {status}). Look into `rafiki logs`."
+            )
+        return UnreachableError(
+            f"What answers at {self.address} (status {status}) is not a Rafiki {self._what}. {self._hint}"
+        )
+
+    def decode(self, body: bytes) -> Any:
+        """The JSON of an answer as plain dicts and lists."""
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as e:
+            raise UnreachableError(
+                f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}"
+            ) from e
+
+
+class ContractCaller(HttpServer):
+    """Makes calls of the contract with the token of whoever is logged in."""
+
+    def __init__(self, host: str, port: int) -> None:
+        hint = "Start the stack with `rafiki up`, or check the address."
+        super().__init__(host, port, what="admin", hint=hint)
+        self.token: str | None = None
+
+    def call(
+        self,
+        endpoint: Endpoint[Any],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        progress: Progress | None = None,
+        **fields: Any,
+    ) -> Any:
+        """One call. Fields that are None do not travel.
+
+        Raises:
+            UnauthorizedError: when the call needs a login and there is none.
+            InvalidRequestError: when a field is unknown, or a file to upload cannot be read.
+            UnreachableError: when no admin answers in time.
+            RafikiError: the error that the admin raised.
+        """
+        path, rest, headers = self._prepare(endpoint, fields)
+        if endpoint.method == "GET":
+            body = self.send("GET", path, params=_as_texts(rest), headers=headers, timeout_s=timeout_s)
+        elif endpoint.is_form:
+            body = self._send_form(endpoint, path, rest, headers, progress)
+        else:
+            content = encode_json(rest)
+            headers["Content-Type"] = "application/json"
+            body = self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
+        return body if endpoint.response is bytes else self.decode(body)
+
+    def call_to_file(self, endpoint: Endpoint[Any], out: Path, **fields: Any) -> None:
+        """Like :meth:`call`, for an answer in bytes that goes to a file."""
+        path, _, headers = self._prepare(endpoint, fields)
+        try:
+            self.download(path, out, headers=headers)
+        except OSError as e:
+            raise InvalidRequestError(f"{out}: cannot be written: {e.strerror}.") from e
+
+    def _prepare(
+        self, endpoint: Endpoint[Any], fields: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any], dict[str, str]]:
+        if unknown := fields.keys() - endpoint.fields.keys():
+            raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
+        headers: dict[str, str] = {}
+        if endpoint.roles is not None:
+            if self.token is None:
+                raise UnauthorizedError(
+                    f"Not logged in at {self.address}. Log in with `rafiki login`, or with Client.login()."
+                )
+            headers["Authorization"] = f"Bearer {self.token}"
+        path = re.sub(r"{(\w+)}", lambda m: quote(str(fields[m[1]]), safe=""), endpoint.path)
+        rest = {n: v for n, v in fields.items() if v is not None and n not in endpoint.path_fields}
+        return path, rest, headers
+
+    def _send_form(
+        self,
+        endpoint: Endpoint[Any],
+        path: str,
+        fields: Mapping[str, Any],
+        headers: dict[str, str],
+        progress: Progress | None,
+    ) -> bytes:
+        texts = _as_texts({n: v for n, v in fields.items() if not isinstance(v, FilePart)})
+        with contextlib.ExitStack() as stack:
+            files = {}
+            for name, part in fields.items():
+                if isinstance(part, FilePart):
+                    files[name] = (part.file_name, _open(part.path, progress, stack))
+            # A server that refuses a file early hangs up before its last byte; httpx reads that answer too.
+            return self.send(
+                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=CHECK_TIMEOUT_S,
+                timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
+            )  # fmt: skip
+
+
+def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:
+    try:
+        size = Path(path).stat().st_size
+        file = Path(path).open("rb")  # noqa: SIM115 (closed by the stack)
+        stack.callback(file.close)
+    except OSError as e:
+        raise InvalidRequestError(f"{path}: this file cannot be read: {e.strerror}.") from e
+    return _Reader(file, size, progress) if progress else file
+
+
+def _as_texts(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Fields as they travel in a query string or a form: lists and dicts as JSON."""
+    return {n: v if isinstance(v, str) else encode_json(v).decode() for n, v in fields.items()}

@@ -1,0 +1,328 @@
+"""``rafiki.yaml`` -> a frozen :class:`Config`; the only reader of ``os.environ``.
+
+Layers, each over the one before: defaults < file < ``RAFIKI_SECTION__KEY`` in the environment < flags. Unknown keys are
+refused with their path and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from rafiki.errors import ConfigError
+
+SUPERADMIN_EMAIL = "superadmin@rafiki"
+CONFIG_FILE_NAME = "rafiki.yaml"
+ENV_PREFIX = "RAFIKI_"
+_NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
+"""Variables with the prefix that name no setting; so do those without a double underscore."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of rafiki.yaml."""
+
+
+class StackConfig(Section, frozen=True, kw_only=True):
+    folder: str = ".rafiki"
+    """State of the stack; relative to the folder of rafiki.yaml."""
+    start_timeout_s: float = 30.0
+    """How long `rafiki up` waits for a healthy admin."""
+
+
+class AdminConfig(Section, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: int = 3000
+    token_hours: float = 24.0
+    """How long a login lasts."""
+    max_dataset_mb: int = 10_240
+    max_model_file_mb: int = 16
+    model_load_timeout_s: float = 30.0
+    """How long a model file may take to load when its knobs are read at upload."""
+
+
+class MetaStoreConfig(Section, frozen=True, kw_only=True):
+    url: str | None = None
+    """SQLAlchemy URL (``postgresql://user:password@host/db``); None = SQLite in the stack's folder."""
+
+
+class CacheConfig(Section, frozen=True, kw_only=True):
+    url: str | None = None
+    """``redis://[:password@]host:port/db`` of a server of yours; None = a private one that `rafiki up` starts."""
+    port: int = 0
+    """Port of the private server; 0 = any free one, kept between starts."""
+    start_timeout_s: float = 10.0
+
+
+class StoresConfig(Section, frozen=True, kw_only=True):
+    datasets_folder: str | None = None
+    params_folder: str | None = None
+
+
+class ContainerConfig(Section, frozen=True, kw_only=True):
+    backend: Literal["process"] = "process"
+    gpus: list[int] | None = None
+    """GPU numbers to share out; None = ask nvidia-smi."""
+    memory_limit_mb: int | None = None
+    """Memory of one train or inference worker; None = no limit."""
+    stop_timeout_s: float = 5.0
+    """How long a service may take to end before it is killed."""
+    pass_environment: list[str] = []
+    """Names of further environment variables that workers get."""
+
+
+class TrainConfig(Section, frozen=True, kw_only=True):
+    max_trial_attempts: int = 3
+    """How often a trial is tried in all when its workers get lost (killed, out of memory)."""
+    heartbeat_s: float = 2.0
+    lost_after_s: float = 60.0
+    """A worker without a heartbeat for so long counts as lost; the admin's word of its end comes earlier."""
+
+
+class PredictorConfig(Section, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    """Address that predictors bind and that `predictor_host` names."""
+    deadline_s: float = 10.0
+    """A query is answered, or refused with a reason, within this time."""
+    max_waiting: int = 4096
+    """Queries waiting in one predictor; one more is a 429."""
+    batch_size: int = 64
+    """The most queries that an inference worker takes in one pop."""
+    max_body_mb: int = 64
+
+
+class SupervisorConfig(Section, frozen=True, kw_only=True):
+    tick_s: float = 1.0
+    """The longest time between two looks at the services; events wake it earlier."""
+    max_restarts: int = 5
+    """Restarts of a service in its slot before its job is marked ERRORED."""
+    restart_delay_s: float = 0.2
+    """Delay before the second restart in a row; doubles with each further one."""
+    start_timeout_s: float = 120.0
+    """How long a started service may take to report that it runs."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything that can be set. Paths are resolved by :mod:`rafiki.stack_folder`."""
+
+    stack: StackConfig = StackConfig()
+    admin: AdminConfig = AdminConfig()
+    meta_store: MetaStoreConfig = MetaStoreConfig()
+    cache: CacheConfig = CacheConfig()
+    stores: StoresConfig = StoresConfig()
+    container: ContainerConfig = ContainerConfig()
+    train: TrainConfig = TrainConfig()
+    predictor: PredictorConfig = PredictorConfig()
+    supervisor: SupervisorConfig = SupervisorConfig()
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """One setting with the layer that won."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+class LoadedConfig(msgspec.Struct, frozen=True):
+    """A configuration, the folder that its relative paths start from, and where each setting came from."""
+
+    config: Config
+    base_folder: Path
+    file: Path | None
+    origins: list[Origin]
+
+
+def find_config_file(start: Path) -> Path | None:
+    """``rafiki.yaml`` in ``start`` or the nearest folder above it."""
+    for folder in [start, *start.parents]:
+        if (candidate := folder / CONFIG_FILE_NAME).is_file():
+            return candidate
+    return None
+
+
+def _sections() -> dict[str, type[Section]]:
+    return {f.name: f.type for f in msgspec.structs.fields(Config)}
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
+
+
+def _check_names(tree: Mapping[str, Any], where: str) -> None:
+    sections = _sections()
+    for section, settings in tree.items():
+        if section not in sections:
+            raise ConfigError(f"{where}: unknown section {section!r}.{_nearest(str(section), list(sections))}")
+        if settings is None:
+            continue
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"{where}: {section} must hold settings (key: value), not {settings!r}.")
+        valid = [f.name for f in msgspec.structs.fields(sections[section])]
+        for key in settings:
+            if key not in valid:
+                raise ConfigError(f"{where}: unknown setting {section}.{key}.{_nearest(str(key), valid)}")
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
+
+
+def _file_layer(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{file}: cannot be read: {e}.") from e
+    tree = _read_yaml(text, str(file))
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(tree).__name__}.")
+    _check_names(tree, str(file))
+    return {section: settings or {} for section, settings in tree.items()}
+
+
+def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tree: dict[str, dict[str, Any]] = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENV_PREFIX) or "__" not in name or name in _NOT_SETTINGS:
+            continue
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        where = f"environment variable {name}"
+        _check_names({section: {key: text}}, where)
+        tree.setdefault(section, {})[key] = _read_yaml(text, where)
+    return tree
+
+
+def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Config:
+    sections: dict[str, Section] = {}
+    for name, kind in _sections().items():
+        settings = tree.get(name, {})
+        for key, value in settings.items():
+            # One setting at a time, so that the error can say which layer it came from.
+            try:
+                msgspec.convert({key: value}, kind)
+            except msgspec.ValidationError as e:
+                reason = str(e).split(" - at ")[0]
+                origin = origins.get(f"{name}.{key}", "default")
+                raise ConfigError(f"{origin}: {name}.{key} = {value!r}: {reason}.") from e
+        sections[name] = msgspec.convert(settings, kind)
+    config = msgspec.structs.replace(Config(), **sections)
+    _check_values(config, origins)
+    return config
+
+
+def _check_values(config: Config, origins: Mapping[str, str]) -> None:
+    """Numbers that no type can check."""
+    for section in msgspec.structs.fields(Config):
+        values = getattr(config, section.name)
+        for field in msgspec.structs.fields(type(values)):
+            value = getattr(values, field.name)
+            key = f"{section.name}.{field.name}"
+            where = origins.get(key, "default")
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            if field.name == "port":
+                if not 0 <= value <= 65535:
+                    raise ConfigError(f"{where}: {key} = {value}: a port lies between 0 and 65535.")
+            elif field.name == "max_restarts":
+                if value < 0:
+                    raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
+            elif not value > 0:
+                raise ConfigError(f"{where}: {key} = {value}: must be above 0.")
+
+
+def load_config(
+    file: Path | None = None,
+    *,
+    start: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> LoadedConfig:
+    """The configuration in force.
+
+    Args:
+        file: the configuration file; None = ``RAFIKI_CONFIG``, else ``rafiki.yaml`` found upward from ``start``.
+        start: where the search begins; None = the working folder.
+        environ: None = the process environment.
+        flags: ``{"admin.port": 3001}``: what command-line options set.
+
+    Raises:
+        ConfigError: naming the file or variable, the key, and what is wrong with it.
+    """
+    environ = os.environ if environ is None else environ
+    start = (start or Path.cwd()).resolve()
+    if file is None and environ.get("RAFIKI_CONFIG"):
+        file = Path(environ["RAFIKI_CONFIG"])
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{file}: there is no such configuration file.")
+    file = (file or find_config_file(start) or Path("/nonexistent")).resolve()
+    found = file if file.is_file() else None
+
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if found:
+        layers.append((str(found), _file_layer(found)))
+    for section, settings in _environment_layer(environ).items():
+        for key, value in settings.items():
+            name = f"{ENV_PREFIX}{section}__{key}".upper()
+            layers.append((f"environment variable {name}", {section: {key: value}}))
+    for dotted, value in (flags or {}).items():
+        section, _, key = dotted.partition(".")
+        _check_names({section: {key: value}}, "flag")
+        layers.append(("flag", {section: {key: value}}))
+
+    tree: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for section, settings in layer.items():
+            for key, value in settings.items():
+                tree.setdefault(section, {})[key] = value
+                origins[f"{section}.{key}"] = origin
+    config = _convert(tree, origins)
+    listed = [
+        Origin(
+            f"{s.name}.{f.name}",
+            getattr(getattr(config, s.name), f.name),
+            origins.get(f"{s.name}.{f.name}", "default"),
+        )
+        for s in msgspec.structs.fields(Config)
+        for f in msgspec.structs.fields(type(getattr(config, s.name)))
+    ]
+    return LoadedConfig(config, found.parent if found else start, found, listed)
+
+
+def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a person's own state (logins) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "rafiki"
+
+
+def worker_environment(names: list[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The part of this process's environment that model code may see: an allow-list plus ``names``."""
+    environ = os.environ if environ is None else environ
+    allowed = [
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "HOME",
+        "USER",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+    ]
+    return {name: environ[name] for name in [*allowed, *names] if name in environ}

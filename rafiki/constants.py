@@ -1,0 +1,114 @@
+"""Names that travel: every status, role, option and exit code. Each member *is* its string."""
+
+from enum import IntEnum, StrEnum
+
+
+class BudgetOption(StrEnum):
+    """Keys of a train job's budget."""
+
+    TIME_HOURS = "TIME_HOURS"
+    GPU_COUNT = "GPU_COUNT"
+    MODEL_TRIAL_COUNT = "MODEL_TRIAL_COUNT"
+    CPU_WORKER_COUNT = "CPU_WORKER_COUNT"
+    """Train workers of each model that is left without a GPU (an extension; default 1)."""
+
+
+class InferenceBudgetOption(StrEnum):
+    """Keys of an inference job's budget."""
+
+    GPU_COUNT = "GPU_COUNT"
+    REPLICA_COUNT = "REPLICA_COUNT"
+    """Inference workers of each served trial (an extension; default 1)."""
+
+
+class ModelAccessRight(StrEnum):
+    PUBLIC = "PUBLIC"
+    PRIVATE = "PRIVATE"
+
+
+class ModelDependency(StrEnum):
+    """Names of common PyPI packages that model templates depend on."""
+
+    TENSORFLOW = "tensorflow"
+    KERAS = "Keras"
+    SCIKIT_LEARN = "scikit-learn"
+    TORCH = "torch"
+    TORCHVISION = "torchvision"
+    SINGA = "singa"
+    XGBOOST = "xgboost"
+    DS_CTCDECODER = "ds-ctcdecoder"
+
+
+class TrainJobStatus(StrEnum):
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    ERRORED = "ERRORED"
+
+
+class InferenceJobStatus(StrEnum):
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    ERRORED = "ERRORED"
+
+
+class TrialStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    ERRORED = "ERRORED"
+    COMPLETED = "COMPLETED"
+
+
+class ServiceType(StrEnum):
+    TRAIN = "TRAIN"
+    ADVISOR = "ADVISOR"
+    PREDICT = "PREDICT"
+    INFERENCE = "INFERENCE"
+
+
+class ServiceStatus(StrEnum):
+    STARTED = "STARTED"
+    DEPLOYING = "DEPLOYING"
+    RUNNING = "RUNNING"
+    ERRORED = "ERRORED"
+    STOPPED = "STOPPED"
+
+
+class UserType(StrEnum):
+    SUPERADMIN = "SUPERADMIN"
+    ADMIN = "ADMIN"
+    MODEL_DEVELOPER = "MODEL_DEVELOPER"
+    APP_DEVELOPER = "APP_DEVELOPER"
+
+
+class Task(StrEnum):
+    """The tasks with a dataset, query and prediction format of their own; any other string is a custom task."""
+
+    IMAGE_CLASSIFICATION = "IMAGE_CLASSIFICATION"
+    POS_TAGGING = "POS_TAGGING"
+    TABULAR_CLASSIFICATION = "TABULAR_CLASSIFICATION"
+    TABULAR_REGRESSION = "TABULAR_REGRESSION"
+    SPEECH_RECOGNITION = "SPEECH_RECOGNITION"
+
+
+class ExitCode(IntEnum):
+    """What the command line and every process of Rafiki exit with; documented in docs/cli.md."""
+
+    OK = 0
+    FAILURE = 1
+    """Something went wrong that has no code of its own."""
+    USAGE = 2
+    """The command, its options, a job file or rafiki.yaml is wrong."""
+    REFUSED = 3
+    """The admin understood the request and refuses it (bad input, wrong state, unknown id)."""
+    UNAUTHORIZED = 4
+    """Not logged in, wrong password, or not allowed."""
+    UNREACHABLE = 5
+    """No stack runs, or a server does not answer within its deadline."""
+    JOB_ERRORED = 6
+    """A train or inference job that was waited for ended ERRORED."""
+    NO_RESULT = 7
+    """A train job that was waited for ended without one completed trial."""
+    INTERRUPTED = 130
+    """Ctrl-C."""

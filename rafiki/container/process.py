@@ -1,0 +1,208 @@
+"""Services as local processes: each in a process group of its own, with its log in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from rafiki.container.base import ContainerManager, ServiceExit, ServiceRequest, ServiceUsage
+from rafiki.container.gpu import find_gpus
+from rafiki.errors import ContainerError
+from rafiki.utils.clock import Deadline
+from rafiki.utils.files import tail_lines, write_atomic
+from rafiki.utils.process import (
+    SERVICE_VARIABLE,
+    STACK_VARIABLE,
+    ProcessHandle,
+    find_stack_processes,
+    handle_of,
+    wait_until,
+)
+
+_PROGRAMS = {
+    "advisor": "rafiki.worker.advisor",
+    "train": "rafiki.worker.train",
+    "inference": "rafiki.worker.inference",
+    "predict": "rafiki.predictor",
+}
+MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
+_MEMORY_HEADROOM_BYTES = 1 << 30
+"""A worker may reserve this much more than its limit before allocations fail; what it really uses is held to the limit."""
+
+
+class ProcessContainerManager(ContainerManager):
+    """Back end for one machine."""
+
+    def __init__(
+        self,
+        *,
+        stack_root: Path,
+        run_folder: Path,
+        log_folder: Path,
+        gpus: list[int] | None,
+        memory_limit_mb: int | None,
+        model_environment: dict[str, str],
+    ) -> None:
+        self._stack_root = stack_root
+        self._run = run_folder
+        self._logs = log_folder
+        self._gpus = gpus
+        self._memory_limit_bytes = memory_limit_mb * 1024 * 1024 if memory_limit_mb else None
+        self._model_environment = model_environment
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._over_limit: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    # ---- start
+
+    def start(self, request: ServiceRequest) -> dict[str, Any]:
+        spec_file = self._spec_file(request.service_id)
+        log_file = self._logs / f"{request.kind}-{request.service_id}.log"
+        try:
+            # Private from the first byte on: a spec may hold credentials.
+            write_atomic(spec_file, request.spec, mode=0o600)
+            with log_file.open("ab") as log:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", _PROGRAMS[request.kind], str(spec_file)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    env=self._environment(request), cwd=self._run,
+                )  # fmt: skip
+        except OSError as e:
+            raise ContainerError(
+                f"The {request.kind} service could not be started: {e.strerror} ({e.filename})."
+            ) from e
+        with self._lock:
+            self._children[request.service_id] = child
+        if request.runs_model_code and self._memory_limit_bytes:
+            self._limit_memory(child.pid, self._memory_limit_bytes)
+        try:
+            handle = handle_of(child.pid)
+        except psutil.NoSuchProcess:
+            handle = ProcessHandle(child.pid, 0.0)
+        return {"pid": handle.pid, "create_time": handle.create_time, "log": log_file.name}
+
+    def _environment(self, request: ServiceRequest) -> dict[str, str]:
+        base = self._model_environment if request.runs_model_code else dict(os.environ)
+        return {
+            **base,
+            STACK_VARIABLE: str(self._stack_root),
+            SERVICE_VARIABLE: request.service_id,
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, request.gpus)) or "-1",
+            "PYTHONUNBUFFERED": "1",
+            **({MODEL_CODE_VARIABLE: "1"} if request.runs_model_code else {}),
+            # One BLAS thread for what does only small linear algebra: an advisor must not compete with the workers.
+            **({} if request.runs_model_code else {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
+        }
+
+    @staticmethod
+    def _limit_memory(pid: int, limit_bytes: int) -> None:
+        import resource
+
+        most = limit_bytes + _MEMORY_HEADROOM_BYTES
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+
+    def _spec_file(self, service_id: str) -> Path:
+        return self._run / f"{service_id}.spec"
+
+    # ---- watch
+
+    def find(self, service_id: str) -> dict[str, Any] | None:
+        found = find_stack_processes(self._stack_root, service_id=service_id)
+        # The service leads its session; whatever else carries its id was started by it.
+        for p in found:
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(p.pid) == p.pid:
+                    logs = sorted(self._logs.glob(f"*-{service_id}.log"))
+                    return {
+                        "pid": p.pid,
+                        "create_time": p.create_time(),
+                        "log": logs[0].name if logs else "",
+                    }
+        return None
+
+    def poll(self, service_id: str, handle: dict[str, Any]) -> ServiceExit | None:
+        child = self._children.get(service_id)
+        code: int | None = None
+        if child is not None:
+            code = child.poll()
+            if code is None:
+                self._hold_to_limit(service_id, child.pid)
+                return None
+        elif self._process(handle) is not None:
+            self._hold_to_limit(service_id, handle["pid"])
+            return None
+        self._spec_file(service_id).unlink(missing_ok=True)
+        return ServiceExit(code=code, reason=self._describe(service_id, handle, code))
+
+    def _process(self, handle: dict[str, Any]) -> psutil.Process | None:
+        return msgspec.convert({"pid": handle["pid"], "create_time": handle["create_time"]}, ProcessHandle).process()
+
+    def _hold_to_limit(self, service_id: str, pid: int) -> None:
+        """Kill a worker that uses more than its limit. Other services are never in the model-code limit's reach."""
+        if self._memory_limit_bytes is None:
+            return
+        with contextlib.suppress(psutil.Error):
+            used = psutil.Process(pid).memory_info().rss
+            is_model_code = psutil.Process(pid).environ().get(MODEL_CODE_VARIABLE) == "1"
+            if is_model_code and used > self._memory_limit_bytes:
+                self._over_limit[service_id] = used
+                os.killpg(pid, signal.SIGKILL)
+
+    def _describe(self, service_id: str, handle: dict[str, Any], code: int | None) -> str:
+        if (used := self._over_limit.get(service_id)) and self._memory_limit_bytes:
+            return (
+                f"it used {used >> 20} MB of memory, more than its limit of {self._memory_limit_bytes >> 20} MB "
+                "(container.memory_limit_mb in rafiki.yaml)"
+            )
+        if code is None:
+            how = "it ended while the admin was away"
+        elif code < 0:
+            how = f"it was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"it ended with exit code {code}"
+        last = [line for line in tail_lines(self._logs / (handle.get("log") or "?"), 3) if line.strip()]
+        return f"{how}; last in its log: {' / '.join(last)}" if last and code != 0 else how
+
+    def usage(self, service_id: str, handle: dict[str, Any]) -> ServiceUsage:
+        with contextlib.suppress(psutil.Error):
+            if p := self._process(handle):
+                return ServiceUsage(pid=p.pid, memory_bytes=p.memory_info().rss)
+        return ServiceUsage(pid=None, memory_bytes=None)
+
+    # ---- stop
+
+    def stop(self, service_id: str, handle: dict[str, Any], timeout_s: float) -> None:
+        child = self._children.get(service_id)
+        if self.poll(service_id, handle) is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(handle["pid"], signal.SIGTERM)
+            wait_until(lambda: self.poll(service_id, handle) is not None, Deadline(timeout_s))
+        # Whatever is left of the group, and whatever left the group but still carries the service's id.
+        if child is not None or self._process(handle) is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(handle["pid"], signal.SIGKILL)
+        for p in find_stack_processes(self._stack_root, service_id=service_id):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                p.kill()
+        if child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5.0)
+        self._spec_file(service_id).unlink(missing_ok=True)
+
+    def gpus(self) -> list[int]:
+        if self._gpus is None:
+            self._gpus = find_gpus()
+        return list(self._gpus)
+
+    def close(self) -> None:
+        self._children.clear()

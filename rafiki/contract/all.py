@@ -1,0 +1,90 @@
+"""Every endpoint by name, and the OpenAPI document made from them."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import msgspec
+
+from rafiki.contract import datasets, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
+
+ENDPOINTS: dict[str, Endpoint[Any]] = {
+    e.name: e
+    for group in (stack, users, datasets, models, train_jobs, inference_jobs)
+    for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
+}
+
+
+def _json_types() -> list[Any]:
+    types: list[Any] = [ErrorBody]
+    for e in ENDPOINTS.values():
+        types += [e.request, *([] if e.response is bytes else [e.response])]
+    return types
+
+
+def _parameters(e: Endpoint[Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    in_query = e.fields.keys() if e.method == "GET" else e.path_fields
+    return [
+        {
+            "name": name,
+            "in": "path" if name in e.path_fields else "query",
+            "required": name in e.path_fields or name in schema.get("required", []),
+            "schema": schema["properties"][name],
+        }
+        for name in e.fields
+        if name in in_query
+    ]
+
+
+def _body(e: Endpoint[Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+    names = [n for n in e.fields if n not in e.path_fields]
+    if e.method == "GET" or not names:
+        return None
+    properties = {
+        n: {"type": "string", "format": "binary"} if n in e.file_fields else schema["properties"][n] for n in names
+    }
+    required = [n for n in schema.get("required", []) if n in names]
+    kind = "multipart/form-data" if e.is_form else "application/json"
+    content = {"schema": {"type": "object", "properties": properties, "required": required}}
+    return {"required": bool(required), "content": {kind: content}}
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the admin."""
+    schemas, components = msgspec.json.schema_components(_json_types(), ref_template="#/components/schemas/{name}")
+    by_type = dict(zip(map(repr, _json_types()), schemas, strict=True))
+    components.pop(FilePart.__name__, None)
+    paths: dict[str, dict[str, Any]] = {}
+    refusal = {
+        "description": "Refused",
+        "content": {"application/json": {"schema": by_type[repr(ErrorBody)]}},
+    }
+    for e in ENDPOINTS.values():
+        request_schema = components[e.request.__name__]
+        if e.response is bytes:
+            content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        else:
+            content = {"application/json": {"schema": by_type[repr(e.response)]}}
+        operation: dict[str, Any] = {
+            "operationId": e.name,
+            "summary": e.summary,
+            "parameters": _parameters(e, request_schema),
+            "responses": {"200": {"description": "OK", "content": content}, "4XX": refusal},
+            "security": [] if e.roles is None else [{"token": []}],
+        }
+        if body := _body(e, request_schema):
+            operation["requestBody"] = body
+        paths.setdefault(e.path, {})[e.method.lower()] = operation
+    for e in ENDPOINTS.values():
+        components.pop(e.request.__name__, None)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Rafiki admin", "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }

@@ -1,0 +1,47 @@
+"""Datasets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rafiki.contract.endpoint import ALL_USERS, Endpoint, FilePart, RequestStruct
+
+
+class CreateDatasetRequest(RequestStruct, frozen=True, kw_only=True):
+    name: str
+    task: str
+    dataset: FilePart | None = None
+
+
+class ListDatasetsRequest(RequestStruct, frozen=True, kw_only=True):
+    task: str | None = None
+
+
+class DatasetRequest(RequestStruct, frozen=True, kw_only=True):
+    dataset_id: str
+
+
+class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    task: str
+    datetime_created: datetime
+    size_bytes: int
+    sha256: str
+
+
+CREATE_DATASET = Endpoint(
+    name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetView,
+    roles=ALL_USERS, is_form=True, summary="Upload a dataset for a task.",
+)  # fmt: skip
+GET_DATASETS = Endpoint(
+    name="get_datasets", method="GET", path="/datasets", request=ListDatasetsRequest, response=list[DatasetView],
+    roles=ALL_USERS, summary="Your datasets, newest first.",
+)  # fmt: skip
+GET_DATASET = Endpoint(
+    name="get_dataset", method="GET", path="/datasets/{dataset_id}", request=DatasetRequest, response=DatasetView,
+    roles=ALL_USERS, summary="One of your datasets.",
+)  # fmt: skip
+ENDPOINTS = [CREATE_DATASET, GET_DATASETS, GET_DATASET]

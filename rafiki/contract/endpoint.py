@@ -1,0 +1,126 @@
+"""What an endpoint is, and how the fields of its request travel."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from rafiki.constants import UserType
+from rafiki.errors import InvalidRequestError
+
+Request = TypeVar("Request", bound="RequestStruct")
+
+ADMINS = frozenset({UserType.SUPERADMIN, UserType.ADMIN})
+MODEL_DEVELOPERS = ADMINS | {UserType.MODEL_DEVELOPER}
+ALL_USERS = frozenset(UserType)
+SUPERADMIN = frozenset({UserType.SUPERADMIN})
+
+
+class RequestStruct(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Every field of a request: those of the path, the query string and the body together."""
+
+
+class Empty(RequestStruct, frozen=True, kw_only=True):
+    """A request without fields."""
+
+
+class FilePart(msgspec.Struct, frozen=True):
+    """A file in form data, streamed on both sides."""
+
+    path: str
+    """Where the client reads it from; empty on the server."""
+    file_name: str
+    file: Any = None
+    """What arrived, on the server: a binary file object at its start."""
+
+
+class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict=True):
+    """One call. ``name`` is the name of the client method and of the admin operation that serve it."""
+
+    name: str
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    """With ``{field}`` for fields that travel in the path."""
+    request: type[Request]
+    response: Any
+    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``."""
+    roles: frozenset[UserType] | None
+    """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
+    summary: str
+    is_form: bool = False
+    """The body is form data, because a file travels."""
+
+    @cached_property
+    def path_fields(self) -> frozenset[str]:
+        return frozenset(re.findall(r"{(\w+)}", self.path))
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """Field name -> its type."""
+        return {f.name: f.type for f in msgspec.structs.fields(self.request)}
+
+    @cached_property
+    def file_fields(self) -> frozenset[str]:
+        return frozenset(n for n, t in self.fields.items() if FilePart in (t, *typing.get_args(t)))
+
+    def parse_request(self, body: Mapping[str, Any], texts: Mapping[str, str]) -> Request:
+        """The request from its JSON ``body`` and from ``texts`` (path, query string, form fields).
+
+        Raises:
+            InvalidRequestError: naming the field that is missing, unknown, given twice or of the wrong type.
+        """
+        values = dict(body)
+        for name, text in texts.items():
+            if name in values:
+                raise InvalidRequestError(f"Field {name!r} is given twice, in the body and in the address.")
+            values[name] = _from_text(name, text, self.fields[name]) if name in self.fields else text
+        if unknown := values.keys() - self.fields.keys():
+            known = ", ".join(sorted(self.fields)) or "none"
+            raise InvalidRequestError(f"Unknown field(s) {', '.join(sorted(unknown))}. This call takes: {known}.")
+        files = {n: values.pop(n) for n in self.file_fields if isinstance(values.get(n), FilePart)}
+        try:
+            return msgspec.convert({**values, **files}, self.request)
+        except msgspec.ValidationError as e:
+            raise InvalidRequestError(_say(str(e))) from e
+
+
+def _say(error: str) -> str:
+    """A validation error of msgspec in the words of this interface."""
+    reason, _, where = error.partition(" - at `$.")
+    if m := re.match(r"Object missing required field `(\w+)`", reason):
+        return f"Field {m[1]!r} is missing."
+    return f"Field {where.rstrip('`')!r}: {reason[:1].lower()}{reason[1:]}." if where else f"{reason}."
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return typing.get_args(kind)
+    return (kind,)
+
+
+def _from_text(name: str, text: str, kind: Any) -> Any:
+    """A field that travelled as text, as its declared type; JSON for lists and objects."""
+    members = [m for m in _members(kind) if m is not type(None)]
+    if members == [str]:
+        return text
+    if text == "" and type(None) in _members(kind):
+        return None
+    try:
+        if any(typing.get_origin(m) in (dict, list) for m in members):
+            return msgspec.json.decode(text)
+        return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
+    except (msgspec.ValidationError, msgspec.DecodeError) as e:
+        raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {e}.") from e
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The JSON body of every refusal. ``error`` is the class name in :mod:`rafiki.errors`."""
+
+    error: str
+    message: str

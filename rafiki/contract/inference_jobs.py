@@ -1,0 +1,98 @@
+"""Inference jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import InferenceJobStatus
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, RequestStruct
+
+
+class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: int = -1
+    budget: dict[str, Any] | None = None
+
+
+class ListInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
+    user_id: str | None = None
+    """None = yourself."""
+
+
+class AppInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+
+
+class InferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: int
+
+
+class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    train_job_id: str
+    app: str
+    app_version: int
+    predictor_host: str | None
+
+
+class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: InferenceJobStatus
+    error: str | None
+    train_job_id: str
+    app: str
+    app_version: int
+    budget: dict[str, Any]
+    trial_ids: list[str]
+    """The served trials: the members of the ensemble, best first."""
+    datetime_started: datetime
+    datetime_stopped: datetime | None
+    predictor_host: str | None
+
+
+class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    train_job_id: str
+    app: str
+    app_version: int
+
+
+class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
+    train_jobs: list[dict[str, Any]]
+    inference_jobs: list[dict[str, Any]]
+
+
+CREATE_INFERENCE_JOB = Endpoint(
+    name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
+    response=InferenceJobCreatedView, roles=ALL_USERS,
+    summary="Serve the best trials of a stopped train job, one per model, as an ensemble.",
+)  # fmt: skip
+GET_INFERENCE_JOBS_BY_USER = Endpoint(
+    name="get_inference_jobs_by_user", method="GET", path="/inference_jobs", request=ListInferenceJobsRequest,
+    response=list[InferenceJobView], roles=ALL_USERS, summary="Inference jobs of a user: for that user and admins.",
+)  # fmt: skip
+GET_INFERENCE_JOBS_OF_APP = Endpoint(
+    name="get_inference_jobs_of_app", method="GET", path="/inference_jobs/{app}", request=AppInferenceJobsRequest,
+    response=list[InferenceJobView], roles=ALL_USERS, summary="Your inference jobs of an app, newest first.",
+)  # fmt: skip
+GET_RUNNING_INFERENCE_JOB = Endpoint(
+    name="get_running_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}",
+    request=InferenceJobRequest, response=InferenceJobView, roles=ALL_USERS,
+    summary="Your running inference job of an app's version; -1 is the latest.",
+)  # fmt: skip
+STOP_INFERENCE_JOB = Endpoint(
+    name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
+    request=InferenceJobRequest, response=InferenceJobStoppedView, roles=ALL_USERS, summary="Stop serving.",
+)  # fmt: skip
+STOP_ALL_JOBS = Endpoint(
+    name="stop_all_jobs", method="POST", path="/actions/stop_all_jobs", request=Empty, response=StoppedJobsView,
+    roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
+)  # fmt: skip
+ENDPOINTS = [
+    CREATE_INFERENCE_JOB, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
+    STOP_INFERENCE_JOB, STOP_ALL_JOBS,
+]  # fmt: skip

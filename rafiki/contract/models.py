@@ -1,0 +1,81 @@
+"""Model templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import ModelAccessRight
+from rafiki.contract.endpoint import ALL_USERS, MODEL_DEVELOPERS, Endpoint, FilePart, RequestStruct
+
+
+class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
+    name: str
+    task: str
+    model_class: str
+    model_file_bytes: FilePart
+    dependencies: dict[str, str] = {}
+    access_right: ModelAccessRight = ModelAccessRight.PRIVATE
+    docker_image: str | None = None
+
+
+class ListModelsRequest(RequestStruct, frozen=True, kw_only=True):
+    task: str | None = None
+
+
+class ModelRequest(RequestStruct, frozen=True, kw_only=True):
+    model_id: str
+
+
+class ModelCreatedView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    name: str
+    load_error: str | None
+    """Why the file does not load (it was accepted all the same); None when it does."""
+
+
+class ModelView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    name: str
+    task: str
+    model_class: str
+    datetime_created: datetime
+    dependencies: dict[str, str]
+    access_right: ModelAccessRight
+    docker_image: str | None
+    knob_config: dict[str, dict[str, Any]] | None
+    load_error: str | None
+
+
+class ModelDeletedView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    name: str
+
+
+CREATE_MODEL = Endpoint(
+    name="create_model", method="POST", path="/models", request=CreateModelRequest, response=ModelCreatedView,
+    roles=MODEL_DEVELOPERS, is_form=True,
+    summary="Upload a model template. A file that does not load is accepted and reported in `load_error`.",
+)  # fmt: skip
+GET_AVAILABLE_MODELS = Endpoint(
+    name="get_available_models", method="GET", path="/models/available", request=ListModelsRequest,
+    response=list[ModelView], roles=ALL_USERS, summary="Your own models and all public ones.",
+)  # fmt: skip
+GET_MODEL = Endpoint(
+    name="get_model", method="GET", path="/models/{model_id}", request=ModelRequest, response=ModelView,
+    roles=ALL_USERS, summary="One model: for its owner and admins.",
+)  # fmt: skip
+GET_MODEL_FILE = Endpoint(
+    name="get_model_file", method="GET", path="/models/{model_id}/model_file", request=ModelRequest, response=bytes,
+    roles=ALL_USERS, summary="The file of a model: for its owner and admins.",
+)  # fmt: skip
+DELETE_MODEL = Endpoint(
+    name="delete_model", method="DELETE", path="/models/{model_id}", request=ModelRequest, response=ModelDeletedView,
+    roles=ALL_USERS, summary="Delete a model that no train job refers to.",
+)  # fmt: skip
+ENDPOINTS = [CREATE_MODEL, GET_AVAILABLE_MODELS, GET_MODEL, GET_MODEL_FILE, DELETE_MODEL]

@@ -1,0 +1,45 @@
+"""The stack itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rafiki.constants import ServiceStatus, ServiceType
+from rafiki.contract.endpoint import ADMINS, Empty, Endpoint
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    version: str
+    status: str
+    """``ok``, or what is wrong: ``the cache cannot be reached``."""
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A started process (or container) of a job."""
+
+    id: str
+    service_type: ServiceType
+    job_id: str
+    app: str | None
+    status: ServiceStatus
+    error: str | None
+    attempt: int
+    gpus: list[int]
+    port: int | None
+    pid: int | None
+    memory_bytes: int | None
+    datetime_started: datetime
+
+
+GET_HEALTH = Endpoint(
+    name="get_health", method="GET", path="/", request=Empty, response=HealthView, roles=None,
+    summary="Whether the admin is up, and what it can reach.",
+)  # fmt: skip
+GET_SERVICES = Endpoint(
+    name="get_services", method="GET", path="/services", request=Empty, response=list[ServiceView], roles=ADMINS,
+    summary="The live services of all jobs.",
+)  # fmt: skip
+ENDPOINTS = [GET_HEALTH, GET_SERVICES]

@@ -1,0 +1,148 @@
+"""Train jobs and their trials."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.contract.endpoint import ALL_USERS, Endpoint, RequestStruct
+
+
+class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    task: str
+    train_dataset_id: str
+    val_dataset_id: str
+    budget: dict[str, Any] = {}
+    model_ids: list[str] | None = None
+    """None = every available model of the task."""
+    train_args: dict[str, Any] | None = None
+
+
+class ListTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
+    user_id: str | None = None
+    """None = yourself."""
+
+
+class AppTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+
+
+class TrainJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: int
+
+
+class ListTrialsRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: int
+    type: str | None = None
+    """``best``: highest score first, saved ones only."""
+    max_count: int = 2
+    """With ``type=best``."""
+    offset: int = 0
+    limit: int | None = None
+
+
+class TrialRequest(RequestStruct, frozen=True, kw_only=True):
+    trial_id: str
+
+
+class TrainJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    app: str
+    app_version: int
+
+
+class SubTrainJobView(msgspec.Struct, frozen=True, kw_only=True):
+    """The search over one model of a train job."""
+
+    id: str
+    model_id: str
+    model_name: str
+    status: TrainJobStatus
+    error: str | None
+
+
+class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    status: TrainJobStatus
+    error: str | None
+    app: str
+    app_version: int
+    task: str
+    train_dataset_id: str
+    val_dataset_id: str
+    train_args: dict[str, Any]
+    budget: dict[str, Any]
+    models: list[SubTrainJobView]
+    datetime_started: datetime
+    datetime_stopped: datetime | None
+
+
+class TrialView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    train_job_id: str
+    no: int
+    worker_id: str | None
+    attempt: int
+    proposal: dict[str, Any]
+    status: TrialStatus
+    score: float | None
+    error: str | None
+    model_name: str
+    is_params_saved: bool
+    datetime_started: datetime
+    datetime_stopped: datetime | None
+
+
+class TrialLogsView(msgspec.Struct, frozen=True, kw_only=True):
+    messages: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    plots: list[dict[str, Any]]
+
+
+CREATE_TRAIN_JOB = Endpoint(
+    name="create_train_job", method="POST", path="/train_jobs", request=CreateTrainJobRequest,
+    response=TrainJobCreatedView, roles=ALL_USERS, summary="Start training models on your datasets under a budget.",
+)  # fmt: skip
+GET_TRAIN_JOBS_BY_USER = Endpoint(
+    name="get_train_jobs_by_user", method="GET", path="/train_jobs", request=ListTrainJobsRequest,
+    response=list[TrainJobView], roles=ALL_USERS, summary="Train jobs of a user: for that user and admins.",
+)  # fmt: skip
+GET_TRAIN_JOBS_OF_APP = Endpoint(
+    name="get_train_jobs_of_app", method="GET", path="/train_jobs/{app}", request=AppTrainJobsRequest,
+    response=list[TrainJobView], roles=ALL_USERS, summary="Your train jobs of an app, newest first.",
+)  # fmt: skip
+GET_TRAIN_JOB = Endpoint(
+    name="get_train_job", method="GET", path="/train_jobs/{app}/{app_version}", request=TrainJobRequest,
+    response=TrainJobView, roles=ALL_USERS, summary="One of your train jobs; version -1 is the latest.",
+)  # fmt: skip
+STOP_TRAIN_JOB = Endpoint(
+    name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
+    response=TrainJobCreatedView, roles=ALL_USERS, summary="Stop a train job; its finished trials stay.",
+)  # fmt: skip
+GET_TRIALS_OF_TRAIN_JOB = Endpoint(
+    name="get_trials_of_train_job", method="GET", path="/train_jobs/{app}/{app_version}/trials",
+    request=ListTrialsRequest, response=list[TrialView], roles=ALL_USERS, summary="The trials of a train job.",
+)  # fmt: skip
+GET_TRIAL = Endpoint(
+    name="get_trial", method="GET", path="/trials/{trial_id}", request=TrialRequest, response=TrialView,
+    roles=ALL_USERS, summary="One trial: for its owner and admins.",
+)  # fmt: skip
+GET_TRIAL_LOGS = Endpoint(
+    name="get_trial_logs", method="GET", path="/trials/{trial_id}/logs", request=TrialRequest,
+    response=TrialLogsView, roles=ALL_USERS, summary="What the model logged in a trial.",
+)  # fmt: skip
+GET_TRIAL_PARAMETERS = Endpoint(
+    name="get_trial_parameters", method="GET", path="/trials/{trial_id}/parameters", request=TrialRequest,
+    response=bytes, roles=ALL_USERS, summary="The trained parameters of a trial, as safetensors.",
+)  # fmt: skip
+ENDPOINTS = [
+    CREATE_TRAIN_JOB, GET_TRAIN_JOBS_BY_USER, GET_TRAIN_JOBS_OF_APP, GET_TRAIN_JOB, STOP_TRAIN_JOB,
+    GET_TRIALS_OF_TRAIN_JOB, GET_TRIAL, GET_TRIAL_LOGS, GET_TRIAL_PARAMETERS,
+]  # fmt: skip

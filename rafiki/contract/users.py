@@ -1,0 +1,61 @@
+"""Tokens and users."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rafiki.constants import UserType
+from rafiki.contract.endpoint import ADMINS, ALL_USERS, Empty, Endpoint, RequestStruct
+
+
+class TokenRequest(RequestStruct, frozen=True, kw_only=True):
+    email: str
+    password: str
+
+
+class TokenView(msgspec.Struct, frozen=True):
+    user_id: str
+    user_type: UserType
+    token: str
+
+
+class CreateUserRequest(RequestStruct, frozen=True, kw_only=True):
+    email: str
+    password: str
+    user_type: UserType
+
+
+class UserView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    email: str
+    user_type: UserType
+    banned_date: datetime | None = None
+
+
+class BanUserRequest(RequestStruct, frozen=True, kw_only=True):
+    email: str
+
+
+LOGIN = Endpoint(
+    name="login", method="POST", path="/tokens", request=TokenRequest, response=TokenView, roles=None,
+    summary="A token for an email and a password.",
+)  # fmt: skip
+CREATE_USER = Endpoint(
+    name="create_user", method="POST", path="/users", request=CreateUserRequest, response=UserView, roles=ADMINS,
+    summary="Create a user. Only the superadmin makes admins.",
+)  # fmt: skip
+GET_USERS = Endpoint(
+    name="get_users", method="GET", path="/users", request=Empty, response=list[UserView], roles=ADMINS,
+    summary="All users.",
+)  # fmt: skip
+GET_CURRENT_USER = Endpoint(
+    name="get_current_user", method="GET", path="/users/me", request=Empty, response=UserView, roles=ALL_USERS,
+    summary="The user whom the token belongs to.",
+)  # fmt: skip
+BAN_USER = Endpoint(
+    name="ban_user", method="DELETE", path="/users", request=BanUserRequest, response=UserView, roles=ADMINS,
+    summary="Ban a user for good. Only the superadmin bans admins.",
+)  # fmt: skip
+ENDPOINTS = [LOGIN, CREATE_USER, GET_USERS, GET_CURRENT_USER, BAN_USER]

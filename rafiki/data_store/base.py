@@ -1,0 +1,99 @@
+"""The promise of every data store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+
+class StoredData(msgspec.Struct, frozen=True):
+    """What was stored, and where."""
+
+    store_id: str
+    size_bytes: int
+    sha256: str
+    path: Path
+
+
+class DataWriter(ABC):
+    """One dataset on its way into the store. Used in a ``with`` block, by one thread at a time."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.abort()
+
+    @abstractmethod
+    def write(self, chunk: bytes) -> None:
+        """Appends ``chunk``.
+
+        Raises:
+            RequestTooLargeError: when the dataset grows beyond the store's limit; names the limit.
+            StoreFullError: when the disk is full.
+        """
+
+    @abstractmethod
+    def commit(self) -> StoredData:
+        """Stores what was written. Once this returns, it survives a crash of the process and of the machine.
+
+        Raises:
+            StoreFullError: when the disk is full.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Drops what was written; nothing of it stays. Does nothing after a commit."""
+
+
+class DataStore(ABC):
+    """Immutable blobs under ids that the store makes.
+
+    A blob appears whole or not at all: a crash, a full disk or an error of the reader in mid-upload leaves nothing
+    behind that has an id. The id carries the SHA-256 of the contents. Equal contents stored twice are two blobs.
+    All methods may be called from several threads and processes at once. No id can reach outside the store.
+    """
+
+    @abstractmethod
+    def writer(self) -> DataWriter:
+        """Begins a new blob, for callers that receive it piece by piece."""
+
+    def save(self, chunks: Iterable[bytes] | BinaryIO) -> StoredData:
+        """Stores all of ``chunks``, holding one chunk at a time in memory; a file is read to its end.
+
+        Raises:
+            RequestTooLargeError, StoreFullError: as :meth:`DataWriter.write`.
+        """
+        if hasattr(chunks, "read"):
+            file = chunks
+            chunks = iter(lambda: file.read(1 << 20), b"")
+        with self.writer() as writer:
+            for chunk in chunks:
+                writer.write(chunk)
+            return writer.commit()
+
+    @abstractmethod
+    def get_path(self, store_id: str) -> Path:
+        """The blob as a file on the local file system, to be read only. Does not read the contents.
+
+        Raises:
+            InvalidDatasetError: when there is no such blob.
+        """
+
+    @abstractmethod
+    def verify(self, store_id: str) -> None:
+        """Reads the whole blob and compares it with its checksum.
+
+        Raises:
+            InvalidDatasetError: when there is no such blob.
+            DamagedFileError: when the contents are no longer what was stored.
+        """
+
+    @abstractmethod
+    def delete(self, store_id: str) -> None:
+        """Removes the blob. An id that does not exist (any more) is no error."""

@@ -1,0 +1,169 @@
+"""The records of Rafiki as frozen structs: what the meta store returns and the admin hands out.
+
+Ids are UUID strings, datetimes are aware UTC, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import (
+    InferenceJobStatus,
+    ModelAccessRight,
+    ServiceStatus,
+    ServiceType,
+    TrainJobStatus,
+    TrialStatus,
+    UserType,
+)
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    email: str
+    password_hash: str
+    user_type: UserType
+    datetime_created: datetime
+    banned_date: datetime | None = None
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    name: str
+    task: str
+    size_bytes: int
+    sha256: str
+    store_id: str
+    """Where the data store keeps the file."""
+    datetime_created: datetime
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    name: str
+    task: str
+    model_class: str
+    model_file_sha256: str
+    dependencies: dict[str, str]
+    access_right: ModelAccessRight
+    docker_image: str | None
+    knob_config: dict[str, dict[str, Any]] | None
+    """JSON form of the knobs, read at upload; None when the file does not load."""
+    load_error: str | None
+    """Why the file does not load; None when it does."""
+    datetime_created: datetime
+
+
+class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    app: str
+    app_version: int
+    task: str
+    train_dataset_id: str
+    val_dataset_id: str
+    budget: dict[str, float | int]
+    train_args: dict[str, Any]
+    status: TrainJobStatus
+    error: str | None
+    """Why the job is ERRORED, for people."""
+    datetime_started: datetime
+    datetime_stop_requested: datetime | None = None
+    datetime_stopped: datetime | None = None
+
+
+class SubTrainJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The search over one model within a train job. Its status and trials are written by its advisor worker alone."""
+
+    id: str
+    train_job_id: str
+    model_id: str
+    model_name: str
+    status: TrainJobStatus
+    error: str | None
+    advisor_id: str | None
+    """The service that owns this record now (fencing token); None when the admin has taken it over."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    sub_train_job_id: str
+    train_job_id: str
+    no: int
+    """1, 2, 3 ... within its sub train job."""
+    model_name: str
+    worker_id: str | None
+    attempt: int
+    """1 at first; one more each time that the trial is given to another worker after its worker was lost."""
+    proposal: dict[str, Any]
+    """``{"knobs": {...}}`` and how the advisor came to it."""
+    status: TrialStatus
+    score: float | None
+    error: str | None
+    params_id: str | None
+    """Where the parameter store keeps the trained parameters."""
+    datetime_started: datetime
+    datetime_stopped: datetime | None = None
+
+    @property
+    def is_params_saved(self) -> bool:
+        return self.params_id is not None
+
+
+class TrialLog(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a trial's log. ``entry`` is a :data:`rafiki.messages.LogEntry` as plain values."""
+
+    trial_id: str
+    attempt: int
+    line_no: int
+    entry: dict[str, Any]
+
+
+class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    train_job_id: str
+    app: str
+    app_version: int
+    budget: dict[str, int]
+    status: InferenceJobStatus
+    error: str | None
+    predictor_host: str | None
+    datetime_started: datetime
+    datetime_stop_requested: datetime | None = None
+    datetime_stopped: datetime | None = None
+
+
+class ServedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial that an inference job serves: one member of its ensemble."""
+
+    inference_job_id: str
+    trial_id: str
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """One started process (or container) of a job. A restart makes a new record in the same slot."""
+
+    id: str
+    service_type: ServiceType
+    job_id: str
+    """The train or inference job it belongs to."""
+    unit_id: str
+    """What it works on: the sub train job (advisor, train), the trial (inference) or the job (predictor)."""
+    slot: int
+    """0, 1, ... among the services of the same type and unit."""
+    attempt: int
+    """1 at first; one more with each restart in the same slot."""
+    status: ServiceStatus
+    error: str | None
+    gpus: list[int]
+    port: int | None
+    handle: dict[str, Any] | None
+    """What the container manager needs to find it again; None until it was really started."""
+    datetime_started: datetime
+    datetime_stopped: datetime | None = None

@@ -1,0 +1,259 @@
+"""One tree of errors. The class name is the wire name, the class docstring is the default message.
+
+Each class says how it travels: ``http_status`` in a response of the admin or predictor, ``exit_code`` out of a
+process. A client turns the name in a body back into the same class with :func:`error_from_wire`.
+"""
+
+from typing import ClassVar
+
+from rafiki.constants import ExitCode
+
+
+class RafikiError(Exception):
+    """Something went wrong in Rafiki."""
+
+    http_status: ClassVar[int] = 400
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+    @property
+    def code(self) -> str:
+        """The class name, which clients match on."""
+        return type(self).__name__
+
+
+# ---- requests that the admin refuses ------------------------------------------------------------------------------
+
+
+class RequestRefusedError(RafikiError):
+    """The request was understood and refused."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class InvalidRequestError(RequestRefusedError):
+    """The request is malformed: a field is missing, unknown or of the wrong type."""
+
+
+class RequestTooLargeError(RequestRefusedError):
+    """The request is larger than this server takes."""
+
+    http_status = 413
+
+
+class NotFoundError(RequestRefusedError):
+    """There is no such page or endpoint."""
+
+    http_status = 404
+
+
+class MethodNotAllowedError(RequestRefusedError):
+    """This path does not take that HTTP method."""
+
+    http_status = 405
+
+
+class UnauthorizedError(RequestRefusedError):
+    """You are not allowed to do this. Log in with `rafiki login`, or ask an admin."""
+
+    http_status = 401
+    exit_code = ExitCode.UNAUTHORIZED
+
+
+class InvalidUserError(RequestRefusedError):
+    """There is no such user."""
+
+    http_status = 404
+
+
+class UserExistsError(RequestRefusedError):
+    """A user with that email exists already."""
+
+    http_status = 409
+
+
+class UserAlreadyBannedError(RequestRefusedError):
+    """That user is banned already."""
+
+    http_status = 409
+
+
+class InvalidPasswordError(UnauthorizedError):
+    """The email or the password is wrong."""
+
+
+class InvalidModelError(RequestRefusedError):
+    """There is no such model, or its file cannot be used."""
+
+
+class DuplicateModelNameError(RequestRefusedError):
+    """You have a model of that name already. Choose another name or delete the old model."""
+
+    http_status = 409
+
+
+class ModelUsedError(RequestRefusedError):
+    """A train job refers to this model, so it cannot be deleted."""
+
+    http_status = 409
+
+
+class InvalidDatasetError(RequestRefusedError):
+    """There is no such dataset, or its contents are not what its task requires."""
+
+
+class NoModelsForTrainJobError(RequestRefusedError):
+    """No model is available for this task. Upload one with `rafiki model upload`."""
+
+
+class InvalidTrainJobError(RequestRefusedError):
+    """There is no such train job, or it is not in the right state."""
+
+
+class InvalidTrialError(RequestRefusedError):
+    """There is no such trial, or it holds no parameters."""
+
+
+class RunningInferenceJobExistsError(RequestRefusedError):
+    """An inference job of this train job is already running. Stop it first."""
+
+    http_status = 409
+
+
+class InvalidInferenceJobError(RequestRefusedError):
+    """The inference job's budget or fields are wrong."""
+
+
+class InvalidRunningInferenceJobError(RequestRefusedError):
+    """There is no such running inference job."""
+
+
+# ---- prediction ---------------------------------------------------------------------------------------------------
+
+
+class InvalidQueryError(RequestRefusedError):
+    """The query is not what this task takes."""
+
+
+class ModelPredictError(RequestRefusedError):
+    """The model's predict() failed on this query."""
+
+    http_status = 422
+
+
+class PredictorBusyError(RafikiError):
+    """Too many queries are waiting. Try again in a moment, or raise the number of replicas."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+
+
+class NoPredictionError(RafikiError):
+    """No inference worker answered within the deadline."""
+
+    http_status = 503
+    exit_code = ExitCode.UNREACHABLE
+
+
+# ---- stores, cache, processes -------------------------------------------------------------------------------------
+
+
+class IllegalTransitionError(RafikiError):
+    """A status change is not allowed from the current status."""
+
+    http_status = 409
+
+
+class StaleOwnerError(RafikiError):
+    """Another process owns this record now; this one must stop."""
+
+
+class MetaStoreError(RafikiError):
+    """The meta store (the database) failed."""
+
+    http_status = 503
+
+
+class InvalidServiceError(RafikiError):
+    """There is no such service."""
+
+    http_status = 404
+
+
+class StoreFullError(RequestRefusedError):
+    """No space is left on the disk of the stores."""
+
+    http_status = 413
+
+
+class DamagedFileError(RafikiError):
+    """A stored file is damaged: its contents do not match their checksum."""
+
+    http_status = 409
+
+
+class InvalidParamsError(RafikiError):
+    """The parameters of a model hold something that cannot be stored."""
+
+
+class CacheUnavailableError(RafikiError):
+    """The cache (Redis or Valkey) cannot be reached."""
+
+    http_status = 503
+    exit_code = ExitCode.UNREACHABLE
+
+
+class ContainerError(RafikiError):
+    """A service could not be started or stopped."""
+
+    http_status = 503
+
+
+class ConfigError(RafikiError):
+    """rafiki.yaml, or an environment variable that overrides it, is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class StackError(RafikiError):
+    """The stack could not be started or stopped."""
+
+
+class UnreachableError(RafikiError):
+    """No server answers. Is the stack up? Start it with `rafiki up`."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class InternalError(RafikiError):
+    """Rafiki itself failed. The admin's log holds the details: `rafiki logs admin`."""
+
+    http_status = 500
+
+
+# ---- model code ---------------------------------------------------------------------------------------------------
+
+
+class ModelError(RafikiError):
+    """The model's code failed; the message names the method and what it did."""
+
+
+def _tree(root: type[RafikiError]) -> dict[str, type[RafikiError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+def error_types() -> dict[str, type[RafikiError]]:
+    """Every error class by its wire name."""
+    return _tree(RafikiError)
+
+
+def error_from_wire(code: str, message: str) -> RafikiError:
+    """The error that another process sent as ``code`` and ``message``; an unknown code becomes a plain RafikiError."""
+    found = error_types().get(code)
+    return found(message) if found else RafikiError(f"{code}: {message}")

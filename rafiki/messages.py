@@ -1,0 +1,199 @@
+"""What travels between processes: specs of services, and messages through the cache. msgspec structs, no pickle.
+
+Deadlines are Unix milliseconds. ``bytes`` fields hold JSON that is passed on unparsed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from rafiki.entities import TrialLog
+
+# ---- specs: what a service is started with (a private file; never the command line) ------------------------------
+
+
+class CacheAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """How one job's services reach the cache. ``username`` may touch keys under ``prefix`` only."""
+
+    host: str
+    port: int
+    db: int
+    username: str | None
+    password: str | None
+    prefix: str
+    use_tls: bool = False
+
+
+class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A model template's file, with the class to use."""
+
+    file: bytes
+    model_class: str
+    name: str
+
+
+class AdvisorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+    train_job_id: str
+    sub_train_job_id: str
+    meta_store_url: str
+    cache: CacheAddress
+    knob_config: dict[str, dict[str, Any]]
+    max_trial_attempts: int
+    heartbeat_s: float
+    lost_after_s: float
+
+
+class TrainWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+    sub_train_job_id: str
+    cache: CacheAddress
+    model: ModelSource
+    knob_config: dict[str, dict[str, Any]]
+    train_dataset_path: str
+    val_dataset_path: str
+    train_args: dict[str, Any]
+    params_folder: str
+    heartbeat_s: float
+
+
+class InferenceWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+    trial_id: str
+    task: str
+    cache: CacheAddress
+    model: ModelSource
+    knobs: dict[str, Any]
+    params_folder: str
+    params_id: str
+    batch_size: int
+    heartbeat_s: float
+
+
+class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
+    """One served trial, best first in a list of them."""
+
+    trial_id: str
+    model_name: str
+    score: float | None
+
+
+class PredictorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+    inference_job_id: str
+    task: str
+    cache: CacheAddress
+    host: str
+    port: int
+    members: list[EnsembleMember]
+    deadline_s: float
+    max_waiting: int
+    max_body_mb: int
+    heartbeat_s: float
+
+
+# ---- training: worker and admin -> advisor -----------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """A train worker has no trial, and waits for an order."""
+
+    worker_id: str
+
+
+class TrialProgress(msgspec.Struct, frozen=True, tag="progress"):
+    """Log lines of a running trial."""
+
+    worker_id: str
+    logs: list[TrialLog]
+
+
+class TrialDone(msgspec.Struct, frozen=True, tag="done"):
+    """A trial finished; kept by the worker, and sent again, until the next order comes."""
+
+    worker_id: str
+    trial_id: str
+    attempt: int
+    score: float
+    params_id: str
+    logs: list[TrialLog]
+
+
+class TrialFailed(msgspec.Struct, frozen=True, tag="failed"):
+    """Model code failed in a trial; kept and sent again like :class:`TrialDone`."""
+
+    worker_id: str
+    trial_id: str
+    attempt: int
+    reason: str
+    logs: list[TrialLog]
+
+
+class WorkerLost(msgspec.Struct, frozen=True, tag="lost"):
+    """The admin saw a train worker end."""
+
+    worker_id: str
+    reason: str
+
+
+class StopRequested(msgspec.Struct, frozen=True, tag="stop"):
+    """The job's owner wants it stopped."""
+
+
+TrainEvent = Hello | TrialProgress | TrialDone | TrialFailed | WorkerLost | StopRequested
+
+
+# ---- training: advisor -> worker ---------------------------------------------------------------------------------
+
+
+class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
+    """Run this trial. Any order acknowledges the result that the worker holds."""
+
+    trial_id: str
+    no: int
+    attempt: int
+    knobs: dict[str, Any]
+
+
+class EndOrder(msgspec.Struct, frozen=True, tag="end"):
+    """The search is over: end."""
+
+
+Order = TrainOrder | EndOrder
+
+
+# ---- serving -----------------------------------------------------------------------------------------------------
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One query on the queue of a served trial."""
+
+    reply_to: str
+    """The predictor's reply queue."""
+    query_id: int
+    deadline_ms: int
+    query: bytes
+    """The query's JSON, as the client sent it."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One answer; a batch of them travels as one list."""
+
+    query_id: int
+    status: Literal["ok", "invalid_query", "model_error"]
+    payload: bytes
+    """The prediction's JSON if ok, else the reason as UTF-8 text."""
+
+
+# ---- every service -> admin --------------------------------------------------------------------------------------
+
+
+class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service last said of itself: its heartbeat."""
+
+    state: Literal["running", "failed"]
+    reason: str | None = None
+    is_permanent: bool = False
+    """The failure would come again at once (the model file does not load): no restart."""

@@ -1,0 +1,21 @@
+"""The meta store's interface. These docstrings are the law; a back end adds nothing to the promise."""
+
+from rafiki.meta_store.base.datasets import DatasetStore
+from rafiki.meta_store.base.inference_jobs import InferenceJobStore
+from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.services import ServiceStore
+from rafiki.meta_store.base.store import MetaStore
+from rafiki.meta_store.base.train_jobs import TrainJobStore
+from rafiki.meta_store.base.trials import TrialStore
+from rafiki.meta_store.base.users import UserStore
+
+__all__ = [
+    "DatasetStore",
+    "InferenceJobStore",
+    "MetaStore",
+    "ModelStore",
+    "ServiceStore",
+    "TrainJobStore",
+    "TrialStore",
+    "UserStore",
+]

@@ -1,0 +1,91 @@
+"""What the meta store promises about inference jobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from rafiki.constants import InferenceJobStatus
+from rafiki.entities import InferenceJob, ServedTrial
+
+
+class InferenceJobStore(ABC):
+    """Inference jobs and the trials that each serves. The admin alone writes them."""
+
+    @abstractmethod
+    def create_inference_job(
+        self,
+        *,
+        user_id: str,
+        train_job_id: str,
+        app: str,
+        app_version: int,
+        budget: Mapping[str, int],
+        trial_ids: Sequence[str],
+    ) -> InferenceJob:
+        """Add a STARTED inference job that serves these trials, best first.
+
+        Raises:
+            RunningInferenceJobExistsError: one of this train job is live (STARTED or RUNNING).
+            InvalidUserError, InvalidTrainJobError, InvalidTrialError: there is no such user, train job or
+            trial.
+        """
+
+    @abstractmethod
+    def get_inference_job(self, inference_job_id: str) -> InferenceJob:
+        """The inference job, live or not.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+        """
+
+    @abstractmethod
+    def find_live_inference_job(self, train_job_id: str) -> InferenceJob | None:
+        """The STARTED or RUNNING inference job of that train job."""
+
+    @abstractmethod
+    def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
+        """The user's inference jobs, latest first."""
+
+    @abstractmethod
+    def list_inference_jobs_of_app(
+        self, user_id: str, app: str, *, offset: int = 0, limit: int | None = None
+    ) -> list[InferenceJob]:
+        """The inference jobs of the user's app, latest first."""
+
+    @abstractmethod
+    def list_live_inference_jobs(self, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
+        """Everybody's STARTED and RUNNING inference jobs, oldest first."""
+
+    @abstractmethod
+    def list_served_trials(self, inference_job_id: str) -> list[ServedTrial]:
+        """The trials that the job serves, in the order that it was created with."""
+
+    @abstractmethod
+    def request_inference_job_stop(self, inference_job_id: str) -> InferenceJob:
+        """Note that the job shall stop. The first request counts; a job that is requested or final stays
+        unchanged.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+        """
+
+    @abstractmethod
+    def set_inference_job_status(
+        self, inference_job_id: str, target: InferenceJobStatus, error: str | None = None
+    ) -> InferenceJob:
+        """Guarded change of status. A final one also sets ``datetime_stopped``. ``error`` is stored when
+        given.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+            IllegalTransitionError: ``target`` may not follow the present status.
+        """
+
+    @abstractmethod
+    def set_predictor_host(self, inference_job_id: str, predictor_host: str | None) -> InferenceJob:
+        """Where the job's predictor listens, as ``host:port``.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+        """

@@ -1,0 +1,69 @@
+"""What the meta store promises about models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from rafiki.constants import ModelAccessRight
+from rafiki.entities import Model
+
+
+class ModelStore(ABC):
+    """Model templates and their files. A model does not change once it is created."""
+
+    @abstractmethod
+    def create_model(
+        self,
+        *,
+        user_id: str,
+        name: str,
+        task: str,
+        model_class: str,
+        model_file: bytes,
+        model_file_sha256: str,
+        dependencies: Mapping[str, str],
+        access_right: ModelAccessRight,
+        docker_image: str | None = None,
+        knob_config: Mapping[str, Mapping[str, Any]] | None = None,
+        load_error: str | None = None,
+    ) -> Model:
+        """Add a model together with its file.
+
+        Raises:
+            DuplicateModelNameError: the user has a model of that name.
+            InvalidUserError: there is no such user.
+        """
+
+    @abstractmethod
+    def get_model(self, model_id: str) -> Model:
+        """The model, without its file.
+
+        Raises:
+            InvalidModelError: there is none with that id.
+        """
+
+    @abstractmethod
+    def read_model_file(self, model_id: str) -> bytes:
+        """The model's Python file.
+
+        Raises:
+            InvalidModelError: there is no model with that id.
+        """
+
+    @abstractmethod
+    def list_available_models(
+        self, user_id: str, *, task: str | None = None, offset: int = 0, limit: int | None = None
+    ) -> list[Model]:
+        """The user's own models and all public ones (of one task), in order of creation."""
+
+    @abstractmethod
+    def delete_model(self, model_id: str) -> None:
+        """Delete the model and its file. Of a deletion and the creation of a train job at once, one is
+        refused.
+
+        Raises:
+            InvalidModelError: there is none with that id.
+            ModelUsedError: a train job, live or not, refers to it.
+        """

@@ -1,0 +1,67 @@
+"""What the meta store promises about services."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rafiki.constants import ServiceStatus, ServiceType
+from rafiki.entities import Service
+
+
+class ServiceStore(ABC):
+    """The processes and containers that the admin has started. The admin alone writes them."""
+
+    @abstractmethod
+    def create_service(
+        self,
+        *,
+        service_id: str,
+        service_type: ServiceType,
+        job_id: str,
+        unit_id: str,
+        slot: int,
+        attempt: int,
+        gpus: Sequence[int] = (),
+        port: int | None = None,
+    ) -> Service:
+        """Add a STARTED service without a handle. ``job_id`` and ``unit_id`` are not checked.
+
+        Raises:
+            InvalidServiceError: ``service_id`` is taken.
+        """
+
+    @abstractmethod
+    def get_service(self, service_id: str) -> Service:
+        """The service.
+
+        Raises:
+            InvalidServiceError: there is none with that id.
+        """
+
+    @abstractmethod
+    def set_service_handle(self, service_id: str, handle: Mapping[str, Any], port: int | None = None) -> Service:
+        """What finds the service again, and its port when given; its status does not change.
+
+        Raises:
+            InvalidServiceError: there is none with that id.
+        """
+
+    @abstractmethod
+    def set_service_status(self, service_id: str, target: ServiceStatus, error: str | None = None) -> Service:
+        """Guarded change of status. A final one also sets ``datetime_stopped``. ``error`` is stored when
+        given.
+
+        Raises:
+            InvalidServiceError: there is none with that id.
+            IllegalTransitionError: ``target`` may not follow the present status.
+        """
+
+    @abstractmethod
+    def list_live_services(self, *, offset: int = 0, limit: int | None = None) -> list[Service]:
+        """All services that are not STOPPED or ERRORED, in order of creation."""
+
+    @abstractmethod
+    def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
+        """All services that a job ever had, in order of creation."""

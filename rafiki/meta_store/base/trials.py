@@ -1,0 +1,138 @@
+"""What the meta store promises about trials and their logs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rafiki.constants import TrialStatus
+from rafiki.entities import SubTrainJob, Trial, TrialLog
+
+
+class TrialStore(ABC):
+    """Trials, written by the owner of their sub train job alone.
+
+    Every write takes ``owner_id``: the ``advisor_id`` that the sub train job must have at that moment
+    (None: the admin owns it). Otherwise it raises StaleOwnerError and changes nothing; the check and the
+    write are one transaction, so an owner that was replaced cannot write even one more row. An unknown
+    trial is InvalidTrialError.
+    """
+
+    @abstractmethod
+    def create_trial(
+        self,
+        *,
+        sub_train_job: SubTrainJob,
+        no: int,
+        worker_id: str | None,
+        proposal: Mapping[str, Any],
+        owner_id: str | None,
+    ) -> Trial:
+        """Add a RUNNING trial, attempt 1.
+
+        Raises:
+            InvalidTrialError: the sub train job has a trial of that number.
+            InvalidTrainJobError: there is no such sub train job.
+            StaleOwnerError: ``owner_id`` does not own the sub train job now.
+        """
+
+    @abstractmethod
+    def assign_trial(self, trial_id: str, *, worker_id: str, owner_id: str | None) -> Trial:
+        """Give a PENDING trial to a worker: it is RUNNING, and its attempt counts one more.
+
+        Raises:
+            InvalidTrialError, StaleOwnerError, IllegalTransitionError
+        """
+
+    @abstractmethod
+    def release_trial(self, trial_id: str, *, owner_id: str | None) -> Trial:
+        """Take a RUNNING trial from its worker: it is PENDING and has no worker.
+
+        Raises:
+            InvalidTrialError, StaleOwnerError, IllegalTransitionError
+        """
+
+    @abstractmethod
+    def complete_trial(
+        self,
+        trial_id: str,
+        *,
+        score: float,
+        params_id: str | None,
+        owner_id: str | None,
+        worker_id: str | None = None,
+        attempt: int | None = None,
+    ) -> Trial:
+        """A RUNNING trial is COMPLETED. ``worker_id`` and ``attempt`` say which try it was, where not the
+        last one.
+
+        Raises:
+            InvalidTrialError: there is no such trial, or the score is NaN or infinite.
+            StaleOwnerError, IllegalTransitionError
+        """
+
+    @abstractmethod
+    def fail_trial(self, trial_id: str, *, error: str, owner_id: str | None) -> Trial:
+        """A PENDING or RUNNING trial is ERRORED, for the reason ``error``.
+
+        Raises:
+            InvalidTrialError, StaleOwnerError, IllegalTransitionError
+        """
+
+    @abstractmethod
+    def get_trial(self, trial_id: str) -> Trial:
+        """The trial.
+
+        Raises:
+            InvalidTrialError: there is none with that id.
+        """
+
+    @abstractmethod
+    def list_trials(
+        self,
+        train_job_id: str,
+        *,
+        status: TrialStatus | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[Trial]:
+        """The trials of all models of a train job (of one status), by (``datetime_started``, ``no``)."""
+
+    @abstractmethod
+    def list_trials_of_sub_train_job(
+        self, sub_train_job_id: str, *, offset: int = 0, limit: int | None = None
+    ) -> list[Trial]:
+        """The trials of one model, by ``no``: what a restarted advisor replays."""
+
+    @abstractmethod
+    def list_best_trials(self, train_job_id: str, *, max_count: int | None = 2, offset: int = 0) -> list[Trial]:
+        """The COMPLETED trials with parameters, highest score first; of equal scores the one started
+        earlier.
+        """
+
+    @abstractmethod
+    def list_best_trials_of_sub_train_job(
+        self, sub_train_job_id: str, *, max_count: int | None = 1, offset: int = 0
+    ) -> list[Trial]:
+        """As :meth:`list_best_trials`, of one model."""
+
+    @abstractmethod
+    def count_trials(self, sub_train_job_id: str) -> dict[TrialStatus, int]:
+        """How many trials of one model are in each status; every status is a key."""
+
+    @abstractmethod
+    def add_trial_logs(self, trial_id: str, entries: Sequence[TrialLog], *, owner_id: str | None) -> None:
+        """Add log lines of one trial. Lines that are there already (same attempt and ``line_no``) stay
+        unchanged, so that a batch may be delivered again.
+
+        Raises:
+            InvalidTrialError: there is no such trial, or an entry names another one.
+            StaleOwnerError
+        """
+
+    @abstractmethod
+    def list_trial_logs(
+        self, trial_id: str, *, attempt: int | None = None, offset: int = 0, limit: int | None = None
+    ) -> list[TrialLog]:
+        """The log lines of one attempt (None: the trial's present one), by ``line_no``."""

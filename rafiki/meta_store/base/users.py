@@ -1,0 +1,55 @@
+"""What the meta store promises about users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from rafiki.constants import UserType
+from rafiki.entities import User
+
+
+class UserStore(ABC):
+    """Users. An email keeps its spelling, and is compared without regard to case. Users are banned, never
+    deleted.
+    """
+
+    @abstractmethod
+    def create_user(self, email: str, password_hash: str, user_type: UserType) -> User:
+        """Add a user.
+
+        Raises:
+            UserExistsError: a user has that email, in whatever case, banned or not.
+        """
+
+    @abstractmethod
+    def get_user(self, user_id: str) -> User:
+        """The user.
+
+        Raises:
+            InvalidUserError: there is none with that id.
+        """
+
+    @abstractmethod
+    def find_user_by_email(self, email: str) -> User | None:
+        """The user with that email in whatever case."""
+
+    @abstractmethod
+    def list_users(self, *, offset: int = 0, limit: int | None = None) -> list[User]:
+        """All users, in order of creation."""
+
+    @abstractmethod
+    def ban_user(self, user_id: str) -> User:
+        """Ban the user from now on; cannot be undone. Of several calls at once, one succeeds.
+
+        Raises:
+            InvalidUserError: there is none with that id.
+            UserAlreadyBannedError: that one is banned already.
+        """
+
+    @abstractmethod
+    def set_password_hash(self, user_id: str, password_hash: str) -> User:
+        """Replace the password hash.
+
+        Raises:
+            InvalidUserError: there is none with that id.
+        """

@@ -1,0 +1,1 @@
+"""The meta store on SQLite or PostgreSQL, with SQLAlchemy Core."""

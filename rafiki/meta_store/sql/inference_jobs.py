@@ -1,0 +1,135 @@
+"""Inference jobs in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import insert
+
+from rafiki.constants import InferenceJobStatus
+from rafiki.entities import InferenceJob, ServedTrial
+from rafiki.errors import (
+    InvalidInferenceJobError,
+    InvalidRunningInferenceJobError,
+    InvalidTrainJobError,
+    InvalidTrialError,
+    InvalidUserError,
+    RunningInferenceJobExistsError,
+)
+from rafiki.meta_store.base import InferenceJobStore
+from rafiki.meta_store.sql.database import Parents, Refusals, not_found
+from rafiki.meta_store.sql.records import Records, illegal, status_change
+from rafiki.meta_store.sql.schema import (
+    inference_job_is_live,
+    inference_jobs,
+    served_trials,
+    train_jobs,
+    trials,
+    users,
+)
+from rafiki.states import INFERENCE_JOB_TRANSITIONS
+from rafiki.utils.clock import utc_now
+from rafiki.utils.ids import new_id
+
+_LATEST_FIRST = [inference_jobs.c.datetime_started.desc(), inference_jobs.c.id]
+
+
+class SqlInferenceJobStore(Records, InferenceJobStore):
+    def create_inference_job(
+        self,
+        *,
+        user_id: str,
+        train_job_id: str,
+        app: str,
+        app_version: int,
+        budget: Mapping[str, int],
+        trial_ids: Sequence[str],
+    ) -> InferenceJob:
+        values = {
+            "id": new_id(),
+            "user_id": user_id,
+            "train_job_id": train_job_id,
+            "app": app,
+            "app_version": app_version,
+            "budget": budget,
+            "status": InferenceJobStatus.STARTED,
+            "datetime_started": utc_now(),
+        }
+        live = RunningInferenceJobExistsError(
+            f"An inference job of the app {app!r}, version {app_version}, is already running. Stop it first."
+        )
+        refusals = Refusals(
+            unique={
+                "uq_inference_jobs_live": live,
+                "pk_served_trials": InvalidInferenceJobError("An inference job cannot serve a trial twice."),
+            },
+            parents=[
+                Parents(users, [user_id], "user", InvalidUserError),
+                Parents(train_jobs, [train_job_id], "train job", InvalidTrainJobError),
+                Parents(trials, trial_ids, "trial", InvalidTrialError),
+            ],
+        )
+        with self._db.write(refusals) as connection:
+            job = self._insert(connection, inference_jobs, InferenceJob, values)
+            if trial_ids:
+                members = [
+                    {"inference_job_id": job.id, "trial_id": trial_id, "position": position}
+                    for position, trial_id in enumerate(trial_ids)
+                ]
+                connection.execute(insert(served_trials), members)
+        return job
+
+    def get_inference_job(self, inference_job_id: str) -> InferenceJob:
+        return self._get(
+            inference_jobs, InferenceJob, inference_job_id, "inference job", InvalidRunningInferenceJobError
+        )
+
+    def find_live_inference_job(self, train_job_id: str) -> InferenceJob | None:
+        of_job = inference_jobs.c.train_job_id == train_job_id
+        return self._find(inference_jobs, InferenceJob, of_job, inference_job_is_live)
+
+    def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
+        where = [inference_jobs.c.user_id == user_id]
+        return self._list(inference_jobs, InferenceJob, where, _LATEST_FIRST, offset, limit)
+
+    def list_inference_jobs_of_app(
+        self, user_id: str, app: str, *, offset: int = 0, limit: int | None = None
+    ) -> list[InferenceJob]:
+        where = [inference_jobs.c.user_id == user_id, inference_jobs.c.app == app]
+        return self._list(inference_jobs, InferenceJob, where, _LATEST_FIRST, offset, limit)
+
+    def list_live_inference_jobs(self, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
+        order = [inference_jobs.c.datetime_started, inference_jobs.c.id]
+        return self._list(inference_jobs, InferenceJob, [inference_job_is_live], order, offset, limit)
+
+    def list_served_trials(self, inference_job_id: str) -> list[ServedTrial]:
+        where = [served_trials.c.inference_job_id == inference_job_id]
+        return self._list(served_trials, ServedTrial, where, [served_trials.c.position])
+
+    def request_inference_job_stop(self, inference_job_id: str) -> InferenceJob:
+        where = [
+            inference_jobs.c.id == inference_job_id,
+            inference_jobs.c.datetime_stop_requested.is_(None),
+            inference_job_is_live,
+        ]
+        values = {"datetime_stop_requested": utc_now()}
+        changed = self._update(inference_jobs, InferenceJob, where, values)
+        return changed or self.get_inference_job(inference_job_id)
+
+    def set_inference_job_status(
+        self, inference_job_id: str, target: InferenceJobStatus, error: str | None = None
+    ) -> InferenceJob:
+        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error)
+        where = [inference_jobs.c.id == inference_job_id, allowed]
+        changed = self._update(inference_jobs, InferenceJob, where, values)
+        if changed is None:
+            present = self.get_inference_job(inference_job_id).status
+            raise illegal("inference job", inference_job_id, present, target)
+        return changed
+
+    def set_predictor_host(self, inference_job_id: str, predictor_host: str | None) -> InferenceJob:
+        where = [inference_jobs.c.id == inference_job_id]
+        changed = self._update(inference_jobs, InferenceJob, where, {"predictor_host": predictor_host})
+        if changed is None:
+            raise not_found(InvalidRunningInferenceJobError, "inference job", inference_job_id)
+        return changed

@@ -1,0 +1,105 @@
+"""What the nouns share: rows to entities, pages, and guarded changes of status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select, update
+
+from rafiki import states
+from rafiki.errors import IllegalTransitionError, InvalidRequestError, RafikiError
+from rafiki.meta_store.sql.database import Database, Refusals, not_found
+from rafiki.meta_store.sql.schema import columns_of
+from rafiki.utils.clock import utc_now
+
+E = TypeVar("E", bound=msgspec.Struct)
+S = TypeVar("S", bound=StrEnum)
+
+
+def to_entity(kind: type[E], row: Row[Any]) -> E:
+    """The entity from a row of :func:`columns_of` it."""
+    return kind(**dict(zip(kind.__struct_fields__, row, strict=True)))
+
+
+def page(statement: Select[Any], offset: int, limit: int | None) -> Select[Any]:
+    """``statement`` cut to one page.
+
+    Raises:
+        InvalidRequestError: offset or limit is negative.
+    """
+    if offset < 0 or (limit is not None and limit < 0):
+        raise InvalidRequestError(f"offset ({offset}) and limit ({limit}) must not be negative.")
+    if limit is not None:
+        statement = statement.limit(limit)
+    return statement.offset(offset) if offset else statement
+
+
+class Records:
+    """Base of the nouns: one table whose rows are one kind of entity."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def _find(self, table: Table, kind: type[E], *where: ColumnElement[bool]) -> E | None:
+        with self._db.read() as connection:
+            row = connection.execute(select(*columns_of(table, kind)).where(*where)).one_or_none()
+        return None if row is None else to_entity(kind, row)
+
+    def _get(self, table: Table, kind: type[E], record_id: str, noun: str, unknown: type[RafikiError]) -> E:
+        found = self._find(table, kind, table.c.id == record_id)
+        if found is None:
+            raise not_found(unknown, noun, record_id)
+        return found
+
+    def _list(
+        self,
+        table: Table,
+        kind: type[E],
+        where: Sequence[ColumnElement[bool]],
+        order_by: Sequence[ColumnElement[Any]],
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[E]:
+        wanted = select(*columns_of(table, kind)).where(*where).order_by(*order_by)
+        statement = page(wanted, offset, limit)
+        with self._db.read() as connection:
+            return [to_entity(kind, row) for row in connection.execute(statement)]
+
+    def _insert(self, connection: Connection, table: Table, kind: type[E], values: Mapping[str, Any]) -> E:
+        statement = table.insert().values(**values).returning(*columns_of(table, kind))
+        return to_entity(kind, connection.execute(statement).one())
+
+    def _create(self, table: Table, kind: type[E], values: Mapping[str, Any], refusals: Refusals) -> E:
+        with self._db.write_once(refusals) as connection:
+            return self._insert(connection, table, kind, values)
+
+    def _update(
+        self, table: Table, kind: type[E], where: Sequence[ColumnElement[bool]], values: Mapping[str, Any]
+    ) -> E | None:
+        """The record after the change; None where no row meets the conditions (nothing was changed)."""
+        statement = update(table).where(*where).values(**values).returning(*columns_of(table, kind))
+        with self._db.write_once() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else to_entity(kind, row)
+
+
+def status_change(
+    table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None
+) -> tuple[ColumnElement[bool], dict[str, Any]]:
+    """The condition and the values of a guarded change of status."""
+    values: dict[str, Any] = {"status": target}
+    if error is not None:
+        values["error"] = error
+    if "datetime_stopped" in table.c and states.is_final(transitions, target):
+        values["datetime_stopped"] = utc_now()
+    return table.c.status.in_(states.sources(transitions, target)), values
+
+
+def illegal(noun: str, record_id: str, present: StrEnum, target: StrEnum) -> IllegalTransitionError:
+    """The error for a status that may not follow the present one."""
+    return IllegalTransitionError(
+        f"The {noun} {record_id} is {present.value}; it cannot become {target.value} from there."
+    )

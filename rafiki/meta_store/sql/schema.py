@@ -1,0 +1,248 @@
+"""The tables. A change here needs a migration in ``rafiki/meta_store/migrations``; a test compares them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
+
+from rafiki import states
+from rafiki.constants import (
+    InferenceJobStatus,
+    ModelAccessRight,
+    ServiceStatus,
+    ServiceType,
+    TrainJobStatus,
+    TrialStatus,
+    UserType,
+)
+from rafiki.meta_store.sql.columns import Choice, Json, Message, Str, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id() -> Column[str]:
+    return Column("id", Str, primary_key=True)
+
+
+def _ref(name: str, target: str, *, ondelete: str | None = None, primary_key: bool = False) -> Column[str]:
+    key = ForeignKey(f"{target}.id", ondelete=ondelete)
+    return Column(name, Str, key, nullable=False, primary_key=primary_key)
+
+
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def _status(kind: type[StrEnum]) -> Column[StrEnum]:
+    return Column("status", Choice(kind), nullable=False)
+
+
+def _times() -> list[Column[Any]]:
+    return [
+        Column("datetime_started", UtcDateTime, nullable=False),
+        Column("datetime_stopped", UtcDateTime),
+    ]
+
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    Column("email", Str, nullable=False),
+    # Folded here and not by lower() in the database, which knows ASCII only on SQLite and a locale on
+    # PostgreSQL.
+    Column("email_key", Str, nullable=False),
+    Column("password_hash", Str, nullable=False),
+    Column("user_type", Choice(UserType), nullable=False),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Column("banned_date", UtcDateTime),
+    UniqueConstraint("email_key"),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("name", Str, nullable=False),
+    Column("task", Str, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Str, nullable=False),
+    Column("store_id", Str, nullable=False),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Index(None, "user_id", "datetime_created"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("name", Str, nullable=False),
+    Column("task", Str, nullable=False),
+    Column("model_class", Str, nullable=False),
+    Column("model_file_sha256", Str, nullable=False),
+    Column("dependencies", Json, nullable=False),
+    Column("access_right", Choice(ModelAccessRight), nullable=False),
+    Column("docker_image", Str),
+    Column("knob_config", Json),
+    Column("load_error", Message),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    UniqueConstraint("user_id", "name"),
+    Index(None, "access_right"),
+)
+
+# Apart from its model, so that a list of models never reads the files.
+model_files = Table(
+    "model_files",
+    metadata,
+    _ref("model_id", "models", ondelete="CASCADE", primary_key=True),
+    Column("contents", LargeBinary, nullable=False),
+)
+
+train_jobs = Table(
+    "train_jobs",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("app", Str, nullable=False),
+    Column("app_version", Integer, nullable=False),
+    Column("task", Str, nullable=False),
+    _ref("train_dataset_id", "datasets"),
+    _ref("val_dataset_id", "datasets"),
+    Column("budget", Json, nullable=False),
+    Column("train_args", Json, nullable=False),
+    _status(TrainJobStatus),
+    Column("error", Message),
+    *_times(),
+    Column("datetime_stop_requested", UtcDateTime),
+    UniqueConstraint("user_id", "app", "app_version"),
+    Index(None, "user_id", "datetime_started"),
+)
+train_job_is_live = train_jobs.c.status.in_(states.live_statuses(states.TRAIN_JOB_TRANSITIONS))
+_partial_index("uq_train_jobs_live", train_jobs.c.user_id, train_jobs.c.app, where=train_job_is_live, unique=True)
+_partial_index("ix_train_jobs_live", train_jobs.c.datetime_started, where=train_job_is_live)
+
+sub_train_jobs = Table(
+    "sub_train_jobs",
+    metadata,
+    _id(),
+    _ref("train_job_id", "train_jobs"),
+    Column("position", Integer, nullable=False),
+    _ref("model_id", "models"),
+    Column("model_name", Str, nullable=False),
+    _status(TrainJobStatus),
+    Column("error", Message),
+    Column("advisor_id", Str),
+    UniqueConstraint("train_job_id", "position"),
+    Index(None, "model_id"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    _id(),
+    _ref("sub_train_job_id", "sub_train_jobs"),
+    _ref("train_job_id", "train_jobs"),
+    Column("no", Integer, nullable=False),
+    Column("model_name", Str, nullable=False),
+    Column("worker_id", Str),
+    Column("attempt", Integer, nullable=False),
+    Column("proposal", Json, nullable=False),
+    _status(TrialStatus),
+    Column("score", Double),
+    Column("error", Message),
+    Column("params_id", Str),
+    *_times(),
+    UniqueConstraint("sub_train_job_id", "no"),
+    Index(None, "train_job_id", "datetime_started", "no"),
+)
+trial_can_be_served = (trials.c.status == TrialStatus.COMPLETED) & trials.c.params_id.is_not(None)
+_partial_index("ix_trials_best", trials.c.train_job_id, trials.c.score, where=trial_can_be_served)
+
+trial_logs = Table(
+    "trial_logs",
+    metadata,
+    _ref("trial_id", "trials", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("line_no", Integer, primary_key=True),
+    Column("entry", Json, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+inference_jobs = Table(
+    "inference_jobs",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    _ref("train_job_id", "train_jobs"),
+    Column("app", Str, nullable=False),
+    Column("app_version", Integer, nullable=False),
+    Column("budget", Json, nullable=False),
+    _status(InferenceJobStatus),
+    Column("error", Message),
+    Column("predictor_host", Str),
+    *_times(),
+    Column("datetime_stop_requested", UtcDateTime),
+    Index(None, "user_id", "datetime_started"),
+    Index(None, "user_id", "app", "datetime_started"),
+)
+inference_job_is_live = inference_jobs.c.status.in_(states.live_statuses(states.INFERENCE_JOB_TRANSITIONS))
+_partial_index("uq_inference_jobs_live", inference_jobs.c.train_job_id, where=inference_job_is_live, unique=True)
+_partial_index("ix_inference_jobs_live", inference_jobs.c.datetime_started, where=inference_job_is_live)
+
+served_trials = Table(
+    "served_trials",
+    metadata,
+    _ref("inference_job_id", "inference_jobs", primary_key=True),
+    _ref("trial_id", "trials", primary_key=True),
+    Column("position", Integer, nullable=False),
+)
+
+services = Table(
+    "services",
+    metadata,
+    _id(),
+    Column("service_type", Choice(ServiceType), nullable=False),
+    # A train or an inference job, so no foreign key.
+    Column("job_id", Str, nullable=False),
+    Column("unit_id", Str, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _status(ServiceStatus),
+    Column("error", Message),
+    Column("gpus", Json, nullable=False),
+    Column("port", Integer),
+    Column("handle", Json),
+    *_times(),
+    Index(None, "job_id", "datetime_started"),
+)
+service_is_live = services.c.status.in_(states.live_statuses(states.SERVICE_TRANSITIONS))
+_partial_index("ix_services_live", services.c.datetime_started, where=service_is_live)
+
+
+def columns_of(table: Table, entity: type[msgspec.Struct]) -> list[Column[Any]]:
+    """The columns that make up an entity, in the order of its fields."""
+    return [table.c[field] for field in entity.__struct_fields__]

@@ -1,0 +1,72 @@
+"""Services in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rafiki.constants import ServiceStatus, ServiceType
+from rafiki.entities import Service
+from rafiki.errors import InvalidServiceError
+from rafiki.meta_store.base import ServiceStore
+from rafiki.meta_store.sql.database import Refusals, not_found
+from rafiki.meta_store.sql.records import Records, illegal, status_change
+from rafiki.meta_store.sql.schema import service_is_live, services
+from rafiki.states import SERVICE_TRANSITIONS
+from rafiki.utils.clock import utc_now
+
+_IN_ORDER = [services.c.datetime_started, services.c.id]
+
+
+class SqlServiceStore(Records, ServiceStore):
+    def create_service(
+        self,
+        *,
+        service_id: str,
+        service_type: ServiceType,
+        job_id: str,
+        unit_id: str,
+        slot: int,
+        attempt: int,
+        gpus: Sequence[int] = (),
+        port: int | None = None,
+    ) -> Service:
+        values = {
+            "id": service_id,
+            "service_type": service_type,
+            "job_id": job_id,
+            "unit_id": unit_id,
+            "slot": slot,
+            "attempt": attempt,
+            "status": ServiceStatus.STARTED,
+            "gpus": list(gpus),
+            "port": port,
+            "datetime_started": utc_now(),
+        }
+        taken = InvalidServiceError(f"There is a service with the id {service_id} already.")
+        return self._create(services, Service, values, Refusals(unique={"pk_services": taken}))
+
+    def get_service(self, service_id: str) -> Service:
+        return self._get(services, Service, service_id, "service", InvalidServiceError)
+
+    def set_service_handle(self, service_id: str, handle: Mapping[str, Any], port: int | None = None) -> Service:
+        values: dict[str, Any] = {"handle": handle}
+        if port is not None:
+            values["port"] = port
+        changed = self._update(services, Service, [services.c.id == service_id], values)
+        if changed is None:
+            raise not_found(InvalidServiceError, "service", service_id)
+        return changed
+
+    def set_service_status(self, service_id: str, target: ServiceStatus, error: str | None = None) -> Service:
+        allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error)
+        changed = self._update(services, Service, [services.c.id == service_id, allowed], values)
+        if changed is None:
+            raise illegal("service", service_id, self.get_service(service_id).status, target)
+        return changed
+
+    def list_live_services(self, *, offset: int = 0, limit: int | None = None) -> list[Service]:
+        return self._list(services, Service, [service_is_live], _IN_ORDER, offset, limit)
+
+    def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
+        return self._list(services, Service, [services.c.job_id == job_id], _IN_ORDER, offset, limit)

@@ -1,0 +1,40 @@
+"""The SQL meta store as a whole."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from rafiki.meta_store.base import MetaStore
+from rafiki.meta_store.sql.database import Database
+from rafiki.meta_store.sql.datasets import SqlDatasetStore
+from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
+from rafiki.meta_store.sql.migrate import migrate
+from rafiki.meta_store.sql.models import SqlModelStore
+from rafiki.meta_store.sql.services import SqlServiceStore
+from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
+from rafiki.meta_store.sql.trials import SqlTrialStore
+from rafiki.meta_store.sql.users import SqlUserStore
+
+
+class SqlMetaStore(MetaStore):
+    """The meta store in SQLite or PostgreSQL; see :func:`rafiki.meta_store.open_meta_store`."""
+
+    def __init__(self, url: str) -> None:
+        self._db = Database(url)
+        self.users = SqlUserStore(self._db)
+        self.datasets = SqlDatasetStore(self._db)
+        self.models = SqlModelStore(self._db)
+        self.train_jobs = SqlTrainJobStore(self._db)
+        self.trials = SqlTrialStore(self._db)
+        self.inference_jobs = SqlInferenceJobStore(self._db)
+        self.services = SqlServiceStore(self._db)
+
+    def migrate(self) -> None:
+        migrate(self._db)
+
+    def ping(self) -> None:
+        with self._db.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,325 @@
+"""Knobs: the declared hyper-parameters of a model template, and their JSON form.
+
+A knob configuration is ``{name: knob}``. It is read from model code once, in a throw-away subprocess at upload, and
+travels afterwards as JSON (:func:`knob_config_to_json`), so that no trusted process imports model code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from rafiki.errors import ModelError
+
+Scalar: TypeAlias = int | float | bool | str
+"""A value that a knob can take."""
+
+POLICIES = ("SHARE_PARAMS", "EARLY_STOP", "SKIP_TRAIN", "QUICK_EVAL", "DOWNSCALE")
+
+
+def _type_of(value: Any) -> type:
+    """The Python type of a scalar candidate; numpy scalars are unwrapped by :class:`KnobValue` before this."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind
+    raise ModelError(f"A knob value must be an int, float, bool or str; {value!r} is a {type(value).__name__}.")
+
+
+class KnobValue:
+    """One candidate value. The *same* object at two positions of an :class:`ArchKnob` means the same thing."""
+
+    def __init__(self, value: Any) -> None:
+        if isinstance(value, KnobValue):
+            value = value.value
+        if hasattr(value, "item") and not isinstance(value, (bool, int, float, str)):
+            value = value.item()
+        self._dtype = _type_of(value)
+        if self._dtype is float and not math.isfinite(value):
+            raise ModelError(f"A knob value must be finite, not {value!r}.")
+        self._value: Scalar = value
+
+    @property
+    def value(self) -> Scalar:
+        return self._value
+
+    @property
+    def dtype(self) -> type:
+        return self._dtype
+
+    def __repr__(self) -> str:
+        return f"KnobValue({self._value!r})"
+
+
+def _one_type(values: list[KnobValue], what: str) -> type:
+    types = {v.dtype for v in values}
+    if len(types) != 1:
+        names = ", ".join(sorted(t.__name__ for t in types))
+        raise ModelError(f"{what} must have candidates of one type; found {names}.")
+    return types.pop()
+
+
+class BaseKnob:
+    """One dimension of the search space."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The knob as plain JSON values, with its kind under ``type``."""
+        raise NotImplementedError
+
+    def check(self, value: Any) -> Scalar | list[Scalar]:
+        """``value`` as this knob's type.
+
+        Raises:
+            ModelError: when the knob cannot take this value; says what it takes.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{k}={v!r}" for k, v in self.to_json().items() if k != "type")
+        return f"{type(self).__name__}({fields})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class FixedKnob(BaseKnob):
+    """A knob with one value."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value if isinstance(value, KnobValue) else KnobValue(value)
+
+    @property
+    def value(self) -> KnobValue:
+        return self._value
+
+    @property
+    def value_type(self) -> type:
+        return self._value.dtype
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "fixed", "value": self._value.value}
+
+    def check(self, value: Any) -> Scalar:
+        if value != self._value.value:
+            raise ModelError(f"This knob is fixed to {self._value.value!r}; it cannot be {value!r}.")
+        return self._value.value
+
+
+class CategoricalKnob(BaseKnob):
+    """A knob with a list of candidates, all of one type."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = [v if isinstance(v, KnobValue) else KnobValue(v) for v in values]
+        if not self._values:
+            raise ModelError("A CategoricalKnob needs at least one value.")
+        self._dtype = _one_type(self._values, "A CategoricalKnob")
+
+    @property
+    def values(self) -> list[KnobValue]:
+        return self._values
+
+    @property
+    def value_type(self) -> type:
+        return self._dtype
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "categorical", "values": [v.value for v in self._values]}
+
+    def check(self, value: Any) -> Scalar:
+        for candidate in self._values:
+            if type(value) is candidate.dtype and value == candidate.value:
+                return candidate.value
+        raise ModelError(f"{value!r} is none of the candidates {[v.value for v in self._values]}.")
+
+
+def _check_range(kind: str, low: Any, high: Any, is_exp: bool) -> None:
+    if high < low:
+        raise ModelError(f"{kind}: value_max ({high}) lies below value_min ({low}).")
+    if is_exp and low <= 0:
+        raise ModelError(f"{kind}: with is_exp=True value_min must be above 0, not {low}.")
+
+
+class IntegerKnob(BaseKnob):
+    """An integer from ``value_min`` to ``value_max``, both included; searched on a log scale with ``is_exp``."""
+
+    value_type: type = int
+
+    def __init__(self, value_min: int, value_max: int, is_exp: bool = False) -> None:
+        for name, value in (("value_min", value_min), ("value_max", value_max)):
+            if isinstance(value, bool) or int(value) != value:
+                raise ModelError(f"IntegerKnob: {name} must be an integer, not {value!r}.")
+        self.value_min, self.value_max, self.is_exp = int(value_min), int(value_max), bool(is_exp)
+        _check_range("IntegerKnob", self.value_min, self.value_max, self.is_exp)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "integer",
+            "value_min": self.value_min,
+            "value_max": self.value_max,
+            "is_exp": self.is_exp,
+        }
+
+    def check(self, value: Any) -> Scalar:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.value_min <= value <= self.value_max:
+            raise ModelError(f"Needs an integer from {self.value_min} to {self.value_max}, not {value!r}.")
+        return value
+
+
+class FloatKnob(BaseKnob):
+    """A real number from ``value_min`` to ``value_max``; searched on a log scale with ``is_exp``."""
+
+    value_type: type = float
+
+    def __init__(self, value_min: float, value_max: float, is_exp: bool = False) -> None:
+        try:
+            self.value_min, self.value_max, self.is_exp = float(value_min), float(value_max), bool(is_exp)
+        except (TypeError, ValueError) as e:
+            raise ModelError(f"FloatKnob: value_min and value_max must be numbers ({e}).") from e
+        if not (math.isfinite(self.value_min) and math.isfinite(self.value_max)):
+            raise ModelError("FloatKnob: value_min and value_max must be finite.")
+        _check_range("FloatKnob", self.value_min, self.value_max, self.is_exp)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "float",
+            "value_min": self.value_min,
+            "value_max": self.value_max,
+            "is_exp": self.is_exp,
+        }
+
+    def check(self, value: Any) -> Scalar:
+        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not ok or not self.value_min <= value <= self.value_max:
+            raise ModelError(f"Needs a number from {self.value_min} to {self.value_max}, not {value!r}.")
+        return float(value)
+
+
+class PolicyKnob(BaseKnob):
+    """A bool at run time, off unless the advisor turns the policy on."""
+
+    value_type: type = bool
+
+    def __init__(self, policy: str) -> None:
+        if str(policy) not in POLICIES:
+            raise ModelError(f"Unknown policy {policy!r}; the policies are {', '.join(POLICIES)}.")
+        self.policy = str(policy)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "policy", "policy": self.policy}
+
+    def check(self, value: Any) -> Scalar:
+        if not isinstance(value, bool):
+            raise ModelError(f"The policy {self.policy} is on (True) or off (False), not {value!r}.")
+        return value
+
+
+class ArchKnob(BaseKnob):
+    """An architecture: one choice per position, from that position's candidates."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = [[v if isinstance(v, KnobValue) else KnobValue(v) for v in position] for position in items]
+        if not self._items or not all(self._items):
+            raise ModelError("An ArchKnob needs at least one position, and each position at least one candidate.")
+        self._dtype = _one_type([v for position in self._items for v in position], "An ArchKnob")
+
+    @property
+    def items(self) -> list[list[KnobValue]]:
+        return self._items
+
+    @property
+    def value_type(self) -> type:
+        return self._dtype
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def to_json(self) -> dict[str, Any]:
+        # Identity matters: candidates that are the same object share one key.
+        keys: dict[int, int] = {}
+        values: list[Scalar] = []
+        positions = []
+        for position in self._items:
+            row = []
+            for candidate in position:
+                if id(candidate) not in keys:
+                    keys[id(candidate)] = len(values)
+                    values.append(candidate.value)
+                row.append(keys[id(candidate)])
+            positions.append(row)
+        return {"type": "arch", "values": values, "items": positions}
+
+    def check(self, value: Any) -> list[Scalar]:
+        if not isinstance(value, list) or len(value) != len(self._items):
+            raise ModelError(f"Needs a list of {len(self._items)} choices, not {value!r}.")
+        for i, (choice, position) in enumerate(zip(value, self._items, strict=True)):
+            if choice not in [v.value for v in position]:
+                raise ModelError(f"Position {i}: {choice!r} is none of {[v.value for v in position]}.")
+        return value
+
+
+KnobConfig: TypeAlias = dict[str, BaseKnob]
+"""A search space: knob name -> knob."""
+Knobs: TypeAlias = dict[str, Any]
+"""One point of it: knob name -> value (a list of values for an :class:`ArchKnob`)."""
+
+
+def knob_config_to_json(config: KnobConfig) -> dict[str, dict[str, Any]]:
+    """The configuration as plain JSON values.
+
+    Raises:
+        ModelError: when ``config`` is no dict of knobs.
+    """
+    if not isinstance(config, dict):
+        raise ModelError(f"get_knob_config() must return a dict of knobs, not a {type(config).__name__}.")
+    out = {}
+    for name, knob in config.items():
+        if not isinstance(name, str) or not isinstance(knob, BaseKnob):
+            raise ModelError(f"get_knob_config(): {name!r} must be a knob, not a {type(knob).__name__}.")
+        out[name] = knob.to_json()
+    return out
+
+
+def _knob_from_json(spec: dict[str, Any]) -> BaseKnob:
+    kind = spec.get("type")
+    match kind:
+        case "fixed":
+            return FixedKnob(spec["value"])
+        case "categorical":
+            return CategoricalKnob(spec["values"])
+        case "integer":
+            return IntegerKnob(spec["value_min"], spec["value_max"], spec["is_exp"])
+        case "float":
+            return FloatKnob(spec["value_min"], spec["value_max"], spec["is_exp"])
+        case "policy":
+            return PolicyKnob(spec["policy"])
+        case "arch":
+            values = [KnobValue(v) for v in spec["values"]]
+            return ArchKnob([[values[i] for i in position] for position in spec["items"]])
+        case _:
+            raise ModelError(f"Unknown kind of knob {kind!r}.")
+
+
+def knob_config_from_json(specs: dict[str, dict[str, Any]]) -> KnobConfig:
+    """The inverse of :func:`knob_config_to_json`."""
+    return {name: _knob_from_json(spec) for name, spec in specs.items()}
+
+
+def check_knobs(config: KnobConfig, knobs: Knobs) -> Knobs:
+    """``knobs`` with every value checked against its knob.
+
+    Raises:
+        ModelError: when a knob is missing, unknown, or has a value it cannot take.
+    """
+    if missing := config.keys() - knobs.keys():
+        raise ModelError(f"No value for the knob(s) {', '.join(sorted(missing))}.")
+    if unknown := knobs.keys() - config.keys():
+        raise ModelError(f"Unknown knob(s) {', '.join(sorted(unknown))}; known: {', '.join(sorted(config))}.")
+    out = {}
+    for name, knob in config.items():
+        try:
+            out[name] = knob.check(knobs[name])
+        except ModelError as e:
+            raise ModelError(f"Knob {name!r}: {e.message}") from e
+    return out

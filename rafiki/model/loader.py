@@ -1,0 +1,139 @@
+"""Turns a model file into its class, and its failures into sentences.
+
+Runs user code: only for train and inference workers, `rafiki model test` and the throw-away process that reads knobs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import itertools
+import shutil
+import sys
+import tempfile
+import traceback
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
+from pathlib import Path
+
+from rafiki.errors import ModelError
+from rafiki.model.base import REQUIRED_METHODS, BaseModel
+
+_MAX_REASON_CHARS = 600
+_counter = itertools.count(1)
+_loaded_paths: set[str] = set()
+
+
+def load_model_class(
+    model_file_bytes: bytes | str, model_class: str, temp_mod_name: str | None = None, file_name: str = "model.py"
+) -> type[BaseModel]:
+    """The class ``model_class`` of a model file.
+
+    The file is kept in a temporary folder until the process ends, so that tracebacks and ``inspect`` find its lines.
+
+    Args:
+        model_file_bytes: the Python source.
+        model_class: the name of a class in it.
+        temp_mod_name: the module's name; a fresh one by default, so that two versions of a file do not mix.
+        file_name: what messages call the file.
+
+    Raises:
+        ModelError: when the file does not compile or import, or holds no such subclass of BaseModel, or the class
+            lacks a method.
+    """
+    source = model_file_bytes.encode() if isinstance(model_file_bytes, str) else bytes(model_file_bytes)
+    digest = hashlib.sha256(source).hexdigest()[:8]
+    name = temp_mod_name or f"rafiki_model_{digest}_{next(_counter)}"
+    folder = Path(tempfile.mkdtemp(prefix="rafiki-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / f"{name}.py"
+    path.write_bytes(source)
+    return _load(path, source, model_class, name, file_name)
+
+
+def load_model_class_from_path(model_file_path: Path | str, model_class: str) -> type[BaseModel]:
+    """As :func:`load_model_class`, for a file in its own place.
+
+    Raises:
+        ModelError: as there, and when the file cannot be read.
+    """
+    path = Path(model_file_path).absolute()
+    try:
+        source = path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"The model file {path} cannot be read: {e.strerror}.") from e
+    return _load(path, source, model_class, f"rafiki_model_{path.stem}_{next(_counter)}", path.name)
+
+
+def _load(path: Path, source: bytes, model_class: str, mod_name: str, file_name: str) -> type[BaseModel]:
+    try:
+        code = compile(source, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as e:
+        # ValueError: a null byte in the source.
+        raise ModelError(f"{file_name} is no valid Python: {user_traceback(e, file_name)}") from e
+    module = module_from_spec(ModuleSpec(mod_name, SourceFileLoader(mod_name, str(path)), origin=str(path)))
+    module.__file__ = str(path)
+    # Registered before it runs: dataclasses and the like look their module up.
+    sys.modules[mod_name] = module
+    _loaded_paths.add(str(path))
+    try:
+        exec(code, module.__dict__)
+    except ModuleNotFoundError as e:
+        del sys.modules[mod_name]
+        package = (e.name or "").partition(".")[0]
+        raise ModelError(
+            f"{file_name} needs the package {package!r}, which is not installed where the model runs "
+            f"{_where(e, file_name)}. Add it to the model's dependencies, or install it there."
+        ) from e
+    except (Exception, SystemExit) as e:  # the model's own code ran: it may raise anything
+        del sys.modules[mod_name]
+        raise ModelError(f"{file_name} cannot be imported: {user_traceback(e, file_name)}") from e
+    found = module.__dict__.get(model_class)
+    if not isinstance(found, type):
+        classes = [
+            name for name, value in vars(module).items() if isinstance(value, type) and value.__module__ == mod_name
+        ]
+        has = f"it defines {', '.join(classes)}" if classes else "it defines no class"
+        raise ModelError(f"{file_name} has no class {model_class!r}; {has}.")
+    if not issubclass(found, BaseModel):
+        raise ModelError(f"The class {model_class} in {file_name} must extend rafiki.model.BaseModel.")
+    missing = [name for name in REQUIRED_METHODS if getattr(found, name) is getattr(BaseModel, name)]
+    if missing:
+        raise ModelError(f"The class {model_class} in {file_name} does not define {'(), '.join(missing)}().")
+    return found
+
+
+def _where(e: BaseException, file_name: str) -> str:
+    """``(line 23 of my_model.py, in train)``: the deepest line of model code; empty when there is none."""
+    if isinstance(e, SyntaxError) and e.lineno is not None and _is_model_file(e.filename or "", file_name):
+        return f"(line {e.lineno} of {file_name})"
+    for frame in reversed(traceback.extract_tb(e.__traceback__)):
+        if _is_model_file(frame.filename, file_name):
+            place = "" if frame.name == "<module>" else f", in {frame.name}"
+            return f"(line {frame.lineno} of {file_name}{place})"
+    return ""
+
+
+def _is_model_file(path: str, file_name: str) -> bool:
+    return path in _loaded_paths or Path(path).name == file_name or "rafiki-model-" in path
+
+
+def user_traceback(exc: BaseException, filename: str = "model.py") -> str:
+    """What happened in model code, in one line: ``ValueError: bad shape (line 23 of my_model.py, in train)``.
+
+    Args:
+        exc: what the model's code raised.
+        filename: what to call the model's file; frames of files loaded by this module, or of this name, count as it.
+    """
+    if isinstance(exc, ModelError):
+        text = exc.message
+    elif isinstance(exc, SystemExit):
+        text = f"it calls sys.exit({exc.code!r})"
+    elif isinstance(exc, SyntaxError):
+        text = f"{type(exc).__name__}: {exc.msg}" + (f": {exc.text.strip()!r}" if exc.text else "")
+    else:
+        message = " ".join(str(exc).split())
+        text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
+    if len(text) > _MAX_REASON_CHARS:
+        text = text[:_MAX_REASON_CHARS] + " ..."
+    return f"{text} {_where(exc, filename)}".rstrip()

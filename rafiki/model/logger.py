@@ -1,0 +1,107 @@
+"""``utils.logger``: how model code reports messages, metrics and plots while it trains."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from rafiki.errors import ModelError
+from rafiki.utils.clock import utc_now
+
+LogEntry: TypeAlias = dict[str, Any]
+"""Plain JSON values, one of::
+
+    {"type": "MESSAGE", "time": iso, "message": str}
+    {"type": "METRICS", "time": iso, "metrics": {name: float}}
+    {"type": "PLOT", "title": str, "metrics": [name], "x_axis": name or None}
+
+A metric that is no finite number, which JSON cannot hold, is the string ``"nan"``, ``"inf"`` or ``"-inf"``:
+``float()`` turns it back.
+"""
+
+
+def _metric(name: str, value: Any) -> float | str:
+    if name == "time":
+        raise ModelError("logger.log(): 'time' is recorded by itself; give this metric another name.")
+    original = value
+    if not isinstance(value, numbers.Real) and hasattr(value, "item"):
+        try:
+            value = value.item()  # an array or tensor of one number
+        except (ValueError, RuntimeError):
+            value = original
+    if not isinstance(value, numbers.Real):
+        raise ModelError(
+            f"logger.log(): the metric {name!r} must be a number, not a {type(original).__name__} "
+            f"({str(original)[:60]}); pass text as the message."
+        )
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf if abs(value) == value else -math.inf
+    return number if math.isfinite(number) else str(number)
+
+
+def _to_line(entry: LogEntry) -> str:
+    match entry["type"]:
+        case "MESSAGE":
+            return str(entry["message"])
+        case "METRICS":
+            return ", ".join(f"{name}={value}" for name, value in entry["metrics"].items())
+        case _:
+            x_axis = entry["x_axis"] or "time"
+            return f"Plot {entry['title']!r}: {', '.join(entry['metrics'])} over {x_axis}"
+
+
+class ModelLogger:
+    """Makes log entries and hands each to its sink at once; without one, prints readable lines to stdout."""
+
+    def __init__(self) -> None:
+        self._sink: Callable[[LogEntry], None] | None = None
+
+    def set_sink(self, sink: Callable[[LogEntry], None] | None) -> None:
+        """Sends entries to ``sink`` from now on; None goes back to stdout. Called by the train worker."""
+        self._sink = sink
+
+    def log(self, msg: str = "", **metrics: Any) -> None:
+        """Records a message, or the metrics at this moment, or both.
+
+        Args:
+            msg: any text.
+            **metrics: numbers by name; numpy scalars and one-element arrays and tensors count as numbers.
+
+        Raises:
+            ModelError: when a metric is no number.
+        """
+        values = {name: _metric(name, value) for name, value in metrics.items()}
+        time = utc_now().isoformat()
+        if msg != "":
+            self._emit({"type": "MESSAGE", "time": time, "message": str(msg)})
+        if values:
+            self._emit({"type": "METRICS", "time": time, "metrics": values})
+
+    def define_plot(self, title: str, metrics: Sequence[str], x_axis: str | None = None) -> None:
+        """Asks for a chart of ``metrics`` over the metric ``x_axis``, or over time without one."""
+        names = [metrics] if isinstance(metrics, str) else [str(name) for name in metrics]
+        self._emit({"type": "PLOT", "title": str(title), "metrics": names, "x_axis": x_axis})
+
+    def define_loss_plot(self) -> None:
+        """Asks for a chart of what :meth:`log_loss` records."""
+        self.define_plot("Loss over epochs", ["loss"], x_axis="epoch")
+
+    def log_loss(self, loss: Any, epoch: Any) -> None:
+        """Records the loss of one epoch; shown when :meth:`define_loss_plot` was called."""
+        self.log(loss=loss, epoch=epoch)
+
+    def _emit(self, entry: LogEntry) -> None:
+        if self._sink is not None:
+            self._sink(entry)
+        else:
+            sys.stdout.write(_to_line(entry) + "\n")
+            sys.stdout.flush()
+
+
+logger = ModelLogger()
+"""The one that model code uses."""

@@ -1,0 +1,20 @@
+"""``utils`` as model code knows it: ``utils.logger`` and ``utils.dataset``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rafiki.model.logger import logger
+
+if TYPE_CHECKING:
+    from rafiki.model import dataset
+
+__all__ = ["dataset", "logger"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at first use, because it brings numpy and Pillow in.
+    if name == "dataset":
+        return importlib.import_module("rafiki.model.dataset")
+    raise AttributeError(f"module 'rafiki.model.utils' has no attribute {name!r}")

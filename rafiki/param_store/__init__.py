@@ -1,0 +1,1 @@
+"""Where trained parameters are kept."""

@@ -1,0 +1,48 @@
+"""The promise of every parameter store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+
+class ParamStore(ABC):
+    """Immutable parameter dicts under ids that the store makes.
+
+    A dict appears whole or not at all, whatever dies in mid-save. The id carries the SHA-256 of the stored bytes, so
+    what is loaded is what was saved, or an error. All methods may be called from several threads and processes at
+    once. No id can reach outside the store.
+    """
+
+    @abstractmethod
+    def save(self, params: Mapping[str, Any]) -> str:
+        """Stores what a model's ``dump_parameters`` returned (see :mod:`rafiki.param_store.codec`); returns its id.
+
+        Once this returns, the parameters survive a crash of the process and of the machine.
+
+        Raises:
+            InvalidParamsError: when a value cannot be stored; names its key.
+            StoreFullError: when the disk is full; nothing is left behind.
+        """
+
+    @abstractmethod
+    def load(self, params_id: str) -> dict[str, Any]:
+        """The parameters, equal to what was saved in values, types, dtypes and order of keys.
+
+        Raises:
+            InvalidTrialError: when there are no such parameters.
+            DamagedFileError: when they are no longer what was stored.
+        """
+
+    @abstractmethod
+    def read_bytes(self, params_id: str) -> bytes:
+        """The parameters in the form that travels: a safetensors file, never pickle. Checked against its checksum.
+
+        Raises:
+            InvalidTrialError, DamagedFileError: as :meth:`load`.
+        """
+
+    @abstractmethod
+    def delete(self, params_id: str) -> None:
+        """Removes the parameters. An id that does not exist (any more) is no error."""

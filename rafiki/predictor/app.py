@@ -1,0 +1,155 @@
+"""The predictor's HTTP interface: ``GET /`` and ``POST /predict``. Plain ASGI: every layer less is felt here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+import rafiki
+from rafiki.errors import (
+    InternalError,
+    InvalidQueryError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NoPredictionError,
+    NotFoundError,
+    RafikiError,
+    RequestTooLargeError,
+)
+from rafiki.messages import PredictorSpec
+from rafiki.predictor.ensemble import combine
+from rafiki.predictor.gather import Answers, Gather
+from rafiki.tasks.base import TaskSpec
+from rafiki.utils.logs import log_unexpected
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_NULL = b"null"
+_JSON_TYPE = (b"content-type", b"application/json")
+
+
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``query`` for one, ``queries`` for several; the values are passed on unparsed."""
+
+    query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    queries: list[msgspec.Raw] | None = None
+    timeout_ms: float | None = None
+    """Shorter than the predictor's own deadline, if wished."""
+
+
+_decoder = msgspec.json.Decoder(PredictRequest)
+
+
+class PredictorApp:
+    """The ASGI application of one predictor."""
+
+    def __init__(self, spec: PredictorSpec, task: TaskSpec, gather: Gather) -> None:
+        self._spec = spec
+        self._task = task
+        self._gather = gather
+        self._max_body_bytes = spec.max_body_mb * 1024 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._respond(scope, receive)
+            status = 200
+        except RafikiError as e:
+            status, body = e.http_status, msgspec.json.encode({"error": e.code, "message": e.message})
+        except Exception as e:  # the edge of the server: one request's failure must not end it
+            log_unexpected(e)
+            error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
+            status, body = 500, msgspec.json.encode({"error": error.code, "message": error.message})
+        headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: Scope, receive: Receive) -> bytes:
+        path, method = scope["path"], scope["method"]
+        if path == "/predict":
+            if method != "POST":
+                raise MethodNotAllowedError("/predict takes POST.")
+            return await self._predict(await self._read(receive))
+        if path == "/":
+            if method != "GET":
+                raise MethodNotAllowedError("/ takes GET.")
+            return self._health()
+        raise NotFoundError(f"There is no {path}. This predictor answers GET / and POST /predict.")
+
+    async def _read(self, receive: Receive) -> bytes:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [body], len(body)
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > self._max_body_bytes:
+                    break
+            body = b"".join(parts)
+        if len(body) > self._max_body_bytes:
+            raise RequestTooLargeError(
+                f"The request is larger than {self._spec.max_body_mb} MB (predictor.max_body_mb). Send fewer queries at once."
+            )
+        return body
+
+    async def _predict(self, body: bytes) -> bytes:
+        try:
+            request = _decoder.decode(body)
+        except msgspec.DecodeError as e:
+            raise InvalidRequestError(
+                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
+            ) from e
+        has_query = request.query is not msgspec.UNSET and bytes(request.query) != _NULL
+        if has_query == (request.queries is not None):
+            raise InvalidRequestError('The body must hold either "query" or "queries".')
+        timeout_s = self._spec.deadline_s
+        if request.timeout_ms is not None:
+            if not request.timeout_ms > 0:
+                raise InvalidRequestError('"timeout_ms" must be above 0.')
+            timeout_s = min(timeout_s, request.timeout_ms / 1000)
+        if request.queries is None:
+            answers = await self._gather.ask([bytes(request.query)], timeout_s)  # type: ignore[arg-type]
+            prediction = self._combine(answers, 0, None)
+            return b'{"prediction":%s,"predictions":[]%s}' % (prediction, self._left_out(answers))
+        if not request.queries:
+            return b'{"prediction":null,"predictions":[]}'
+        answers = await self._gather.ask([bytes(q) for q in request.queries], timeout_s)
+        predictions = [self._combine(answers, row, row) for row in range(len(answers.rows))]
+        return b'{"prediction":null,"predictions":[%s]%s}' % (b",".join(predictions), self._left_out(answers))
+
+    def _combine(self, answers: Answers, row: int, index: int | None) -> bytes:
+        where = "" if index is None else f"Query {index}: "
+        try:
+            return combine(self._task, answers.rows[row])
+        except NoPredictionError as e:
+            reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
+            raise NoPredictionError(f"{where}No member of the ensemble answered in time ({reason}).") from e
+        except InvalidQueryError as e:
+            raise InvalidQueryError(where + e.message) from e
+
+    def _left_out(self, answers: Answers) -> bytes:
+        """Names the members that did not take part, where there are any."""
+        members = self._spec.members
+        out = [
+            m.trial_id
+            for column, m in enumerate(members)
+            if any(row[column] is None or row[column].status != "ok" for row in answers.rows)  # type: ignore[union-attr]
+        ]
+        return b',"left_out":' + msgspec.json.encode(out) if out else b""
+
+    def _health(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "name": "rafiki predictor",
+                "version": rafiki.__version__,
+                "inference_job_id": self._spec.inference_job_id,
+                "task": self._spec.task,
+                "members": [m.trial_id for m in self._spec.members],
+                "absent": self._gather.absent,
+            }
+        )

@@ -1,0 +1,186 @@
+"""Sends queries to the members of the ensemble, and gathers their replies until all are there or the deadline passes.
+
+One event loop, no locks. The cost of a request here is the limit of the whole system: queries are passed on as bytes,
+and all that comes up within one turn of the loop travels in one push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rafiki.cache.inference import RedisPredictorQueues
+from rafiki.errors import CacheUnavailableError, PredictorBusyError
+from rafiki.messages import Query, Reply
+from rafiki.utils.clock import unix_ms
+from rafiki.utils.process import Backoff
+
+_WAIT_S = 20.0
+_WATCH_S = 0.5
+
+
+class Answers:
+    """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
+
+    __slots__ = ("deadline_ms", "done", "missing", "rows")
+
+    def __init__(self, n_queries: int, n_members: int, deadline_ms: int, done: asyncio.Future[None]) -> None:
+        self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
+        self.missing = 0
+        self.deadline_ms = deadline_ms
+        self.done = done
+
+
+class _Waiting:
+    """One query at one member: where its reply belongs."""
+
+    __slots__ = ("answers", "column", "query", "row")
+
+    def __init__(self, answers: Answers, row: int, column: int, query: Query) -> None:
+        self.answers, self.row, self.column, self.query = answers, row, column, query
+
+
+class Gather:
+    """Queries on their way. Start it with :meth:`start` in the running loop."""
+
+    def __init__(self, queues: RedisPredictorQueues, trial_ids: Sequence[str], *, max_waiting: int) -> None:
+        self._queues = queues
+        self._trial_ids = list(trial_ids)
+        self._max_waiting = max_waiting
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, _Waiting] = {}
+        self._outbox: dict[str, list[Query]] = defaultdict(list)
+        self._has_mail = asyncio.Event()
+        self._workers: dict[str, set[str]] = {trial_id: set() for trial_id in self._trial_ids}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.cache_error: str | None = None
+
+    def start(self) -> None:
+        """Begin sending and receiving."""
+        self._tasks = [asyncio.create_task(t) for t in (self._send(), self._receive(), self._watch())]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queues.close()
+
+    @property
+    def absent(self) -> list[str]:
+        """Members that no worker serves now."""
+        return [trial_id for trial_id, workers in self._workers.items() if not workers]
+
+    async def ask(self, queries: Sequence[bytes], timeout_s: float) -> Answers:
+        """The members' replies to ``queries`` (one JSON value each); those that miss the deadline stay None.
+
+        Members without a worker are left out at once while another member has one; when none has, the queries wait
+        for a worker to come back.
+
+        Raises:
+            PredictorBusyError: too many queries wait already.
+        """
+        present = [i for i, trial_id in enumerate(self._trial_ids) if self._workers[trial_id]]
+        columns = present or list(range(len(self._trial_ids)))
+        n_new = len(queries) * len(columns)
+        if len(self._waiting) + n_new > self._max_waiting and self._waiting:
+            raise PredictorBusyError
+        if n_new > self._max_waiting:
+            raise PredictorBusyError(
+                f"{len(queries)} queries are more than this predictor takes at once "
+                f"({self._max_waiting // len(columns)}). Send them in parts."
+            )
+        loop = asyncio.get_running_loop()
+        answers = Answers(len(queries), len(self._trial_ids), unix_ms() + int(timeout_s * 1000), loop.create_future())
+        ids = []
+        for row, raw in enumerate(queries):
+            for column in columns:
+                query_id = next(self._ids)
+                query = Query(self._queues.reply_to, query_id, answers.deadline_ms, raw)
+                self._waiting[query_id] = _Waiting(answers, row, column, query)
+                self._outbox[self._trial_ids[column]].append(query)
+                ids.append(query_id)
+        answers.missing = len(ids)
+        self._has_mail.set()
+        timer = loop.call_later(timeout_s, _finish, answers)
+        try:
+            await answers.done
+        finally:
+            timer.cancel()
+            if answers.missing:
+                for query_id in ids:
+                    self._waiting.pop(query_id, None)
+        return answers
+
+    # ---- the three loops
+
+    async def _send(self) -> None:
+        backoff = Backoff()
+        while True:
+            await self._has_mail.wait()
+            self._has_mail.clear()
+            batch, self._outbox = self._outbox, defaultdict(list)
+            now = unix_ms()
+            while batch:
+                try:
+                    await self._queues.send(batch, most_waiting=self._max_waiting)
+                except CacheUnavailableError as e:
+                    # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
+                    self.cache_error = e.message
+                    await asyncio.sleep(backoff.next_s())
+                    now = unix_ms()
+                    batch = defaultdict(
+                        list, {t: q for t, qs in batch.items() if (q := [x for x in qs if x.deadline_ms > now])}
+                    )
+                else:
+                    self.cache_error = None
+                    backoff.reset()
+                    break
+
+    async def _receive(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                replies = await self._queues.take_replies(_WAIT_S)
+            except CacheUnavailableError as e:
+                self.cache_error = e.message
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            for reply in replies:
+                waiting = self._waiting.pop(reply.query_id, None)
+                if waiting is None:
+                    continue
+                answers = waiting.answers
+                answers.rows[waiting.row][waiting.column] = reply
+                answers.missing -= 1
+                if not answers.missing:
+                    _finish(answers)
+
+    async def _watch(self) -> None:
+        """Know which members have workers; send again what a worker took with it when it died."""
+        while True:
+            try:
+                found = await self._queues.workers_of(self._trial_ids)
+            except CacheUnavailableError as e:
+                self.cache_error = e.message
+            else:
+                for trial_id, workers in found.items():
+                    if workers - self._workers[trial_id]:
+                        self._send_again(trial_id)
+                self._workers = found
+            await asyncio.sleep(_WATCH_S)
+
+    def _send_again(self, trial_id: str) -> None:
+        """A new worker serves the trial: what waits may have died with its predecessor. Answering twice does no harm."""
+        column = self._trial_ids.index(trial_id)
+        lost = [w.query for w in self._waiting.values() if w.column == column]
+        if lost:
+            self._outbox[trial_id] += lost
+            self._has_mail.set()
+
+
+def _finish(answers: Answers) -> None:
+    if not answers.done.done():
+        answers.done.set_result(None)

@@ -1,0 +1,119 @@
+"""The folder of one stack (``.rafiki/``): where its files lie, and its secrets. Created with mode 0700."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from rafiki.config import LoadedConfig
+from rafiki.errors import StackError
+from rafiki.utils.files import read_text, write_private
+from rafiki.utils.ids import new_secret
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """Made at the first `rafiki up`; mode 0600; nothing ships with a default."""
+
+    token_key: str
+    """Signs the tokens of logged-in users."""
+    cache_password: str
+    """Of the private cache server's admin user."""
+    job_key: str
+    """Credentials of single jobs are derived from it."""
+
+
+class StackFolder:
+    """Paths of one stack."""
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        config = loaded.config
+        self.root = (loaded.base_folder / config.stack.folder).resolve()
+        self._base = loaded.base_folder
+        self._datasets = config.stores.datasets_folder
+        self._params = config.stores.params_folder
+        self._meta_store_url = config.meta_store.url
+
+    def _resolved(self, setting: str | None, default: str) -> Path:
+        return (self._base / setting).resolve() if setting else self.root / default
+
+    @property
+    def datasets(self) -> Path:
+        return self._resolved(self._datasets, "datasets")
+
+    @property
+    def params(self) -> Path:
+        return self._resolved(self._params, "params")
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Pid files, specs of running services: nothing in it outlives its process."""
+        return self.root / "run"
+
+    @property
+    def admin_pid_file(self) -> Path:
+        return self.run / "admin.json"
+
+    @property
+    def cache_pid_file(self) -> Path:
+        return self.run / "cache.json"
+
+    @property
+    def superadmin_password_file(self) -> Path:
+        return self.root / "superadmin-password"
+
+    @property
+    def meta_store_url(self) -> str:
+        """SQLAlchemy URL. A relative SQLite path counts from the folder of rafiki.yaml."""
+        return self._meta_store_url or f"sqlite:///{self.root / 'meta.db'}"
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises:
+            StackError: when a folder cannot be made or written, naming it.
+        """
+        for folder in (self.root, self.datasets, self.params, self.logs, self.run):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as e:
+                raise StackError(
+                    f"{folder}: cannot make this folder ({e.strerror}). Choose another with stack.folder in rafiki.yaml."
+                ) from e
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise StackError(
+                    f"{folder}: no permission to write here. Choose another with stack.folder in rafiki.yaml."
+                )
+
+    def secrets(self) -> Secrets:
+        """The stack's secrets, made if there are none yet.
+
+        Raises:
+            StackError: when the file is damaged or cannot be written.
+        """
+        file = self.root / "secrets.json"
+        text = read_text(file)
+        if text is None:
+            made = Secrets(token_key=new_secret(), cache_password=new_secret(), job_key=new_secret())
+            write_private(file, msgspec.json.encode(made).decode())
+            return made
+        try:
+            return msgspec.json.decode(text, type=Secrets)
+        except msgspec.DecodeError as e:
+            raise StackError(
+                f"{file}: the stack's secrets are damaged ({e}). Restore the file, or move it away to make new ones."
+            ) from e
+
+    def superadmin_password(self) -> str:
+        """The superadmin's first password, made if there is none yet."""
+        file = self.superadmin_password_file
+        text = read_text(file)
+        if text is None or not text.strip():
+            text = new_secret(18)
+            write_private(file, text + "\n")
+        return text.strip()

@@ -1,0 +1,1 @@
+"""One file a task: its dataset check, its query check, its prediction format, its ensemble rule."""

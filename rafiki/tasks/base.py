@@ -1,0 +1,134 @@
+"""What a task fixes."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rafiki.errors import InvalidQueryError, ModelPredictError
+
+_decode = msgspec.json.Decoder().decode
+
+
+def _plain(value: Any) -> Any:
+    """numpy arrays and scalars (and torch tensors) as plain Python; known by what they can do, to import neither."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+def decode_json(raw: bytes) -> Any:
+    """A query as plain JSON values.
+
+    Raises:
+        InvalidQueryError: when it is no JSON.
+    """
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError as e:
+        raise InvalidQueryError(f"The query is no valid JSON: {e}.") from e
+
+
+def encode_json(prediction: Any) -> bytes:
+    """A prediction as JSON; numpy arrays and scalars become lists and numbers, NaN and infinities become null.
+
+    Raises:
+        ModelPredictError: when something in it cannot be written as JSON.
+    """
+    try:
+        return _encode(prediction)
+    except (TypeError, ValueError, OverflowError, RuntimeError, msgspec.EncodeError) as e:
+        raise ModelPredictError(f"predict() returned what cannot be sent as JSON: {e}.") from e
+
+
+class TaskSpec(ABC):
+    """A task's dataset format, query format, prediction format and ensemble rule. Stateless; safe in any thread."""
+
+    name: str
+
+    @abstractmethod
+    def validate_dataset(self, path: Path) -> None:
+        """Checks the uploaded file at ``path`` against the task's dataset format, holding little of it in memory.
+
+        Raises:
+            InvalidDatasetError: says what is wrong, in which file and row.
+        """
+
+    def decode_query(self, raw: bytes) -> Any:
+        """One query, from the JSON value that the client sent, as the object that the model's predict() gets.
+
+        Args:
+            raw: one JSON value. The predictor has already found it to be well-formed.
+
+        Raises:
+            InvalidQueryError: says what the task takes and what came.
+        """
+        return decode_json(raw)
+
+    def encode_prediction(self, prediction: Any) -> bytes:
+        """One prediction, as predict() returned it, as the JSON value that the client gets.
+
+        Raises:
+            ModelPredictError: when it is not in the task's prediction format.
+        """
+        return encode_json(prediction)
+
+    @abstractmethod
+    def ensemble(self, predictions: list[Any]) -> Any:
+        """One prediction from those of the members that answered.
+
+        For a single member it is that member's prediction, unchanged.
+
+        Args:
+            predictions: decoded JSON, one a member, the member with the best score first; at least one.
+
+        Raises:
+            ModelPredictError: when the members' predictions do not fit together.
+        """
+
+
+def encode_probabilities(prediction: Any) -> bytes:
+    """k probabilities as JSON.
+
+    Raises:
+        ModelPredictError: when ``prediction`` is not a flat, non-empty list or array of finite numbers.
+    """
+    values = prediction.tolist() if hasattr(prediction, "tolist") else prediction
+    try:
+        # A NaN or an infinity anywhere makes the sum one; text, lists and None cannot be summed.
+        is_finite = isinstance(values, (list, tuple)) and len(values) > 0 and math.isfinite(math.fsum(values))
+    except (TypeError, ValueError, OverflowError):
+        is_finite = False
+    if not is_finite:
+        raise ModelPredictError(
+            "predict() must return, for each query, one finite probability a class, "
+            f"such as [0.1, 0.9]; it returned {str(prediction)[:120]}."
+        )
+    return encode_json(values)
+
+
+def mean_of_lists(predictions: list[list[float]]) -> list[float]:
+    """The members' probabilities, averaged class by class.
+
+    Raises:
+        ModelPredictError: when they are not of one length.
+    """
+    if len(predictions) == 1:
+        return predictions[0]
+    try:
+        scale = 1.0 / len(predictions)
+        return [sum(column) * scale for column in zip(*predictions, strict=True)]
+    except (TypeError, ValueError):
+        lengths = ", ".join(str(len(p)) if isinstance(p, list) else type(p).__name__ for p in predictions)
+        raise ModelPredictError(
+            f"The members of the ensemble do not predict the same number of classes ({lengths}), so no mean exists."
+        ) from None

@@ -1,0 +1,98 @@
+"""Reads uploaded zip files without ever extracting them, and refuses those made to do harm."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from rafiki.errors import InvalidDatasetError
+
+
+class ZipLimits(NamedTuple):
+    """What an uploaded zip may hold; whatever is larger is taken for a decompression bomb."""
+
+    max_entries: int = 500_000
+    max_total_bytes: int = 64 << 30
+    """Of all entries together, unpacked."""
+    max_ratio: float = 200.0
+    """Unpacked to packed, of all entries together; only looked at above ``ratio_free_bytes``."""
+    ratio_free_bytes: int = 64 << 20
+
+
+DEFAULT_LIMITS = ZipLimits()
+
+
+def _check_entry(info: zipfile.ZipInfo) -> None:
+    name = info.filename
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or "\\" in name or ".." in parts or (parts and parts[0].endswith(":")):
+        raise InvalidDatasetError(f"The zip holds the unsafe path {name!r}; paths must stay inside the zip.")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise InvalidDatasetError(f"The zip holds {name!r}, a symbolic link; put the file itself in.")
+    if info.flag_bits & 1:
+        raise InvalidDatasetError(f"{name!r} in the zip is encrypted; make the zip without a password.")
+
+
+@contextmanager
+def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> Iterator[zipfile.ZipFile]:
+    """The zip at ``path``, all of whose entries have been checked. Read members with :func:`read_member`.
+
+    Raises:
+        InvalidDatasetError: when it is no zip, or holds unsafe paths, links, encrypted files, or too much.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
+        raise InvalidDatasetError(f"The dataset is no zip file, or a damaged one ({e}).") from e
+    with archive:
+        infos = archive.infolist()
+        if len(infos) > limits.max_entries:
+            raise InvalidDatasetError(
+                f"The zip holds {len(infos):,} entries; at most {limits.max_entries:,} are taken."
+            )
+        total_bytes = packed_bytes = 0
+        for info in infos:
+            _check_entry(info)
+            total_bytes += info.file_size
+            packed_bytes += info.compress_size
+        if total_bytes > limits.max_total_bytes:
+            raise InvalidDatasetError(
+                f"The zip unpacks to {total_bytes:,} bytes; at most {limits.max_total_bytes:,} are taken."
+            )
+        if total_bytes > limits.ratio_free_bytes and total_bytes > limits.max_ratio * max(packed_bytes, 1):
+            raise InvalidDatasetError(
+                f"The zip unpacks to {total_bytes / max(packed_bytes, 1):,.0f} times its size; at most "
+                f"{limits.max_ratio:g} times is taken."
+            )
+        yield archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str, max_bytes: int, origin: str = "") -> bytes:
+    """The contents of the file ``name``, checked against its checksum.
+
+    Args:
+        archive: from :func:`open_dataset_zip`.
+        name: the file's path in the zip.
+        max_bytes: the largest file that is read.
+        origin: where the name was found, such as ``"images.csv, row 17: "``, for messages.
+
+    Raises:
+        InvalidDatasetError: when there is no such file, or it is damaged or too large.
+    """
+    try:
+        info = archive.getinfo(name)
+        if info.file_size > max_bytes:
+            raise InvalidDatasetError(
+                f"{origin}{name!r} has {info.file_size:,} bytes; at most {max_bytes:,} are taken."
+            )
+        # zipfile reads no more than the size that the entry declares, and then checks its CRC.
+        return archive.read(info)
+    except KeyError:
+        raise InvalidDatasetError(f"{origin}there is no file {name!r} in the zip.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as e:
+        raise InvalidDatasetError(f"{origin}{name!r} in the zip is damaged or cannot be read ({e}).") from e

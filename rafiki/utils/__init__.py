@@ -1,0 +1,1 @@
+"""Clock, ids, logging, process and codec helpers; imports nothing of Rafiki."""

@@ -1,0 +1,31 @@
+"""The one clock. Datetimes are aware and in UTC everywhere in Rafiki."""
+
+import time
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def unix_ms() -> int:
+    """Milliseconds since the epoch: the form in which deadlines travel between processes."""
+    return time.time_ns() // 1_000_000
+
+
+class Deadline:
+    """A point in monotonic time that a wait must not pass."""
+
+    __slots__ = ("_end_s", "duration_s")
+
+    def __init__(self, duration_s: float) -> None:
+        self.duration_s = duration_s
+        self._end_s = time.monotonic() + duration_s
+
+    def left_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end_s - time.monotonic())
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end_s

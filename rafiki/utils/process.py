@@ -1,0 +1,185 @@
+"""Processes of one stack: naming them, finding them again, ending them; and the stop signal of our own.
+
+A process is named by its pid *and* start time, because pids are used again. Every process of a stack carries
+``RAFIKI_STACK`` in its environment and so do its children, so none can be lost even when a pid file is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from rafiki.utils.clock import Deadline
+from rafiki.utils.files import read_text, write_atomic
+
+STACK_VARIABLE = "RAFIKI_STACK"
+SERVICE_VARIABLE = "RAFIKI_SERVICE_ID"
+
+
+class ProcessHandle(msgspec.Struct, frozen=True):
+    """Names one process for good."""
+
+    pid: int
+    create_time: float
+    """Seconds since the epoch, as psutil reads it."""
+
+    def process(self) -> psutil.Process | None:
+        """The process if it still runs (a zombie does not)."""
+        try:
+            p = psutil.Process(self.pid)
+            if abs(p.create_time() - self.create_time) > 0.5 or p.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        return p
+
+    def is_alive(self) -> bool:
+        return self.process() is not None
+
+
+def handle_of(pid: int) -> ProcessHandle:
+    """The handle of a running process.
+
+    Raises:
+        psutil.NoSuchProcess: when it has ended already.
+    """
+    return ProcessHandle(pid, psutil.Process(pid).create_time())
+
+
+class PidFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server of the stack writes once it listens."""
+
+    process: ProcessHandle
+    host: str
+    port: int
+    details: dict[str, Any] = {}
+
+    def save(self, path: Path) -> None:
+        write_atomic(path, msgspec.json.encode(self), mode=0o600)
+
+    @staticmethod
+    def load(path: Path) -> PidFile | None:
+        """The file's contents when the process it names still runs; None when there is none, it is damaged, or dead."""
+        text = read_text(path)
+        if text is None:
+            return None
+        try:
+            found = msgspec.json.decode(text, type=PidFile)
+        except msgspec.DecodeError:
+            return None
+        return found if found.process.is_alive() else None
+
+
+def _environment(p: psutil.Process) -> dict[str, str]:
+    with contextlib.suppress(psutil.Error, OSError):
+        return p.environ()
+    return {}
+
+
+def find_stack_processes(stack_root: Path, *, service_id: str | None = None) -> list[psutil.Process]:
+    """Every running process of a stack (of one service of it), found by its environment; never this one."""
+    found = []
+    for p in psutil.process_iter():
+        if p.pid == os.getpid():
+            continue
+        environment = _environment(p)
+        if environment.get(STACK_VARIABLE) != str(stack_root):
+            continue
+        if service_id is not None and environment.get(SERVICE_VARIABLE) != service_id:
+            continue
+        with contextlib.suppress(psutil.Error):
+            if p.status() != psutil.STATUS_ZOMBIE:
+                found.append(p)
+    return found
+
+
+def end_processes(processes: Iterable[psutil.Process], timeout_s: float) -> None:
+    """End processes: SIGTERM, then SIGKILL for those that are left after ``timeout_s``. Returns when all are gone."""
+    left = list(processes)
+    for signal_no, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 5.0)):
+        for p in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                p.send_signal(signal_no)
+        _, left = psutil.wait_procs(left, timeout=wait_s)
+        if not left:
+            return
+
+
+class ServiceStopped(BaseException):
+    """SIGTERM or SIGINT came while the process was interruptible. No ``except Exception`` of model code stops it."""
+
+
+class StopSignal:
+    """SIGTERM and SIGINT of a service: the first one asks it to stop, the second ends it at once.
+
+    Inside :meth:`interruptible` the first one raises ServiceStopped in the main thread, so that a blocking wait (or a
+    long training) ends; elsewhere it sets a flag that the service looks at when its current step is done.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._is_interruptible = False
+
+    def install(self) -> None:
+        """Take over the signals. Call from the main thread."""
+        for signal_no in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_no, self._on_signal)
+
+    def _on_signal(self, signal_no: int, _frame: object) -> None:
+        if self._event.is_set():
+            os._exit(128 + signal_no)
+        self._event.set()
+        if self._is_interruptible:
+            raise ServiceStopped
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Raises ServiceStopped when the signal came, before or during the block."""
+        self._is_interruptible = True
+        try:
+            if self._event.is_set():
+                raise ServiceStopped
+            yield
+        finally:
+            self._is_interruptible = False
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the signal or the timeout; True when the signal came."""
+        return self._event.wait(timeout_s)
+
+
+class Backoff:
+    """Growing delays between tries, with a cap; :meth:`reset` after a success."""
+
+    def __init__(self, first_s: float = 0.05, most_s: float = 2.0) -> None:
+        self._first_s, self._most_s = first_s, most_s
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        delay, self._next_s = self._next_s, min(self._most_s, self._next_s * 2)
+        return delay
+
+    def reset(self) -> None:
+        self._next_s = self._first_s
+
+
+def wait_until(condition: Callable[[], bool], deadline: Deadline, *, event: threading.Event | None = None) -> bool:
+    """Whether ``condition()`` became true before the deadline; looked at again after growing, bounded waits."""
+    event = event or threading.Event()
+    backoff = Backoff(0.005, 0.1)
+    while not condition():
+        if deadline.is_over():
+            return False
+        event.wait(min(backoff.next_s(), deadline.left_s()))
+    return True

@@ -1,0 +1,37 @@
+"""Listening sockets and free ports."""
+
+from __future__ import annotations
+
+import socket
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound TCP socket.
+
+    Raises:
+        OSError: when the port is in use or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    try:
+        listen(host, port).close()
+    except OSError:
+        return False
+    return True
+
+
+def any_free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on now."""
+    with listen(host, 0) as sock:
+        return int(sock.getsockname()[1])

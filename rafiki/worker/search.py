@@ -1,0 +1,231 @@
+"""The search over one model: what it does with each event. Writes trials to the meta store, returns orders.
+
+Every handler may run twice for the same event (its acknowledgement may have been lost): the second run changes nothing
+and returns the order that stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from rafiki.advisor.base import Advisor, Proposal, TrialRecord
+from rafiki.advisor.budget import TrialQuota
+from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.entities import SubTrainJob, Trial, TrialLog
+from rafiki.messages import (
+    Hello,
+    Order,
+    StopRequested,
+    TrainEvent,
+    TrainOrder,
+    TrialDone,
+    TrialFailed,
+    TrialProgress,
+    WorkerLost,
+)
+from rafiki.meta_store import MetaStore
+
+STOPPED_BY_OWNER = "The train job was stopped before this trial finished."
+TIME_IS_OVER = "The job's time budget (TIME_HOURS) ended before this trial finished."
+
+_LIVE = (TrialStatus.PENDING, TrialStatus.RUNNING)
+_PREPARE_ABOVE = 0.05
+"""Proposals are computed ahead when computing one takes more than this share of a trial. Below that, waiting for the
+latest score costs less than a proposal that does not know it."""
+
+
+class Search:
+    """One sub train job's trials, and who works on them. The only writer of both."""
+
+    def __init__(
+        self,
+        *,
+        store: MetaStore,
+        sub_train_job: SubTrainJob,
+        owner_id: str,
+        make_advisor: Callable[[], Advisor],
+        model_trial_count: int,
+        max_attempts: int,
+    ) -> None:
+        self._store = store
+        self._sub = sub_train_job
+        self._owner_id = owner_id
+        self._make_advisor = make_advisor
+        self._model_trial_count = model_trial_count
+        self._max_attempts = max_attempts
+        self.restore()
+
+    def restore(self) -> None:
+        """Take everything from the meta store: at the start, and after a failure that may have left us in between."""
+        self._advisor = self._make_advisor()
+        self._quota = TrialQuota(self._model_trial_count, self._advisor.max_trials)
+        trials = self._store.trials.list_trials_of_sub_train_job(self._sub.id)
+        self._advisor.restore([_record(t) for t in trials])
+        self._trials: dict[str, Trial] = {t.id: t for t in trials}
+        self._by_worker: dict[str, str] = {
+            t.worker_id: t.id for t in trials if t.status is TrialStatus.RUNNING and t.worker_id
+        }
+        self._idle: dict[str, None] = {}
+        self.workers: set[str] = set(self._by_worker)
+        self.ending: str | None = None
+        """Why the search is over before its quota is used up."""
+        self._propose_s = 0.0
+        self._trial_s = 0.0
+        self._order_times: dict[str, float] = {}
+
+    # ---- what can be asked
+
+    @property
+    def busy_workers(self) -> list[str]:
+        return list(self._by_worker)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing runs, and nothing may be started."""
+        if self.ending is not None:
+            return True
+        return not self._quota.may_start(self._next_no()) and not self._live()
+
+    def outcome(self) -> tuple[TrainJobStatus, str | None]:
+        """How the search ended: ERRORED when it was not cut short and every single trial failed."""
+        failed = [t for t in self._trials.values() if t.status is TrialStatus.ERRORED]
+        if self.ending is None and failed and len(failed) == len(self._trials):
+            last = max(failed, key=lambda t: t.no)
+            return TrainJobStatus.ERRORED, f"All {len(failed)} trials failed. The last one: {last.error}"
+        return TrainJobStatus.STOPPED, None
+
+    def _live(self) -> list[Trial]:
+        return [t for t in self._trials.values() if t.status in _LIVE]
+
+    def _next_no(self) -> int:
+        return len(self._trials) + 1
+
+    # ---- events
+
+    def handle(self, event: TrainEvent) -> list[tuple[str, Order]]:
+        """Act on one event; returns orders as (worker id, order)."""
+        match event:
+            case Hello(worker_id):
+                self._order_times.setdefault(worker_id, time.monotonic())
+                return self._next_order(worker_id)
+            case TrialProgress(worker_id, logs):
+                self.workers.add(worker_id)
+                self._add_logs(logs)
+                return []
+            case TrialDone(worker_id, trial_id, attempt, score, params_id, logs):
+                if trial := self._unfinished(trial_id):
+                    self._add_logs(logs)
+                    done = self._store.trials.complete_trial(
+                        trial.id, score=score, params_id=params_id, owner_id=self._owner_id,
+                        worker_id=worker_id, attempt=attempt,
+                    )  # fmt: skip
+                    self._finish(done, score)
+                    self._time_trial(worker_id)
+                return self._next_order(worker_id)
+            case TrialFailed(worker_id, trial_id, _, reason, logs):
+                if trial := self._unfinished(trial_id):
+                    self._add_logs(logs)
+                    self._fail(trial, reason)
+                return self._next_order(worker_id)
+            case WorkerLost(worker_id, reason):
+                return self._lose(worker_id, reason)
+            case StopRequested():
+                self.ending = STOPPED_BY_OWNER
+                return []
+
+    def end(self, reason: str) -> None:
+        """Close every trial that is not finished, with the reason."""
+        for trial in self._live():
+            self._fail(trial, reason)
+
+    def prepare(self) -> None:
+        """Compute the next proposal ahead, where that pays; running trials count as pending points."""
+        no = self._next_no()
+        if self._by_worker and self._quota.may_start(no) and self._propose_s > _PREPARE_ABOVE * self._trial_s:
+            self._propose(no)
+
+    # ---- within
+
+    def _unfinished(self, trial_id: str) -> Trial | None:
+        trial = self._trials.get(trial_id)
+        return trial if trial is not None and trial.status in _LIVE else None
+
+    def _next_order(self, worker_id: str) -> list[tuple[str, Order]]:
+        self.workers.add(worker_id)
+        if self.ending is not None:
+            return []
+        if (held := self._by_worker.get(worker_id)) is not None:
+            return [(worker_id, _order(self._trials[held]))]
+        waiting = [t for t in self._trials.values() if t.status is TrialStatus.PENDING]
+        no = self._next_no()
+        if waiting:
+            trial = self._store.trials.assign_trial(waiting[0].id, worker_id=worker_id, owner_id=self._owner_id)
+        elif self._quota.may_start(no):
+            proposal = self._propose(no)
+            trial = self._store.trials.create_trial(
+                sub_train_job=self._sub, no=no, worker_id=worker_id, owner_id=self._owner_id,
+                proposal={"knobs": proposal.knobs, **proposal.meta},
+            )  # fmt: skip
+        else:
+            # All trials are given out, but one of them may still come back.
+            self._idle[worker_id] = None
+            return []
+        self._idle.pop(worker_id, None)
+        self._trials[trial.id] = trial
+        self._by_worker[worker_id] = trial.id
+        self._order_times[worker_id] = time.monotonic()
+        return [(worker_id, _order(trial))]
+
+    def _propose(self, no: int) -> Proposal:
+        started = time.monotonic()
+        proposal = self._advisor.propose(no)
+        self._propose_s = max(time.monotonic() - started, 0.9 * self._propose_s)
+        return proposal
+
+    def _time_trial(self, worker_id: str) -> None:
+        if (started := self._order_times.get(worker_id)) is not None:
+            took = time.monotonic() - started
+            self._trial_s = took if not self._trial_s else 0.8 * self._trial_s + 0.2 * took
+
+    def _add_logs(self, logs: Sequence[TrialLog]) -> None:
+        if logs and logs[0].trial_id in self._trials:
+            self._store.trials.add_trial_logs(logs[0].trial_id, logs, owner_id=self._owner_id)
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        self._finish(self._store.trials.fail_trial(trial.id, error=reason, owner_id=self._owner_id), None)
+
+    def _finish(self, trial: Trial, score: float | None) -> None:
+        # Whoever was told to run it: a trial given to a second worker may have been finished by the first.
+        for worker_id in [w for w, held in self._by_worker.items() if held == trial.id]:
+            del self._by_worker[worker_id]
+        self._trials[trial.id] = trial
+        self._advisor.feedback(trial.no, score)
+
+    def _lose(self, worker_id: str, reason: str) -> list[tuple[str, Order]]:
+        self.workers.discard(worker_id)
+        self._idle.pop(worker_id, None)
+        held = self._by_worker.pop(worker_id, None)
+        if held is None:
+            return []
+        trial = self._trials[held]
+        if trial.attempt >= self._max_attempts:
+            tries = "once" if trial.attempt == 1 else f"{trial.attempt} times"
+            self._fail(trial, f"Its worker was lost {tries}; the last time: {reason}.")
+            return []
+        self._trials[held] = self._store.trials.release_trial(held, owner_id=self._owner_id)
+        # The first idle worker takes it over at once.
+        return self._next_order(next(iter(self._idle))) if self._idle else []
+
+
+def _order(trial: Trial) -> TrainOrder:
+    return TrainOrder(trial.id, trial.no, trial.attempt, trial.proposal["knobs"])
+
+
+def _record(trial: Trial) -> TrialRecord:
+    state = {TrialStatus.COMPLETED: "completed", TrialStatus.ERRORED: "failed"}.get(trial.status, "pending")
+    return msgspec.convert(
+        {"no": trial.no, "knobs": trial.proposal["knobs"], "score": trial.score, "state": state}, TrialRecord
+    )

@@ -1,0 +1,196 @@
+"""A train worker: asks its advisor for a trial, runs the model, sends the result, asks again.
+
+Model code runs here. The worker knows its job's cache credential, two dataset paths and one params folder: no database
+and no admin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rafiki.cache.heartbeat import Heartbeat
+from rafiki.cache.train import RedisTrainCache
+from rafiki.errors import CacheUnavailableError, ModelError, RafikiError
+from rafiki.messages import EndOrder, Hello, Order, TrainEvent, TrainOrder, TrainWorkerSpec, TrialDone, TrialFailed
+from rafiki.model.base import BaseModel
+from rafiki.model.knobs import check_knobs, knob_config_from_json
+from rafiki.model.loader import load_model_class, user_traceback
+from rafiki.model.logger import logger
+from rafiki.param_store.base import ParamStore
+from rafiki.param_store.folder import FolderParamStore
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
+from rafiki.utils.spec import read_spec
+from rafiki.worker.trial_log import TrialLogBuffer
+
+_SAY_AGAIN_S = 10.0
+"""Without an order for so long, a worker repeats what it last said: the advisor, or the cache, may have lost it."""
+_GIVE_UP_S = 600.0
+"""A worker that cannot reach the cache for so long ends; the admin decides what becomes of its trial."""
+
+
+class TrainWorker:
+    """The loop of one worker. ``held`` is what the advisor may not have heard yet."""
+
+    def __init__(self, spec: TrainWorkerSpec, stop: StopSignal) -> None:
+        self._spec = spec
+        self._stop = stop
+        self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
+        self._params: ParamStore = FolderParamStore(Path(spec.params_folder))
+        self._knob_config = knob_config_from_json(spec.knob_config)
+        self._model_class = load_model_class(spec.model.file, spec.model.model_class, file_name=spec.model.name)
+        self._log = TrialLogBuffer(spec.cache, spec.sub_train_job_id, spec.service_id)
+        self._backoff = Backoff()
+        self._unreachable: Deadline | None = None
+        logger.set_sink(self._log.write)
+
+    def run(self) -> None:
+        """Serve until the advisor says that the search is over, or the process is asked to stop.
+
+        Raises:
+            CacheUnavailableError: when the cache stays away.
+        """
+        hello = Hello(self._spec.service_id)
+        held: TrainEvent = hello
+        last_done: tuple[str, int] | None = None
+        self._say(held)
+        while True:
+            order = self._take_order(held)
+            if isinstance(order, EndOrder):
+                return
+            if (order.trial_id, order.attempt) == last_done:
+                # Sent twice, by an advisor that had died before it acknowledged. Not an answer to our result.
+                continue
+            held = self._run_trial(order)
+            last_done = (order.trial_id, order.attempt)
+            self._say(held)
+
+    def _say(self, event: TrainEvent) -> None:
+        while not self._try(lambda: self._cache.send_event(event)):
+            pass
+
+    def _take_order(self, held: TrainEvent) -> Order:
+        taken: list[Order | None] = []
+        while True:
+            taken.clear()
+            with self._stop.interruptible():
+                ok = self._try(
+                    lambda: taken.append(self._cache.take_order(self._spec.service_id, _SAY_AGAIN_S)),
+                )
+            if taken and (order := taken[0]) is not None:
+                return order
+            # Nothing came in time, or the cache was away and may be empty now: say again where we stand.
+            if ok:
+                self._say(held)
+            else:
+                self._log.send_again()
+                self._say(held)
+
+    def _try(self, action: Callable[[], None]) -> bool:
+        """Whether ``action`` reached the cache; waits before the next try when it did not."""
+        try:
+            action()
+        except CacheUnavailableError:
+            self._unreachable = self._unreachable or Deadline(_GIVE_UP_S)
+            if self._unreachable.is_over():
+                raise
+            self._stop.wait(self._backoff.next_s())
+            if self._stop.is_set():
+                raise ServiceStopped from None
+            return False
+        self._unreachable = None
+        self._backoff.reset()
+        return True
+
+    def _run_trial(self, order: TrainOrder) -> TrialDone | TrialFailed:
+        worker_id = self._spec.service_id
+        self._log.open(order.trial_id, order.attempt)
+        try:
+            with self._stop.interruptible():
+                score, params_id = self._train_and_save(order)
+        except RafikiError as e:
+            reason = e.message
+        except (Exception, SystemExit) as e:  # model code may raise anything, and must not end the worker
+            reason = user_traceback(e, self._spec.model.name)
+        else:
+            return TrialDone(worker_id, order.trial_id, order.attempt, score, params_id, self._log.close())
+        sys.stderr.write(f"trial {order.no} failed: {reason}\n")
+        return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
+
+    def _train_and_save(self, order: TrainOrder) -> tuple[float, str]:
+        spec = self._spec
+        knobs = check_knobs(self._knob_config, order.knobs)
+        model = self._model_class(**knobs)
+        try:
+            model.train(spec.train_dataset_path, **spec.train_args)
+            score = _checked_score(model.evaluate(spec.val_dataset_path))
+            params = model.dump_parameters()
+            if not isinstance(params, dict):
+                raise ModelError(f"dump_parameters() must return a dict, not a {type(params).__name__}.")
+            return score, self._params.save(params)
+        finally:
+            _destroy(model)
+
+    def close(self) -> None:
+        """Let the model class clean up."""
+        with contextlib.suppress(Exception):  # the model's own clean-up: nothing depends on it any more
+            self._model_class.teardown()
+
+
+def _checked_score(score: Any) -> float:
+    """The score as a float.
+
+    Raises:
+        ModelError: when evaluate() returned no finite number.
+    """
+    try:
+        value = float(score)
+    except (TypeError, ValueError) as e:
+        raise ModelError(f"evaluate() must return a number; it returned {score!r:.80}.") from e
+    if isinstance(score, str) or not math.isfinite(value):
+        raise ModelError(f"evaluate() must return a finite number; it returned {score!r:.80}.")
+    return value
+
+
+def _destroy(model: BaseModel) -> None:
+    try:
+        model.destroy()
+    except (Exception, SystemExit) as e:  # the model's own clean-up: the trial's result stands without it
+        sys.stderr.write(f"warning: destroy() failed: {user_traceback(e)}\n")
+
+
+def main() -> int:
+    """The process. Its exit code is 0 when the search is over or it was asked to stop."""
+    spec = read_spec(TrainWorkerSpec)
+    stop = StopSignal()
+    stop.install()
+    heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s)
+    try:
+        worker = TrainWorker(spec, stop)
+    except RafikiError as e:
+        # The same file fails in the same way in a new process.
+        sys.stderr.write(f"error: {e.message}\n")
+        heartbeat.fail(e.message, is_permanent=True)
+        return e.exit_code
+    heartbeat.start()
+    try:
+        worker.run()
+    except ServiceStopped:
+        pass
+    except RafikiError as e:
+        sys.stderr.write(f"error: {e.message}\n")
+        heartbeat.fail(e.message)
+        return e.exit_code
+    finally:
+        worker.close()
+    heartbeat.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command line ``rafiki``: commands over the client, the configuration and launched processes."""

@@ -1,0 +1,1 @@
+"""One module a noun; loaded when a command of it runs."""

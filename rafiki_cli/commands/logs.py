@@ -1,0 +1,100 @@
+"""``rafiki logs``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from rafiki.errors import InvalidServiceError
+from rafiki_cli import options, terminal
+from rafiki_cli.lazy import new_app
+from rafiki_cli.render import values
+from rafiki_cli.render.output import Column, Format, FormatOption, put_rows
+
+app = new_app("Logs of the stack of this folder.")
+_FOLLOW_WAIT_S = 0.25
+_COLUMNS = [
+    Column("NAME", "name"),
+    Column("SIZE", lambda r: values.size(r["size_bytes"]), is_right=True),
+    Column("LAST WRITTEN", lambda r: values.local_time(r["datetime_written"])),
+]
+
+
+@app.command()
+def logs(
+    service: Annotated[
+        str | None, typer.Argument(help="admin, cache, or a service: its log's name or its id (the first letters).")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines to show.")] = 100,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show the log of the admin, the cache or a service; without a name, list what logs there are."""
+    from rafiki.utils.files import tail_lines
+
+    folder = options.stack_folder().logs
+    if service is None:
+        _list(folder, format)
+        return
+    file = find_log(folder, service)
+    for line in tail_lines(file, lines, max_bytes=max(65536, lines * 1000)):
+        terminal.put(line)
+    if follow:
+        _follow(file)
+
+
+def _list(folder: Path, format: Format) -> None:
+    from datetime import UTC, datetime
+
+    rows = []
+    for file in sorted(folder.glob("*.log")):
+        stat = file.stat()
+        written = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat()
+        rows.append({"name": file.stem, "size_bytes": stat.st_size, "datetime_written": written, "path": str(file)})
+    put_rows(rows, _COLUMNS, format, nothing=f"No logs in {folder}. Start the stack with `rafiki up`.")
+
+
+def find_log(folder: Path, name: str) -> Path:
+    """The log file that ``name`` means: a file's name without .log, or the beginning of a service's id.
+
+    Raises:
+        InvalidServiceError: when none or several match.
+    """
+    files = sorted(folder.glob("*.log"))
+    wanted = name.removesuffix(".log").lower()
+    exact = [f for f in files if f.stem.lower() == wanted]
+    found = exact or [f for f in files if f.stem.lower().startswith(wanted) or f"-{wanted}" in f.stem.lower()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InvalidServiceError(f"No log of {name!r} in {folder}. `rafiki logs` lists what logs there are.")
+    names = ", ".join(f.stem for f in found[:5])
+    raise InvalidServiceError(f"{name!r} fits {len(found)} logs ({names} ...). Write more of the name.")
+
+
+def _follow(file: Path) -> None:
+    wait = threading.Event()
+    with contextlib.ExitStack() as stack:
+        f = _open_at_end(file, stack)
+        while True:
+            while line := f.readline():
+                terminal.put(line.decode("utf-8", "replace").rstrip("\n"))
+            with contextlib.suppress(FileNotFoundError):
+                now, here = file.stat(), os.fstat(f.fileno())
+                if now.st_ino != here.st_ino:  # rotated: a new file has its name
+                    f = _open_at_end(file, stack)
+                    f.seek(0)
+                elif now.st_size < f.tell():  # emptied
+                    f.seek(0)
+            wait.wait(_FOLLOW_WAIT_S)
+
+
+def _open_at_end(file: Path, stack: contextlib.ExitStack) -> BinaryIO:
+    f = stack.enter_context(file.open("rb"))
+    f.seek(0, os.SEEK_END)
+    return f

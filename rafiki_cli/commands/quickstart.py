@@ -1,0 +1,131 @@
+"""``rafiki quickstart``."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rafiki.constants import ExitCode
+from rafiki_cli import options, terminal
+from rafiki_cli.lazy import new_app
+from rafiki_cli.render import values
+from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+
+app = new_app("Quickstart.")
+LEAST_ACCURACY = 0.9
+"""An ensemble below this on the digits means that something is broken."""
+
+
+class Steps:
+    """Tells each step and keeps how long it took."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        number = len(self.rows) + 1
+        terminal.say(f"{typer.style(f'[{number}/6]', bold=True)} {title}")
+        start = time.monotonic()
+        yield
+        self.rows.append({"step": title, "seconds": round(time.monotonic() - start, 2)})
+
+
+@app.command()
+def quickstart(
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each of the two models.")] = 12,
+    workers: Annotated[int, typer.Option(min=1, help="Train workers of each model.")] = 1,
+    down: Annotated[bool, typer.Option("--down", help="Stop the stack at the end.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Train two models on handwritten digits, deploy the best of each as an ensemble, and test it: about a minute."""
+    if options.current.admin is not None:
+        raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin.")
+    steps = Steps()
+    try:
+        result = _run(steps, trials, workers, format)
+    except KeyboardInterrupt:
+        terminal.say("\nInterrupted. Run it again to go on; `rafiki down` stops what it started.")
+        raise
+    finally:
+        if down:
+            from rafiki_cli import stack_process
+
+            stack_process.stop(options.stack_folder())
+    result["seconds"] = round(sum(row["seconds"] for row in steps.rows), 2)
+    _report(result, steps, is_up=not down, format=format)
+    if result["accuracy"] < LEAST_ACCURACY:
+        terminal.abort(
+            f"The accuracy on the test images lies below {LEAST_ACCURACY:g}, so something is wrong. "
+            "Look at the trials with `rafiki train trials digits`."
+        )
+
+
+def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
+    from rafiki.client import PredictorClient
+    from rafiki_cli import stack_process, train_loop
+    from rafiki_cli.quickstart import assets, digits
+    from rafiki_cli.quickstart import steps as admin
+
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with steps.step("Start the stack"):
+            started = stack_process.start(options.loaded_config())
+            client = stack.enter_context(admin.log_in())
+            terminal.say(f"      {started.url}{'' if started.is_new else ' (it ran already)'}")
+        with steps.step("Upload the digits: 1,078 images to train on, 359 to validate"):
+            train_zip, val_zip, test_zip = assets.write_digits(folder)
+            train, val = admin.upload_dataset(client, train_zip), admin.upload_dataset(client, val_zip)
+        with steps.step("Upload two model templates: a decision tree and a support vector machine"):
+            models = [admin.upload_model(client, name) for name in admin.MODELS]
+        with steps.step(f"Train: {trials} trials of each model"):
+            job = admin.start_training(client, train, val, models, trials, workers, terminal.say)
+            is_live = terminal.is_interactive() and format is Format.TABLE
+            out = terminal.put if is_live else terminal.say
+            code = train_loop.follow(client, job["app"], job["app_version"], out=out)
+            if code is not ExitCode.OK:
+                terminal.finish(code)
+        with steps.step("Deploy the best trial of each model as an ensemble"):
+            served = admin.deploy(client, job["app_version"])
+            terminal.say(f"      http://{served['predictor_host']}/predict")
+        with steps.step("Predict the test images over HTTP"):
+            images, classes = digits.read_images(test_zip)
+            with PredictorClient(served["predictor_host"]) as predictor:
+                accuracy = digits.measure(predictor, images, classes)
+        return {
+            "app": job["app"],
+            "app_version": job["app_version"],
+            "accuracy": accuracy.share,
+            "right": accuracy.right,
+            "total": accuracy.total,
+            "predictor_host": served["predictor_host"],
+            "steps": steps.rows,
+        }
+
+
+def _report(result: dict[str, Any], steps: Steps, *, is_up: bool, format: Format) -> None:
+    if format is not Format.TABLE:
+        put_data(result, format)
+        return
+    terminal.put("")
+    columns = [Column("STEP", "step"), Column("TIME", lambda r: values.duration(r["seconds"]), is_right=True)]
+    put_rows([*steps.rows, {"step": "Total", "seconds": result["seconds"]}], columns, format)
+    terminal.put("")
+    terminal.put(f"test accuracy: {result['accuracy']:.4f} ({result['right']} of {result['total']} images)")
+    if not is_up:
+        terminal.say("The stack is stopped. `rafiki up` starts it again with all that it holds.")
+        return
+    terminal.say(
+        "\nThe stack stays up, and the ensemble goes on serving. What to try next:\n"
+        "  rafiki train best digits                  the best trials and their knobs\n"
+        "  rafiki predict digits --query-file X.png  a prediction for an image of yours\n"
+        "  rafiki model upload my_model.py --task IMAGE_CLASSIFICATION\n"
+        "  rafiki status                             what runs\n"
+        "  rafiki down                               stop everything"
+    )

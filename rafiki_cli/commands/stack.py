@@ -1,0 +1,164 @@
+"""``rafiki up``, ``down`` and ``status``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from rafiki.constants import ExitCode
+from rafiki.errors import RafikiError
+from rafiki_cli import options, session, terminal
+from rafiki_cli.lazy import new_app
+from rafiki_cli.render import values
+from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+
+app = new_app("The stack.")
+
+
+@app.command()
+def up(
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay in the terminal; Ctrl-C stops the stack.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port of the admin, for this start.")] = None,
+) -> None:
+    """Start the stack of this folder, and wait until it is healthy. Jobs that were live go on."""
+    from rafiki_cli import stack_process
+
+    loaded = options.loaded_config(port=port)
+    folder = options.stack_folder(loaded)
+    if foreground:
+        _run_in_foreground(loaded, folder, port)
+    started = stack_process.start(loaded, port=port)
+    if not started.is_new:
+        terminal.say(f"The stack runs already at {started.url} (process {started.pid}).")
+        return
+    terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
+    terminal.say(f"State and logs: {folder.root}")
+    terminal.say(
+        f"The superadmin's first password lies in {folder.superadmin_password_file}; `rafiki login` reads it."
+    )
+
+
+def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
+    from rafiki_cli import stack_process
+
+    folder.create()
+    if running := stack_process.find_running(folder):
+        terminal.say(f"The stack runs already at {running.url} (process {running.pid}).")
+        terminal.finish(ExitCode.OK)
+    if loaded.config.admin.port:
+        stack_process.check_port(loaded.config.admin.host, loaded.config.admin.port)
+    terminal.say(f"Stack in {folder.root}, admin on port {loaded.config.admin.port}. Ctrl-C stops it.")
+    sys.stderr.flush()
+    command = stack_process.admin_command()
+    os.chdir(loaded.base_folder)
+    # The admin takes this process's place, so that signals and the exit code are its own.
+    os.execve(command[0], command, stack_process.admin_environment(loaded, folder, port))
+
+
+@app.command()
+def down() -> None:
+    """Stop the admin, the cache and all services of jobs. Nothing is lost: jobs go on at the next `rafiki up`."""
+    from rafiki_cli import stack_process
+
+    folder = options.stack_folder()
+    stopped = stack_process.stop(folder)
+    if stopped.admin_pid is None and not stopped.others:
+        terminal.say(f"No stack runs in {folder.root}.")
+        return
+    what = [f"the admin (process {stopped.admin_pid})"] if stopped.admin_pid else []
+    if stopped.others:
+        what.append(f"{stopped.others} other process{'es' if stopped.others > 1 else ''}")
+    terminal.say(f"Stopped {' and '.join(what)}. Live jobs go on at the next `rafiki up`.")
+
+
+_SERVICES = [
+    Column("ID", "id"),
+    Column("TYPE", "service_type"),
+    Column("APP", "app"),
+    Column("STATUS", "status"),
+    Column("PID", "pid", is_right=True),
+    Column("PORT", "port", is_right=True),
+    Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or []))),
+    Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
+    Column("STARTED", lambda r: values.local_time(r.get("datetime_started"))),
+    Column("ERROR", lambda r: values.first_line(r.get("error"))),
+]
+_PROCESSES = [
+    Column("PID", "pid", is_right=True),
+    Column("COMMAND", "command"),
+    Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
+]
+
+
+@app.command()
+def status(format: FormatOption = Format.TABLE) -> None:
+    """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down."""
+    from rafiki_cli import stack_process
+
+    host, port = session.admin_address()
+    found = stack_process.health(host, port)
+    state: dict[str, Any] = {"admin": {"address": f"{host}:{port}", "is_up": found is not None, **(found or {})}}
+    if session.is_local_stack():
+        _add_local(state)
+    services = _services() if found else None
+    if services is not None:
+        state["services"] = services
+    if format is not Format.TABLE:
+        put_data(state, format)
+    else:
+        _put_state(state)
+    if found is None:
+        terminal.abort(f"No admin answers at {host}:{port}. Start the stack with `rafiki up`.", ExitCode.UNREACHABLE)
+
+
+def _add_local(state: dict[str, Any]) -> None:
+    import psutil
+
+    from rafiki.utils.process import SERVICE_VARIABLE, PidFile, find_stack_processes
+
+    folder = options.stack_folder()
+    state["folder"] = str(folder.root)
+    known = set()
+    for name, file in (("admin", folder.admin_pid_file), ("cache", folder.cache_pid_file)):
+        if running := PidFile.load(file):
+            known.add(running.process.pid)
+            state.setdefault(name, {"address": f"{running.host}:{running.port}"})["pid"] = running.process.pid
+    state["processes"] = []
+    for p in find_stack_processes(folder.root):
+        try:
+            entry = {"pid": p.pid, "command": " ".join(p.cmdline()), "memory_bytes": p.memory_info().rss}
+            entry["service_id"] = p.environ().get(SERVICE_VARIABLE)
+        except psutil.Error:
+            continue
+        if p.pid not in known:
+            state["processes"].append(entry)
+
+
+def _services() -> list[dict[str, Any]] | None:
+    try:
+        return session.client().get_services()
+    except RafikiError:
+        return None  # Not logged in, or not an admin: the processes tell what runs.
+
+
+def _put_state(state: dict[str, Any]) -> None:
+    admin = state["admin"]
+    about = f", version {admin['version']}: {admin['status']}" if admin["is_up"] else ": down"
+    process = f" (process {admin['pid']})" if admin.get("pid") else ""
+    terminal.put(f"admin  {admin['address']}{process}{about}")
+    if cache := state.get("cache"):
+        terminal.put(f"cache  {cache['address']} (process {cache['pid']})")
+    if "folder" in state:
+        terminal.put(f"folder {state['folder']}")
+    if services := state.get("services"):
+        terminal.put("")
+        put_rows(services, _SERVICES, Format.TABLE)
+    elif services is None and state.get("processes"):
+        terminal.put("")
+        put_rows(state["processes"], _PROCESSES, Format.TABLE)
+        terminal.say("Log in as an admin (`rafiki login`) to see what these processes work on.")

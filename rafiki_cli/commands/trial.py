@@ -1,0 +1,89 @@
+"""``rafiki trial ...``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rafiki_cli import session, terminal
+from rafiki_cli.lazy import new_app
+from rafiki_cli.render import values
+from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record
+
+app = new_app("Look into single trials.")
+
+
+def _knobs(row: Row) -> str:
+    return values.knobs(row["proposal"].get("knobs"))
+
+
+def duration(row: Row, now: datetime | None = None) -> str:
+    return values.duration(values.between(row["datetime_started"], row["datetime_stopped"], now))
+
+
+TRIAL_COLUMNS = [
+    Column("ID", "id"),
+    Column("NO", "no", is_right=True),
+    Column("MODEL", "model_name"),
+    Column("STATUS", "status"),
+    Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
+    Column("TIME", duration, is_right=True),
+    Column("KNOBS", _knobs),
+    Column("ERROR", lambda r: values.first_line(r["error"])),
+]
+
+
+@app.command()
+def show(
+    trial_id: str,
+    save_params: Annotated[
+        Path | None, typer.Option(help="Also write the trained parameters (safetensors) to this path.")
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show a trial: its knobs, its score, or why it failed."""
+    client = session.client()
+    trial = client.get_trial(trial_id)
+    if save_params is not None:
+        try:
+            save_params.write_bytes(client.get_trial_parameters(trial_id))
+        except OSError as e:
+            raise terminal.UsageError(f"{save_params}: cannot be written: {e.strerror}.") from e
+        terminal.say(f"Wrote {save_params}.")
+    extra = [
+        Column("STARTED", lambda r: values.local_time(r["datetime_started"])),
+        Column("ATTEMPT", "attempt"),
+        Column("WORKER", "worker_id"),
+        Column("PARAMS SAVED", "is_params_saved"),
+        Column("ERROR", "error"),
+    ]
+    put_record(trial, [*TRIAL_COLUMNS[:-1], *extra], format)
+
+
+@app.command()
+def logs(trial_id: str, format: FormatOption = Format.TABLE) -> None:
+    """Show what the model logged in a trial: messages and metrics, in the order of time."""
+    found = session.client().get_trial_logs(trial_id)
+    if format is not Format.TABLE:
+        put_data(found, format)
+        return
+    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in found["messages"]]
+    entries += [(str(m["time"]), _metrics(m)) for m in found["metrics"]]
+    for time, line in sorted(entries, key=lambda entry: entry[0]):
+        terminal.put(f"{_time(time)}  {line}")
+    if not entries:
+        terminal.say("The model logged nothing in this trial.")
+
+
+def _metrics(entry: dict[str, Any]) -> str:
+    return " ".join(f"{name}={values.text(value)}" for name, value in entry.items() if name != "time")
+
+
+def _time(text: str) -> str:
+    try:
+        return values.local_time(text)
+    except ValueError:
+        return text

@@ -1,0 +1,167 @@
+"""A train job as people write it: flags over a YAML file, names where the admin wants ids."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rafiki.constants import BudgetOption
+from rafiki_cli import resolve
+from rafiki_cli.terminal import UsageError
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
+
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "app": (str, "a text"),
+    "task": (str, "a text"),
+    "train_dataset_id": (str, "an id or a name"),
+    "val_dataset_id": (str, "an id or a name"),
+    "budget": (dict, "options such as MODEL_TRIAL_COUNT: 10"),
+    "model_ids": (list, "a list of ids or names"),
+    "train_args": (dict, "arguments of the models' train()"),
+}
+"""The keys of a job file: those of the body of POST /train_jobs."""
+
+
+@dataclass
+class JobSpec:
+    """A train job before names are looked up. None = not said."""
+
+    app: str | None = None
+    task: str | None = None
+    train_dataset_id: str | None = None
+    val_dataset_id: str | None = None
+    budget: dict[str, Any] = field(default_factory=dict)
+    model_ids: list[str] | None = None
+    train_args: dict[str, Any] = field(default_factory=dict)
+
+    def update(self, other: Mapping[str, Any]) -> None:
+        """Take over what ``other`` says; budget and train_args key by key."""
+        for key, value in other.items():
+            if value is None:
+                continue
+            if key in ("budget", "train_args"):
+                getattr(self, key).update(value)
+            else:
+                setattr(self, key, value)
+
+    def resolved(self, client: Client) -> dict[str, Any]:
+        """The arguments of ``Client.create_train_job``.
+
+        Raises:
+            UsageError: when something is missing.
+            InvalidDatasetError, InvalidModelError: when a name means nothing.
+        """
+        missing = [
+            option
+            for option, value in (
+                ("--app", self.app),
+                ("--train", self.train_dataset_id),
+                ("--val", self.val_dataset_id),
+            )
+            if value is None
+        ]
+        if missing or self.train_dataset_id is None or self.val_dataset_id is None:
+            raise UsageError(f"Missing: {', '.join(missing)}. Give them as options or in a job file (-f).")
+        train = resolve.dataset(client, self.train_dataset_id)
+        val = resolve.dataset(client, self.val_dataset_id)
+        task = self.task or train["task"]
+        models = None
+        if self.model_ids is not None:
+            models = [resolve.model(client, m, task)["id"] for m in self.model_ids]
+        return {
+            "app": self.app,
+            "task": task,
+            "train_dataset_id": train["id"],
+            "val_dataset_id": val["id"],
+            "budget": self.budget,
+            "models": models,
+            "train_args": self.train_args or None,
+        }
+
+
+def read_job_file(file: Path) -> JobSpec:
+    """A job file.
+
+    Raises:
+        UsageError: with the file and line of what is wrong: bad YAML, an unknown key or a value of the wrong kind.
+    """
+    import yaml
+
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{file}: this job file cannot be read: {e}.") from e
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{file}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(f"{file}: a job file holds keys such as 'app: digits'.")
+    lines = _lines(root)
+    _check(tree, lines, str(file))
+    spec = JobSpec()
+    spec.update(tree)
+    return spec
+
+
+def _lines(root: Any) -> dict[str, int]:
+    """Key -> line, and ``budget.KEY`` -> line."""
+    lines = {}
+    for key, value in root.value:
+        lines[str(key.value)] = key.start_mark.line + 1
+        if key.value == "budget" and hasattr(value, "value") and isinstance(value.value, list):
+            for inner in value.value:
+                if isinstance(inner, tuple):
+                    lines[f"budget.{inner[0].value}"] = inner[0].start_mark.line + 1
+    return lines
+
+
+def _check(tree: Mapping[str, Any], lines: Mapping[str, int], file: str) -> None:
+    for key, value in tree.items():
+        where = f"{file}, line {lines.get(str(key), 1)}"
+        if key not in _KINDS:
+            raise UsageError(f"{where}: unknown key {key!r}.{_nearest(str(key), _KINDS)}")
+        kind, about = _KINDS[key]
+        if value is not None and not isinstance(value, kind):
+            raise UsageError(f"{where}: {key} must be {about}, not {value!r}.")
+    if not all(isinstance(m, str) for m in tree.get("model_ids") or []):
+        raise UsageError(f"{file}, line {lines['model_ids']}: model_ids must be a list of ids or names.")
+    options = [str(o) for o in BudgetOption]
+    for option, value in (tree.get("budget") or {}).items():
+        where = f"{file}, line {lines.get(f'budget.{option}', 1)}"
+        if option not in options:
+            raise UsageError(f"{where}: unknown budget option {option!r}.{_nearest(str(option), options)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UsageError(f"{where}: budget.{option} must be a number, not {value!r}.")
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
+
+
+def parse_arguments(pairs: list[str]) -> dict[str, Any]:
+    """``--arg KEY=JSON`` options as a dict; what is no JSON is taken as a text.
+
+    Raises:
+        UsageError: when one has no ``=``.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--arg {pair}: write KEY=JSON, as in epochs=5.")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found

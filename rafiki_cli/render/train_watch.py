@@ -1,0 +1,186 @@
+"""A train job on the screen: what to show of it, as plain values, and the live table made from that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki_cli.render import values
+from rafiki_cli.render.output import STATUS_STYLES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+Json = Mapping[str, Any]
+DEFAULT_TIME_HOURS = 0.1
+_FINAL = (TrialStatus.COMPLETED, TrialStatus.ERRORED)
+
+
+def is_over(job: Json) -> bool:
+    """Whether a train job has ended."""
+    return job["status"] in (TrainJobStatus.STOPPED, TrainJobStatus.ERRORED)
+
+
+def is_done(trial: Json) -> bool:
+    """Whether a trial has ended."""
+    return trial["status"] in _FINAL
+
+
+def best_trial(trials: Sequence[Json]) -> Json | None:
+    """The completed trial with the highest score."""
+    scored = [t for t in trials if t["status"] == TrialStatus.COMPLETED and t["score"] is not None]
+    return max(scored, key=lambda t: t["score"], default=None)
+
+
+class Progress(NamedTuple):
+    """How far a train job is on its budget."""
+
+    done: int
+    errored: int
+    running: int
+    total: int | None
+    """Trials of all models that the budget allows; None = only time ends the job."""
+    elapsed_s: float
+    limit_s: float
+    left_s: float | None
+    """Estimate of the time left; None once the job has ended."""
+
+    @property
+    def share(self) -> float:
+        """Part of the budget that is used up, 0 to 1: of the trials or of the time, whichever is further."""
+        by_trials = self.done / self.total if self.total else 0.0
+        by_time = self.elapsed_s / self.limit_s if self.limit_s > 0 else 1.0
+        return min(1.0, max(by_trials, by_time))
+
+
+def progress(job: Json, trials: Sequence[Json], now: datetime) -> Progress:
+    """How far ``job`` is. The time left follows from the pace of the finished trials, within the time limit."""
+    budget = job["budget"]
+    per_model = budget.get("MODEL_TRIAL_COUNT", -1)
+    total = int(per_model) * len(job["models"]) if per_model is not None and per_model >= 0 else None
+    limit_s = float(budget.get("TIME_HOURS", DEFAULT_TIME_HOURS)) * 3600
+    elapsed_s = values.between(job["datetime_started"], job["datetime_stopped"], now) or 0.0
+    done = sum(is_done(t) for t in trials)
+    left_s: float | None = None
+    if not is_over(job):
+        left_s = max(0.0, limit_s - elapsed_s)
+        if total and done:
+            left_s = min(left_s, elapsed_s / done * max(0, total - done))
+    return Progress(
+        done=done,
+        errored=sum(t["status"] == TrialStatus.ERRORED for t in trials),
+        running=sum(t["status"] == TrialStatus.RUNNING for t in trials),
+        total=total,
+        elapsed_s=elapsed_s,
+        limit_s=limit_s,
+        left_s=left_s,
+    )
+
+
+def choose_rows(trials: Sequence[Json], count: int) -> list[Json]:
+    """At most ``count`` trials in the order they started: the running ones, then the best, then the latest."""
+    in_order = sorted(trials, key=lambda t: (t["datetime_started"], t["model_name"], t["no"]))
+    if len(in_order) <= count:
+        return in_order
+    running = [t for t in in_order if not is_done(t)][-count:]
+    by_score = sorted((t for t in in_order if t["score"] is not None), key=lambda t: -t["score"])
+    best = by_score[: max(1, (count - len(running)) // 2)]
+    latest = [t for t in reversed(in_order) if is_done(t)]
+    chosen = {t["id"]: t for t in running}
+    for trial in [*best, *latest]:
+        if len(chosen) >= count:
+            break
+        chosen.setdefault(trial["id"], trial)
+    return [t for t in in_order if t["id"] in chosen]
+
+
+def progress_text(p: Progress) -> str:
+    """``12/24 trials (1 failed, 2 running) · 31.0s of 6m00s · about 29.0s left``."""
+    trials = f"{p.done}/{p.total} trials" if p.total is not None else f"{p.done} trials"
+    details = [f"{p.errored} failed"] if p.errored else []
+    details += [f"{p.running} running"] if p.running else []
+    text = trials + (f" ({', '.join(details)})" if details else "")
+    text += f" · {values.duration(p.elapsed_s)} of {values.duration(p.limit_s)}"
+    return text if p.left_s is None else f"{text} · about {values.duration(p.left_s)} left"
+
+
+def trial_line(trial: Json) -> str:
+    """A finished trial in one line, for logs and pipes."""
+    time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"]))
+    head = f"{trial['model_name']} #{trial['no']} {trial['status']}"
+    if trial["status"] == TrialStatus.ERRORED:
+        return f"{head} {time} {values.first_line(trial['error'])}"
+    return f"{head} score={values.score(trial['score'])} {time} {values.knobs(trial['proposal'].get('knobs'))}"
+
+
+def summary_line(job: Json, trials: Sequence[Json]) -> str:
+    """How a job ended, or stands, in one line."""
+    best = best_trial(trials)
+    completed = sum(t["status"] == TrialStatus.COMPLETED for t in trials)
+    failed = sum(t["status"] == TrialStatus.ERRORED for t in trials)
+    text = f"{job['app']} v{job['app_version']} {job['status']}: {completed} trials completed, {failed} failed"
+    time = values.between(job["datetime_started"], job["datetime_stopped"])
+    text += f", in {values.duration(time)}" if time is not None else ""
+    return f"{text}; best {values.score(best['score'])} by {best['model_name']} #{best['no']}" if best else text
+
+
+def live_view(job: Json, trials: Sequence[Json], now: datetime, height: int, notice: str = "") -> RenderableType:
+    """The job for a terminal of ``height`` lines.
+
+    Args:
+        notice: a line of its own above the table, such as that the admin does not answer.
+    """
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    p = progress(job, trials, now)
+    title = Text(f"{job['app']} v{job['app_version']}  ", style="bold")
+    title.append(job["status"], style=STATUS_STYLES.get(job["status"], ""))
+    line = Table.grid(padding=(0, 2))
+    line.add_row(ProgressBar(total=1.0, completed=p.share, width=24), Text(progress_text(p)))
+    parts: list[RenderableType] = [title, line]
+    if notice:
+        parts.append(Text(notice, style="yellow"))
+    for model in job["models"]:
+        if model["error"]:
+            parts.append(Text(f"{model['model_name']}: {values.first_line(model['error'], 200)}", style="red"))
+    shown = choose_rows(trials, max(3, height - len(parts) - 5))
+    parts.append(_table(shown, best_trial(trials), now))
+    if hidden := len(trials) - len(shown):
+        parts.append(Text(f"{hidden} more trials: `rafiki train trials {job['app']}`", style="dim"))
+    return Group(*parts)
+
+
+def _table(trials: Sequence[Json], best: Json | None, now: datetime) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # Expanded, with one column of ratio 1: only the knobs give way on a narrow terminal.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("", width=1)
+    table.add_column("MODEL", no_wrap=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("SCORE", justify="right", no_wrap=True)
+    table.add_column("TIME", justify="right", no_wrap=True)
+    table.add_column("KNOBS", no_wrap=True, overflow="ellipsis", ratio=1)
+    for trial in trials:
+        is_best = best is not None and trial["id"] == best["id"]
+        is_failed = trial["status"] == TrialStatus.ERRORED
+        about = values.first_line(trial["error"]) if is_failed else values.knobs(trial["proposal"].get("knobs"))
+        table.add_row(
+            Text("★" if is_best else "", style=STATUS_STYLES["★"]),
+            Text(trial["model_name"]),
+            Text(str(trial["no"])),
+            Text(trial["status"], style=STATUS_STYLES.get(trial["status"], "")),
+            Text(values.score(trial["score"]), style="bold" if is_best else ""),
+            Text(values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"], now))),
+            Text(about, style="red" if is_failed else "dim"),
+        )
+    return table

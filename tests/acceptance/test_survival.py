@@ -1,0 +1,108 @@
+"""The main job goes on whatever dies: `kill -9` of each process in the middle of a 12-trial job with two workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from running_stack import MODELS, RunningStack, eventually
+
+from rafiki.client import Client
+
+pytestmark = pytest.mark.acceptance
+
+N_TRIALS = 12
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def own_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
+    settings: dict[str, Any] = {}
+    if request.param == "postgres":
+        settings["meta_store"] = {"url": request.getfixturevalue("postgres_url")}
+    running = RunningStack(tmp_path, settings)
+    running.up()
+    yield running
+    running.down()
+    assert running.processes() == [], "a process was left behind"
+
+
+def start_job(client: Client, tmp_path: Path, sleep_s: float = 0.4, **budget: int) -> str:
+    file = tmp_path / "data.bin"
+    file.write_bytes(b"anything")
+    dataset = client.create_dataset("data", "CUSTOM", str(file))["id"]
+    model = client.create_model("tiny", "CUSTOM", str(MODELS / "tiny.py"), "Tiny")["id"]
+    client.create_train_job(
+        "app", "CUSTOM", dataset, dataset, {"MODEL_TRIAL_COUNT": N_TRIALS, "CPU_WORKER_COUNT": 2, **budget}, [model],
+        train_args={"sleep_s": sleep_s},
+    )  # fmt: skip
+    return str(dataset)
+
+
+def completed(client: Client) -> int:
+    return sum(t["status"] == "COMPLETED" for t in client.get_trials_of_train_job("app"))
+
+
+def wait_for_end(client: Client) -> dict[str, Any]:
+    def ended() -> dict[str, Any] | None:
+        job = client.get_train_job("app")
+        return job if job["status"] in ("STOPPED", "ERRORED") else None
+
+    found: dict[str, Any] = eventually(ended, "the end of the job", 120)
+    return found
+
+
+@pytest.mark.parametrize("victim", ["advisor", "train", "admin", "cache"])
+def test_a_job_ends_with_all_its_trials_when_one_process_is_killed(
+    own_stack: RunningStack, tmp_path: Path, victim: str
+) -> None:
+    client = own_stack.client()
+    start_job(client, tmp_path)
+    eventually(lambda: completed(client) >= 3, "three completed trials")
+    before = {t["id"]: t for t in client.get_trials_of_train_job("app") if t["status"] == "COMPLETED"}
+
+    if victim == "admin":
+        own_stack.kill_admin()
+        own_stack.up()
+        client = own_stack.client()
+    elif victim == "cache":
+        own_stack.kill_cache()
+    else:
+        own_stack.kill_one(victim)
+
+    job = wait_for_end(client)
+    trials = client.get_trials_of_train_job("app")
+    assert job["status"] == "STOPPED", f"{job}\n{own_stack.logs()}"
+    assert [t["no"] for t in trials] == list(range(1, N_TRIALS + 1))
+    assert {t["status"] for t in trials} == {"COMPLETED"}, trials
+    # What was finished before stands as it was: neither lost nor run again.
+    after = {t["id"]: t for t in trials}
+    assert {i: after[i] for i in before} == before
+    # A trial is run twice only when the worker in the middle of it was lost.
+    assert sum(t["attempt"] - 1 for t in trials) <= (1 if victim == "train" else 0)
+    assert all(t["is_params_saved"] for t in trials)
+
+    deployed = client.create_inference_job("app")
+    best = client.get_best_trials_of_train_job("app", max_count=1)[0]
+    answer = httpx.post(f"http://{deployed['predictor_host']}/predict", json={"query": "q"}, timeout=30).json()
+    assert answer["prediction"]["x"] == best["proposal"]["knobs"]["x"]
+
+
+def test_a_killed_inference_worker_is_replaced_under_load_and_no_request_hangs(
+    own_stack: RunningStack, tmp_path: Path
+) -> None:
+    client = own_stack.client()
+    start_job(client, tmp_path, sleep_s=0.0)
+    wait_for_end(client)
+    url = f"http://{client.create_inference_job('app')['predictor_host']}/predict"
+    deadline_s = 10.0
+    with httpx.Client(timeout=deadline_s + 20) as http:
+        pid = http.post(url, json={"query": 0}).json()["prediction"]["pid"]
+        assert own_stack.kill_one("inference") == pid
+        answers = [http.post(url, json={"query": i}) for i in range(50)]
+    assert {a.status_code for a in answers} <= {200, 503}
+    assert all(a.elapsed.total_seconds() < deadline_s + 10 for a in answers)
+    assert answers[-1].status_code == 200
+    assert answers[-1].json()["prediction"]["pid"] != pid

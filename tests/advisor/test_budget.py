@@ -1,0 +1,118 @@
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rafiki.advisor.budget import (
+    InferenceBudget,
+    TrainBudget,
+    TrialQuota,
+    parse_inference_budget,
+    parse_train_budget,
+)
+from rafiki.errors import InvalidInferenceJobError, InvalidTrainJobError
+
+
+@pytest.mark.parametrize("budget", [None, {}])
+def test_an_empty_budget_takes_the_defaults(budget):
+    assert parse_train_budget(budget) == TrainBudget(0.1, 0, -1, 1)
+    assert parse_inference_budget(budget) == InferenceBudget(0, 1)
+
+
+def test_a_budget_survives_the_way_through_json():
+    given = {"TIME_HOURS": 2, "GPU_COUNT": 3.0, "MODEL_TRIAL_COUNT": 7, "CPU_WORKER_COUNT": 4}
+    budget = parse_train_budget(given)
+    assert budget == TrainBudget(2.0, 3, 7, 4)
+    assert type(budget.gpu_count) is int
+    assert budget.to_json() == given
+    assert parse_train_budget(budget.to_json()) == budget
+    assert all(type(key) is str for key in budget.to_json())
+    replicas = parse_inference_budget({"REPLICA_COUNT": 2})
+    assert parse_inference_budget(replicas.to_json()) == replicas
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        ({"MODEL_TRAIL_COUNT": 5}, "MODEL_TRIAL_COUNT"),
+        ({"time_hours": 5}, "TIME_HOURS"),
+        ({"ENABLE_GPU": True}, "ENABLE_GPU"),
+        ({1: 5}, "'1'"),
+        ([("TIME_HOURS", 1)], "list"),
+        ({"TIME_HOURS": "5"}, "str"),
+        ({"TIME_HOURS": True}, "bool"),
+        ({"TIME_HOURS": None}, "NoneType"),
+        ({"TIME_HOURS": 0}, "above 0"),
+        ({"TIME_HOURS": -1}, "above 0"),
+        ({"TIME_HOURS": float("nan")}, "finite"),
+        ({"TIME_HOURS": 10**400}, "too large"),
+        ({"GPU_COUNT": float("inf")}, "finite"),
+        ({"GPU_COUNT": -1}, "0 or more"),
+        ({"GPU_COUNT": 1.5}, "whole"),
+        ({"MODEL_TRIAL_COUNT": 0}, "not 0"),
+        ({"MODEL_TRIAL_COUNT": -2}, "-1 or more"),
+        ({"CPU_WORKER_COUNT": 0}, "1 or more"),
+        ({"CPU_WORKER_COUNT": 257}, "256 or less"),
+    ],
+)
+def test_a_wrong_train_budget_is_refused_and_the_message_says_why(budget, named):
+    with pytest.raises(InvalidTrainJobError, match=named):
+        parse_train_budget(budget)
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [({"GPU_COUNTS": 1}, "GPU_COUNT"), ({"REPLICA_COUNT": 0}, "1 or more"), ({"GPU_COUNT": "1"}, "number")],
+)
+def test_a_wrong_inference_budget_is_refused_and_the_message_says_why(budget, named):
+    with pytest.raises(InvalidInferenceJobError, match=named):
+        parse_inference_budget(budget)
+
+
+@pytest.mark.parametrize(
+    ("count", "scheme_limit", "limit"), [(3, None, 3), (-1, None, None), (-1, 1, 1), (5, 1, 1), (1, 4, 1)]
+)
+def test_the_quota_admits_exactly_the_numbers_up_to_its_limit(count, scheme_limit, limit):
+    quota = TrialQuota(model_trial_count=count, scheme_limit=scheme_limit)
+    assert quota.limit == limit
+    admitted = [no for no in range(-1, 10) if quota.may_start(no)]
+    assert admitted == list(range(1, (limit or 9) + 1))
+
+
+def test_time_is_over_once_the_hours_have_passed():
+    budget = parse_train_budget({"TIME_HOURS": 0.5})
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    assert not budget.is_time_over(start, start + timedelta(minutes=29, seconds=59))
+    assert budget.is_time_over(start, start + timedelta(minutes=30))
+    assert budget.time_left_s(start, start + timedelta(minutes=29)) == 60
+    assert not parse_train_budget({"TIME_HOURS": 1e300}).is_time_over(start, start + timedelta(days=9999))
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import rafiki.advisor.budget", {"numpy", "scipy"}),
+        (
+            "from rafiki.advisor.schemes import make_advisor\n"
+            "from rafiki.advisor.budget import parse_train_budget\n"
+            "from rafiki.model.knobs import FloatKnob\n"
+            "make_advisor({'x': FloatKnob(0, 1)}, parse_train_budget({}), 0, 'random').propose(1)\n"
+            "make_advisor({}, parse_train_budget({}), 0).propose(1)",
+            {"numpy", "scipy"},
+        ),
+        (
+            "from rafiki.advisor.schemes import make_advisor\n"
+            "from rafiki.advisor.budget import parse_train_budget\n"
+            "from rafiki.model.knobs import FloatKnob\n"
+            "advisor = make_advisor({'x': FloatKnob(0, 1)}, parse_train_budget({}), 0)\n"
+            "[(advisor.propose(i), advisor.feedback(i, float(i))) for i in range(1, 8)]",
+            {"scipy"},
+        ),
+    ],
+    ids=["budget", "fixed and random", "bayes"],
+)
+def test_heavy_libraries_load_only_where_they_are_needed(code, absent):
+    program = f"{code}\nimport sys\nprint([m for m in {sorted(absent)!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

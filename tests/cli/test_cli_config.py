@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rafiki.constants import ExitCode
+
+
+def test_show_tells_the_value_and_origin_of_every_setting(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "rafiki.yaml").write_text("admin: {port: 3100}\n")
+    monkeypatch.setenv("RAFIKI_TRAIN__HEARTBEAT_S", "3")
+    rows = {r["key"]: r for r in json.loads(cli("config", "show", "--origin", "-o", "json").out)}
+    assert (rows["admin.port"]["value"], rows["admin.port"]["origin"]) == (3100, str(folder / "rafiki.yaml"))
+    assert rows["train.heartbeat_s"]["origin"] == "environment variable RAFIKI_TRAIN__HEARTBEAT_S"
+    assert rows["stack.folder"]["origin"] == "default"
+
+
+def test_show_puts_out_yaml_that_is_a_configuration(cli, folder: Path) -> None:
+    (folder / "rafiki.yaml").write_text("admin: {port: 3100}\n")
+    shown = cli("config", "show", "-o", "yaml").out
+    assert yaml.safe_load(shown)["admin"]["port"] == 3100
+    (folder / "copy.yaml").write_text(shown)
+    assert cli("config", "validate", "copy.yaml").code == 0
+
+
+def test_passwords_in_urls_are_not_shown(cli, folder: Path) -> None:
+    (folder / "rafiki.yaml").write_text(
+        "meta_store: {url: 'postgresql://me:se/cr@et@db/x'}\ncache: {url: 'redis://:hidden@c:6379/0'}\n"
+    )
+    for form in ("table", "json", "yaml"):
+        out = cli("config", "show", "-o", form).out
+        assert "hidden" not in out
+        assert "cr@et" not in out
+        assert "***@db/x" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("admin: {prot: 3100}\n", "unknown setting admin.prot. Did you mean 'port'?"),
+        ("admin: {port: many}\n", "admin.port = 'many'"),
+        ("admin: [\n", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_a_usage_error_that_says_where(cli, folder: Path, text: str, message: str) -> None:
+    (folder / "other.yaml").write_text(text)
+    for arguments in (["config", "validate", "other.yaml"], ["status", "--config", "other.yaml"]):
+        result = cli(*arguments)
+        assert result.code == ExitCode.USAGE
+        assert "other.yaml" in result.err
+        assert message in result.err
+        assert result.out == ""

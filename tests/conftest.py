@@ -1,0 +1,40 @@
+"""Fixtures for all tests. A service that is absent skips its tests on a laptop and fails them when CI=true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from postgres_server import ExternalServer, PostgresUnavailableError, open_server
+from running_stack import RunningStack
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[ExternalServer]:
+    """A real PostgreSQL server, one for each pytest (or xdist worker) process."""
+    try:
+        server = open_server()
+    except PostgresUnavailableError as e:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(str(e))
+        pytest.skip(str(e))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: ExternalServer) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    name = postgres_server.create_database()
+    yield postgres_server.url_of(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A running stack that all tests of this process share. Use names of your own in it."""
+    running = RunningStack(tmp_path_factory.mktemp("stack"))
+    running.up()
+    yield running
+    running.down()

@@ -1,0 +1,90 @@
+"""The meta store on each of its databases, and records to begin with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meta_store_records import Given
+from postgres_server import ExternalServer
+
+from rafiki.meta_store import MetaStore, open_meta_store
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, which is not migrated."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("meta_store") / "migrated.db"
+    with open_meta_store(f"sqlite:///{path}") as store:
+        store.migrate()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: ExternalServer) -> Iterator[str]:
+    name = postgres_server.create_database()
+    with open_meta_store(postgres_server.url_of(name)) as store:
+        store.migrate()
+    yield name
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def new_sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    path = tmp_path / "meta.db"
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def new_postgres_url(migrated_postgres: str, postgres_server: ExternalServer) -> Iterator[str]:
+    name = postgres_server.create_database(migrated_postgres)
+    yield postgres_server.url_of(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def meta_store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database without records."""
+    url: str = request.getfixturevalue(f"new_{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def store(meta_store_url: str) -> Iterator[MetaStore]:
+    with open_meta_store(meta_store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def given(store: MetaStore) -> Given:
+    """Makes records with defaults for what a test does not care about."""
+    return Given(store)
+
+
+@pytest.fixture
+def execute(meta_store_url: str) -> Callable[..., list[Any]]:
+    """Runs SQL past the store."""
+    import sqlalchemy
+
+    def run(statement: str, **parameters: Any) -> list[Any]:
+        engine = sqlalchemy.create_engine(meta_store_url.replace("postgresql:", "postgresql+psycopg2:"))
+        try:
+            with engine.begin() as connection:
+                result = connection.execute(sqlalchemy.text(statement), parameters)
+                return list(result) if result.returns_rows else []
+        finally:
+            engine.dispose()
+
+    return run

@@ -1,0 +1,105 @@
+"""A small HTTP server that routes and parses calls by the contract, and gives the answers that a test prepared."""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from rafiki.contract.all import ENDPOINTS
+from rafiki.contract.endpoint import Endpoint, FilePart
+from rafiki.errors import RafikiError
+
+
+class Call(NamedTuple):
+    name: str
+    request: Any
+    token: str | None
+    files: dict[str, bytes]
+
+
+class ContractServer:
+    """Set ``answers[name]`` to an answer, an error to refuse with, or a function of the request."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.answers: dict[str, Any] = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def _serve(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, answer = outer.serve(self.command, self.path, self.headers, body)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_POST = do_DELETE = _serve
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def serve(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+        parts = urlsplit(target)
+        endpoint, texts = _route(method, parts.path)
+        texts |= dict(parse_qsl(parts.query, keep_blank_values=True))
+        files: dict[str, bytes] = {}
+        values: dict[str, Any] = {}
+        kind = headers.get("Content-Type") or ""
+        if kind.startswith("multipart/form-data"):
+            for name, (file_name, content) in _form(kind, body).items():
+                if file_name:
+                    files[name] = content
+                    values[name] = FilePart("", file_name)
+                else:
+                    texts[name] = content.decode()
+        elif body:
+            values = json.loads(body)
+        try:
+            request = endpoint.parse_request(values, texts)
+            token = (headers.get("Authorization") or "").removeprefix("Bearer ") or None
+            self.calls.append(Call(endpoint.name, request, token, files))
+            answer = self.answers.get(endpoint.name, {})
+            answer = answer(request) if callable(answer) else answer
+            if isinstance(answer, RafikiError):
+                raise answer
+        except RafikiError as e:
+            return e.http_status, json.dumps({"error": e.code, "message": e.message}).encode()
+        return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+
+def _route(method: str, path: str) -> tuple[Endpoint[Any], dict[str, str]]:
+    for e in sorted(ENDPOINTS.values(), key=lambda e: e.path.count("{")):
+        pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", e.path)
+        if e.method == method and (m := re.fullmatch(pattern, path)):
+            return e, {name: unquote(text) for name, text in m.groupdict().items()}
+    raise AssertionError(f"The contract has no {method} {path}")
+
+
+def _form(kind: str, body: bytes) -> dict[str, tuple[str | None, bytes]]:
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    message = parser.parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    found = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        found[str(name)] = (part.get_filename(), part.get_payload(decode=True))
+    return found
