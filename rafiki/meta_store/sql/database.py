@@ -136,9 +136,15 @@ class Database:
         return engine
 
     def _create_private_file(self, *_: object) -> None:
-        """The file holds password hashes; SQLite gives its companions (-wal, -shm) the same mode."""
+        """The file holds password hashes; SQLite gives its companions (-wal, -shm) the same mode.
+
+        A file that exists is never opened here: closing any descriptor of it would drop all the locks that SQLite
+        holds on it in this process (POSIX locks), and another process would then take the write-ahead log away.
+        """
         try:
-            os.close(os.open(str(self._url.database), os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(os.open(str(self._url.database), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return
         except OSError as e:
             raise MetaStoreError(f"The database file {self._url.database} cannot be opened: {e.strerror}.") from e
 

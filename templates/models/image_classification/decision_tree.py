@@ -91,9 +91,12 @@ class SkDt(BaseModel):
         self._left = np.where(is_leaf, here, nodes.children_left)
         self._right = np.where(is_leaf, here, nodes.children_right)
         # One column a class 0..k-1, also for a class that has no image in the training data.
-        self._probabilities = np.zeros((nodes.node_count, n_classes))
-        counts = nodes.value[:, 0, :]
-        self._probabilities[:, tree.classes_] = counts / counts.sum(axis=1, keepdims=True)
+        shares = nodes.value[:, 0, :] / nodes.value[:, 0, :].sum(axis=1, keepdims=True)
+        counts = np.zeros((nodes.node_count, n_classes))
+        counts[:, tree.classes_] = shares * nodes.n_node_samples[:, None]
+        # Laplace smoothing. A leaf that saw three images is not certain; a tree that says so would outvote every other
+        # model of an ensemble.
+        self._probabilities = (counts + 1) / (counts.sum(axis=1, keepdims=True) + n_classes)
 
     def _predict_probabilities(self, images):
         features = self._to_features(images)
