@@ -83,7 +83,8 @@ class StackFolder:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as e:
                 raise StackError(
-                    f"{folder}: cannot make this folder ({e.strerror}). Choose another with stack.folder in rafiki.yaml."
+                    f"{folder}: cannot make this folder ({e.strerror}). "
+                    "Choose another with stack.folder in rafiki.yaml."
                 ) from e
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise StackError(

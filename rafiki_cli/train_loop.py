@@ -100,9 +100,7 @@ def _follow_live(follower: JobFollower) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for _ in follower.states():
-            view = train_watch.live_view(
-                follower.job, follower.trials, utc_now(), console.size.height, follower.notice
-            )
+            view = train_watch.live_view(follower.job, follower.trials, utc_now(), console.size.height, follower.notice)
             live.update(view, refresh=True)
 
 

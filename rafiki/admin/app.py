@@ -117,7 +117,7 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Oper
                 return _error(StoreFullError("No space is left on the disk of this stack."))
             log_unexpected(e)
             return _error(InternalError())
-        except Exception as e:  # the edge of the server: no stack trace leaves it
+        except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
             log_unexpected(e)
             return _error(InternalError())
         finally:
@@ -148,9 +148,7 @@ async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerat
     async for chunk in request.stream():
         size += len(chunk)
         if size > most_bytes:
-            raise RequestTooLargeError(
-                f"{what} is larger than {most_bytes:,} bytes, the most that this server takes."
-            )
+            raise RequestTooLargeError(f"{what} is larger than {most_bytes:,} bytes, the most that this server takes.")
         yield chunk
 
 

@@ -47,7 +47,7 @@ class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides. Exits are looked at before statuses, so that an orderly end is never taken for a loss."""
+    """Everything that decides. Exits are looked at before statuses: so an orderly end is no loss."""
 
     now: datetime
     train_jobs: list[ObservedTrainJob]
@@ -166,9 +166,7 @@ class _Slots:
 
     def start(self, key: SlotKey, job_id: str, gpus: list[int]) -> StartService:
         attempt = max((s.attempt for s in self.ended.get(key, [])), default=0) + 1
-        return StartService(
-            service_type=key[0], job_id=job_id, unit_id=key[1], slot=key[2], attempt=attempt, gpus=gpus
-        )
+        return StartService(service_type=key[0], job_id=job_id, unit_id=key[1], slot=key[2], attempt=attempt, gpus=gpus)
 
     def is_running(self, key: SlotKey) -> bool:
         seen = self.live.get(key)
@@ -259,9 +257,7 @@ def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _Free
     shares = share_gpus(budget.gpu_count, len(seen.subs))
     for sub, n_gpus in zip(seen.subs, shares, strict=True):
         if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
-            actions += [
-                StopService(service=s.service) for k, s in slots.live.items() if k[1] == sub.id and not s.exit
-            ]
+            actions += [StopService(service=s.service) for k, s in slots.live.items() if k[1] == sub.id and not s.exit]
             continue
         advisor: SlotKey = (ServiceType.ADVISOR, sub.id, 0)
         workers: list[SlotKey] = [(ServiceType.TRAIN, sub.id, i) for i in range(n_gpus or budget.cpu_worker_count)]

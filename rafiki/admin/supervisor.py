@@ -117,7 +117,7 @@ class Supervisor:
                 self.problem = None
             except RafikiError as e:
                 self._report_problem(e.message)
-            except Exception as e:  # the loop must outlive whatever one look runs into
+            except Exception as e:  # noqa: BLE001 - the loop must outlive whatever one look runs into
                 log_unexpected(e)
                 self._report_problem("The supervisor failed unexpectedly; see the admin's log.")
             with self._looked:
@@ -208,9 +208,7 @@ class Supervisor:
                 self._fail_search(action)
             case SetTrainJobStatus():
                 self._store.train_jobs.set_train_job_status(action.job.id, action.status, action.error)
-                log_line(
-                    f"train job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}"
-                )
+                log_line(f"train job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}")
                 self._wake.set()
             case SetInferenceJobStatus():
                 self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
@@ -288,7 +286,7 @@ class Supervisor:
                 self._tell_lost(service, error)
         except RafikiError as e:
             log_line(f"{service.service_type} {short_id(service.id)}: could not be stopped: {e.message}")
-        except Exception as e:  # a pool's thread has nobody above it to tell
+        except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(e)
         finally:
             self._being_stopped.discard(service.id)

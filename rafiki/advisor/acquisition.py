@@ -98,9 +98,7 @@ class Maximiser:
     def search(self, rng: np.random.Generator, incumbents: Array) -> Array | None:
         """The best unseen point found (d,), None without one. Rows of ``incumbents`` (k, d) are mutated."""
         d = self._encoding.n_dimensions
-        parents = (
-            incumbents[rng.integers(len(incumbents), size=_N_NEAR_BEST)] if len(incumbents) else np.empty((0, d))
-        )
+        parents = incumbents[rng.integers(len(incumbents), size=_N_NEAR_BEST)] if len(incumbents) else np.empty((0, d))
         scales = 10 ** rng.uniform(-2.5, -0.5, size=(len(parents), 1))
         pool = self._unseen(np.concatenate([rng.random((_N_RANDOM, d)), self._mutate(rng, parents, scales)]))
         if not len(pool):

@@ -61,7 +61,7 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
 
 
 def connect(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Redis:
-    """A client; it connects at its first command. Blocking commands need a longer ``socket_timeout_s`` than they block."""
+    """A client; it connects at its first command. ``socket_timeout_s`` must be longer than any command blocks."""
     import redis
     from redis.retry import Retry
 

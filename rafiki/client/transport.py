@@ -202,9 +202,7 @@ class HttpServer:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as e:
-            raise UnreachableError(
-                f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}"
-            ) from e
+            raise UnreachableError(f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}") from e
 
 
 class ContractCaller(HttpServer):

@@ -36,7 +36,7 @@ _PROGRAMS = {
 }
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
 _MEMORY_HEADROOM_BYTES = 1 << 30
-"""A worker may reserve this much more than its limit before allocations fail; what it really uses is held to the limit."""
+"""What a worker may reserve beyond its limit before allocations fail; what it really uses is held to the limit."""
 
 
 class ProcessContainerManager(ContainerManager):

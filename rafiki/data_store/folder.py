@@ -76,9 +76,7 @@ class FolderDataStore(DataStore):
     def get_path(self, store_id: str) -> Path:
         path = self._find(store_id)
         if path is None or not path.is_file():
-            raise InvalidDatasetError(
-                f"The data store holds no dataset {store_id[:120]!r}. Upload the dataset again."
-            )
+            raise InvalidDatasetError(f"The data store holds no dataset {store_id[:120]!r}. Upload the dataset again.")
         return path
 
     def verify(self, store_id: str) -> None:

@@ -51,9 +51,7 @@ def _check_array(key: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
             f"Parameter {key!r} has the dtype {dtype}, which differs between machines; use .astype('float64')."
         )
     if dtype.kind not in _RAW_KINDS:
-        raise InvalidParamsError(
-            f"Parameter {key!r} has the dtype {dtype}, which cannot be stored; convert it first."
-        )
+        raise InvalidParamsError(f"Parameter {key!r} has the dtype {dtype}, which cannot be stored; convert it first.")
     return np.asarray(value)
 
 

@@ -1,1 +1,1 @@
-"""The HTTP front of an inference job: passes each query to every member of the ensemble, and combines what comes back."""
+"""The HTTP front of an inference job: passes a query to all members of the ensemble, combines what comes back."""

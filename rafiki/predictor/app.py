@@ -59,7 +59,7 @@ class PredictorApp:
             status = 200
         except RafikiError as e:
             status, body = e.http_status, msgspec.json.encode({"error": e.code, "message": e.message})
-        except Exception as e:  # the edge of the server: one request's failure must not end it
+        except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, msgspec.json.encode({"error": error.code, "message": error.message})
@@ -93,7 +93,8 @@ class PredictorApp:
             body = b"".join(parts)
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(
-                f"The request is larger than {self._spec.max_body_mb} MB (predictor.max_body_mb). Send fewer queries at once."
+                f"The request is larger than {self._spec.max_body_mb} MB (predictor.max_body_mb). "
+                "Send fewer queries at once."
             )
         return body
 

@@ -173,7 +173,7 @@ class Gather:
             await asyncio.sleep(_WATCH_S)
 
     def _send_again(self, trial_id: str) -> None:
-        """A new worker serves the trial: what waits may have died with its predecessor. Answering twice does no harm."""
+        """A new worker serves the trial: what waits may have died with its predecessor. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
         lost = [w.query for w in self._waiting.values() if w.column == column]
         if lost:

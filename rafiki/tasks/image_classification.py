@@ -91,9 +91,7 @@ def _why_invalid(value: Any) -> str:
     for depth, length in enumerate(shape):
         for part in level:
             if not isinstance(part, list) or len(part) != length:
-                return (
-                    f"a ragged list came: it starts as {found}, but not all parts at depth {depth} have that length"
-                )
+                return f"a ragged list came: it starts as {found}, but not all parts at depth {depth} have that length"
         level = [item for part in level for item in part]
     for number in level:
         if isinstance(number, bool) or not isinstance(number, (int, float)):

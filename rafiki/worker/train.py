@@ -115,7 +115,7 @@ class TrainWorker:
                 score, params_id = self._train_and_save(order)
         except RafikiError as e:
             reason = e.message
-        except (Exception, SystemExit) as e:  # model code may raise anything, and must not end the worker
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything, and must not end the worker
             reason = user_traceback(e, self._spec.model.name)
         else:
             return TrialDone(worker_id, order.trial_id, order.attempt, score, params_id, self._log.close())
@@ -160,7 +160,7 @@ def _checked_score(score: Any) -> float:
 def _destroy(model: BaseModel) -> None:
     try:
         model.destroy()
-    except (Exception, SystemExit) as e:  # the model's own clean-up: the trial's result stands without it
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own clean-up: the trial's result stands without it
         sys.stderr.write(f"warning: destroy() failed: {user_traceback(e)}\n")
 
 

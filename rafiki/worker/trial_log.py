@@ -43,9 +43,7 @@ class TrialLogBuffer:
             if self._trial is None or len(self._lines) >= _MOST_LINES:
                 return
             trial_id, attempt = self._trial
-            self._lines.append(
-                TrialLog(trial_id=trial_id, attempt=attempt, line_no=len(self._lines) + 1, entry=entry)
-            )
+            self._lines.append(TrialLog(trial_id=trial_id, attempt=attempt, line_no=len(self._lines) + 1, entry=entry))
         self._filled.set()
 
     def close(self) -> list[TrialLog]:

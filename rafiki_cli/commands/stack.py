@@ -38,9 +38,7 @@ def up(
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")
-    terminal.say(
-        f"The superadmin's first password lies in {folder.superadmin_password_file}; `rafiki login` reads it."
-    )
+    terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; `rafiki login` reads it.")
 
 
 def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:

@@ -16,9 +16,7 @@ from rafiki.constants import ExitCode
 MODEL = "from rafiki.model import BaseModel\nclass Tree(BaseModel): ...\n"
 
 
-def test_a_model_is_uploaded_under_the_class_found_in_its_file(
-    logged_in, server: ContractServer, folder: Path
-) -> None:
+def test_a_model_is_uploaded_under_the_class_found_in_its_file(logged_in, server: ContractServer, folder: Path) -> None:
     (folder / "m.py").write_text(MODEL)
     server.answers["create_model"] = {"id": "m1", "user_id": "u1", "name": "Tree", "load_error": None}
     result = logged_in(

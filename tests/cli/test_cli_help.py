@@ -63,9 +63,7 @@ def test_every_option_is_named_in_the_docs() -> None:
     for name, (module, _) in RafikiGroup.table.items():
         loaded = typer.main.get_command(__import__(module, fromlist=["app"]).app)
         for sub in (getattr(loaded, "commands", None) or {name: loaded}).values():
-            missing += [
-                f"{name} {o}" for p in sub.params for o in p.opts if o.startswith("--") and f"`{o}" not in text
-            ]
+            missing += [f"{name} {o}" for p in sub.params for o in p.opts if o.startswith("--") and f"`{o}" not in text]
     assert missing == []
 
 

@@ -31,9 +31,7 @@ def test_a_login_counts_for_its_admin_only(logged_in) -> None:
     assert logged_in("--admin", "127.0.0.1:1", "whoami").code == ExitCode.UNAUTHORIZED
 
 
-def test_the_superadmin_logs_in_with_the_password_file_of_the_stack(
-    cli, server: ContractServer, folder: Path
-) -> None:
+def test_the_superadmin_logs_in_with_the_password_file_of_the_stack(cli, server: ContractServer, folder: Path) -> None:
     (folder / "rafiki.yaml").write_text(f"admin: {{port: {server.port}}}\n")
     (folder / ".rafiki").mkdir()
     (folder / ".rafiki" / "superadmin-password").write_text("first\n")

@@ -113,9 +113,7 @@ def test_trials_are_put_out_as_a_table_that_is_not_cut(
 
 
 @pytest.mark.parametrize(("form", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_structured_output_holds_the_answer_as_it_came(
-    logged_in, trial: dict[str, Any], form: str, load: Any
-) -> None:
+def test_structured_output_holds_the_answer_as_it_came(logged_in, trial: dict[str, Any], form: str, load: Any) -> None:
     result = logged_in("train", "best", "digits", "-o", form)
     assert load(result.out) == [trial]
 

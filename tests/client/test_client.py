@@ -219,9 +219,7 @@ def test_a_server_that_is_no_admin_is_a_clear_error(
 
 def test_importing_the_client_loads_no_http_library() -> None:
     code = "import sys, rafiki.client; print('httpx' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 # ---- predictors ---------------------------------------------------------------------------------------------------

@@ -66,9 +66,7 @@ def test_a_result_may_come_from_an_earlier_attempt(store, given):
     trial = given.trial(given.sub_train_job("advisor"))
     store.trials.release_trial(trial.id, owner_id="advisor")
     store.trials.assign_trial(trial.id, worker_id="v", owner_id="advisor")
-    done = store.trials.complete_trial(
-        trial.id, score=1, params_id=None, owner_id="advisor", worker_id="w", attempt=1
-    )
+    done = store.trials.complete_trial(trial.id, score=1, params_id=None, owner_id="advisor", worker_id="w", attempt=1)
     assert (done.worker_id, done.attempt, done.score, done.is_params_saved) == ("w", 1, 1.0, False)
 
 

@@ -58,9 +58,7 @@ def test_a_template_trains_scores_and_serves_from_its_parameters(
     served = model_class(**knobs)
     served.load_parameters(decode_params(encode_params(model.dump_parameters())))
     rng = np.random.default_rng(0)
-    queries = [
-        rng.integers(0, 256, shape).astype(np.uint8) for shape in [(8, 8, 3), (32, 32, 3), (30, 17, 3), (8, 8)]
-    ]
+    queries = [rng.integers(0, 256, shape).astype(np.uint8) for shape in [(8, 8, 3), (32, 32, 3), (30, 17, 3), (8, 8)]]
     predictions = served.predict(queries)
     assert predictions == model.predict(queries)
     for query, prediction in zip(queries, predictions, strict=True):

@@ -97,9 +97,7 @@ def test_an_image_that_claims_too_many_pixels_is_refused(tmp_path: Path) -> None
     with pytest.raises(InvalidDatasetError, match="row 2"):
         TASK.validate_dataset(make_zip(tmp_path, {"images.csv": "path,class\na.png,0\n", "a.png": bomb}))
     with pytest.raises(InvalidDatasetError, match="8 x 8 pixels; at most 63"):
-        TASK.validate_dataset(
-            make_zip(tmp_path, {"images.csv": "path,class\na.png,0\n", "a.png": PNG}), max_pixels=63
-        )
+        TASK.validate_dataset(make_zip(tmp_path, {"images.csv": "path,class\na.png,0\n", "a.png": PNG}), max_pixels=63)
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "C:/evil.png"])

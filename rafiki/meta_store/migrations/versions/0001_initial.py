@@ -136,9 +136,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["train_job_id"], ["train_jobs.id"], name="fk_trials_train_job_id"),
         sa.UniqueConstraint("sub_train_job_id", "no", name="uq_trials_sub_train_job_id_no"),
     )
-    op.create_index(
-        "ix_trials_train_job_id_datetime_started_no", "trials", ["train_job_id", "datetime_started", "no"]
-    )
+    op.create_index("ix_trials_train_job_id_datetime_started_no", "trials", ["train_job_id", "datetime_started", "no"])
     _partial("ix_trials_best", "trials", ["train_job_id", "score"], _SERVABLE_TRIAL)
     op.create_table(
         "trial_logs",
@@ -182,9 +180,7 @@ def upgrade() -> None:
         sa.Column("trial_id", sa.String(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("inference_job_id", "trial_id", name="pk_served_trials"),
-        sa.ForeignKeyConstraint(
-            ["inference_job_id"], ["inference_jobs.id"], name="fk_served_trials_inference_job_id"
-        ),
+        sa.ForeignKeyConstraint(["inference_job_id"], ["inference_jobs.id"], name="fk_served_trials_inference_job_id"),
         sa.ForeignKeyConstraint(["trial_id"], ["trials.id"], name="fk_served_trials_trial_id"),
     )
     op.create_table(

@@ -1,0 +1,27 @@
+"""Who and what the tests of the admin share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from raw_http import Caller
+
+
+class People(NamedTuple):
+    """One user of each kind, logged in, and somebody without a token."""
+
+    superadmin: Caller
+    admin: Caller
+    model_developer: Caller
+    app_developer: Caller
+    nobody: Caller
+
+
+class Finished(NamedTuple):
+    """A train job with three completed trials, and who owns all of it."""
+
+    owner: Caller
+    app: str
+    dataset_id: str
+    model_id: str
+    trial_ids: list[str]
