@@ -82,6 +82,15 @@ class UserType(StrEnum):
     APP_DEVELOPER = "APP_DEVELOPER"
 
 
+class SharePolicy(StrEnum):
+    """Which parameters of earlier trials a trial starts from."""
+
+    LOCAL_RECENT = "LOCAL_RECENT"
+    LOCAL_BEST = "LOCAL_BEST"
+    GLOBAL_RECENT = "GLOBAL_RECENT"
+    GLOBAL_BEST = "GLOBAL_BEST"
+
+
 class Task(StrEnum):
     """The tasks with a dataset, query and prediction format of their own; any other string is a custom task."""
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
 
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
@@ -155,6 +156,8 @@ class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
     no: int
     attempt: int
     knobs: dict[str, Any]
+    start_from: SharePolicy | None = None
+    """Shared parameters to start from, where there are any."""
 
 
 class EndOrder(msgspec.Struct, frozen=True, tag="end"):

@@ -19,7 +19,7 @@ _ABOUT = "Train model templates under a budget, search their knobs, serve the be
 class RafikiGroup(LazyGroup):
     """All commands."""
 
-    table = {  # noqa: RUF012 (declared as a ClassVar by the base class)
+    table = {
         "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
         "up": ("rafiki_cli.commands.stack", "Start the stack."),
         "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from rafiki.constants import SharePolicy
 from rafiki.errors import InvalidTrialError
 from rafiki.model.knobs import KnobConfig, Knobs, check_knobs
 
@@ -21,6 +22,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A value for every knob of the configuration, policies included."""
     meta: dict[str, Any]
     """How the advisor came to it (``scheme``, ``phase``): small JSON for people and logs."""
+    start_from: SharePolicy | None = None
+    """Parameters of earlier trials that this one starts from; None = afresh."""
 
 
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,22 +9,28 @@ from rafiki.advisor.budget import TrainBudget
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import CategoricalKnob, FixedKnob, FloatKnob, IntegerKnob, KnobConfig, PolicyKnob
 
-Scheme: TypeAlias = Literal["auto", "fixed", "random", "bayes"]
-SchemeName: TypeAlias = Literal["fixed", "random", "bayes"]
-SCHEMES: tuple[Scheme, ...] = ("auto", "fixed", "random", "bayes")
+Scheme: TypeAlias = Literal["auto", "fixed", "random", "bayes", "sharing"]
+SchemeName: TypeAlias = Literal["fixed", "random", "bayes", "sharing"]
+SCHEMES: tuple[Scheme, ...] = ("auto", "fixed", "random", "bayes", "sharing")
 
 _CONSTANT = (FixedKnob, PolicyKnob)
 _NUMERIC_OR_CHOICE = (FloatKnob, IntegerKnob, CategoricalKnob)
 
 
 def choose_scheme(knob_config: KnobConfig) -> SchemeName:
-    """The scheme that fits the knobs: one trial, else Bayesian optimisation, else random search."""
+    """The scheme that fits the knobs: one trial, else Bayesian optimisation (with shared parameters where the model
+    declares them), else random search.
+    """
     knobs = knob_config.values()
     if all(isinstance(knob, _CONSTANT) for knob in knobs):
         return "fixed"
     if all(isinstance(knob, _CONSTANT + _NUMERIC_OR_CHOICE) for knob in knobs):
-        return "bayes"
+        return "sharing" if _shares(knob_config) else "bayes"
     return "random"
+
+
+def _shares(knob_config: KnobConfig) -> bool:
+    return any(isinstance(knob, PolicyKnob) and knob.policy == "SHARE_PARAMS" for knob in knob_config.values())
 
 
 def check_scheme(knob_config: KnobConfig, scheme: str) -> SchemeName:
@@ -52,10 +58,16 @@ def check_scheme(knob_config: KnobConfig, scheme: str) -> SchemeName:
                 "The bayes scheme searches float, integer and categorical knobs, "
                 f"not the knob(s) {other}; use auto or random."
             )
+        case "sharing" if not _shares(knob_config) or suited != "sharing":
+            raise InvalidTrainJobError(
+                "The sharing scheme needs a model with float, integer or categorical knobs and the policy SHARE_PARAMS."
+            )
         case "fixed":
             return "fixed"
         case "bayes":
             return "bayes"
+        case "sharing":
+            return "sharing"
         case _:
             raise InvalidTrainJobError(f"Unknown search scheme {scheme!r}; the schemes are {', '.join(SCHEMES)}.")
 
@@ -86,3 +98,7 @@ def make_advisor(knob_config: KnobConfig, budget: TrainBudget, seed: int, scheme
             from rafiki.advisor.bayes import BayesAdvisor
 
             return BayesAdvisor(knob_config, seed, trial_limit=budget.trial_limit)
+        case "sharing":
+            from rafiki.advisor.sharing import SharingAdvisor
+
+            return SharingAdvisor(knob_config, seed, trial_limit=budget.trial_limit)

@@ -6,20 +6,11 @@ of the parameter store. Lost parameters are no error: a trial then starts afresh
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import cast
 
 from rafiki.cache.connection import cache_errors, connect
+from rafiki.constants import SharePolicy
 from rafiki.messages import CacheAddress
-
-
-class SharePolicy(StrEnum):
-    """Which parameters a trial starts from."""
-
-    LOCAL_RECENT = "LOCAL_RECENT"
-    LOCAL_BEST = "LOCAL_BEST"
-    GLOBAL_RECENT = "GLOBAL_RECENT"
-    GLOBAL_BEST = "GLOBAL_BEST"
 
 
 class RedisParamCache:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from rafiki.advisor.base import Advisor, Proposal, TrialRecord
 from rafiki.advisor.budget import TrialQuota
-from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.constants import SharePolicy, TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial, TrialLog
 from rafiki.messages import (
     Hello,
@@ -167,7 +168,7 @@ class Search:
             proposal = self._propose(no)
             trial = self._store.trials.create_trial(
                 sub_train_job=self._sub, no=no, worker_id=worker_id, owner_id=self._owner_id,
-                proposal={"knobs": proposal.knobs, **proposal.meta},
+                proposal=_to_json(proposal),
             )  # fmt: skip
         else:
             # All trials are given out, but one of them may still come back.
@@ -221,7 +222,16 @@ class Search:
 
 
 def _order(trial: Trial) -> TrainOrder:
-    return TrainOrder(trial.id, trial.no, trial.attempt, trial.proposal["knobs"])
+    start_from = trial.proposal.get("start_from")
+    return TrainOrder(
+        trial.id, trial.no, trial.attempt, trial.proposal["knobs"], SharePolicy(start_from) if start_from else None
+    )
+
+
+def _to_json(proposal: Proposal) -> dict[str, Any]:
+    """A proposal as the meta store keeps it."""
+    start_from = {"start_from": str(proposal.start_from)} if proposal.start_from else {}
+    return {"knobs": proposal.knobs, **proposal.meta, **start_from}
 
 
 def _record(trial: Trial) -> TrialRecord:

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from rafiki.cache.heartbeat import Heartbeat
+from rafiki.cache.params import RedisParamCache
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError, ModelError, RafikiError
 from rafiki.messages import EndOrder, Hello, Order, TrainEvent, TrainOrder, TrainWorkerSpec, TrialDone, TrialFailed
 from rafiki.model.base import BaseModel
-from rafiki.model.knobs import check_knobs, knob_config_from_json
+from rafiki.model.knobs import PolicyKnob, check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import logger
 from rafiki.param_store.base import ParamStore
+from rafiki.param_store.codec import decode_params
 from rafiki.param_store.folder import FolderParamStore
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
@@ -43,6 +45,9 @@ class TrainWorker:
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._params: ParamStore = FolderParamStore(Path(spec.params_folder))
         self._knob_config = knob_config_from_json(spec.knob_config)
+        self._shared: RedisParamCache | None = None
+        if any(isinstance(k, PolicyKnob) and k.policy == "SHARE_PARAMS" for k in self._knob_config.values()):
+            self._shared = RedisParamCache(spec.cache, spec.sub_train_job_id, spec.service_id)
         self._model_class = load_model_class(spec.model.file, spec.model.model_class, file_name=spec.model.name)
         self._log = TrialLogBuffer(spec.cache, spec.sub_train_job_id, spec.service_id)
         self._backoff = Backoff()
@@ -127,14 +132,30 @@ class TrainWorker:
         knobs = check_knobs(self._knob_config, order.knobs)
         model = self._model_class(**knobs)
         try:
-            model.train(spec.train_dataset_path, **spec.train_args)
+            model.train(spec.train_dataset_path, **self._shared_params(order), **spec.train_args)
             score = _checked_score(model.evaluate(spec.val_dataset_path))
             params = model.dump_parameters()
             if not isinstance(params, dict):
                 raise ModelError(f"dump_parameters() must return a dict, not a {type(params).__name__}.")
-            return score, self._params.save(params)
+            params_id = self._params.save(params)
+            self._share(params_id, score)
+            return score, params_id
         finally:
             _destroy(model)
+
+    def _shared_params(self, order: TrainOrder) -> dict[str, Any]:
+        """``{"shared_params": ...}`` when the trial is to start from some; a cache that lost them means afresh."""
+        if self._shared is None or order.start_from is None:
+            return {}
+        with contextlib.suppress(CacheUnavailableError):
+            if (data := self._shared.get(order.start_from)) is not None:
+                return {"shared_params": decode_params(data)}
+        return {}
+
+    def _share(self, params_id: str, score: float) -> None:
+        if self._shared is not None:
+            with contextlib.suppress(CacheUnavailableError):
+                self._shared.put(self._params.read_bytes(params_id), score)
 
     def close(self) -> None:
         """Let the model class clean up."""

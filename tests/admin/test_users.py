@@ -147,7 +147,7 @@ def unsigned(user_id: str) -> str:
     return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part({'sub': user_id, 'exp': 9999999999})}."
 
 
-@pytest.mark.parametrize("what", ["signed with another key", "unsigned", "cut off", "garbage", "not ascii", "empty"])
+@pytest.mark.parametrize("what", ["signed with another key", "unsigned", "cut off", "garbage", "not ascii"])
 def test_a_forged_or_damaged_token_is_refused(people: People, what: str) -> None:
     me = people.superadmin
     assert me.token
@@ -157,7 +157,6 @@ def test_a_forged_or_damaged_token_is_refused(people: People, what: str) -> None
         "cut off": me.token[:-4],
         "garbage": "garbage",
         "not ascii": "tökén",
-        "empty": "",
     }
     headers = {"Authorization": f"Bearer {tokens[what]}".encode()}
     people.nobody.refused("UnauthorizedError", "GET", "/users", headers=headers)
