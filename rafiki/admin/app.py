@@ -20,7 +20,7 @@ from starlette.routing import Route
 import rafiki
 from rafiki.admin.context import AdminContext
 from rafiki.contract.all import ENDPOINTS, openapi
-from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
+from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart, decode_json
 from rafiki.entities import User
 from rafiki.errors import (
     InternalError,
@@ -56,7 +56,10 @@ def make_app(context: AdminContext) -> Starlette:
         return _json(document)
 
     routes.append(Route("/openapi.json", get_openapi, methods=["GET"]))
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_exception})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_exception})
+    # No redirects: whatever is no success is a refusal that names its error.
+    app.router.redirect_slashes = False
+    return app
 
 
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -82,8 +85,10 @@ def _error(e: RafikiError) -> Response:
 
 
 async def _http_exception(request: Request, e: Exception) -> Response:
-    """What starlette itself refuses: an unknown path."""
+    """What starlette itself refuses: an unknown path or HTTP method."""
     status = e.status_code if isinstance(e, HTTPException) else 500
+    if status == MethodNotAllowedError.http_status:
+        return _error(MethodNotAllowedError(f"{request.url.path} does not take {request.method}."))
     if status == NotFoundError.http_status:
         return _error(NotFoundError(f"There is no {request.url.path}. The interface is described in /openapi.json."))
     return _error(InvalidRequestError(str(e)))
@@ -98,7 +103,7 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Oper
                 raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
             endpoint, operation = by_method[request.method]
             actor = await run_in_threadpool(_authorize, context, endpoint, request)
-            texts: dict[str, Any] = {**request.path_params, **request.query_params}
+            texts = _address_fields(request)
             if endpoint.is_form:
                 form = await _read_form(request, context.config.admin.max_dataset_mb * 1024 * 1024)
                 body = _form_fields(form, texts)
@@ -130,6 +135,16 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Oper
     return serve
 
 
+def _address_fields(request: Request) -> dict[str, Any]:
+    """The fields that travel in the path and in the query string."""
+    texts: dict[str, Any] = dict(request.path_params)
+    for name, value in request.query_params.multi_items():
+        if name in texts:
+            raise InvalidRequestError(f"Field {name!r} is given twice in the address.")
+        texts[name] = value
+    return texts
+
+
 def _authorize(context: AdminContext, endpoint: Endpoint[Any], request: Request) -> User | None:
     if endpoint.roles is None:
         return None
@@ -159,10 +174,10 @@ async def _read_json(request: Request) -> dict[str, Any]:
         return {}
     if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise InvalidRequestError("This call takes a JSON body (content-type application/json), not form data.")
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as e:
-        raise InvalidRequestError(f"The body must be a JSON object: {e}.") from e
+    body = decode_json(data, "The body")
+    if not isinstance(body, dict):
+        raise InvalidRequestError("The body must be a JSON object: {field: value, ...}.")
+    return body
 
 
 async def _read_form(request: Request, most_bytes: int) -> FormData:

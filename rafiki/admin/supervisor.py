@@ -33,7 +33,7 @@ from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialSt
 from rafiki.container.base import ContainerManager, ServiceExit
 from rafiki.entities import Service
 from rafiki.errors import CacheUnavailableError, RafikiError
-from rafiki.messages import ServiceReport, WorkerLost
+from rafiki.messages import ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id, short_id
@@ -89,6 +89,14 @@ class Supervisor:
                 self._looked.wait(min(deadline.left_s(), self._config.supervisor.tick_s))
         return True
 
+    def tell_stop(self, train_job_id: str) -> None:
+        """Tell the job's advisors at once that it is to stop; without this they see it at their next look."""
+        for sub in self._store.train_jobs.list_sub_train_jobs(train_job_id):
+            try:
+                self._cache.send_train_event(train_job_id, sub.id, StopRequested())
+            except CacheUnavailableError as e:
+                log_line(f"cannot tell the advisor of {sub.model_name} to stop: {e.message}")
+
     def shut_down(self) -> None:
         """Stop looking, end every service, and the private cache. Jobs stay live: they go on at the next start."""
         self._stopping.set()
@@ -111,7 +119,7 @@ class Supervisor:
                 for action in plan(observed):
                     if self._stopping.is_set():
                         return
-                    self._act(action)
+                    self._try(action)
                 # A job's keys go when its last service has gone.
                 self._cache.revoke_all_but({*live, *self._jobs_with_services()})
                 self.problem = None
@@ -193,6 +201,13 @@ class Supervisor:
             return {}
 
     # ---- actions
+
+    def _try(self, action: Action) -> None:
+        """One action that fails must not keep the others from being done; it is planned again at the next look."""
+        try:
+            self._act(action)
+        except RafikiError as e:
+            log_line(f"supervisor: {type(action).__name__} failed: {e.message}")
 
     def _act(self, action: Action) -> None:
         match action:

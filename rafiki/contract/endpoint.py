@@ -22,6 +22,42 @@ ALL_USERS = frozenset(UserType)
 SUPERADMIN = frozenset({UserType.SUPERADMIN})
 
 
+_MAX_DEPTH = 64
+"""Levels of lists and objects in a JSON value. What is nested deeper than Python's stack can be read, but not written."""
+
+
+def decode_json(data: bytes | str, what: str) -> Any:
+    """Plain values from JSON of a request.
+
+    Args:
+        data: the JSON.
+        what: begins the message of a refusal: ``"The body"``.
+
+    Raises:
+        InvalidRequestError: when it is no JSON, or nested too deeply.
+    """
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise InvalidRequestError(f"{what} is no valid JSON: {e}.") from e
+    except RecursionError as e:
+        raise _too_deep(what) from e
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent if isinstance(parent, list) else ())
+        ]
+        if not level:
+            return value
+    raise _too_deep(what)
+
+
+def _too_deep(what: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{what} is nested deeper than {_MAX_DEPTH} levels.")
+
+
 class RequestStruct(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Every field of a request: those of the path, the query string and the body together."""
 
@@ -111,11 +147,11 @@ def _from_text(name: str, text: str, kind: Any) -> Any:
         return text
     if text == "" and type(None) in _members(kind):
         return None
+    if any(typing.get_origin(m) in (dict, list) for m in members):
+        return decode_json(text, f"Field {name!r}")
     try:
-        if any(typing.get_origin(m) in (dict, list) for m in members):
-            return msgspec.json.decode(text)
         return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
-    except (msgspec.ValidationError, msgspec.DecodeError) as e:
+    except msgspec.ValidationError as e:
         raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {e}.") from e
 
 

@@ -119,6 +119,9 @@ class Search:
             case TrialDone(worker_id, trial_id, attempt, score, params_id, logs):
                 if trial := self._unfinished(trial_id):
                     self._add_logs(logs)
+                    if trial.status is TrialStatus.PENDING:
+                        # Its worker had only seemed to be lost.
+                        self._store.trials.assign_trial(trial.id, worker_id=worker_id, owner_id=self._owner_id)
                     done = self._store.trials.complete_trial(
                         trial.id, score=score, params_id=params_id, owner_id=self._owner_id,
                         worker_id=worker_id, attempt=attempt,

@@ -57,7 +57,7 @@ def test_public_models_are_available_to_all_and_private_ones_to_their_owner(peop
     owner = people.model_developer
     private = owner.upload_model(task=task)
     public = owner.upload_model(task=task, access_right="PUBLIC")
-    assert available(owner, task=task) == [public, private]
+    assert available(owner, task=task) == [private, public]
     for other in (people.superadmin, people.admin, people.app_developer):
         assert available(other, task=task) == [public]
     assert available(owner, task="another task") == []

@@ -162,7 +162,7 @@ def test_a_task_without_any_model_is_refused(people: People) -> None:
 
 def test_train_args_reach_the_model_as_they_were_sent(people: People) -> None:
     me = people.model_developer
-    sent = {"sleep_s": 0, "text": "ü", "nested": {"list": [1, 2.5, None, True]}, "big": 2**70}
+    sent = {"sleep_s": 0, "text": "ü", "nested": {"list": [1, 2.5, None, True]}, "big": 2**63}
     app = me.run_job(train_args=sent)
     assert me.job(app)["train_args"] == sent
     [trial] = me.trials(app)

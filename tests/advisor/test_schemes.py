@@ -36,7 +36,7 @@ def score(knobs):
     [
         ({}, "fixed"),
         (FIXED, "fixed"),
-        (TUNED, "bayes"),
+        (TUNED, "sharing"),
         ({"a": FixedKnob(1), "c": CategoricalKnob([1, 2])}, "bayes"),
         (ARCH, "random"),
         ({"cells": ARCH["cells"]} | {p: PolicyKnob(p) for p in POLICIES}, "random"),

@@ -49,7 +49,7 @@ def create_dataset(context: AdminContext, actor: User, request: CreateDatasetReq
 
 
 def get_datasets(context: AdminContext, actor: User, request: ListDatasetsRequest) -> list[DatasetView]:
-    return [_view(d) for d in context.store.datasets.list_datasets(actor.id, task=request.task)]
+    return [_view(d) for d in reversed(context.store.datasets.list_datasets(actor.id, task=request.task))]
 
 
 def get_dataset(context: AdminContext, actor: User, request: DatasetRequest) -> DatasetView:

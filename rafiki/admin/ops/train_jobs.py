@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import usable_model
@@ -17,7 +21,13 @@ from rafiki.contract.train_jobs import (
     TrainJobView,
 )
 from rafiki.entities import Model, TrainJob, User
-from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrainJobError, NoModelsForTrainJobError
+from rafiki.errors import (
+    InvalidDatasetError,
+    InvalidModelError,
+    InvalidRequestError,
+    InvalidTrainJobError,
+    NoModelsForTrainJobError,
+)
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
 _STOP_WAIT_S = 30.0
@@ -41,6 +51,7 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     check_name("task", request.task)
     budget = parse_train_budget(request.budget)
     _check_gpus(context, budget)
+    _check_train_args(request.train_args or {})
     for field, dataset_id in (
         ("train_dataset_id", request.train_dataset_id),
         ("val_dataset_id", request.val_dataset_id),
@@ -70,6 +81,14 @@ def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:
             f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s). Lower it, or list the machine's GPUs "
             "under container.gpus in rafiki.yaml."
         )
+
+
+def _check_train_args(train_args: dict[str, Any]) -> None:
+    """They travel to the workers as msgpack, which holds less than JSON."""
+    try:
+        msgspec.msgpack.encode(train_args)
+    except OverflowError as e:
+        raise InvalidRequestError("Field 'train_args': integers of more than 64 bits cannot be passed on.") from e
 
 
 def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> list[Model]:
@@ -124,7 +143,8 @@ def stop_train_job(context: AdminContext, actor: User, request: TrainJobRequest)
 def stop_train_jobs(context: AdminContext, jobs: list[TrainJob]) -> None:
     """Stop jobs, and wait a bounded time until they have stopped: whoever called may want to deploy next."""
     for job in jobs:
-        context.store.train_jobs.request_train_job_stop(job.id)
+        if not is_final(TRAIN_JOB_TRANSITIONS, context.store.train_jobs.request_train_job_stop(job.id).status):
+            context.supervisor.tell_stop(job.id)
     context.supervisor.wake()
 
     def have_ended() -> bool:
