@@ -37,7 +37,7 @@ _MEASURES: dict[str, Callable[[Session], Iterator[Result]]] = {
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
     names = [*GROUPS, *(name for name in BY_NAME if name not in GROUPS)]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"of {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")

@@ -1,4 +1,4 @@
-"""The load generator: a process of its own with a bounded number of keep-alive connections, each with one request under way.
+"""The load generator: a process of its own; each of its keep-alive connections has one request under way.
 
 It shares the machine with what it measures, so it does next to nothing: raw sockets on uvloop, requests built in
 advance, answers read just as far as status and length go. Every answer's status is looked at.
@@ -16,6 +16,7 @@ import time
 from array import array
 from itertools import cycle
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -77,8 +78,7 @@ class _Connection(asyncio.Protocol):
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._send(time.perf_counter())
 
     def _send(self, now: float) -> None:
@@ -134,7 +134,7 @@ async def _generate(request: LoadRequest) -> LoadResult:
     ranked = sorted(run.latencies)
 
     def at(share: float) -> float:
-        return ranked[min(len(ranked) - 1, int(share * len(ranked)))] * 1000 if ranked else float("nan")
+        return ranked[min(len(ranked) - 1, int(share * len(ranked)))] * 1000 if ranked else 0.0
 
     used = os.times()
     return LoadResult(
@@ -168,7 +168,10 @@ def run_load(
     )  # fmt: skip
     if done.returncode != 0:
         raise LoadError(f"the load generator failed: {done.stderr.decode(errors='replace')[-2000:]}")
-    return msgspec.json.decode(done.stdout, type=LoadResult)
+    result = msgspec.json.decode(done.stdout, type=LoadResult)
+    if not result.n_requests:
+        raise LoadError(f"no request was answered: {result.first_error or 'no error either'}")
+    return result
 
 
 def main() -> int:

@@ -53,8 +53,8 @@ def describe(report: Report) -> str:
         [
             f"{m.cpu}, {m.n_cores} cores, {m.memory_gb:g} GB memory; {m.os}; Python {m.python}.",
             f"Measured {report.started_at:%Y-%m-%d %H:%M} UTC{', quick' if report.is_quick else ''}. "
-            f"Load average before: {load}; others used at most {busiest:.0f}% of the cores before a group of figures.",
-            f"Calibration: a million turns of a Python loop {m.loop_ms:g} ms; an empty Python process {m.spawn_ms:g} ms.",
+            f"Load average before: {load}; others used up to {busiest:.0f}% of the cores.",
+            f"Calibration: a Python loop of a million turns {m.loop_ms:g} ms, an empty process {m.spawn_ms:g} ms.",
         ]
     )
 
@@ -73,8 +73,8 @@ def _details(report: Report) -> str:
         if cpu is not None:
             shares = ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in cpu.items())
             lines.append(
-                f"| {r.figure.name} | p50 {r.details['p50_ms']:g} ms, p99 {r.details['p99_ms']:g} ms; processor time in "
-                f"us a request: {shares}; request body {r.details['request_bytes']:,} bytes |"
+                f"| {r.figure.name} | p50 {r.details['p50_ms']:g} ms, p99 {r.details['p99_ms']:g} ms; processor time "
+                f"in us a request: {shares}; request body {r.details['request_bytes']:,} bytes |"
             )
         elif "uss_mb" in r.details and r.details["uss_mb"] is not None:
             lines.append(f"| {r.figure.name} | PSS {r.details['pss_mb']:g} MB, USS {r.details['uss_mb']:g} MB |")

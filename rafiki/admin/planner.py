@@ -55,6 +55,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     inference_jobs: list[ObservedInferenceJob]
     services: list[ObservedService]
     """The live ones of all jobs."""
+    stopping: list[Service] = []
+    """Those that are being ended at this moment: they still hold their slots and GPUs."""
     gpus: list[int]
     max_restarts: int
     restart_delay_s: float
@@ -124,6 +126,7 @@ class _Slots:
     def __init__(self, observed: Observed, job_id: str, ended: Iterable[Service]) -> None:
         self._observed = observed
         self.live = {_key(s.service): s for s in observed.services if s.service.job_id == job_id}
+        self.stopping = {_key(s) for s in observed.stopping if s.job_id == job_id}
         self.ended: dict[SlotKey, list[Service]] = {}
         for service in ended:
             self.ended.setdefault(_key(service), []).append(service)
@@ -146,7 +149,7 @@ class _Slots:
 
     def is_dead(self, key: SlotKey) -> bool:
         """Whether the slot is not started any more."""
-        if key in self.live:
+        if key in self.live or key in self.stopping:
             return False
         ended = self.ended.get(key)
         is_permanent = bool(ended) and (ended[-1].error or "").startswith(PERMANENT)  # type: ignore[index]
@@ -154,7 +157,7 @@ class _Slots:
 
     def may_start(self, key: SlotKey) -> bool:
         """Whether the slot is empty, alive and past its back-off delay."""
-        if key in self.live or self.is_dead(key):
+        if key in self.live or key in self.stopping or self.is_dead(key):
             return False
         n_failures = self.failures(key)
         stopped = self.ended[key][-1].datetime_stopped if n_failures else None
@@ -199,7 +202,8 @@ def plan(observed: Observed) -> list[Action]:
 
 class _FreeGpus:
     def __init__(self, observed: Observed) -> None:
-        used = {gpu for s in observed.services for gpu in s.service.gpus}
+        holders = [*(s.service for s in observed.services), *observed.stopping]
+        used = {gpu for service in holders for gpu in service.gpus}
         self._free = [gpu for gpu in observed.gpus if gpu not in used]
 
     def take(self, count: int) -> list[int] | None:

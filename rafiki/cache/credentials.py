@@ -44,6 +44,8 @@ _COMMANDS = [
     "xdel",
     "xlen",
     "xgroup|create",
+    "watch",
+    "unwatch",
     "publish",
 ]
 """No SCAN, KEYS or PUBSUB: they would tell of other jobs. No scripts."""

@@ -25,6 +25,14 @@ _replies_decoder = msgspec.msgpack.Decoder(list[Reply])
 _encoder = msgspec.msgpack.Encoder()
 
 
+def _decode_replies(item: bytes) -> list[Reply]:
+    try:
+        return _replies_decoder.decode(item)
+    except msgspec.DecodeError:
+        # Model code can write here. What it spoils is its own answer.
+        return []
+
+
 def _query_queue(prefix: str, trial_id: str) -> str:
     return f"{prefix}queries:{trial_id}"
 
@@ -93,7 +101,7 @@ class RedisPredictorQueues:
                 Any,
                 self._taker.blmpop(min(timeout_s, _MOST_WAIT_S), 1, self.reply_to, direction="LEFT", count=256),
             )
-        return [reply for item in found[1] for reply in _replies_decoder.decode(item)] if found else []
+        return [reply for item in found[1] for reply in _decode_replies(item)] if found else []
 
     async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str]]:
         """Trial id -> the inference workers that answer its queries now."""
@@ -104,7 +112,9 @@ class RedisPredictorQueues:
                 found = cast("list[dict[bytes, bytes]]", await pipe.execute())
         now = unix_ms()
         return {
-            trial_id: {worker.decode() for worker, until in workers.items() if int(until) > now}
+            trial_id: {
+                w.decode(errors="replace") for w, until in workers.items() if until.isdigit() and int(until) > now
+            }
             for trial_id, workers in zip(trial_ids, found, strict=True)
         }
 

@@ -6,7 +6,7 @@ of the parameter store. Lost parameters are no error: a trial then starts afresh
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.constants import SharePolicy
@@ -29,13 +29,21 @@ class RedisParamCache:
 
     def put(self, params: bytes, score: float) -> None:
         """Share the parameters of a finished trial with its score."""
+        entry: dict[Any, Any] = {"score": repr(float(score)), "params": params}
+
+        def keep_best(pipe: Any) -> None:
+            held = pipe.hget(key, "score")
+            pipe.multi()
+            if held is None or float(held) < score:
+                pipe.hset(key, mapping=entry)
+
         with cache_errors(self._address):
             for policy, key in self._keys.items():
                 if policy in (SharePolicy.LOCAL_BEST, SharePolicy.GLOBAL_BEST):
-                    held = cast("bytes | None", self._client.hget(key, "score"))
-                    if held is not None and float(held) >= score:
-                        continue
-                self._client.hset(key, mapping={"score": repr(float(score)), "params": params})
+                    # Again when another worker wrote in between: the better one stays.
+                    self._client.transaction(keep_best, key)
+                else:
+                    self._client.hset(key, mapping=entry)
 
     def get(self, policy: SharePolicy) -> bytes | None:
         """Parameters by ``policy``, or None when there are none (yet, or any more)."""

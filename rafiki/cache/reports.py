@@ -69,14 +69,19 @@ class RedisReports:
             return set()
         with cache_errors(self._address):
             found = cast("list[bytes | None]", self._client.mget([_key(self._address.prefix, i) for i in wanted]))
-        return {i for i, data in zip(wanted, found, strict=True) if data and _decode(data).state == "running"}
+        reports = {i: _decode(data) for i, data in zip(wanted, found, strict=True) if data}
+        return {i for i, report in reports.items() if report is not None and report.state == "running"}
 
     def close(self) -> None:
         self._client.close()
 
 
-def _decode(data: bytes) -> ServiceReport:
-    return msgspec.json.decode(data, type=ServiceReport)
+def _decode(data: bytes) -> ServiceReport | None:
+    try:
+        return msgspec.json.decode(data, type=ServiceReport)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Model code can write here: it may silence its own service, and nobody else's.
+        return None
 
 
 class RedisReportReader:
@@ -94,7 +99,11 @@ class RedisReportReader:
         keys = [_key(job_prefix(job_id), service_id) for job_id, service_id in wanted]
         with cache_errors(self._address):
             found = cast("list[bytes | None]", self._client.mget(keys))
-        return {sid: _decode(data) for (_, sid), data in zip(wanted, found, strict=True) if data}
+        return {
+            service_id: report
+            for (_, service_id), data in zip(wanted, found, strict=True)
+            if data and (report := _decode(data)) is not None
+        }
 
     def run_id(self) -> str:
         """Changes when the server was restarted (and so lost its users and data)."""

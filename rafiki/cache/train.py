@@ -99,15 +99,25 @@ class RedisTrainCache:
                 self.open_as_advisor()
                 continue
             entries = found[0][1] if found else []
-            # An entry that was deleted before it was acknowledged reads back without fields.
-            events = [
-                ReceivedEvent(entry_id.decode(), _event_decoder.decode(fields[b"e"]))
-                for entry_id, fields in entries
-                if fields
-            ]
+            events = self._decode(entries)
             if events or not self._replay:
                 return events
             self._replay = False
+
+    def _decode(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[ReceivedEvent]:
+        events: list[ReceivedEvent] = []
+        for entry_id, fields in entries:
+            # An entry that was deleted before it was acknowledged reads back without fields.
+            if not fields:
+                continue
+            try:
+                events.append(ReceivedEvent(entry_id.decode(), _event_decoder.decode(fields.get(b"e", b""))))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                # Model code can write here. An event that cannot be read must not come again for ever.
+                with cache_errors(self._address):
+                    self._client.xack(self._events, _GROUP, entry_id)
+                    self._client.xdel(self._events, entry_id)
+        return events
 
     def acknowledge(self, received: list[ReceivedEvent], orders: list[tuple[str, Order]]) -> None:
         """Send ``orders`` (worker id, order) and acknowledge the events that led to them, in one step."""

@@ -34,6 +34,7 @@ _PROGRAMS = {
     "inference": "rafiki.worker.inference",
     "predict": "rafiki.predictor",
 }
+_KILL_TIMEOUT_S = 5.0
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
 _MEMORY_HEADROOM_BYTES = 1 << 30
 """What a worker may reserve beyond its limit before allocations fail; what it really uses is held to the limit."""
@@ -118,10 +119,11 @@ class ProcessContainerManager(ContainerManager):
 
     def find(self, service_id: str) -> dict[str, Any] | None:
         found = find_stack_processes(self._stack_root, service_id=service_id)
-        # The service leads its session; whatever else carries its id was started by it.
+        # The service leads its session and was started with its spec; whatever else carries its id was started by it.
+        spec_file = str(self._spec_file(service_id))
         for p in found:
             with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(p.pid) == p.pid:
+                if os.getsid(p.pid) == p.pid and spec_file in p.cmdline():
                     logs = sorted(self._logs.glob(f"*-{service_id}.log"))
                     return {
                         "pid": p.pid,
@@ -191,13 +193,19 @@ class ProcessContainerManager(ContainerManager):
         if child is not None or self._process(handle) is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(handle["pid"], signal.SIGKILL)
-        for p in find_stack_processes(self._stack_root, service_id=service_id):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                p.kill()
+        wait_until(lambda: self._kill_rest(service_id), Deadline(_KILL_TIMEOUT_S))
         if child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(5.0)
+                child.wait(_KILL_TIMEOUT_S)
         self._spec_file(service_id).unlink(missing_ok=True)
+
+    def _kill_rest(self, service_id: str) -> bool:
+        """Whether nothing that carries the service's id runs any more; what does is killed."""
+        left = find_stack_processes(self._stack_root, service_id=service_id)
+        for p in left:
+            with contextlib.suppress(psutil.Error):
+                p.kill()
+        return not left
 
     def gpus(self) -> list[int]:
         if self._gpus is None:

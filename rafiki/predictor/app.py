@@ -101,7 +101,7 @@ class PredictorApp:
     async def _predict(self, body: bytes) -> bytes:
         try:
             request = _decoder.decode(body)
-        except msgspec.DecodeError as e:
+        except (msgspec.DecodeError, RecursionError) as e:
             raise InvalidRequestError(
                 f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
             ) from e

@@ -140,13 +140,20 @@ class Gather:
 
     async def _receive(self) -> None:
         backoff = Backoff()
+        is_reached = True
         while True:
             try:
                 replies = await self._queues.take_replies(_WAIT_S)
             except CacheUnavailableError as e:
                 self.cache_error = e.message
+                if is_reached:
+                    # A restarted cache has lost its queues, and its workers may be there again before anybody looks.
+                    is_reached = False
+                    for trial_id in self._trial_ids:
+                        self._send_again(trial_id)
                 await asyncio.sleep(backoff.next_s())
                 continue
+            is_reached = True
             backoff.reset()
             for reply in replies:
                 waiting = self._waiting.pop(reply.query_id, None)
@@ -173,7 +180,7 @@ class Gather:
             await asyncio.sleep(_WATCH_S)
 
     def _send_again(self, trial_id: str) -> None:
-        """A new worker serves the trial: what waits may have died with its predecessor. A second reply is ignored."""
+        """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
         lost = [w.query for w in self._waiting.values() if w.column == column]
         if lost:

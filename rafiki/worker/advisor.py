@@ -14,7 +14,7 @@ from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.advisor.schemes import make_advisor
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.reports import RedisReports
-from rafiki.cache.train import RedisTrainCache
+from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
 from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
@@ -30,6 +30,7 @@ from rafiki.worker.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
 _LOOK_UP_S = 2.0
 """Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
 _GIVE_UP_S = 600.0
+_DRAIN_S = 5.0
 
 
 class AdvisorWorker:
@@ -107,8 +108,9 @@ class AdvisorWorker:
             orders += self._look()
             self._next_look = Deadline(_LOOK_UP_S)
         if search.is_over:
+            self._drain(received)
             self._finish()
-            self._cache.acknowledge(received, [(w, EndOrder()) for w in search.workers])
+            self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers])
             return True
         self._cache.acknowledge(received, orders)
         search.prepare()
@@ -130,6 +132,15 @@ class AdvisorWorker:
                 reason = f"no heartbeat for {self._spec.lost_after_s:g} s"
                 orders += self._search.handle(WorkerLost(worker_id, reason))
         return orders
+
+    def _drain(self, received: list[ReceivedEvent]) -> None:
+        """Take in what was sent before the end: a trial that has finished counts, however late it is heard of."""
+        deadline = Deadline(_DRAIN_S)
+        while received and not deadline.is_over():
+            self._cache.acknowledge(received, [])
+            received = self._cache.take_events(0.001)
+            for r in received:
+                self._search.handle(r.event)
 
     def _finish(self) -> None:
         if self._search.ending:

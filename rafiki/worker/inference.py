@@ -67,6 +67,10 @@ class BatchPredictor:
                 decoded.append(self._task.decode_query(query.query))
             except InvalidQueryError as e:
                 replies[query.reply_to].append(Reply(query.query_id, "invalid_query", e.message.encode()))
+            except (UnicodeDecodeError, RecursionError) as e:
+                # The predictor passes values on unparsed, so text that is no UTF-8 is found only here.
+                reason = f"The query is no valid JSON: {e}."
+                replies[query.reply_to].append(Reply(query.query_id, "invalid_query", reason.encode()))
             else:
                 waiting.append(query)
         for query, prediction in zip(waiting, self._predict(decoded), strict=True):
@@ -79,7 +83,11 @@ class BatchPredictor:
                 return Reply(query_id, "ok", self._task.encode_prediction(prediction))
             except ModelPredictError as e:
                 prediction = e
-        return Reply(query_id, "model_error", prediction.message.encode())
+            except Exception as e:  # noqa: BLE001 - the methods of what predict() returned are model code too
+                prediction = ModelPredictError(
+                    f"predict() returned what cannot be sent: {user_traceback(e, self._file_name)}"
+                )
+        return Reply(query_id, "model_error", prediction.message.encode(errors="replace"))
 
     def _predict(self, decoded: list[Any]) -> list[Any]:
         """One prediction, or a ModelPredictError, for each query."""

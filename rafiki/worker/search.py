@@ -57,6 +57,8 @@ class Search:
         self._make_advisor = make_advisor
         self._model_trial_count = model_trial_count
         self._max_attempts = max_attempts
+        self.ending: str | None = None
+        """Why the search is over before its quota is used up. Once given, a reason stands."""
         self.restore()
 
     def restore(self) -> None:
@@ -71,8 +73,6 @@ class Search:
         }
         self._idle: dict[str, None] = {}
         self.workers: set[str] = set(self._by_worker)
-        self.ending: str | None = None
-        """Why the search is over before its quota is used up."""
         self._propose_s = 0.0
         self._trial_s = 0.0
         self._order_times: dict[str, float] = {}
@@ -129,10 +129,12 @@ class Search:
                     self._finish(done, score)
                     self._time_trial(worker_id)
                 return self._next_order(worker_id)
-            case TrialFailed(worker_id, trial_id, _, reason, logs):
+            case TrialFailed(worker_id, trial_id, attempt, reason, logs):
                 if trial := self._unfinished(trial_id):
                     self._add_logs(logs)
-                    self._fail(trial, reason)
+                    # A later attempt may still succeed: an earlier one's failure does not decide.
+                    if attempt == trial.attempt:
+                        self._fail(trial, reason)
                 return self._next_order(worker_id)
             case WorkerLost(worker_id, reason):
                 return self._lose(worker_id, reason)

@@ -124,6 +124,8 @@ class TrainWorker:
             reason = user_traceback(e, self._spec.model.name)
         else:
             return TrialDone(worker_id, order.trial_id, order.attempt, score, params_id, self._log.close())
+        # Half a surrogate pair (as in the name of a file) would keep the reason from travelling.
+        reason = reason.encode(errors="replace").decode()
         sys.stderr.write(f"trial {order.no} failed: {reason}\n")
         return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
 

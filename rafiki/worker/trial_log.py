@@ -13,6 +13,7 @@ from rafiki.messages import CacheAddress, TrialProgress
 _FLUSH_S = 0.5
 _MOST_LINES = 100_000
 _MOST_TEXT = 10_000
+_MOST_AT_ONCE = 5_000
 
 
 class TrialLogBuffer:
@@ -39,6 +40,7 @@ class TrialLogBuffer:
         """The logger's sink. Past 100,000 lines, and past 10,000 characters of a line, the rest is dropped."""
         if isinstance(text := entry.get("message"), str) and len(text) > _MOST_TEXT:
             entry = {**entry, "message": text[:_MOST_TEXT] + " ... (cut)"}
+        entry = _sendable(entry)
         with self._lock:
             if self._trial is None or len(self._lines) >= _MOST_LINES:
                 return
@@ -66,7 +68,7 @@ class TrialLogBuffer:
             pause.wait(_FLUSH_S)
             self._filled.clear()
             with self._lock:
-                lines = self._lines[self._n_sent :] if self._trial else []
+                lines = self._lines[self._n_sent : self._n_sent + _MOST_AT_ONCE] if self._trial else []
             if not lines:
                 continue
             try:
@@ -78,3 +80,20 @@ class TrialLogBuffer:
             with self._lock:
                 if self._trial == (lines[0].trial_id, lines[0].attempt):
                     self._n_sent = max(self._n_sent, lines[-1].line_no)
+                    if self._n_sent < len(self._lines):
+                        self._filled.set()
+
+
+def _sendable(value: Any) -> Any:
+    """The value as plain JSON. Half a surrogate pair (from a file's name, say) is replaced: no message can hold it."""
+    match value:
+        case dict():
+            return {_sendable(str(key)): _sendable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_sendable(item) for item in value]
+        case None | bool() | float():
+            return value
+        case int() if abs(value) < 1 << 63:
+            return value
+        case _:
+            return str(value).encode(errors="replace").decode()

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from admin_people import People
+from raw_http import Caller, check_refusal
+from running_stack import eventually
+
+import rafiki
+from rafiki.contract.all import ENDPOINTS
+from rafiki.contract.endpoint import Endpoint
+
+KINDS = ["superadmin", "admin", "model_developer", "app_developer", "nobody"]
+# Of all calls; what is not named here is for every user who is logged in.
+ONLY_FOR = {
+    "get_health": KINDS,
+    "login": KINDS,
+    "create_user": ["superadmin", "admin"],
+    "get_users": ["superadmin", "admin"],
+    "ban_user": ["superadmin", "admin"],
+    "get_services": ["superadmin", "admin"],
+    "create_model": ["superadmin", "admin", "model_developer"],
+    "stop_all_jobs": ["superadmin"],
+}
+# The calls that users of the first generation rely on.
+PUBLISHED = [
+    "GET /", "POST /tokens", "POST /users", "GET /users", "DELETE /users", "POST /datasets", "GET /datasets",
+    "POST /models", "GET /models/available", "GET /models/{}", "GET /models/{}/model_file", "DELETE /models/{}",
+    "POST /train_jobs", "GET /train_jobs", "GET /train_jobs/{}", "GET /train_jobs/{}/{}",
+    "POST /train_jobs/{}/{}/stop", "GET /train_jobs/{}/{}/trials", "GET /trials/{}", "GET /trials/{}/logs",
+    "GET /trials/{}/parameters", "POST /inference_jobs", "GET /inference_jobs", "GET /inference_jobs/{}",
+    "GET /inference_jobs/{}/{}", "POST /inference_jobs/{}/{}/stop", "POST /actions/stop_all_jobs",
+]  # fmt: skip
+
+
+def call_without_fields(who: Caller, endpoint: Endpoint[Any]) -> Any:
+    path = endpoint.path.replace("{app_version}", "1")
+    return who.send(endpoint.method, re.sub(r"{\w+}", "nothing", path))
+
+
+@pytest.mark.parametrize("who", KINDS)
+@pytest.mark.parametrize("name", sorted(ENDPOINTS))
+def test_each_call_is_for_the_roles_that_may_make_it(people: People, name: str, who: str) -> None:
+    if (name, who) == ("stop_all_jobs", "superadmin"):
+        pytest.skip("it would stop the jobs of other tests; it is called below")
+    answer = call_without_fields(getattr(people, who), ENDPOINTS[name])
+    may = who in ONLY_FOR.get(name, KINDS[:4])
+    if answer.status_code != 200:
+        check_refusal(answer)
+    assert (answer.status_code == 401) is not may, answer.text
+
+
+@pytest.mark.parametrize("call", PUBLISHED)
+def test_every_published_call_is_there(call: str) -> None:
+    there = {f"{e.method} {re.sub(r'{[^}]*}', '{}', e.path)}" for e in ENDPOINTS.values()}
+    assert call in there
+
+
+def test_the_admin_says_that_it_is_up_to_anyone(people: People) -> None:
+    assert people.nobody.ok("GET", "/") == {
+        "name": "rafiki admin", "version": rafiki.__version__, "status": "ok"
+    }  # fmt: skip
+
+
+def test_services_are_listed_with_their_processes(people: People) -> None:
+    me = people.model_developer
+    app = me.start_job(train_args={"sleep_s": 60})
+    job_id = me.job(app)["id"]
+
+    def workers() -> list[dict[str, Any]]:
+        found = people.admin.ok("GET", "/services")
+        return [s for s in found if s["job_id"] == job_id and s["status"] == "RUNNING"]
+
+    eventually(lambda: len(workers()) == 2, "an advisor and a train worker")
+    for service in workers():
+        assert (service["app"], service["attempt"], service["gpus"]) == (app, 1, [])
+        assert service["pid"] > 0
+        assert service["memory_bytes"] > 1_000_000
+    assert {s["service_type"] for s in workers()} == {"ADVISOR", "TRAIN"}
+    me.ok("POST", f"/train_jobs/{app}/-1/stop")
+
+
+# ---- stop_all_jobs
+
+
+def test_the_superadmin_stops_every_job_of_everyone(people: People) -> None:
+    users = [people.admin, people.model_developer]
+    live = [u.start_job(train_args={"sleep_s": 60}) for u in users]
+    served = users[0].run_job()
+    users[0].ok("POST", "/inference_jobs", json={"app": served})
+
+    stopped = people.superadmin.ok("POST", "/actions/stop_all_jobs")
+    assert sorted(stopped) == ["inference_jobs", "train_jobs"]
+    assert {j["app"] for j in stopped["train_jobs"]} == set(live)
+    assert [j["app"] for j in stopped["inference_jobs"]] == [served]
+    for user, app in zip(users, live, strict=True):
+        assert user.job(app)["status"] == "STOPPED"
+    users[0].refused("InvalidRunningInferenceJobError", "GET", f"/inference_jobs/{served}/-1")
+    assert people.superadmin.ok("POST", "/actions/stop_all_jobs") == {"train_jobs": [], "inference_jobs": []}
+
+
+# ---- openapi.json
+
+
+@pytest.fixture(scope="module")
+def document(people: People) -> dict[str, Any]:
+    found: dict[str, Any] = people.nobody.ok("GET", "/openapi.json")
+    return found
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(child)
+
+
+def test_every_reference_in_the_document_resolves(document: dict[str, Any]) -> None:
+    references = [n["$ref"] for n in nodes(document) if "$ref" in n]
+    assert references
+    for reference in references:
+        assert reference.startswith("#/")
+        target: Any = document
+        for step in reference[2:].split("/"):
+            assert step in target, reference
+            target = target[step]
+
+
+@pytest.mark.parametrize("name", sorted(ENDPOINTS))
+def test_every_call_is_in_the_document(document: dict[str, Any], name: str) -> None:
+    endpoint = ENDPOINTS[name]
+    operation = document["paths"][endpoint.path][endpoint.method.lower()]
+    assert operation["operationId"] == name
+    assert operation["summary"]
+    in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+    assert in_path == set(re.findall(r"{(\w+)}", endpoint.path))
+    assert all(p["required"] for p in operation["parameters"] if p["in"] == "path")
+    assert all(p["schema"] for p in operation["parameters"])
+    in_body = set()
+    if body := operation.get("requestBody"):
+        assert endpoint.method != "GET"
+        [(kind, content)] = body["content"].items()
+        assert kind == ("multipart/form-data" if endpoint.is_form else "application/json")
+        in_body = set(content["schema"]["properties"])
+        assert set(content["schema"]["required"]) <= in_body
+    assert {p["name"] for p in operation["parameters"]} | in_body == set(endpoint.fields)
+    [content_type] = operation["responses"]["200"]["content"]
+    assert content_type in ("application/json", "application/octet-stream")
+    assert "4XX" in operation["responses"]
+    assert operation["security"] == ([] if endpoint.roles is None else [{"token": []}])
+
+
+def test_the_document_names_its_version_and_holds_nothing_but_the_calls(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["version"] == rafiki.__version__
+    listed = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert listed == {(e.method, e.path) for e in ENDPOINTS.values()}
+    ids = [o["operationId"] for item in document["paths"].values() for o in item.values()]
+    assert len(ids) == len(set(ids))
+    used = {n["$ref"].rsplit("/", 1)[1] for n in nodes(document) if "$ref" in n}
+    assert used == set(document["components"]["schemas"])
