@@ -154,19 +154,41 @@ def _nearest(name: str, valid: list[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
 
 
-def _check_names(tree: Mapping[str, Any], where: str) -> None:
+def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] | None = None) -> None:
+    """Refuse unknown sections and settings. ``lines`` tells where ``section`` and ``section.key`` stand in a file."""
     sections = _sections()
+
+    def at(key: str) -> str:
+        return f"{where}, line {lines[key]}" if lines and key in lines else where
+
     for section, settings in tree.items():
         if section not in sections:
-            raise ConfigError(f"{where}: unknown section {section!r}.{_nearest(str(section), list(sections))}")
+            raise ConfigError(
+                f"{at(str(section))}: unknown section {section!r}.{_nearest(str(section), list(sections))}"
+            )
         if settings is None:
             continue
         if not isinstance(settings, Mapping):
-            raise ConfigError(f"{where}: {section} must hold settings (key: value), not {settings!r}.")
+            raise ConfigError(f"{at(section)}: {section} must hold settings (key: value), not {settings!r}.")
         valid = [f.name for f in msgspec.structs.fields(sections[section])]
         for key in settings:
             if key not in valid:
-                raise ConfigError(f"{where}: unknown setting {section}.{key}.{_nearest(str(key), valid)}")
+                dotted = f"{section}.{key}"
+                raise ConfigError(f"{at(dotted)}: unknown setting {dotted}.{_nearest(str(key), valid)}")
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """The line of each ``section`` and ``section.key`` of a YAML text."""
+    import yaml
+
+    lines: dict[str, int] = {}
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for section, settings in getattr(root, "value", []):
+        lines[section.value] = section.start_mark.line + 1
+        if isinstance(settings, yaml.MappingNode):
+            for key, _ in settings.value:
+                lines[f"{section.value}.{key.value}"] = key.start_mark.line + 1
+    return lines
 
 
 def _read_yaml(text: str, where: str) -> Any:
@@ -180,18 +202,20 @@ def _read_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
 
 
-def _file_layer(file: Path) -> dict[str, Any]:
+def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The file's settings by section, and the lines of its keys."""
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{file}: cannot be read: {e}.") from e
     tree = _read_yaml(text, str(file))
     if tree is None:
-        return {}
+        return {}, {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(tree).__name__}.")
-    _check_names(tree, str(file))
-    return {section: settings or {} for section, settings in tree.items()}
+    lines = _key_lines(text)
+    _check_names(tree, str(file), lines)
+    return {section: settings or {} for section, settings in tree.items()}, lines
 
 
 def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -272,8 +296,10 @@ def load_config(
     found = file if file.is_file() else None
 
     layers: list[tuple[str, dict[str, Any]]] = []
+    lines: dict[str, int] = {}
     if found:
-        layers.append((str(found), _file_layer(found)))
+        tree_of_file, lines = _file_layer(found)
+        layers.append((str(found), tree_of_file))
     for section, settings in _environment_layer(environ).items():
         for key, value in settings.items():
             name = f"{ENV_PREFIX}{section}__{key}".upper()
@@ -289,7 +315,8 @@ def load_config(
         for section, settings in layer.items():
             for key, value in settings.items():
                 tree.setdefault(section, {})[key] = value
-                origins[f"{section}.{key}"] = origin
+                line = lines.get(f"{section}.{key}") if origin == str(found) else None
+                origins[f"{section}.{key}"] = f"{origin}, line {line}" if line else origin
     config = _convert(tree, origins)
     listed = [
         Origin(

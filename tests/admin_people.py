@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from raw_http import Caller
+from running_stack import RunningStack
 
 
 class People(NamedTuple):
@@ -25,3 +26,21 @@ class Finished(NamedTuple):
     dataset_id: str
     model_id: str
     trial_ids: list[str]
+
+
+class Hostile(NamedTuple):
+    """A stack that gets nothing but bad input, with small limits; and ids of what exists in it."""
+
+    stack: RunningStack
+    root: Caller
+    me: Caller
+    other: Caller
+    dataset: str
+    model: str
+    app: str
+    """My finished train job."""
+    trial: str
+    others_dataset: str
+    others_model: str
+    others_app: str
+    others_trial: str

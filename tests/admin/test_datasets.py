@@ -58,7 +58,5 @@ def test_the_same_name_may_be_used_again(people: People) -> None:
 
 def test_fields_may_travel_in_the_query_string(people: People) -> None:
     name = unique("data")
-    made = people.admin.ok(
-        "POST", "/datasets", params={"name": name, "task": TASK}, files={"dataset": ("d.bin", b"x")}
-    )
+    made = people.admin.ok("POST", "/datasets", params={"name": name, "task": TASK}, files={"dataset": ("d.bin", b"x")})
     assert made["name"] == name

