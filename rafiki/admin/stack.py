@@ -8,6 +8,7 @@ import tempfile
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
@@ -73,8 +74,8 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     _refuse_weak_secrets(config.admin.host, secrets)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
+    migrate_in_child(folder.meta_store_url)
     store = open_meta_store(folder.meta_store_url)
-    store.migrate()
     _make_superadmin(store, folder)
     # Last, because it starts a process: what fails before it leaves nothing behind.
     cache = _cache_keeper(loaded, folder, secrets)

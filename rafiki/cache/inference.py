@@ -83,10 +83,16 @@ class RedisPredictorQueues:
         A queue that nobody empties keeps its newest ``most_waiting`` queries; the older ones are past their deadline.
         """
         with cache_errors(self._address):
-            async with self._sender.pipeline(transaction=False) as pipe:
-                for trial_id, batch in queries.items():
-                    pipe.rpush(_query_queue(self._address.prefix, trial_id), *map(_encoder.encode, batch))
-                lengths = await pipe.execute()
+            if len(queries) == 1:
+                # An ensemble of one is common, and a pipeline costs the event loop 35 us more than a command.
+                ((trial_id, batch),) = queries.items()
+                queue = _query_queue(self._address.prefix, trial_id)
+                lengths = [await cast(Any, self._sender.rpush(queue, *map(_encoder.encode, batch)))]
+            else:
+                async with self._sender.pipeline(transaction=False) as pipe:
+                    for trial_id, batch in queries.items():
+                        pipe.rpush(_query_queue(self._address.prefix, trial_id), *map(_encoder.encode, batch))
+                    lengths = await pipe.execute()
             for trial_id, length in zip(queries, lengths, strict=True):
                 if length > most_waiting:
                     await cast(

@@ -23,7 +23,7 @@ SUPERADMIN = frozenset({UserType.SUPERADMIN})
 
 
 _MAX_DEPTH = 64
-"""Levels of lists and objects in a JSON value. What is nested deeper than Python's stack can be read, but not written."""
+"""Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
 
 
 def decode_json(data: bytes | str, what: str) -> Any:

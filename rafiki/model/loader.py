@@ -118,6 +118,13 @@ def _is_model_file(path: str, file_name: str) -> bool:
     return path in _loaded_paths or Path(path).name == file_name or "rafiki-model-" in path
 
 
+def _words_of(exc: BaseException) -> str:
+    try:
+        return " ".join(str(exc).split())
+    except Exception:  # noqa: BLE001 - a class of the model's own: it may fail even at its words
+        return ""
+
+
 def user_traceback(exc: BaseException, filename: str = "model.py") -> str:
     """What happened in model code, in one line: ``ValueError: bad shape (line 23 of my_model.py, in train)``.
 
@@ -132,7 +139,7 @@ def user_traceback(exc: BaseException, filename: str = "model.py") -> str:
     elif isinstance(exc, SyntaxError):
         text = f"{type(exc).__name__}: {exc.msg}" + (f": {exc.text.strip()!r}" if exc.text else "")
     else:
-        message = " ".join(str(exc).split())
+        message = _words_of(exc)
         text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
     if len(text) > _MAX_REASON_CHARS:
         text = text[:_MAX_REASON_CHARS] + " ..."

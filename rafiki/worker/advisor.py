@@ -6,6 +6,7 @@ Whatever fails on the way, it takes up again from the meta store.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from datetime import timedelta
@@ -101,26 +102,36 @@ class AdvisorWorker:
         left_s = (self._ends - utc_now()).total_seconds()
         with self._stop.interruptible():
             received = self._cache.take_events(max(0.001, min(_LOOK_UP_S, left_s)))
+        is_look_due = self._next_look.is_over()
+        # Before the events, so that none of them begins a trial that would end at once.
+        self._look_for_end(is_look_due)
         orders = [order for r in received for order in search.handle(r.event)]
-        if utc_now() >= self._ends:
-            search.ending = search.ending or TIME_IS_OVER
-        if self._next_look.is_over():
-            orders += self._look()
+        if is_look_due:
+            orders += self._look_for_lost_workers()
             self._next_look = Deadline(_LOOK_UP_S)
         if search.is_over:
             self._drain(received)
             self._finish()
             self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers])
+            # The admin marks the job as ended when it looks: now, and not only at its next tick.
+            with contextlib.suppress(CacheUnavailableError):
+                self._reports.announce(self._spec.service_id, self._spec.heartbeat_s)
             return True
         self._cache.acknowledge(received, orders)
         search.prepare()
         return False
 
-    def _look(self) -> list[tuple[str, Order]]:
-        """What no event may have told: the stop flag, and workers that went silent."""
-        job = self._store.train_jobs.get_train_job(self._spec.train_job_id)
-        if job.datetime_stop_requested is not None:
-            self._search.ending = STOPPED_BY_OWNER
+    def _look_for_end(self, is_look_due: bool) -> None:
+        """The time, and the stop flag: the event that told of it may be lost."""
+        if utc_now() >= self._ends:
+            self._search.ending = self._search.ending or TIME_IS_OVER
+        if is_look_due:
+            job = self._store.train_jobs.get_train_job(self._spec.train_job_id)
+            if job.datetime_stop_requested is not None:
+                self._search.ending = STOPPED_BY_OWNER
+
+    def _look_for_lost_workers(self) -> list[tuple[str, Order]]:
+        """Workers that went silent without anybody's word."""
         busy = self._search.busy_workers
         alive = self._reports.are_alive(busy)
         orders: list[tuple[str, Order]] = []

@@ -173,7 +173,7 @@ def _checked_score(score: Any) -> float:
     """
     try:
         value = float(score)
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, OverflowError) as e:
         raise ModelError(f"evaluate() must return a number; it returned {score!r:.80}.") from e
     if isinstance(score, str) or not math.isfinite(value):
         raise ModelError(f"evaluate() must return a finite number; it returned {score!r:.80}.")

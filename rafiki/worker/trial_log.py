@@ -91,9 +91,12 @@ def _sendable(value: Any) -> Any:
             return {_sendable(str(key)): _sendable(item) for key, item in value.items()}
         case list() | tuple():
             return [_sendable(item) for item in value]
-        case None | bool() | float():
+        case None | bool():
             return value
+        # A subclass (a numpy number, an IntEnum) travels as the plain number.
+        case float():
+            return float(value)
         case int() if abs(value) < 1 << 63:
-            return value
+            return int(value)
         case _:
             return str(value).encode(errors="replace").decode()

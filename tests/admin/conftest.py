@@ -34,7 +34,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
     stack = RunningStack(
         tmp_path_factory.mktemp("hostile"),
         {
-            "admin": {"model_load_timeout_s": 2.0, "max_model_file_mb": 1, "max_dataset_mb": 8},
+            "admin": {"model_load_timeout_s": 4.0, "max_model_file_mb": 1, "max_dataset_mb": 8},
             "predictor": {"max_body_mb": 1, "max_waiting": 64},
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,8 @@ from running_stack import MODELS
 
 Call = Callable[[Hostile], httpx.Response]
 DEEP = b'{"app": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-# Python's stack would just bear this one.
-LESS_DEEP = b'{"train_args": {"x": ' + b"[" * 800 + b"]" * 800 + b"}}"
+# Python can just read this one, but not write it again.
+LESS_DEEP: list[Any] = functools.reduce(lambda inner, _: [inner], range(500), [])
 NO_ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -132,7 +133,7 @@ ROWS: dict[str, tuple[str, Call]] = {
     "body not UTF-8": (INVALID, raw(b'{"app": "\xff"}')),
     "body with an unknown field": (INVALID, job(models=[])),
     "body nested without end": (INVALID, raw(DEEP)),
-    "body nested deep": (INVALID, raw(LESS_DEEP)),
+    "body nested deep": (INVALID, job(train_args={"x": LESS_DEEP})),
     "body huge": ("RequestTooLargeError", raw(b'{"app": "' + b"x" * (17 << 20) + b'"}')),
     "body missing": (INVALID, send("POST", "/train_jobs")),
     "body is a form": (INVALID, send("POST", "/train_jobs", data={"app": "x"})),
@@ -192,7 +193,7 @@ ROWS: dict[str, tuple[str, Call]] = {
     # ---- datasets
     **{
         f"dataset id {what}": ("InvalidDatasetError", get("/datasets/" + dataset_id))
-        for what, dataset_id in {"unknown": NO_ID, "malformed": "..", "of another": "{w.others_dataset}"}.items()
+        for what, dataset_id in {"unknown": NO_ID, "malformed": "x;y", "of another": "{w.others_dataset}"}.items()
     },
     # ---- train jobs
     "job without datasets": (INVALID, job(train_dataset_id=...)),
@@ -235,10 +236,9 @@ ROWS: dict[str, tuple[str, Call]] = {
     **{
         f"trials with {name} = {value!r:.20}": (INVALID, get("/train_jobs/{w.app}/-1/trials", **{name: value}))
         for name, values in {
-            "max_count": [-1, "abc", "", 1.5, 2**63], "offset": [-1, 10**30], "limit": [-1, "x"], "type": ["worst"],
+            "max_count": [-1, "abc", "", 1.5], "offset": [-1, 10**30], "limit": [-1, "x"], "type": ["worst"],
         }.items()
         for value in values
-        if not (name == "max_count" and value == 2**63)
     },
     "best trials of too many": (INVALID, get("/train_jobs/{w.app}/-1/trials", type="best", max_count=2**63)),
     **{
@@ -265,8 +265,7 @@ ROWS: dict[str, tuple[str, Call]] = {
     # ---- paths and methods
     **{
         f"path {path}": ("NotFoundError", get(path))
-        for path in ("/no/such/page", "/users/", "/models", "/train_jobs/app/1/what", "/%2e%2e/etc/passwd", "/favicon.ico")
-        if path != "/models"
+        for path in ("/no/such/page", "/users/", "/train_jobs/app/1/what", "/%2e%2e/etc/passwd", "/favicon.ico")
     },
     **{
         f"{method} {path}": ("MethodNotAllowedError", send(method, path))

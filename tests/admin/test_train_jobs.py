@@ -82,7 +82,7 @@ def test_stopping_ends_the_job_closes_its_trial_and_may_be_repeated(people: Peop
 
 def test_a_job_whose_time_is_over_keeps_what_was_finished(people: People) -> None:
     me = people.model_developer
-    app = me.start_job(train_args={"sleep_s": 0.3}, budget={"TIME_HOURS": 4.0 / 3600})
+    app = me.start_job(train_args={"sleep_s": 0.3}, budget={"TIME_HOURS": 6.0 / 3600})
     job = me.wait_for_job(app)
     assert (job["status"], job["error"]) == ("STOPPED", None)
     trials = me.trials(app)

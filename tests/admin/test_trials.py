@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from admin_people import Finished, People
 from raw_http import BYTES
+from running_stack import RunningStack, eventually
 from safetensors.numpy import load as load_tensors
 
 from rafiki.param_store.codec import decode_params
@@ -88,8 +91,31 @@ def test_a_trial_is_for_its_owner_and_admins(
 def test_a_trial_that_was_cut_short_has_no_parameters_and_is_not_among_the_best(people: People) -> None:
     me = people.model_developer
     app = me.start_job(train_args={"sleep_s": 60})
+    [trial] = eventually(lambda: me.trials(app), "the first trial")
     me.ok("POST", f"/train_jobs/{app}/-1/stop")
-    trials = me.trials(app)
     assert me.trials(app, type="best") == []
-    for trial in trials:
-        me.refused("InvalidTrialError", "GET", f"/trials/{trial['id']}/parameters")
+    assert "ERRORED" in me.refused("InvalidTrialError", "GET", f"/trials/{trial['id']}/parameters")
+
+
+@pytest.mark.parametrize(
+    ("hurt", "error"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"!"), "DamagedFileError"),
+        (lambda file: file.unlink(), "InvalidTrialError"),
+    ],
+    ids=["damaged", "gone"],
+)
+def test_parameters_that_are_damaged_or_gone_are_neither_handed_out_nor_served(
+    people: People, stack: RunningStack, hurt: Callable[[Path], object], error: str
+) -> None:
+    me, folder = people.model_developer, stack.root / "params"
+    before = set(folder.iterdir())
+    app = me.run_job()
+    [file] = set(folder.iterdir()) - before
+    hurt(file)
+    [trial] = me.trials(app)
+    reason = me.refused(error, "GET", f"/trials/{trial['id']}/parameters")
+    me.ok("POST", "/inference_jobs", json={"app": app})
+    [job] = me.ok("GET", f"/inference_jobs/{app}")
+    assert job["status"] == "ERRORED"
+    assert reason in job["error"]

@@ -74,15 +74,16 @@ def test_replicas_share_a_queue_and_trials_do_not(job: CacheAddress) -> None:
     replicas = [RedisWorkerQueue(job, "t"), RedisWorkerQueue(job, "t")]
     send(job, "t", queries(*range(10)))
     taken = [pop(replicas[i % 2], 3) for i in range(4)]
-    assert sum(taken, []) == list(range(10))
+    assert [i for batch in taken for i in batch] == list(range(10))
     assert pop(RedisWorkerQueue(job, "other")) == []
 
 
-def test_a_worker_that_waits_is_woken_by_a_query(job: CacheAddress) -> None:
+def test_a_worker_that_waits_is_woken_by_a_query(shared: OwnCache, job: CacheAddress) -> None:
     found: list[list[Query]] = []
     queue = RedisWorkerQueue(job, "t")
     thread = threading.Thread(target=lambda: found.append(queue.exchange({}, most=8, timeout_s=LONG_S)))
     thread.start()
+    shared.wait_for_waiting()
     send(job, "t", queries(7))
     thread.join()
     assert found == [queries(7)]

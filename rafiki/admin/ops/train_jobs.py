@@ -31,6 +31,8 @@ from rafiki.errors import (
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
 _STOP_WAIT_S = 30.0
+_MOST_TIME_HOURS = 87_600.0
+"""The end of a job has to be a date that the calendar holds."""
 
 
 def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
@@ -51,6 +53,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     check_name("task", request.task)
     budget = parse_train_budget(request.budget)
     _check_gpus(context, budget)
+    if budget.time_hours > _MOST_TIME_HOURS:
+        raise InvalidTrainJobError(f"Budget: TIME_HOURS must be {_MOST_TIME_HOURS:g} (ten years) or less.")
     _check_train_args(request.train_args or {})
     for field, dataset_id in (
         ("train_dataset_id", request.train_dataset_id),

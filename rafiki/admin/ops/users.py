@@ -13,6 +13,8 @@ from rafiki.entities import User
 from rafiki.errors import InvalidPasswordError, InvalidRequestError, InvalidUserError, UnauthorizedError
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_MOST_EMAIL_CHARS = 254
+"""RFC 5321, section 4.5.3.1.3 less the angle brackets."""
 
 
 def _view(user: User) -> UserView:
@@ -29,8 +31,9 @@ def login(context: AdminContext, actor: None, request: TokenRequest) -> TokenVie
 
 
 def create_user(context: AdminContext, actor: User, request: CreateUserRequest) -> UserView:
-    if not _EMAIL.fullmatch(request.email):
-        raise InvalidRequestError(f"Field 'email': {request.email[:80]!r} is no email address (name@host).")
+    email = request.email
+    if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > _MOST_EMAIL_CHARS:
+        raise InvalidRequestError(f"Field 'email': {email[:80]!r} is no email address (name@host).")
     if not request.password:
         raise InvalidRequestError("Field 'password': must not be empty.")
     if request.user_type is UserType.SUPERADMIN:
@@ -38,7 +41,7 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
     if request.user_type is UserType.ADMIN and actor.user_type is not UserType.SUPERADMIN:
         raise UnauthorizedError("Only the superadmin makes admins.")
     user = context.store.users.create_user(
-        email=request.email, password_hash=hash_password(request.password), user_type=request.user_type
+        email=email, password_hash=hash_password(request.password), user_type=request.user_type
     )
     return _view(user)
 

@@ -1,0 +1,199 @@
+"""A small world of values around plan(): jobs, and services that start, report and end by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from rafiki.admin.planner import (
+    Action,
+    FailSearch,
+    NoteEnded,
+    NoteRunning,
+    Observed,
+    ObservedInferenceJob,
+    ObservedService,
+    ObservedTrainJob,
+    SetInferenceJobStatus,
+    SetTrainJobStatus,
+    StartService,
+    StopService,
+    plan,
+)
+from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
+from rafiki.container.base import ServiceExit
+from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.messages import ServiceReport
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+MAX_RESTARTS = 3
+RUNNING = ServiceReport(state="running")
+KILLED = ServiceExit(code=-9, reason="it was killed by SIGKILL")
+CLEAN = ServiceExit(code=0, reason="it ended with exit code 0")
+ADVISOR, TRAIN, PREDICT, INFERENCE = ServiceType.ADVISOR, ServiceType.TRAIN, ServiceType.PREDICT, ServiceType.INFERENCE
+LIVE = (ServiceStatus.STARTED, ServiceStatus.DEPLOYING, ServiceStatus.RUNNING)
+
+
+class World:
+    """One train job with ``n_subs`` models, one inference job with ``n_trials``; services are added by hand."""
+
+    def __init__(self, *, n_subs: int = 1, n_trials: int = 0, budget: dict[str, float] | None = None) -> None:
+        self.now = NOW
+        self.gpus: list[int] = []
+        self.ids = (f"s{i}" for i in range(10_000))
+        self.services: list[Service] = []
+        self.stopping: list[Service] = []
+        self.exits: dict[str, ServiceExit] = {}
+        self.reports: dict[str, ServiceReport] = {}
+        common: dict[str, Any] = {
+            "user_id": "u",
+            "app": "app",
+            "app_version": 1,
+            "error": None,
+            "datetime_started": NOW,
+        }
+        self.job = TrainJob(
+            id="job", task="T", train_dataset_id="d", val_dataset_id="d", budget=budget or {}, train_args={},
+            status=TrainJobStatus.STARTED, **common,
+        )  # fmt: skip
+        self.subs = [
+            SubTrainJob(
+                id=f"sub{i}", train_job_id="job", model_id=f"m{i}", model_name=f"model{i}",
+                status=TrainJobStatus.STARTED, error=None, advisor_id=None,
+            )
+            for i in range(n_subs)
+        ]  # fmt: skip
+        self.inference_job = InferenceJob(
+            id="ijob", train_job_id="job", budget=budget or {}, status=InferenceJobStatus.STARTED,  # type: ignore[arg-type]
+            predictor_host=None, **common,
+        )  # fmt: skip
+        self.trial_ids = [f"t{i}" for i in range(n_trials)]
+
+    def service(self, kind: ServiceType, unit: str, slot: int = 0, **fields: Any) -> Service:
+        job_id = "job" if kind in (ADVISOR, TRAIN) else "ijob"
+        given: dict[str, Any] = {
+            "id": next(self.ids), "job_id": job_id, "attempt": 1, "status": ServiceStatus.RUNNING, "error": None,
+            "gpus": [], "port": None, "handle": {}, "datetime_started": self.now,
+        }  # fmt: skip
+        made = Service(service_type=kind, unit_id=unit, slot=slot, **{**given, **fields})
+        self.services.append(made)
+        if made.status is ServiceStatus.RUNNING:
+            self.reports[made.id] = RUNNING
+        return made
+
+    def failure(
+        self,
+        kind: ServiceType,
+        unit: str,
+        slot: int = 0,
+        *,
+        ran_s: float = 1.0,
+        ago_s: float = 0.0,
+        error: str = "it broke",
+    ) -> Service:
+        end = self.now - timedelta(seconds=ago_s)
+        return self.service(
+            kind, unit, slot, status=ServiceStatus.ERRORED, error=error, datetime_stopped=end,
+            datetime_started=end - timedelta(seconds=ran_s),
+        )  # fmt: skip
+
+    def observe(self) -> Observed:
+        def ended(job_id: str) -> list[Service]:
+            return [s for s in self.services if s.job_id == job_id and s.status not in LIVE]
+
+        live = [s for s in self.services if s.status in LIVE and s not in self.stopping]
+        train_jobs, inference_jobs = [], []
+        if self.subs and self.job.status in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING):
+            train_jobs = [ObservedTrainJob(job=self.job, subs=self.subs, ended=ended("job"))]
+        if self.trial_ids and self.inference_job.status in (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING):
+            inference_jobs = [
+                ObservedInferenceJob(job=self.inference_job, trial_ids=self.trial_ids, ended=ended("ijob"))
+            ]
+        return Observed(
+            now=self.now, train_jobs=train_jobs, inference_jobs=inference_jobs, gpus=self.gpus, stopping=self.stopping,
+            services=[self._observed(s) for s in live],
+            max_restarts=MAX_RESTARTS, restart_delay_s=1.0, start_timeout_s=60.0,
+        )  # fmt: skip
+
+    def _observed(self, service: Service) -> ObservedService:
+        return ObservedService(
+            service=service, exit=self.exits.get(service.id), report=self.reports.get(service.id)
+        )  # fmt: skip
+
+    def plan(self) -> list[Action]:
+        return plan(self.observe())
+
+    def set_sub(self, i: int, status: TrainJobStatus, error: str | None = None) -> None:
+        self.subs[i] = msgspec.structs.replace(self.subs[i], status=status, error=error)
+
+    def run_everything(self) -> None:
+        """Start whatever the plan wants until it wants nothing more."""
+        while starts := started(self.plan()):
+            for a in starts:
+                self.service(a.service_type, a.unit_id, a.slot, attempt=a.attempt, gpus=a.gpus)
+
+    def change(self, service: Service, **fields: Any) -> None:
+        self.services[[s.id for s in self.services].index(service.id)] = msgspec.structs.replace(service, **fields)
+
+
+def started(actions: list[Action]) -> list[StartService]:
+    return [a for a in actions if isinstance(a, StartService)]
+
+
+def slots(actions: list[Action]) -> list[tuple[str, str, int]]:
+    return [(str(a.service_type), a.unit_id, a.slot) for a in started(actions)]
+
+
+def steady_train(n_subs: int = 1, **budget: float) -> World:
+    world = World(n_subs=n_subs, budget=budget)
+    for i in range(n_subs):
+        world.set_sub(i, TrainJobStatus.RUNNING)
+    world.job = msgspec.structs.replace(world.job, status=TrainJobStatus.RUNNING)
+    world.run_everything()
+    return world
+
+
+def steady_inference(n_trials: int, **budget: float) -> World:
+    world = World(n_subs=0, n_trials=n_trials, budget=budget)
+    world.inference_job = msgspec.structs.replace(world.inference_job, status=InferenceJobStatus.RUNNING)
+    world.run_everything()
+    return world
+
+
+def live(world: World, kind: ServiceType) -> list[Service]:
+    return [s for s in world.services if s.service_type is kind and s.status in LIVE]
+
+
+def act(world: World, action: Action) -> None:
+    match action:
+        case StartService():
+            world.service(
+                action.service_type, action.unit_id, action.slot, attempt=action.attempt, gpus=action.gpus,
+                status=ServiceStatus.STARTED,
+            )  # fmt: skip
+            world.reports[world.services[-1].id] = RUNNING
+        case NoteRunning():
+            service = next(s for s in world.services if s.id == action.service_id)
+            world.change(service, status=ServiceStatus.RUNNING)
+        case NoteEnded(service=service, error=error):
+            status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+            world.change(service, status=status, error=error, datetime_stopped=world.now)
+        case StopService(service=service, error=error):
+            status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+            world.change(service, status=status, error=error, datetime_stopped=world.now)
+        case FailSearch(sub=sub, error=error):
+            world.set_sub([s.id for s in world.subs].index(sub.id), TrainJobStatus.ERRORED, error)
+        case SetTrainJobStatus():
+            world.job = msgspec.structs.replace(world.job, status=action.status)
+        case SetInferenceJobStatus():
+            world.inference_job = msgspec.structs.replace(world.inference_job, status=action.status)
+
+
+def check_slots_and_gpus(world: World) -> None:
+    running = [s for s in world.services if s.status in LIVE]
+    keys = [(s.service_type, s.unit_id, s.slot) for s in running]
+    assert len(keys) == len(set(keys))
+    gpus = [gpu for s in running for gpu in s.gpus]
+    assert len(gpus) == len(set(gpus)) <= len(world.gpus)
