@@ -15,7 +15,7 @@ ENGINE = sorted((ROOT / "rafiki").rglob("*.py"))
 # Besides config.py: what hands (parts of) its own environment on to a process that it starts.
 READS_ENVIRONMENT = {"rafiki/config.py", "rafiki/container/process.py", "rafiki/model/knob_reader.py"}
 # Its waits are bounded delays of an event loop between two tries, or two looks.
-SLEEPS = {"rafiki/predictor/gather.py"}
+SLEEPS: set[str] = set()
 LAZY = ["numpy", "scipy", "PIL", "sqlalchemy", "httpx", "starlette"]
 
 

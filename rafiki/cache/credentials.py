@@ -47,6 +47,8 @@ _COMMANDS = [
     "watch",
     "unwatch",
     "publish",
+    "subscribe",
+    "unsubscribe",
 ]
 """No SCAN, KEYS or PUBSUB: they would tell of other jobs. No scripts."""
 

@@ -12,7 +12,8 @@ from typing import Any, cast
 import msgspec
 
 from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
-from rafiki.cache.reports import serving_key
+from rafiki.cache.reports import reports_channel, serving_key
+from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, Query, Reply
 from rafiki.utils.clock import unix_ms
 
@@ -75,6 +76,7 @@ class RedisPredictorQueues:
         self._address = address
         self._sender = connect_async(address)
         self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
+        self._reports: Any = None
         self.reply_to = f"{address.prefix}replies:{predictor_id}"
 
     async def send(self, queries: Mapping[str, Sequence[Query]], *, most_waiting: int) -> None:
@@ -124,6 +126,22 @@ class RedisPredictorQueues:
             for trial_id, workers in zip(trial_ids, found, strict=True)
         }
 
+    async def wait_for_report(self, timeout_s: float) -> None:
+        """Wait until a service of the job announces itself or fails, or the timeout passes."""
+        if self._reports is None:
+            self._reports = self._sender.pubsub(ignore_subscribe_messages=True)
+        try:
+            with cache_errors(self._address):
+                if not self._reports.subscribed:
+                    await self._reports.subscribe(reports_channel(self._address.prefix))
+                await self._reports.get_message(timeout=timeout_s)
+        except CacheUnavailableError:
+            await self._reports.aclose()
+            self._reports = None
+            raise
+
     async def close(self) -> None:
+        if self._reports is not None:
+            await self._reports.aclose()
         await self._sender.aclose()
         await self._taker.aclose()

@@ -13,6 +13,13 @@ from rafiki.messages import CacheAddress, ServiceReport
 from rafiki.utils.clock import unix_ms
 
 REPORTS_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:reports"
+
+
+def reports_channel(prefix: str) -> str:
+    """Where the services of one job announce themselves."""
+    return f"{prefix}reports"
+
+
 _FAILED_KEPT_S = 3600
 
 
@@ -42,14 +49,14 @@ class RedisReports:
         """The first beat: it also wakes the admin."""
         self.beat(service_id, lifetime_s)
         with cache_errors(self._address):
-            self._client.publish(f"{self._address.prefix}reports", service_id)
+            self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def fail(self, service_id: str, reason: str, *, is_permanent: bool) -> None:
         """Leave the reason for which the service ends."""
         data = msgspec.json.encode(ServiceReport(state="failed", reason=reason, is_permanent=is_permanent))
         with cache_errors(self._address):
             self._client.set(_key(self._address.prefix, service_id), data, ex=_FAILED_KEPT_S)
-            self._client.publish(f"{self._address.prefix}reports", service_id)
+            self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def serve(self, trial_id: str, service_id: str, lifetime_s: float) -> None:
         """Say that this inference worker answers queries to a trial; counts for ``lifetime_s``."""

@@ -22,7 +22,9 @@ from rafiki.utils.spec import read_spec
 async def serve(spec: PredictorSpec, heartbeat: Heartbeat) -> None:
     """Answer requests until SIGTERM or SIGINT."""
     queues = RedisPredictorQueues(spec.cache, spec.service_id)
-    gather = Gather(queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting)
+    gather = Gather(
+        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s
+    )
     app = PredictorApp(spec, get_task(spec.task), gather)
     server = uvicorn.Server(
         uvicorn.Config(

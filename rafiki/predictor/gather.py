@@ -7,6 +7,7 @@ and all that comes up within one turn of the loop travels in one push.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from collections.abc import Sequence
 from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import Query, Reply
-from rafiki.utils.clock import unix_ms
+from rafiki.utils.clock import Deadline, unix_ms
 from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
-_WATCH_S = 0.5
+_WATCH_S = 2.0
+"""How long the end of a worker's time may go unnoticed; a new worker announces itself."""
 
 
 class Answers:
@@ -45,7 +47,9 @@ class _Waiting:
 class Gather:
     """Queries on their way. Start it with :meth:`start` in the running loop."""
 
-    def __init__(self, queues: RedisPredictorQueues, trial_ids: Sequence[str], *, max_waiting: int) -> None:
+    def __init__(
+        self, queues: RedisPredictorQueues, trial_ids: Sequence[str], *, max_waiting: int, start_time_s: float
+    ) -> None:
         self._queues = queues
         self._trial_ids = list(trial_ids)
         self._max_waiting = max_waiting
@@ -54,7 +58,10 @@ class Gather:
         self._outbox: dict[str, list[Query]] = defaultdict(list)
         self._has_mail = asyncio.Event()
         self._workers: dict[str, set[str]] = {trial_id: set() for trial_id in self._trial_ids}
+        self._seen: set[str] = set()
+        self._starting = Deadline(start_time_s)
         self._tasks: list[asyncio.Task[None]] = []
+        self._closed = asyncio.Event()
         self.cache_error: str | None = None
 
     def start(self) -> None:
@@ -62,6 +69,7 @@ class Gather:
         self._tasks = [asyncio.create_task(t) for t in (self._send(), self._receive(), self._watch())]
 
     async def close(self) -> None:
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -72,6 +80,16 @@ class Gather:
         """Members that no worker serves now."""
         return [trial_id for trial_id, workers in self._workers.items() if not workers]
 
+    def _columns(self) -> list[int]:
+        """The members to ask. One that never had a worker counts as there while we start: its worker starts too."""
+        may_come = set() if self._starting.is_over() else set(self._trial_ids) - self._seen
+        columns = [i for i, t in enumerate(self._trial_ids) if self._workers[t] or t in may_come]
+        return columns or list(range(len(self._trial_ids)))
+
+    async def _pause(self, wait_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), wait_s)
+
     async def ask(self, queries: Sequence[bytes], timeout_s: float) -> Answers:
         """The members' replies to ``queries`` (one JSON value each); those that miss the deadline stay None.
 
@@ -81,8 +99,7 @@ class Gather:
         Raises:
             PredictorBusyError: too many queries wait already.
         """
-        present = [i for i, trial_id in enumerate(self._trial_ids) if self._workers[trial_id]]
-        columns = present or list(range(len(self._trial_ids)))
+        columns = self._columns()
         n_new = len(queries) * len(columns)
         if len(self._waiting) + n_new > self._max_waiting and self._waiting:
             raise PredictorBusyError
@@ -128,7 +145,7 @@ class Gather:
                 except CacheUnavailableError as e:
                     # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
                     self.cache_error = e.message
-                    await asyncio.sleep(backoff.next_s())
+                    await self._pause(backoff.next_s())
                     now = unix_ms()
                     batch = defaultdict(
                         list, {t: q for t, qs in batch.items() if (q := [x for x in qs if x.deadline_ms > now])}
@@ -151,7 +168,7 @@ class Gather:
                     is_reached = False
                     for trial_id in self._trial_ids:
                         self._send_again(trial_id)
-                await asyncio.sleep(backoff.next_s())
+                await self._pause(backoff.next_s())
                 continue
             is_reached = True
             backoff.reset()
@@ -167,17 +184,21 @@ class Gather:
 
     async def _watch(self) -> None:
         """Know which members have workers; send again what a worker took with it when it died."""
+        backoff = Backoff()
         while True:
             try:
                 found = await self._queues.workers_of(self._trial_ids)
-            except CacheUnavailableError as e:
-                self.cache_error = e.message
-            else:
                 for trial_id, workers in found.items():
                     if workers - self._workers[trial_id]:
                         self._send_again(trial_id)
+                    if workers:
+                        self._seen.add(trial_id)
                 self._workers = found
-            await asyncio.sleep(_WATCH_S)
+                await self._queues.wait_for_report(_WATCH_S)
+                backoff.reset()
+            except CacheUnavailableError as e:
+                self.cache_error = e.message
+                await self._pause(backoff.next_s())
 
     def _send_again(self, trial_id: str) -> None:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""

@@ -1,0 +1,110 @@
+"""A predictor in this process over a real cache, and inference workers in threads, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import httpx
+
+from rafiki.cache.heartbeat import Heartbeat
+from rafiki.cache.inference import RedisPredictorQueues
+from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, ModelSource, PredictorSpec
+from rafiki.predictor.app import PredictorApp
+from rafiki.predictor.gather import Gather
+from rafiki.tasks.registry import get_task
+from rafiki.utils.ids import new_id
+from rafiki.utils.process import ServiceStopped, StopSignal
+from rafiki.worker import inference
+
+T = TypeVar("T")
+
+
+class Predictor:
+    """The application in an event loop of its own thread; ``post`` waits for the response, ``send`` does not."""
+
+    def __init__(
+        self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
+        max_waiting: int = 100,
+    ) -> None:  # fmt: skip
+        members = [EnsembleMember(trial_id=t, model_name="m", score=0.5) for t in trial_ids]
+        self._spec = PredictorSpec(
+            service_id=new_id(), inference_job_id="ijob", task=task, cache=job, host="", port=0, members=members,
+            deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=1, heartbeat_s=1.0,
+        )  # fmt: skip
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._run(self._start())
+
+    async def _start(self) -> None:
+        spec = self._spec
+        queues = RedisPredictorQueues(spec.cache, spec.service_id)
+        self.gather = Gather(queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting)
+        self.gather.start()
+        app = PredictorApp(spec, get_task(spec.task), self.gather)
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
+        )
+
+    def _run(self, action: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(action, self._loop).result(60)
+
+    def send(self, body: Any) -> Future[httpx.Response]:
+        return asyncio.run_coroutine_threadsafe(self._client.post("/predict", json=body), self._loop)
+
+    def post(self, body: Any) -> httpx.Response:
+        return self.send(body).result(60)
+
+    def request(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
+        return self._run(self._client.request(method, path, content=content))
+
+    def close(self) -> None:
+        self._run(self._client.aclose())
+        self._run(self.gather.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+class _Model:
+    def __init__(self, rule: Callable[[Any], Any]) -> None:
+        self._rule = rule
+
+    def predict(self, queries: list[Any]) -> list[Any]:
+        return [self._rule(q) for q in queries]
+
+
+class InferenceWorker:
+    """The real loop of an inference worker, with ``rule`` in place of a trained model."""
+
+    def __init__(
+        self, job: CacheAddress, trial_id: str, rule: Callable[[Any], Any], *, task: str = "CUSTOM",
+        heartbeat_s: float = 0.1,
+    ) -> None:  # fmt: skip
+        self._spec = InferenceWorkerSpec(
+            service_id=new_id(), trial_id=trial_id, task=task, cache=job, knobs={}, params_folder="", params_id="",
+            model=ModelSource(file=b"", model_class="", name="model.py"), batch_size=8, heartbeat_s=heartbeat_s,
+        )  # fmt: skip
+        self._predictor = inference.BatchPredictor(_Model(rule), get_task(task), "model.py")  # type: ignore[arg-type]
+        self._stop = StopSignal()
+        self._heartbeat = Heartbeat(job, self._spec.service_id, heartbeat_s, serves_trial=trial_id)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._heartbeat.start()
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            inference.serve(self._spec, self._predictor, self._stop)
+        except ServiceStopped:
+            return
+
+    def close(self) -> None:
+        """End in order; the worker's wait for queries must be short for this (see ``inference._WAIT_S``)."""
+        # The signal raises only in the thread that it interrupts, and that is not this one.
+        self._stop._event.set()
+        self._thread.join(30)
+        self._heartbeat.stop()

@@ -1,0 +1,325 @@
+"""From a query over HTTP to the ensemble's answer: the predictor over a real cache, with real worker loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import InferenceWorker, Predictor
+from own_cache import OwnCache
+from running_stack import eventually
+
+from rafiki.cache.inference import RedisWorkerQueue
+from rafiki.cache.reports import RedisReports
+from rafiki.messages import CacheAddress, Query, Reply
+from rafiki.worker import inference
+
+REGRESSION = "TABULAR_REGRESSION"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
+    server = OwnCache(tmp_path_factory.mktemp("cache") / "stack")
+    yield server
+    server.close()
+
+
+class Deployment:
+    """One inference job. Everything that was started is ended with the test."""
+
+    def __init__(self, server: OwnCache) -> None:
+        self.server = server
+        self.job: CacheAddress = server.new_job()
+        self.closers: list[Callable[[], None]] = []
+
+    def predictor(self, *trial_ids: str, **settings: Any) -> Predictor:
+        made = Predictor(self.job, list(trial_ids), **settings)
+        self.closers.append(made.close)
+        return made
+
+    def worker(self, trial_id: str, rule: Callable[[Any], Any], task: str = "CUSTOM") -> InferenceWorker:
+        made = InferenceWorker(self.job, trial_id, rule, task=task)
+        self.closers.append(made.close)
+        return made
+
+    def pretend_worker(self, trial_id: str, name: str = "pretended") -> RedisWorkerQueue:
+        """A worker that is registered, and does what the test does."""
+        RedisReports(self.job).serve(trial_id, name, 60.0)
+        return RedisWorkerQueue(self.job, trial_id)
+
+    def wait_for_present(self, predictor: Predictor, *absent: str) -> None:
+        """Until the predictor knows that all members but ``absent`` are there."""
+        eventually(lambda: predictor.gather.absent == list(absent), "members to be seen")
+
+    def close(self) -> None:
+        for close in reversed(self.closers):
+            close()
+
+
+@pytest.fixture
+def deployment(cache: OwnCache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    monkeypatch.setattr(inference, "_WAIT_S", 0.2)
+    made = Deployment(cache)
+    yield made
+    made.close()
+
+
+def take(queue: RedisWorkerQueue, most: int = 1) -> list[Query]:
+    found: list[Query] = eventually(lambda: queue.exchange({}, most=most, timeout_s=1.0), "a query")
+    return found
+
+
+def reply(queue: RedisWorkerQueue, *queries: Query, payload: bytes | None = None) -> None:
+    replies: dict[str, list[Reply]] = {}
+    for q in queries:
+        replies.setdefault(q.reply_to, []).append(Reply(q.query_id, "ok", q.query if payload is None else payload))
+    queue.exchange(replies, most=1, timeout_s=0.001)
+
+
+# ---- answers
+
+
+def test_one_query_is_answered_with_one_prediction(deployment: Deployment) -> None:
+    deployment.worker("t", lambda q: {"twice": q["n"] * 2})
+    response = deployment.predictor("t").post({"query": {"n": 21}})
+    assert response.status_code == 200
+    assert response.json() == {"prediction": {"twice": 42}, "predictions": []}
+    assert response.headers["content-type"] == "application/json"
+
+
+def test_several_queries_are_answered_in_their_order(deployment: Deployment) -> None:
+    deployment.worker("t", lambda q: -q)
+    predictor = deployment.predictor("t")
+    assert predictor.post({"queries": list(range(50))}).json() == {
+        "prediction": None,
+        "predictions": [-i for i in range(50)],
+    }
+    assert predictor.post({"queries": []}).json() == {"prediction": None, "predictions": []}
+
+
+def test_many_clients_at_once_get_their_own_answers(deployment: Deployment) -> None:
+    deployment.worker("t", lambda q: q + 1000)
+    deployment.worker("t", lambda q: q + 1000)
+    predictor = deployment.predictor("t")
+    responses = [predictor.send({"query": i}) for i in range(100)]
+    assert [r.result(60).json()["prediction"] for r in responses] == [i + 1000 for i in range(100)]
+
+
+def test_an_ensemble_of_two_answers_with_their_mean(deployment: Deployment) -> None:
+    deployment.worker("t1", lambda q: q["n"], REGRESSION)
+    deployment.worker("t2", lambda q: q["n"] * 2, REGRESSION)
+    predictor = deployment.predictor("t1", "t2", task=REGRESSION)
+    assert predictor.post({"query": {"n": 2}}).json() == {"prediction": 3.0, "predictions": []}
+    assert predictor.post({"queries": [{"n": 4}, {"n": 6}]}).json()["predictions"] == [6.0, 9.0]
+
+
+def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> None:
+    deployment.worker("good", lambda q: 7, REGRESSION)
+    deployment.worker("bad", lambda q: 1 / 0, REGRESSION)
+    answer = deployment.predictor("bad", "good", task=REGRESSION).post({"query": {}})
+    assert answer.status_code == 200
+    assert answer.json() == {"prediction": 7.0, "predictions": [], "left_out": ["bad"]}
+
+
+def test_a_member_without_a_worker_is_left_out_at_once_and_named(deployment: Deployment) -> None:
+    deployment.worker("here", lambda q: 7)
+    predictor = deployment.predictor("here", "gone", deadline_s=600.0)
+    deployment.wait_for_present(predictor, "gone")
+    assert predictor.post({"query": 1}).json() == {"prediction": 7, "predictions": [], "left_out": ["gone"]}
+    health = predictor.request("GET", "/").json()
+    assert (health["members"], health["absent"], health["task"]) == (["here", "gone"], ["gone"], "CUSTOM")
+
+
+def test_a_member_that_misses_the_deadline_is_left_out_and_named(deployment: Deployment) -> None:
+    deployment.worker("quick", lambda q: 7)
+    deployment.pretend_worker("slow")
+    predictor = deployment.predictor("slow", "quick")
+    deployment.wait_for_present(predictor)
+    answer = predictor.post({"query": 1, "timeout_ms": 300})
+    assert answer.json() == {"prediction": 7, "predictions": [], "left_out": ["slow"]}
+
+
+# ---- no answer
+
+
+def test_when_no_member_answers_in_time_it_is_a_503_with_the_reason(deployment: Deployment) -> None:
+    deployment.pretend_worker("t")
+    predictor = deployment.predictor("t", deadline_s=0.2)
+    answer = predictor.post({"query": 1})
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "NoPredictionError"
+    assert "its inference workers may be starting, busy or gone" in answer.json()["message"]
+    assert "Query 0: No member" in predictor.post({"queries": [1, 2]}).json()["message"]
+
+
+def test_while_no_member_has_a_worker_queries_wait_for_one(deployment: Deployment) -> None:
+    predictor = deployment.predictor("t")
+    waiting = predictor.send({"query": 5})
+    deployment.worker("t", lambda q: q + 1)
+    assert waiting.result(60).json()["prediction"] == 6
+
+
+def test_too_many_waiting_queries_are_refused_at_once_and_those_waiting_are_answered(deployment: Deployment) -> None:
+    queue = deployment.pretend_worker("t")
+    predictor = deployment.predictor("t", max_waiting=3, deadline_s=600.0)
+    waiting = [predictor.send({"query": i}) for i in range(3)]
+    queries = take(queue, 3)
+    for body in ({"query": 3}, {"queries": [3, 4]}):
+        refused = predictor.post(body)
+        assert (refused.status_code, refused.json()["error"]) == (429, "PredictorBusyError")
+    while len(queries) < 3:
+        queries += take(queue, 3)
+    reply(queue, *queries)
+    assert [w.result(60).json()["prediction"] for w in waiting] == [0, 1, 2]
+    too_many = predictor.post({"queries": [1, 2, 3, 4]})
+    assert too_many.status_code == 429
+    assert "4 queries are more than this predictor takes at once (3)" in too_many.json()["message"]
+
+
+def test_a_late_reply_reaches_nobody_elses_query(deployment: Deployment) -> None:
+    queue = deployment.pretend_worker("t")
+    predictor = deployment.predictor("t")
+    assert predictor.post({"query": "first", "timeout_ms": 50}).status_code == 503
+    (late,) = take(queue)
+    second = predictor.send({"query": "second"})
+    (query,) = take(queue)
+    reply(queue, late, payload=b'"late"')
+    reply(queue, query, query, payload=b'"in time"')
+    assert second.result(60).json()["prediction"] == "in time"
+
+
+def test_queries_of_a_worker_that_died_with_them_are_sent_to_its_successor(deployment: Deployment) -> None:
+    queue = deployment.pretend_worker("t", "dies")
+    predictor = deployment.predictor("t", deadline_s=600.0)
+    deployment.wait_for_present(predictor)
+    waiting = [predictor.send({"query": i}) for i in range(3)]
+    taken: list[Query] = []
+    while len(taken) < 3:
+        taken += take(queue, 3)
+    deployment.worker("t", lambda q: q + 10)
+    assert [w.result(60).json()["prediction"] for w in waiting] == [10, 11, 12]
+
+
+# ---- the cache goes away
+
+
+@pytest.fixture
+def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """A deployment whose cache the test may hurt."""
+    monkeypatch.setattr(inference, "_WAIT_S", 0.2)
+    server = OwnCache(tmp_path / "stack")
+    made = Deployment(server)
+    yield made
+    made.close()
+    server.close()
+
+
+def test_all_flows_again_after_the_cache_was_restarted(fragile: Deployment) -> None:
+    fragile.worker("t", lambda q: q + 1)
+    predictor = fragile.predictor("t")
+    assert predictor.post({"query": 1}).json()["prediction"] == 2
+    fragile.server.kill()
+    away = predictor.post({"query": 1, "timeout_ms": 300})
+    assert away.status_code == 503
+    assert str(fragile.job.port) in away.json()["message"]
+    waiting = predictor.send({"query": 2, "timeout_ms": 20_000})
+    fragile.server.server.ensure()
+    fragile.server.grant_again(fragile.job)
+    assert waiting.result(60).json()["prediction"] == 3
+    assert predictor.post({"query": 3}).json()["prediction"] == 4
+
+
+def test_a_query_that_was_lost_with_the_cache_is_sent_again_though_its_worker_never_changed(
+    fragile: Deployment,
+) -> None:
+    queue = fragile.pretend_worker("t")
+    predictor = fragile.predictor("t", deadline_s=600.0)
+    fragile.wait_for_present(predictor)
+    waiting = predictor.send({"query": 5})
+    take(queue)
+    fragile.server.restart(fragile.job)
+    # The same worker is back before the predictor looks who is there.
+    queue = fragile.pretend_worker("t")
+    reply(queue, *take(queue))
+    assert waiting.result(60).json()["prediction"] == 5
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"{}",
+        b'{"query": null}',
+        b'{"query": 1, "queries": [1]}',
+        b'{"query": 1, "other": 2}',
+        b'{"queries": 1}',
+        b'{"query": 1, "timeout_ms": 0}',
+        b'{"query": 1, "timeout_ms": -5}',
+        b'{"query": 1, "timeout_ms": "soon"}',
+        b'{"query": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'\xff{"query": 1}',
+    ],
+    ids=lambda b: b[:30].decode("latin-1"),
+)
+def test_a_malformed_request_is_a_400_that_never_travels(deployment: Deployment, body: bytes) -> None:
+    answer = deployment.predictor("t").request("POST", "/predict", body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidRequestError")
+    assert deployment.server.admin().llen(f"{deployment.job.prefix}queries:t") == 0
+
+
+@pytest.mark.parametrize(("body", "place"), [(b'{"query": "\xff"}', ""), (b'{"queries": [{}, [1]]}', "Query 1: ")])
+def test_a_query_that_is_not_what_the_task_takes_is_a_400_that_names_it(
+    deployment: Deployment, body: bytes, place: str
+) -> None:
+    deployment.worker("t", lambda q: 1.0, REGRESSION)
+    predictor = deployment.predictor("t", task=REGRESSION)
+    answer = predictor.request("POST", "/predict", body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidQueryError")
+    assert answer.json()["message"].startswith(place)
+    # The worker lives.
+    assert predictor.post({"query": {}}).json()["prediction"] == 1.0
+
+
+def test_a_failure_in_the_model_is_a_422_with_its_reason(deployment: Deployment) -> None:
+    def rule(q: Any) -> Any:
+        raise ValueError("no such feature")
+
+    deployment.worker("t", rule)
+    answer = deployment.predictor("t").post({"query": 1})
+    assert (answer.status_code, answer.json()["error"]) == (422, "ModelPredictError")
+    assert "no such feature" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/predict", 405), ("POST", "/", 405), ("GET", "/other", 404), ("POST", "/predict/", 404)],
+)
+def test_other_paths_and_methods_are_refused_as_json(
+    deployment: Deployment, method: str, path: str, status: int
+) -> None:
+    answer = deployment.predictor("t").request(method, path)
+    assert answer.status_code == status
+    assert answer.json().keys() == {"error", "message"}
+
+
+def test_a_request_that_is_too_large_is_a_413(deployment: Deployment) -> None:
+    body = b'{"query": "' + b"x" * (1 << 20) + b'"}'
+    answer = deployment.predictor("t").request("POST", "/predict", body)
+    assert answer.status_code == 413
+    assert "max_body_mb" in answer.json()["message"]
+
+
+def test_what_was_given_up_is_forgotten(deployment: Deployment) -> None:
+    predictor = deployment.predictor("t", max_waiting=2)
+    for _ in range(3):
+        sent = [predictor.send({"query": i, "timeout_ms": 20}) for i in range(2)]
+        assert [s.result(60).status_code for s in sent] == [503, 503]
+    deployment.worker("t", lambda q: q)
+    assert predictor.post({"query": 1}).json()["prediction"] == 1
