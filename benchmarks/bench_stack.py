@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -92,6 +93,9 @@ class BenchStack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The admin first: it starts again what it sees end.
+        with contextlib.suppress(BenchError):
+            self.run("down")
         end_processes(find_stack_processes(self.root), 5.0)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -56,7 +56,7 @@ def _as_images(features: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The digits enlarged to images of 32 x 32 x 3, in one colour, from 0 to 255."""
     grey = features.reshape(-1, 8, 8) * (255 / 16)
     large = np.kron(grey, np.ones((1, _SIDE // 8, _SIDE // 8)))
-    return (large[..., None] * np.array([1.0, 0.8, 0.6])).round().astype(np.uint8)
+    return np.asarray((large[..., None] * np.array([1.0, 0.8, 0.6])).round(), dtype=np.uint8)
 
 
 def write_images(folder: Path) -> tuple[Path, Path]:

@@ -41,6 +41,10 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     token_hours: float = 24.0
     """How long a login lasts."""
     max_dataset_mb: int = 10_240
+    dataset_url_timeout_s: float = 600.0
+    """How long fetching a `dataset_url` may take."""
+    allow_private_dataset_urls: bool = False
+    """Whether a `dataset_url` may lead to loopback and private networks."""
     max_model_file_mb: int = 16
     model_load_timeout_s: float = 30.0
     """How long a model file may take to load when its knobs are read at upload."""

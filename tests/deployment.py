@@ -28,8 +28,9 @@ class Predictor:
 
     def __init__(
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
-        max_waiting: int = 100,
+        max_waiting: int = 100, start_time_s: float = 0.0,
     ) -> None:  # fmt: skip
+        self._start_time_s = start_time_s
         members = [EnsembleMember(trial_id=t, model_name="m", score=0.5) for t in trial_ids]
         self._spec = PredictorSpec(
             service_id=new_id(), inference_job_id="ijob", task=task, cache=job, host="", port=0, members=members,
@@ -43,7 +44,8 @@ class Predictor:
     async def _start(self) -> None:
         spec = self._spec
         queues = RedisPredictorQueues(spec.cache, spec.service_id)
-        self.gather = Gather(queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting)
+        trial_ids = [m.trial_id for m in spec.members]
+        self.gather = Gather(queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s)
         self.gather.start()
         app = PredictorApp(spec, get_task(spec.task), self.gather)
         self._client = httpx.AsyncClient(

@@ -47,6 +47,7 @@ class World:
         self.stopping: list[Service] = []
         self.exits: dict[str, ServiceExit] = {}
         self.reports: dict[str, ServiceReport] = {}
+        self.silences: dict[str, float] = {}
         common: dict[str, Any] = {
             "user_id": "u",
             "app": "app",
@@ -114,12 +115,14 @@ class World:
         return Observed(
             now=self.now, train_jobs=train_jobs, inference_jobs=inference_jobs, gpus=self.gpus, stopping=self.stopping,
             services=[self._observed(s) for s in live],
-            max_restarts=MAX_RESTARTS, restart_delay_s=1.0, start_timeout_s=60.0,
+            max_restarts=MAX_RESTARTS, restart_delay_s=1.0, silence_limit_s=120.0,
+            start_timeout_s=60.0,
         )  # fmt: skip
 
     def _observed(self, service: Service) -> ObservedService:
         return ObservedService(
-            service=service, exit=self.exits.get(service.id), report=self.reports.get(service.id)
+            service=service, exit=self.exits.get(service.id), report=self.reports.get(service.id),
+            silent_s=self.silences.get(service.id, 0.0),
         )  # fmt: skip
 
     def plan(self) -> list[Action]:

@@ -95,7 +95,7 @@ class RunningStack:
     # ---- what runs
 
     def processes(self, kind: str | None = None) -> list[psutil.Process]:
-        """The stack's processes but the admin: all, or those of one kind (`train`, `advisor`, `inference`, `predict`)."""
+        """The processes but the admin: all, or those of one kind (`train`, `advisor`, `inference`, `predict`)."""
         modules = {"predict": "rafiki.predictor"}
         wanted = None if kind is None else modules.get(kind, f"rafiki.worker.{kind}")
         admin = self._admin.pid if self._admin else None

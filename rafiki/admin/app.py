@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -182,6 +182,10 @@ async def _read_json(request: Request) -> dict[str, Any]:
 
 async def _read_form(request: Request, most_bytes: int) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        # What clients send when no file travels after all, but a URL.
+        fields = FormParser(request.headers, _limited(request, _FORM_HEADROOM_BYTES, "The form"))
+        return await fields.parse()
     if kind != "multipart/form-data":
         raise InvalidRequestError(
             "This call takes form data (content-type multipart/form-data), because a file travels."

@@ -9,7 +9,7 @@ import redis
 
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
-from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader
+from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader, RedisReports
 from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError
@@ -73,6 +73,14 @@ class CacheKeeper:
             cache.send_event(event)
         finally:
             cache.close()
+
+    def unserve(self, job_id: str, trial_id: str, service_id: str) -> None:
+        """Say in the place of an inference worker that is gone that it serves no more."""
+        reports = RedisReports(self.credentials.address_of(job_id))
+        try:
+            reports.unserve(trial_id, service_id)
+        finally:
+            reports.close()
 
     def on_report(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` from a thread whenever a service reports for the first time, or fails."""

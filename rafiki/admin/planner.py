@@ -31,6 +31,8 @@ class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
     exit: ServiceExit | None
     """How it ended; None while it runs."""
     report: ServiceReport | None
+    silent_s: float = 0.0
+    """How long it has given no sign of life, although the cache could be reached."""
 
 
 class ObservedTrainJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     max_restarts: int
     restart_delay_s: float
     start_timeout_s: float
+    silence_limit_s: float
+    """A running service that is silent for longer hangs: it is ended, and its slot started again."""
 
 
 # ---- what is to be done ------------------------------------------------------------------------------------------
@@ -224,6 +228,9 @@ def _note(seen: ObservedService, observed: Observed) -> list[Action]:
         if observed.now - service.datetime_started > timedelta(seconds=observed.start_timeout_s):
             reason = f"it did not report that it runs within {observed.start_timeout_s:g} s"
             return [StopService(service=service, error=reason)]
+    elif seen.silent_s > observed.silence_limit_s:
+        reason = f"it gave no sign of life for {observed.silence_limit_s:g} s"
+        return [StopService(service=service, error=reason)]
     return []
 
 

@@ -65,6 +65,7 @@ class Supervisor:
         self._looked = threading.Condition()
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop")
         self._being_stopped: set[str] = set()
+        self._silent_since: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.problem: str | None = None
         """What keeps the supervisor from its work now, for people."""
@@ -148,11 +149,17 @@ class Supervisor:
 
     def _observe(self) -> Observed:
         store, settings = self._store, self._config.supervisor
-        live = [s for s in store.services.list_live_services() if s.id not in self._being_stopped]
+        all_live = store.services.list_live_services()
+        stopping = [s for s in all_live if s.id in self._being_stopped]
+        live = [s for s in all_live if s not in stopping]
         # How services ended is looked at before how their jobs stand: see Observed.
         exits = {s.id: self._poll(s) for s in live}
         reports = self._reports(live)
-        services = [ObservedService(service=s, exit=exits[s.id], report=reports.get(s.id)) for s in live]
+        silences = self._silences(live, reports)
+        services = [
+            ObservedService(service=s, exit=exits[s.id], report=(reports or {}).get(s.id), silent_s=silences[s.id])
+            for s in live
+        ]
         train_jobs = [
             ObservedTrainJob(job=j, subs=store.train_jobs.list_sub_train_jobs(j.id), ended=self._ended(j.id))
             for j in store.train_jobs.list_live_train_jobs()
@@ -170,10 +177,13 @@ class Supervisor:
             train_jobs=train_jobs,
             inference_jobs=inference_jobs,
             services=services,
+            stopping=stopping,
             gpus=self._containers.gpus() if self._needs_gpus(train_jobs, inference_jobs) else [],
             max_restarts=settings.max_restarts,
             restart_delay_s=settings.restart_delay_s,
             start_timeout_s=settings.start_timeout_s,
+            # Twice the time after which an advisor gives a silent worker's trial away.
+            silence_limit_s=2 * self._config.train.lost_after_s,
         )
 
     @staticmethod
@@ -194,11 +204,20 @@ class Supervisor:
         self._store.services.set_service_handle(service.id, found)
         return None
 
-    def _reports(self, live: list[Service]) -> dict[str, ServiceReport]:
+    def _reports(self, live: list[Service]) -> dict[str, ServiceReport] | None:
+        """What the services last said of themselves; None when the cache cannot tell."""
         try:
             return self._cache.read_reports([(s.job_id, s.id) for s in live])
         except CacheUnavailableError:
-            return {}
+            return None
+
+    def _silences(self, live: list[Service], reports: dict[str, ServiceReport] | None) -> dict[str, float]:
+        """Seconds for which each service has been silent; a cache that cannot tell makes nobody silent."""
+        now = time.monotonic()
+        self._silent_since = {
+            s.id: self._silent_since.get(s.id, now) for s in live if reports is not None and s.id not in reports
+        }
+        return {s.id: now - self._silent_since.get(s.id, now) for s in live}
 
     # ---- actions
 
@@ -251,6 +270,8 @@ class Supervisor:
             self._wake.set()
             return
         self._store.services.set_service_handle(service_id, handle)
+        if action.service_type is ServiceType.ADVISOR:
+            self._tell_all_lost(action)
         if port is not None:
             host = f"{self._config.predictor.host}:{port}"
             self._store.inference_jobs.set_predictor_host(action.job_id, host)
@@ -275,7 +296,16 @@ class Supervisor:
             log_line(f"{service.service_type} {short_id(service.id)}: ended: {error}")
         if error is not None and service.service_type is ServiceType.TRAIN:
             self._tell_lost(service, error)
+        if service.service_type is ServiceType.INFERENCE:
+            self._tell_unserved(service)
         self._wake.set()
+
+    def _tell_unserved(self, service: Service) -> None:
+        """The predictor stops asking a member that has no worker any more; the entry's own end would come later."""
+        try:
+            self._cache.unserve(service.job_id, service.unit_id, service.id)
+        except CacheUnavailableError as e:
+            log_line(f"cannot tell the predictor of {short_id(service.id)}'s end: {e.message}")
 
     def _tell_lost(self, service: Service, reason: str) -> None:
         """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
@@ -283,6 +313,16 @@ class Supervisor:
             self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
         except CacheUnavailableError as e:
             log_line(f"cannot tell the advisor of {short_id(service.id)}'s end: {e.message}")
+
+    def _tell_all_lost(self, advisor: StartService) -> None:
+        """A new advisor finds trials whose workers ended before it began (the stack was down): say that they did."""
+        for service in self._store.services.list_services(advisor.job_id):
+            if (
+                service.service_type is ServiceType.TRAIN
+                and service.unit_id == advisor.unit_id
+                and not is_live(service)
+            ):
+                self._tell_lost(service, service.error or "it was stopped together with the stack")
 
     def _stop_later(self, service: Service, error: str | None) -> None:
         if service.id in self._being_stopped:

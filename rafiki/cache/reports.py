@@ -65,9 +65,10 @@ class RedisReports:
             self._client.hset(key, service_id, str(unix_ms() + int(lifetime_s * 1000)))
 
     def unserve(self, trial_id: str, service_id: str) -> None:
-        """Take :meth:`serve` back."""
+        """Take :meth:`serve` back, which wakes the predictor."""
         with cache_errors(self._address):
             self._client.hdel(serving_key(self._address.prefix, trial_id), service_id)
+            self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def are_alive(self, service_ids: Iterable[str]) -> set[str]:
         """Those of the services that have said within their lifetime that they run."""

@@ -121,19 +121,17 @@ class Client:
 
         Args:
             dataset_path: the file, in the format of the task.
-            dataset_url: not taken by this version of the admin.
+            dataset_url: instead of a file, an address from which the admin fetches it.
             progress: called with the bytes sent so far and in all.
 
         Raises:
             InvalidDatasetError: when the file is not what the task requires.
             InvalidRequestError: when no file is given or it cannot be read.
         """
-        if dataset_url is not None:
-            raise InvalidRequestError(
-                "This version takes no dataset URLs. Download the file and give its path as dataset_path."
-            )
+        if (dataset_path is None) == (dataset_url is None):
+            raise InvalidRequestError("Give either dataset_path or dataset_url.")
         if dataset_path is None:
-            raise InvalidRequestError("dataset_path is missing: give the path of the dataset's file.")
+            return cast(Json, self._caller.call(datasets.CREATE_DATASET, name=name, task=task, dataset_url=dataset_url))
         part = FilePart(str(dataset_path), Path(dataset_path).name)
         answer = self._caller.call(datasets.CREATE_DATASET, progress=progress, name=name, task=task, dataset=part)
         return cast(Json, answer)

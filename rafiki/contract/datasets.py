@@ -13,6 +13,8 @@ class CreateDatasetRequest(RequestStruct, frozen=True, kw_only=True):
     name: str
     task: str
     dataset: FilePart | None = None
+    dataset_url: str | None = None
+    """Instead of the file: the admin fetches it (http or https)."""
 
 
 class ListDatasetsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
 
 CREATE_DATASET = Endpoint(
     name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetView,
-    roles=ALL_USERS, is_form=True, summary="Upload a dataset for a task.",
+    roles=ALL_USERS, is_form=True, summary="Upload a dataset for a task, or have it fetched from a URL.",
 )  # fmt: skip
 GET_DATASETS = Endpoint(
     name="get_datasets", method="GET", path="/datasets", request=ListDatasetsRequest, response=list[DatasetView],

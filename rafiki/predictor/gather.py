@@ -70,9 +70,12 @@ class Gather:
 
     async def close(self) -> None:
         self._closed.set()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            # The driver swallows a cancellation that comes while it connects: asked again until all have ended.
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.1)
         await self._queues.close()
 
     @property
@@ -193,12 +196,25 @@ class Gather:
                         self._send_again(trial_id)
                     if workers:
                         self._seen.add(trial_id)
+                gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
+                if len(self.absent) < len(self._trial_ids):
+                    for trial_id in gone:
+                        self._leave_out(trial_id)
                 await self._queues.wait_for_report(_WATCH_S)
                 backoff.reset()
             except CacheUnavailableError as e:
                 self.cache_error = e.message
                 await self._pause(backoff.next_s())
+
+    def _leave_out(self, trial_id: str) -> None:
+        """The trial has lost its last worker while others have theirs: requests do not wait for it any more."""
+        column = self._trial_ids.index(trial_id)
+        for query_id in [i for i, w in self._waiting.items() if w.column == column]:
+            answers = self._waiting.pop(query_id).answers
+            answers.missing -= 1
+            if not answers.missing:
+                _finish(answers)
 
     def _send_again(self, trial_id: str) -> None:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""

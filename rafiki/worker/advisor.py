@@ -105,6 +105,7 @@ class AdvisorWorker:
         is_look_due = self._next_look.is_over()
         # Before the events, so that none of them begins a trial that would end at once.
         self._look_for_end(is_look_due)
+        search.forget_idle(r.event.worker_id for r in received if isinstance(r.event, WorkerLost))
         orders = [order for r in received for order in search.handle(r.event)]
         if is_look_due:
             orders += self._look_for_lost_workers()

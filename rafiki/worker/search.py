@@ -7,7 +7,7 @@ and returns the order that stands.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ STOPPED_BY_OWNER = "The train job was stopped before this trial finished."
 TIME_IS_OVER = "The job's time budget (TIME_HOURS) ended before this trial finished."
 
 _LIVE = (TrialStatus.PENDING, TrialStatus.RUNNING)
+_HOPELESS_AFTER = 10
+"""Trials without a single success after which a search without a limit of trials ends."""
 _PREPARE_ABOVE = 0.05
 """Proposals are computed ahead when computing one takes more than this share of a trial. Below that, waiting for the
 latest score costs less than a proposal that does not know it."""
@@ -88,6 +90,8 @@ class Search:
         """Nothing runs, and nothing may be started."""
         if self.ending is not None:
             return True
+        if self._is_hopeless() and not self._live():
+            return True
         return not self._quota.may_start(self._next_no()) and not self._live()
 
     def outcome(self) -> tuple[TrainJobStatus, str | None]:
@@ -97,6 +101,17 @@ class Search:
             last = max(failed, key=lambda t: t.no)
             return TrainJobStatus.ERRORED, f"All {len(failed)} trials failed. The last one: {last.error}"
         return TrainJobStatus.STOPPED, None
+
+    def _is_hopeless(self) -> bool:
+        """Without a limit, a model that never works would fail thousands of times until the job's time is over."""
+        return (
+            self._quota.limit is None
+            and len(self._trials) >= _HOPELESS_AFTER
+            and all(t.status is not TrialStatus.COMPLETED for t in self._trials.values())
+        )
+
+    def _may_start(self, no: int) -> bool:
+        return self._quota.may_start(no) and not self._is_hopeless()
 
     def _live(self) -> list[Trial]:
         return [t for t in self._trials.values() if t.status in _LIVE]
@@ -142,6 +157,11 @@ class Search:
                 self.ending = STOPPED_BY_OWNER
                 return []
 
+    def forget_idle(self, worker_ids: Iterable[str]) -> None:
+        """These workers are gone: give none of them a trial, whatever the order in which their ends are told."""
+        for worker_id in worker_ids:
+            self._idle.pop(worker_id, None)
+
     def end(self, reason: str) -> None:
         """Close every trial that is not finished, with the reason."""
         for trial in self._live():
@@ -150,7 +170,7 @@ class Search:
     def prepare(self) -> None:
         """Compute the next proposal ahead, where that pays; running trials count as pending points."""
         no = self._next_no()
-        if self._by_worker and self._quota.may_start(no) and self._propose_s > _PREPARE_ABOVE * self._trial_s:
+        if self._by_worker and self._may_start(no) and self._propose_s > _PREPARE_ABOVE * self._trial_s:
             self._propose(no)
 
     # ---- within
@@ -169,7 +189,7 @@ class Search:
         no = self._next_no()
         if waiting:
             trial = self._store.trials.assign_trial(waiting[0].id, worker_id=worker_id, owner_id=self._owner_id)
-        elif self._quota.may_start(no):
+        elif self._may_start(no):
             proposal = self._propose(no)
             trial = self._store.trials.create_trial(
                 sub_train_job=self._sub, no=no, worker_id=worker_id, owner_id=self._owner_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ class TrainWorker:
             reason = e.message
         except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything, and must not end the worker
             reason = user_traceback(e, self._spec.model.name)
+            # The reason is one line; whoever mends the model wants them all.
+            lines = "".join(traceback.format_exception(e)).rstrip()
+            sys.stderr.write(lines + "\n")
+            logger.log(lines)
         else:
             return TrialDone(worker_id, order.trial_id, order.attempt, score, params_id, self._log.close())
         # Half a surrogate pair (as in the name of a file) would keep the reason from travelling.

@@ -90,6 +90,23 @@ def test_a_job_ends_with_all_its_trials_when_one_process_is_killed(
     assert answer["prediction"]["x"] == best["proposal"]["knobs"]["x"]
 
 
+def test_a_job_goes_on_where_it_was_after_the_stack_was_down(own_stack: RunningStack, tmp_path: Path) -> None:
+    client = own_stack.client()
+    start_job(client, tmp_path)
+    eventually(lambda: completed(client) >= 2, "two completed trials")
+    before = {t["id"] for t in client.get_trials_of_train_job("app") if t["status"] == "COMPLETED"}
+    own_stack.down()
+    assert own_stack.processes() == []
+    own_stack.up()
+    client = own_stack.client()
+    assert wait_for_end(client)["status"] == "STOPPED"
+    trials = client.get_trials_of_train_job("app")
+    assert [(t["no"], t["status"]) for t in trials] == [(i, "COMPLETED") for i in range(1, N_TRIALS + 1)]
+    assert all(t["attempt"] == 1 for t in trials if t["id"] in before)
+    # What ran when the stack went down was given out again, and by the admin's word: long before a heartbeat's.
+    assert "no heartbeat" not in own_stack.logs()
+
+
 def test_a_killed_inference_worker_is_replaced_under_load_and_no_request_hangs(
     own_stack: RunningStack, tmp_path: Path
 ) -> None:

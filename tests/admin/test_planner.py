@@ -352,3 +352,13 @@ def test_whatever_ends_at_random_slots_and_gpus_are_never_given_twice_and_all_se
             act(world, action)
         world.now += timedelta(seconds=60)
     assert world.plan() == []
+
+
+@pytest.mark.parametrize(("silent_s", "n_stops"), [(119.0, 0), (121.0, 1)])
+def test_a_running_service_that_gives_no_sign_of_life_is_ended(silent_s: float, n_stops: int) -> None:
+    world = steady_train()
+    hung = next(s for s in world.services if s.service_type is TRAIN)
+    world.silences[hung.id] = silent_s
+    stops = [a for a in world.plan() if isinstance(a, StopService)]
+    assert [a.service for a in stops] == [hung] * n_stops
+    assert all(a.error == "it gave no sign of life for 120 s" for a in stops)

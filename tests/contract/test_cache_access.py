@@ -43,6 +43,7 @@ def job(shared: OwnCache) -> CacheAddress:
         "XADD {other}sub:events * e 1",
         "XREADGROUP GROUP advisor advisor STREAMS {other}sub:events >",
         "PUBLISH {other}reports x",
+        "SUBSCRIBE {other}reports",
         "GET somebody-elses-key",
         "SET rafiki: 1",
         "PUBLISH reports x",
@@ -55,7 +56,7 @@ def test_a_job_reaches_no_keys_and_channels_but_its_own(shared: OwnCache, job: C
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.execute_command(*command.format(own=job.prefix, other=other.prefix).split())
         # It is the key that is refused, not the command.
-        if command.count("{other}"):
+        if command.count("{other}") and not command.startswith("SUBSCRIBE"):
             try:
                 client.execute_command(*own)
             except redis.ResponseError as e:
@@ -76,7 +77,6 @@ def test_a_job_reaches_no_keys_and_channels_but_its_own(shared: OwnCache, job: C
         "CONFIG SET requirepass x",
         "EVAL return(1) 0",
         "FUNCTION LIST",
-        "SUBSCRIBE {own}reports",
         "PSUBSCRIBE rafiki:*",
         "PUBSUB CHANNELS",
         "MONITOR",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from running_stack import eventually
 from rafiki.cache.inference import RedisWorkerQueue
 from rafiki.cache.reports import RedisReports
 from rafiki.messages import CacheAddress, Query, Reply
+from rafiki.utils.clock import unix_ms
 from rafiki.worker import inference
 
 REGRESSION = "TABULAR_REGRESSION"
@@ -71,11 +73,12 @@ def take(queue: RedisWorkerQueue, most: int = 1) -> list[Query]:
     return found
 
 
-def reply(queue: RedisWorkerQueue, *queries: Query, payload: bytes | None = None) -> None:
+def reply(job: CacheAddress, *queries: Query, payload: bytes | None = None) -> None:
     replies: dict[str, list[Reply]] = {}
     for q in queries:
         replies.setdefault(q.reply_to, []).append(Reply(q.query_id, "ok", q.query if payload is None else payload))
-    queue.exchange(replies, most=1, timeout_s=0.001)
+    # Where no queries wait, so that none is taken.
+    RedisWorkerQueue(job, "nobody").exchange(replies, most=1, timeout_s=0.001)
 
 
 # ---- answers
@@ -111,6 +114,7 @@ def test_an_ensemble_of_two_answers_with_their_mean(deployment: Deployment) -> N
     deployment.worker("t1", lambda q: q["n"], REGRESSION)
     deployment.worker("t2", lambda q: q["n"] * 2, REGRESSION)
     predictor = deployment.predictor("t1", "t2", task=REGRESSION)
+    deployment.wait_for_present(predictor)
     assert predictor.post({"query": {"n": 2}}).json() == {"prediction": 3.0, "predictions": []}
     assert predictor.post({"queries": [{"n": 4}, {"n": 6}]}).json()["predictions"] == [6.0, 9.0]
 
@@ -118,7 +122,9 @@ def test_an_ensemble_of_two_answers_with_their_mean(deployment: Deployment) -> N
 def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> None:
     deployment.worker("good", lambda q: 7, REGRESSION)
     deployment.worker("bad", lambda q: 1 / 0, REGRESSION)
-    answer = deployment.predictor("bad", "good", task=REGRESSION).post({"query": {}})
+    predictor = deployment.predictor("bad", "good", task=REGRESSION)
+    deployment.wait_for_present(predictor)
+    answer = predictor.post({"query": {}})
     assert answer.status_code == 200
     assert answer.json() == {"prediction": 7.0, "predictions": [], "left_out": ["bad"]}
 
@@ -139,6 +145,15 @@ def test_a_member_that_misses_the_deadline_is_left_out_and_named(deployment: Dep
     deployment.wait_for_present(predictor)
     answer = predictor.post({"query": 1, "timeout_ms": 300})
     assert answer.json() == {"prediction": 7, "predictions": [], "left_out": ["slow"]}
+
+
+def test_a_member_whose_worker_is_still_starting_takes_part(deployment: Deployment) -> None:
+    deployment.worker("ready", lambda q: 1, REGRESSION)
+    predictor = deployment.predictor("ready", "starting", task=REGRESSION, start_time_s=600.0)
+    deployment.wait_for_present(predictor, "starting")
+    waiting = predictor.send({"query": {}})
+    deployment.worker("starting", lambda q: 3, REGRESSION)
+    assert waiting.result(60).json() == {"prediction": 2.0, "predictions": []}
 
 
 # ---- no answer
@@ -164,6 +179,7 @@ def test_while_no_member_has_a_worker_queries_wait_for_one(deployment: Deploymen
 def test_too_many_waiting_queries_are_refused_at_once_and_those_waiting_are_answered(deployment: Deployment) -> None:
     queue = deployment.pretend_worker("t")
     predictor = deployment.predictor("t", max_waiting=3, deadline_s=600.0)
+    deployment.wait_for_present(predictor)
     waiting = [predictor.send({"query": i}) for i in range(3)]
     queries = take(queue, 3)
     for body in ({"query": 3}, {"queries": [3, 4]}):
@@ -171,7 +187,7 @@ def test_too_many_waiting_queries_are_refused_at_once_and_those_waiting_are_answ
         assert (refused.status_code, refused.json()["error"]) == (429, "PredictorBusyError")
     while len(queries) < 3:
         queries += take(queue, 3)
-    reply(queue, *queries)
+    reply(deployment.job, *queries)
     assert [w.result(60).json()["prediction"] for w in waiting] == [0, 1, 2]
     too_many = predictor.post({"queries": [1, 2, 3, 4]})
     assert too_many.status_code == 429
@@ -181,12 +197,13 @@ def test_too_many_waiting_queries_are_refused_at_once_and_those_waiting_are_answ
 def test_a_late_reply_reaches_nobody_elses_query(deployment: Deployment) -> None:
     queue = deployment.pretend_worker("t")
     predictor = deployment.predictor("t")
+    deployment.wait_for_present(predictor)
     assert predictor.post({"query": "first", "timeout_ms": 50}).status_code == 503
     (late,) = take(queue)
     second = predictor.send({"query": "second"})
     (query,) = take(queue)
-    reply(queue, late, payload=b'"late"')
-    reply(queue, query, query, payload=b'"in time"')
+    reply(deployment.job, late, payload=b'"late"')
+    reply(deployment.job, query, query, payload=b'"in time"')
     assert second.result(60).json()["prediction"] == "in time"
 
 
@@ -200,6 +217,18 @@ def test_queries_of_a_worker_that_died_with_them_are_sent_to_its_successor(deplo
         taken += take(queue, 3)
     deployment.worker("t", lambda q: q + 10)
     assert [w.result(60).json()["prediction"] for w in waiting] == [10, 11, 12]
+
+
+def test_requests_stop_waiting_for_a_member_whose_last_worker_is_gone(deployment: Deployment) -> None:
+    deployment.worker("stays", lambda q: 7)
+    queue = deployment.pretend_worker("goes", "w")
+    predictor = deployment.predictor("stays", "goes", deadline_s=600.0)
+    deployment.wait_for_present(predictor)
+    waiting = predictor.send({"query": 1})
+    while not take(queue, 1):
+        continue
+    RedisReports(deployment.job).unserve("goes", "w")
+    assert waiting.result(60).json() == {"prediction": 7, "predictions": [], "left_out": ["goes"]}
 
 
 # ---- the cache goes away
@@ -239,10 +268,12 @@ def test_a_query_that_was_lost_with_the_cache_is_sent_again_though_its_worker_ne
     fragile.wait_for_present(predictor)
     waiting = predictor.send({"query": 5})
     take(queue)
-    fragile.server.restart(fragile.job)
-    # The same worker is back before the predictor looks who is there.
-    queue = fragile.pretend_worker("t")
-    reply(queue, *take(queue))
+    fragile.server.restart()
+    # The same worker is back before the predictor can look who is there.
+    until_ms = unix_ms() + 60_000
+    fragile.server.admin().hset(f"{fragile.job.prefix}serving:t", "pretended", str(until_ms))
+    fragile.server.grant_again(fragile.job)
+    reply(fragile.job, *take(queue))
     assert waiting.result(60).json()["prediction"] == 5
 
 
@@ -314,6 +345,14 @@ def test_a_request_that_is_too_large_is_a_413(deployment: Deployment) -> None:
     answer = deployment.predictor("t").request("POST", "/predict", body)
     assert answer.status_code == 413
     assert "max_body_mb" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("wait_s", [i * 0.001 for i in range(10)])
+def test_a_predictor_ends_at_any_moment(deployment: Deployment, wait_s: float) -> None:
+    # While it connects, while it waits, and in between.
+    predictor = Predictor(deployment.job, ["t"])
+    threading.Event().wait(wait_s)
+    predictor.close()
 
 
 def test_what_was_given_up_is_forgotten(deployment: Deployment) -> None:

@@ -16,7 +16,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import SubTrainJob, Trial
-from rafiki.errors import RafikiError, StaleOwnerError
+from rafiki.errors import MetaStoreError, RafikiError, StaleOwnerError
 from rafiki.messages import (
     AdvisorSpec,
     CacheAddress,
@@ -224,6 +224,28 @@ def test_the_search_goes_on_after_the_cache_was_restarted(job_of_own_cache: Job)
     assert second.no == 2
     assert [str(t.status) for t in job.trials()] == ["COMPLETED", "RUNNING"]
     assert all(t.attempt == 1 for t in job.trials())
+
+
+def test_a_result_that_was_stored_though_the_meta_store_failed_counts_once(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = job.store.trials.complete_trial, [MetaStoreError("the connection was lost")]
+
+    def complete_trial(*args: Any, **kwargs: Any) -> Trial:
+        trial = real(*args, **kwargs)
+        if failures:
+            raise failures.pop()
+        return trial
+
+    monkeypatch.setattr(job.store.trials, "complete_trial", complete_trial)
+    job.start()
+    job.beat("w")
+    job.say(Hello("w"))
+    first = job.trial_order("w")
+    job.say(done("w", first, 0.75))
+    second = job.trial_order("w")
+    assert (second.no, second.attempt) == (2, 1)
+    assert [(str(t.status), t.score) for t in job.trials()] == [("COMPLETED", 0.75), ("RUNNING", None)]
 
 
 def test_an_advisor_that_was_replaced_ends_without_another_write(job: Job) -> None:

@@ -90,7 +90,7 @@ def test_a_single_query_that_breaks_the_model_is_not_tried_again() -> None:
     ],
 )
 def test_a_query_that_is_not_what_the_task_takes_never_reaches_the_model(raw: bytes, task: str) -> None:
-    model = Model(lambda q: [0.5, 0.5])
+    model = Model(lambda q: [0, 1])
     good = {"IMAGE_CLASSIFICATION": b"[[1]]", "POS_TAGGING": b'["a"]', "TABULAR_CLASSIFICATION": b"{}"}.get(task, b"1")
     replies = answer(model, raw, good, task=task)
     assert [r.status for r in replies] == ["invalid_query", "ok"]

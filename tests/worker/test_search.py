@@ -324,3 +324,38 @@ def test_a_search_that_was_stopped_before_its_first_trial_is_no_failure(case: Ca
     search.handle(StopRequested())
     assert search.is_over
     assert search.outcome() == (TrainJobStatus.STOPPED, None)
+
+
+# ---- models that never work, workers that go together
+
+
+def test_a_search_without_a_limit_ends_when_no_trial_ever_succeeds(case: Case) -> None:
+    search = case.search(-1)
+    event: TrainEvent = Hello("w")
+    n_orders = 0
+    while orders := search.handle(event):
+        ((_, order),) = orders
+        assert isinstance(order, TrainOrder)
+        n_orders += 1
+        event = failed("w", order)
+    assert search.is_over
+    assert n_orders == 10
+    assert search.outcome() == (TrainJobStatus.ERRORED, "All 10 trials failed. The last one: it broke")
+
+
+def test_one_success_keeps_a_search_without_a_limit_going(case: Case) -> None:
+    search = case.search(-1)
+    order = order_of(search, done("w", order_of(search, Hello("w"))))
+    for _ in range(15):
+        order = order_of(search, failed("w", order))
+    assert not search.is_over
+
+
+def test_a_trial_is_not_given_to_an_idle_worker_that_is_gone_too(case: Case) -> None:
+    search = case.search(1)
+    order_of(search, Hello("busy"))
+    assert search.handle(Hello("idle")) == []
+    search.forget_idle(["busy", "idle"])
+    assert search.handle(WorkerLost("busy", "killed")) == []
+    assert search.handle(WorkerLost("idle", "killed")) == []
+    assert case.states() == [("PENDING", None, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rafiki.admin.context import AdminContext
 from rafiki.contract.datasets import CreateDatasetRequest, DatasetRequest, DatasetView, ListDatasetsRequest
+from rafiki.data_store.base import StoredData
 from rafiki.entities import Dataset, User
 from rafiki.errors import InvalidDatasetError, InvalidRequestError
 from rafiki.tasks.registry import get_task
@@ -31,9 +32,7 @@ def check_name(field: str, name: str) -> None:
 def create_dataset(context: AdminContext, actor: User, request: CreateDatasetRequest) -> DatasetView:
     check_name("name", request.name)
     check_name("task", request.task)
-    if request.dataset is None:
-        raise InvalidRequestError("Field 'dataset' is missing: it is the file to upload.")
-    stored = context.datasets.save(request.dataset.file)
+    stored = _store(context, request)
     try:
         if stored.size_bytes == 0:
             raise InvalidDatasetError("The dataset is empty.")
@@ -46,6 +45,24 @@ def create_dataset(context: AdminContext, actor: User, request: CreateDatasetReq
         context.datasets.delete(stored.store_id)
         raise
     return _view(dataset)
+
+
+def _store(context: AdminContext, request: CreateDatasetRequest) -> StoredData:
+    if (request.dataset is None) == (request.dataset_url is None):
+        raise InvalidRequestError("Give either the file in the field 'dataset', or 'dataset_url', and not both.")
+    if request.dataset_url is None:
+        assert request.dataset is not None
+        return context.datasets.save(request.dataset.file)
+    # Loaded on demand: few stacks fetch anything.
+    from rafiki.admin.fetch import fetch
+
+    settings = context.config.admin
+    with fetch(
+        request.dataset_url,
+        timeout_s=settings.dataset_url_timeout_s,
+        allow_private=settings.allow_private_dataset_urls,
+    ) as chunks:
+        return context.datasets.save(chunks)
 
 
 def get_datasets(context: AdminContext, actor: User, request: ListDatasetsRequest) -> list[DatasetView]:

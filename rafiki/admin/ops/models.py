@@ -16,7 +16,7 @@ from rafiki.contract.models import (
     ModelView,
 )
 from rafiki.entities import Model, User
-from rafiki.errors import InvalidModelError, InvalidRequestError, RequestTooLargeError
+from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidRequestError, RequestTooLargeError
 from rafiki.model.knob_reader import read_knob_config
 
 
@@ -39,6 +39,13 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
         raise RequestTooLargeError(f"The model file is larger than {most >> 20} MB (admin.max_model_file_mb).")
     if not file:
         raise InvalidModelError("The model file is empty.")
+    # Asked before the file is loaded, which may take its time; the store refuses it again should another come between.
+    if any(
+        m.user_id == actor.id and m.name == request.name for m in context.store.models.list_available_models(actor.id)
+    ):
+        raise DuplicateModelNameError(
+            f"You have a model named {request.name!r} already. Choose another name or delete the old model."
+        )
     file_name = request.model_file_bytes.file_name or f"{request.name}.py"
     reading = read_knob_config(
         file, request.model_class, file_name, timeout_s=context.config.admin.model_load_timeout_s

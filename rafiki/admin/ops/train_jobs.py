@@ -105,6 +105,10 @@ def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRe
         for model in models:
             if model.task != request.task:
                 raise InvalidModelError(f"The model {model.name!r} is for {model.task}, not for {request.task}.")
+    if request.model_ids == []:
+        raise NoModelsForTrainJobError(
+            "Field 'model_ids' is empty. Name models, or leave it out for all available ones."
+        )
     if not models:
         raise NoModelsForTrainJobError(
             f"No model is available for {request.task}. Upload one with `rafiki model upload`."

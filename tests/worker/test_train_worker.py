@@ -1,0 +1,185 @@
+"""The loop of a train worker, with the test in the part of its advisor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_cache import OwnCache
+from running_stack import eventually
+
+from rafiki.cache.train import RedisTrainCache
+from rafiki.errors import ModelError
+from rafiki.messages import (
+    CacheAddress,
+    EndOrder,
+    Hello,
+    ModelSource,
+    Order,
+    TrainEvent,
+    TrainOrder,
+    TrainWorkerSpec,
+    TrialDone,
+    TrialFailed,
+    TrialProgress,
+)
+from rafiki.model.knobs import FloatKnob, knob_config_to_json
+from rafiki.model.logger import logger
+from rafiki.param_store.folder import FolderParamStore
+from rafiki.utils.process import StopSignal
+from rafiki.worker import train
+from rafiki.worker.train import TrainWorker
+
+MODEL = b"""
+from rafiki.model import BaseModel, FloatKnob, utils
+
+class M(BaseModel):
+    @staticmethod
+    def get_knob_config():
+        return {"x": FloatKnob(0.0, 100.0)}
+
+    def __init__(self, **knobs):
+        self.x = knobs["x"]
+
+    def train(self, dataset_path, shared_params=None, **train_args):
+        utils.logger.log(f"training on {dataset_path}", x=self.x)
+        if self.x == 13.0:
+            raise ValueError("unlucky \\udc80")
+        if self.x == 14.0:
+            raise SystemExit(3)
+
+    def evaluate(self, dataset_path):
+        return float("nan") if self.x == 15.0 else self.x
+
+    def predict(self, queries):
+        return queries
+
+    def dump_parameters(self):
+        return [1] if self.x == 16.0 else {"x": self.x}
+
+    def load_parameters(self, params):
+        pass
+"""
+
+
+class Scene:
+    """One worker in a thread; what it says, and what it is told."""
+
+    def __init__(self, server: OwnCache, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.job: CacheAddress = server.new_job()
+        self.cache = RedisTrainCache(self.job, "sub")
+        spec = TrainWorkerSpec(
+            service_id="w", sub_train_job_id="sub", cache=self.job, train_dataset_path="/t", val_dataset_path="/v",
+            model=ModelSource(file=MODEL, model_class="M", name="m.py"), train_args={}, params_folder=str(folder),
+            knob_config=knob_config_to_json({"x": FloatKnob(0.0, 100.0)}), heartbeat_s=1.0,
+        )  # fmt: skip
+        self.worker = TrainWorker(spec, StopSignal())
+        self.thread = threading.Thread(target=self.worker.run, daemon=True)
+        self.thread.start()
+
+    def tell(self, *orders: Order) -> None:
+        self.cache.acknowledge([], [("w", o) for o in orders])
+
+    def hears(self) -> TrainEvent:
+        """What the worker says next; log lines that travel ahead are passed over."""
+
+        def look() -> TrainEvent | None:
+            received = self.cache.take_events(1.0, most=1)
+            self.cache.acknowledge(received, [])
+            return next((r.event for r in received if not isinstance(r.event, TrialProgress)), None)
+
+        found: TrainEvent = eventually(look, "a word of the worker")
+        return found
+
+    def end(self) -> None:
+        self.tell(EndOrder())
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def scene(cache: OwnCache, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(cache, tmp_path)
+    assert made.hears() == Hello("w")
+    yield made
+    made.end()
+    logger.set_sink(None)
+
+
+def order(no: int, x: float, attempt: int = 1) -> TrainOrder:
+    return TrainOrder(f"t{no}", no, attempt, {"x": x})
+
+
+def test_a_trial_is_run_and_its_parameters_are_saved(scene: Scene) -> None:
+    scene.tell(order(1, 0.5))
+    result = scene.hears()
+    assert isinstance(result, TrialDone)
+    assert (result.worker_id, result.trial_id, result.attempt, result.score) == ("w", "t1", 1, 0.5)
+    assert FolderParamStore(scene.folder).load(result.params_id) == {"x": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (13.0, "ValueError: unlucky ?"),
+        (14.0, "sys.exit(3)"),
+        (15.0, "evaluate() must return a finite number"),
+        (16.0, "dump_parameters() must return a dict, not a list"),
+        (101.0, "x"),
+    ],
+)
+def test_a_model_that_fails_costs_its_trial_alone_and_the_worker_goes_on(scene: Scene, x: float, reason: str) -> None:
+    scene.tell(order(1, x), order(2, 1.0))
+    result = scene.hears()
+    assert isinstance(result, TrialFailed)
+    assert (result.trial_id, result.attempt) == ("t1", 1)
+    assert reason in result.reason
+    assert isinstance(scene.hears(), TrialDone)
+
+
+def test_an_order_that_was_sent_twice_is_run_once_and_another_attempt_is_run(scene: Scene) -> None:
+    scene.tell(order(1, 0.5), order(1, 0.5), order(2, 0.25), order(2, 0.25), order(2, 0.25, attempt=2))
+    done: list[Any] = [scene.hears() for _ in range(3)]
+    assert [(e.trial_id, e.attempt) for e in done] == [("t1", 1), ("t2", 1), ("t2", 2)]
+    scene.end()
+    assert scene.cache.take_events(0.05) == []
+
+
+def test_a_result_is_said_again_until_an_order_comes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "_SAY_AGAIN_S", 0.05)
+    scene.tell(order(1, 0.5))
+    first = scene.hears()
+    while isinstance(first, Hello):
+        first = scene.hears()
+    assert isinstance(first, TrialDone)
+    again = [scene.hears() for _ in range(2)]
+    assert again == [first, first]
+
+
+def test_a_result_survives_the_cache(own_cache: OwnCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(own_cache, tmp_path / "params")
+    scene.folder.mkdir(exist_ok=True)
+    assert scene.hears() == Hello("w")
+    scene.tell(order(1, 0.5))
+    first = scene.hears()
+    assert isinstance(first, TrialDone)
+    own_cache.restart(scene.job)
+    # The worker, which waits for an order, notices, and says where it stands.
+    scene.cache = RedisTrainCache(scene.job, "sub")
+    assert scene.hears() == first
+    scene.end()
+    logger.set_sink(None)
+
+
+def test_a_model_file_that_does_not_load_is_a_clear_error(cache: OwnCache, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="M"):
+        spec = TrainWorkerSpec(
+            service_id="w", sub_train_job_id="sub", cache=cache.new_job(), train_dataset_path="", val_dataset_path="",
+            model=ModelSource(file=b"class Other: ...", model_class="M", name="m.py"), train_args={}, knob_config={},
+            params_folder=str(tmp_path), heartbeat_s=1.0,
+        )  # fmt: skip
+        TrainWorker(spec, StopSignal())
