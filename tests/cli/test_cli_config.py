@@ -13,7 +13,7 @@ def test_show_tells_the_value_and_origin_of_every_setting(cli, folder: Path, mon
     (folder / "rafiki.yaml").write_text("admin: {port: 3100}\n")
     monkeypatch.setenv("RAFIKI_TRAIN__HEARTBEAT_S", "3")
     rows = {r["key"]: r for r in json.loads(cli("config", "show", "--origin", "-o", "json").out)}
-    assert (rows["admin.port"]["value"], rows["admin.port"]["origin"]) == (3100, str(folder / "rafiki.yaml"))
+    assert (rows["admin.port"]["value"], rows["admin.port"]["origin"]) == (3100, f"{folder / 'rafiki.yaml'}, line 1")
     assert rows["train.heartbeat_s"]["origin"] == "environment variable RAFIKI_TRAIN__HEARTBEAT_S"
     assert rows["stack.folder"]["origin"] == "default"
 

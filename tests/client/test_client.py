@@ -120,8 +120,8 @@ def test_an_upload_takes_no_memory_of_the_size_of_the_file(server: ContractServe
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"dataset_url": "http://x/y.zip"}, "no dataset URLs"),
-        ({}, "dataset_path is missing"),
+        ({"dataset_path": "x", "dataset_url": "http://x/y.zip"}, "either dataset_path or dataset_url"),
+        ({}, "either dataset_path or dataset_url"),
         ({"dataset_path": "/nowhere/data.zip"}, "/nowhere/data.zip: this file cannot be read"),
     ],
 )
