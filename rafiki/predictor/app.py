@@ -13,6 +13,7 @@ from rafiki.errors import (
     InvalidQueryError,
     InvalidRequestError,
     MethodNotAllowedError,
+    ModelPredictError,
     NoPredictionError,
     NotFoundError,
     RafikiError,
@@ -130,8 +131,8 @@ class PredictorApp:
         except NoPredictionError as e:
             reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
             raise NoPredictionError(f"{where}No member of the ensemble answered in time ({reason}).") from e
-        except InvalidQueryError as e:
-            raise InvalidQueryError(where + e.message) from e
+        except (InvalidQueryError, ModelPredictError) as e:
+            raise type(e)(where + e.message) from e
 
     def _left_out(self, answers: Answers) -> bytes:
         """Names the members that did not take part, where there are any."""

@@ -77,6 +77,14 @@ class BatchPredictor:
             replies[query.reply_to].append(self._reply(query.query_id, prediction))
         return replies
 
+    def close(self) -> None:
+        """Let the model and its class clean up."""
+        for clean_up in (self._model.destroy, self._model.teardown):
+            try:
+                clean_up()
+            except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; nothing depends on it
+                sys.stderr.write(f"warning: {clean_up.__name__}() failed: {user_traceback(e, self._file_name)}\n")
+
     def _reply(self, query_id: int, prediction: Any) -> Reply:
         if not isinstance(prediction, ModelPredictError):
             try:
@@ -169,6 +177,8 @@ def main() -> int:
         sys.stderr.write(f"error: {e.message}\n")
         heartbeat.fail(e.message)
         return e.exit_code
+    finally:
+        predictor.close()
     heartbeat.stop()
     return 0
 
