@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from rafiki.errors import ConfigError
+from rafiki.utils.yaml_keys import find_duplicate_key
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
 CONFIG_FILE_NAME = "rafiki.yaml"
@@ -182,12 +183,15 @@ def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] |
                 raise ConfigError(f"{at(dotted)}: unknown setting {dotted}.{_nearest(str(key), valid)}")
 
 
-def _key_lines(text: str) -> dict[str, int]:
-    """The line of each ``section`` and ``section.key`` of a YAML text."""
+def _key_lines(text: str, file: str) -> dict[str, int]:
+    """The line of each ``section`` and ``section.key`` of a YAML text; refuses a key that stands twice."""
     import yaml
 
     lines: dict[str, int] = {}
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if found := find_duplicate_key(root):
+        key, first, second = found
+        raise ConfigError(f"{file}, line {second}: {key} stands here a second time (first in line {first}).")
     for section, settings in getattr(root, "value", []):
         lines[section.value] = section.start_mark.line + 1
         if isinstance(settings, yaml.MappingNode):
@@ -218,7 +222,7 @@ def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {}, {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(tree).__name__}.")
-    lines = _key_lines(text)
+    lines = _key_lines(text, str(file))
     _check_names(tree, str(file), lines)
     return {section: settings or {} for section, settings in tree.items()}, lines
 

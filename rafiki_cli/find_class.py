@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from rafiki_cli.terminal import UsageError
+from rafiki_cli.terminal import UsageError, read_text
 
 
 def _name(base: ast.expr) -> str:
@@ -39,11 +39,10 @@ def find_model_class(file: Path) -> str:
         UsageError: when the file cannot be read or parsed, or has no such class, or several.
     """
     try:
-        found = model_classes(file.read_text("utf-8"))
-    except SyntaxError as e:
-        raise UsageError(f"{file}, line {e.lineno}: this is not valid Python: {e.msg}.") from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{file}: this file cannot be read: {e}.") from e
+        found = model_classes(read_text(file, "this model file"))
+    except (SyntaxError, ValueError) as e:
+        where, reason = (f", line {e.lineno}", e.msg) if isinstance(e, SyntaxError) else ("", str(e))
+        raise UsageError(f"{file}{where}: this is not valid Python: {reason}.") from e
     if not found:
         raise UsageError(f"{file}: no class in it derives from BaseModel. Name the class with --class.")
     if len(found) > 1:

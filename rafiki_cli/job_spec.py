@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import BudgetOption
+from rafiki.errors import InvalidDatasetError, InvalidModelError
+from rafiki.utils.yaml_keys import find_duplicate_key
 from rafiki_cli import resolve
-from rafiki_cli.terminal import UsageError
+from rafiki_cli.terminal import UsageError, read_text
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -67,13 +70,19 @@ class JobSpec:
             if value is None
         ]
         if missing or self.train_dataset_id is None or self.val_dataset_id is None:
-            raise UsageError(f"Missing: {', '.join(missing)}. Give them as options or in a job file (-f).")
+            them = "it as an option" if len(missing) == 1 else "them as options"
+            raise UsageError(f"Missing: {', '.join(missing)}. Give {them} or in a job file (-f).")
         train = resolve.dataset(client, self.train_dataset_id)
         val = resolve.dataset(client, self.val_dataset_id)
         task = self.task or train["task"]
+        for option, dataset in (("--train", train), ("--val", val)):
+            if dataset["task"] != task:
+                raise InvalidDatasetError(
+                    f"{option}: the dataset {dataset['name']!r} is for {dataset['task']}, not for {task}."
+                )
         models = None
         if self.model_ids is not None:
-            models = [resolve.model(client, m, task)["id"] for m in self.model_ids]
+            models = [_model_for(client, m, task)["id"] for m in self.model_ids]
         return {
             "app": self.app,
             "task": task,
@@ -85,6 +94,19 @@ class JobSpec:
         }
 
 
+def _model_for(client: Client, wanted: str, task: str) -> dict[str, Any]:
+    """A model of the task; of the same name, one of that task goes before others.
+
+    Raises:
+        InvalidModelError: when there is none, or it is for another task.
+    """
+    try:
+        return resolve.model(client, wanted, task)
+    except InvalidModelError:
+        other = resolve.model(client, wanted)  # Without a task: tells a wrong name from a wrong task.
+    raise InvalidModelError(f"The model {other['name']!r} is for {other['task']}, not for {task}.")
+
+
 def read_job_file(file: Path) -> JobSpec:
     """A job file.
 
@@ -93,10 +115,7 @@ def read_job_file(file: Path) -> JobSpec:
     """
     import yaml
 
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{file}: this job file cannot be read: {e}.") from e
+    text = read_text(file, "this job file")
     try:
         root = yaml.compose(text, yaml.SafeLoader)
         tree = yaml.safe_load(text)
@@ -106,6 +125,9 @@ def read_job_file(file: Path) -> JobSpec:
         raise UsageError(f"{file}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"{file}: a job file holds keys such as 'app: digits'.")
+    if found := find_duplicate_key(root):
+        key, first, second = found
+        raise UsageError(f"{file}, line {second}: {key} stands here a second time (first in line {first}).")
     lines = _lines(root)
     _check(tree, lines, str(file))
     spec = JobSpec()
@@ -140,7 +162,8 @@ def _check(tree: Mapping[str, Any], lines: Mapping[str, int], file: str) -> None
         where = f"{file}, line {lines.get(f'budget.{option}', 1)}"
         if option not in options:
             raise UsageError(f"{where}: unknown budget option {option!r}.{_nearest(str(option), options)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or (isinstance(value, float) and not math.isfinite(value)):
             raise UsageError(f"{where}: budget.{option} must be a number, not {value!r}.")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 import typer.main
 
+from rafiki import __version__
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki_cli import options, terminal
@@ -28,7 +30,7 @@ class RafikiGroup(LazyGroup):
         "login": ("rafiki_cli.commands.login", "Log in at the admin."),
         "logout": ("rafiki_cli.commands.login", "Forget the login."),
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
-        "dataset": ("rafiki_cli.commands.dataset", "Upload and list datasets."),
+        "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
         "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
@@ -52,8 +54,18 @@ _app = typer.Typer(
 )
 
 
+def _put_version(is_wanted: bool) -> None:
+    if is_wanted:
+        terminal.put(__version__)
+        terminal.finish(ExitCode.OK)
+
+
 @_app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_put_version)
+    ] = False,
+) -> None:
     pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,3 +79,32 @@ def stack_folder(loaded: LoadedConfig | None = None) -> StackFolder:
     from rafiki.stack_folder import StackFolder
 
     return StackFolder(loaded or loaded_config())
+
+
+def own_stack_folder() -> StackFolder:
+    """The folder of the stack, for what only the user who started it may do.
+
+    Raises:
+        StackError: when it belongs to another user.
+    """
+    from rafiki.errors import StackError
+
+    folder = stack_folder()
+    if is_of_another_user(folder):
+        raise StackError(
+            f"{folder.root}: this stack was started by another user ({_owner(folder.root)}), and only that user reads "
+            "its logs, sees its processes and stops it. Commands that talk to its admin work: `rafiki login EMAIL`."
+        )
+    return folder
+
+
+def is_of_another_user(folder: StackFolder) -> bool:
+    """Whether a stack's folder is there and closed to this user."""
+    return folder.root.exists() and not os.access(folder.root, os.R_OK | os.X_OK)
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return f"id {path.stat().st_uid}"

@@ -1,12 +1,14 @@
-"""What people write for a dataset or a model: its id, its name, or the beginning of its id."""
+"""What people write for a dataset, a model or a trial: its id, its name, or the beginning of its id."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rafiki.errors import InvalidDatasetError, InvalidModelError, RafikiError
+from rafiki.constants import Task
+from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
+from rafiki_cli import terminal
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -54,3 +56,67 @@ def model(client: Client, wanted: str, task: str | None = None) -> Json:
     me = client.get_current_user()["id"]
     rows = sorted(client.get_available_models(task), key=lambda row: row["user_id"] != me)
     return choose(rows, wanted, "model", InvalidModelError)
+
+
+def is_whole_id(text: str) -> bool:
+    """Whether ``text`` looks like an id that need not be looked up."""
+    return len(text) == 36 and text.count("-") == 4
+
+
+def trial_name(trial: Mapping[str, Any]) -> str:
+    """``SkSvm#10``: a trial within its train job."""
+    return f"{trial['model_name']}#{trial['no']}"
+
+
+def trial(client: Client, wanted: str, name: str | None = None, version: int = -1) -> Json:
+    """A trial: by its id or the beginning of that, or by its app (``wanted``) and ``name`` (``SkSvm#10``).
+
+    Raises:
+        InvalidTrialError: when none fits, or several do.
+    """
+    if name is not None:
+        return _trial_of_app(client, wanted, name, version)
+    if is_whole_id(wanted):
+        return client.get_trial(wanted)
+    if len(wanted) < _MIN_PREFIX or not set(wanted.lower()) <= set("0123456789abcdef-"):
+        raise InvalidTrialError(
+            f"{wanted!r} is no id of a trial, nor the first {_MIN_PREFIX} letters of one or more. By its app it is "
+            f"named as in `rafiki trial show {wanted if '#' not in wanted else 'APP'} MODEL#1`."
+        )
+    found = [
+        t
+        for job in client.get_train_jobs_by_user()
+        for t in client.get_trials_of_train_job(job["app"], job["app_version"])
+        if t["id"].startswith(wanted.lower())
+    ]
+    if not found:
+        raise InvalidTrialError(f"None of your trials has an id that begins with {wanted!r}.")
+    if len(found) > 1:
+        raise InvalidTrialError(f"{wanted!r} begins the ids of {len(found)} trials. Write more of the id.")
+    return found[0]
+
+
+def _trial_of_app(client: Client, app: str, name: str, version: int) -> Json:
+    rows = client.get_trials_of_train_job(app, version)
+    found = [t for t in rows if trial_name(t) == name or t["id"].startswith(name.lower())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(t["id"] for t in found)
+        raise InvalidTrialError(f"{name!r} means {len(found)} trials of {app!r}. Name one by its id: {ids}.")
+    names = [trial_name(t) for t in rows]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"See `rafiki train trials {app}`."
+    raise InvalidTrialError(f"There is no trial {name!r} of {app!r}. {hint}")
+
+
+def check_task(task: str | None) -> None:
+    """Warn when a task is no known one but looks like one: it would silently be a custom task."""
+    if task is None or task in list(Task):
+        return
+    close = difflib.get_close_matches(task.upper().replace("-", "_"), list(Task), n=1, cutoff=0.8)
+    if close:
+        terminal.warn(
+            f"{task!r} is taken as a custom task, whose datasets and queries nobody checks. "
+            f"Did you mean {str(close[0])!r}?"
+        )

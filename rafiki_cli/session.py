@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rafiki.errors import ConfigError, UnauthorizedError
+from rafiki.errors import ConfigError, InvalidRequestError, UnauthorizedError
 from rafiki_cli import options
+from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from rafiki.client import Client
+    from rafiki.utils.process import PidFile
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -24,18 +26,38 @@ def admin_address() -> tuple[str, int]:
 
     Raises:
         ConfigError: when the configuration is wrong.
-        InvalidRequestError: when ``--admin`` is not ``host:port``.
+        UsageError: when ``--admin`` is not ``host:port``.
+    """
+    if options.current.admin:
+        return parse_address(options.current.admin, "--admin", "an admin")
+    loaded = options.loaded_config()
+    if running := find_running(options.stack_folder(loaded).admin_pid_file):
+        return reachable_host(running.host), running.port
+    return reachable_host(loaded.config.admin.host), loaded.config.admin.port
+
+
+def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
+    """The parts of ``host:port``.
+
+    Raises:
+        UsageError: when an option's value is not of that form.
     """
     from rafiki.client.transport import split_address
 
-    if options.current.admin:
-        return split_address(options.current.admin, "an admin")
+    try:
+        return split_address(address, what)
+    except InvalidRequestError as e:
+        raise UsageError(f"{option}: {e.message}") from e
+
+
+def find_running(pid_file: Path) -> PidFile | None:
+    """The process that a pid file names, if it runs; None too when the file belongs to another user's stack."""
     from rafiki.utils.process import PidFile
 
-    loaded = options.loaded_config()
-    if running := PidFile.load(options.stack_folder(loaded).admin_pid_file):
-        return reachable_host(running.host), running.port
-    return reachable_host(loaded.config.admin.host), loaded.config.admin.port
+    try:
+        return PidFile.load(pid_file)
+    except PermissionError:
+        return None
 
 
 def is_local_stack() -> bool:

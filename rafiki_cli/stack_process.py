@@ -102,6 +102,29 @@ def _owner(port: int) -> str:
     return ""
 
 
+def find_stack_of(port: int) -> Path | None:
+    """The stack folder of the admin that listens on a port; None when its process is not ours to look into."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for c in psutil.net_connections("tcp"):
+            if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port and c.pid:
+                root = psutil.Process(c.pid).environ().get(STACK_VARIABLE)
+                return Path(root) if root else None
+    return None
+
+
+def create_folder(loaded: LoadedConfig) -> StackFolder:
+    """The stack's folder, made unless it is there; not made for an admin whose port is taken anyway.
+
+    Raises:
+        StackError: when it cannot be made, or is new and the port is taken.
+    """
+    folder = options.stack_folder(loaded)
+    if loaded.config.admin.port and not folder.root.exists():
+        check_port(loaded.config.admin.host, loaded.config.admin.port)
+    folder.create()
+    return folder
+
+
 def admin_command() -> list[str]:
     # -P: modules in the folder of rafiki.yaml must not hide installed ones.
     return [sys.executable, "-P", "-m", "rafiki.admin"]
@@ -152,8 +175,7 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
         StackError: when the port is taken or the admin is not healthy within ``stack.start_timeout_s``.
         AdminEndedError: when it ended, with its own message and exit code.
     """
-    folder = options.stack_folder(loaded)
-    folder.create()
+    folder = create_folder(loaded)
     timeout_s = loaded.config.stack.start_timeout_s
     with _start_lock(folder, timeout_s):
         if running := find_running(folder):

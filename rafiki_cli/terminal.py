@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -46,6 +49,81 @@ def abort(message: str, code: int = ExitCode.FAILURE) -> NoReturn:
 def finish(code: int) -> NoReturn:
     """End the command with an exit code, after it said all it has to say."""
     raise typer.Exit(int(code))
+
+
+def ask_password(question: str, *, confirm: bool = False) -> str:
+    """A password from the terminal.
+
+    Raises:
+        KeyboardInterrupt: at Ctrl-C.
+        UsageError: at the end of the input.
+    """
+    try:
+        password: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
+    except typer.Abort as e:
+        raise _ended(e) from e
+    return password
+
+
+def ask(question: str) -> bool:
+    """A yes or no from the terminal; raises as :func:`ask_password` does."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as e:
+        raise _ended(e) from e
+
+
+def _ended(abort: typer.Abort) -> BaseException:
+    # Typer makes one exception of both, and keeps which it was as the context.
+    if isinstance(abort.__context__, EOFError):
+        return UsageError("The input ended before the question was answered.")
+    return KeyboardInterrupt()
+
+
+def check_file(file: Path, *, folder_hint: str = "a file is needed here") -> None:
+    """Check that a file named by an option or argument can be read.
+
+    Raises:
+        UsageError: when it cannot, with the reason.
+    """
+    try:
+        is_there, is_folder = file.exists(), file.is_dir()
+    except OSError as e:
+        raise UsageError(f"{file}: cannot be read: {e.strerror}.") from e
+    if not is_there:
+        raise UsageError(f"{file}: there is no such file.")
+    if is_folder:
+        raise UsageError(f"{file}: this is a folder; {folder_hint}.")
+    if not os.access(file, os.R_OK):
+        raise UsageError(f"{file}: no permission to read this file.")
+
+
+def check_number(option: str, value: float | None) -> None:
+    """Check the value of an option that takes a number above 0.
+
+    Raises:
+        UsageError: when it is none (``nan`` and ``inf`` parse as numbers too).
+    """
+    if value is not None and not 0 < value < math.inf:
+        raise UsageError(f"{option} {value:g}: write a number above 0.")
+
+
+def read_text(file: Path, what: str) -> str:
+    """The text of a file named by an option or argument.
+
+    Args:
+        what: names it in the message: ``"this job file"``.
+
+    Raises:
+        UsageError: when it cannot be read, with the reason.
+    """
+    check_file(file)
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{file}: {what} cannot be read: it is not UTF-8 text.") from e
+    except OSError as e:
+        raise UsageError(f"{file}: {what} cannot be read: {e.strerror}.") from e
 
 
 def is_interactive() -> bool:

@@ -79,15 +79,21 @@ def follow(client: Client, app: str, version: int, *, out: Callable[[str], None]
 
 def judge(job: Json, trials: list[Json]) -> ExitCode:
     """The exit code for a job that has ended; says what went wrong."""
+    is_errored = job["status"] == TrainJobStatus.ERRORED
+    reason = job["error"] or "no reason is known"
     for model in job["models"]:
-        if model["error"]:
+        # Where the job failed for a model's reason, it is told once.
+        if model["error"] and not (is_errored and model["error"] in reason):
             terminal.warn(f"{model['model_name']}: {model['error']}")
-    if job["status"] == TrainJobStatus.ERRORED:
-        terminal.report(f"The train job ended ERRORED: {job['error'] or 'no reason is known'}")
+    if is_errored:
+        terminal.report(f"The train job ended ERRORED: {reason}")
         return ExitCode.JOB_ERRORED
     if not any(t["status"] == TrialStatus.COMPLETED for t in trials):
-        reasons = {values.first_line(t["error"], 200) for t in trials if t["error"]}
-        about = f" The trials failed with: {'; '.join(sorted(reasons))}" if reasons else " Give it a larger budget."
+        told = " ".join(m["error"] or "" for m in job["models"])
+        reasons = {values.first_line(t["error"], 200) for t in trials if t["error"] and t["error"] not in told}
+        about = "" if told.strip() else " Give it a larger budget."
+        if reasons:
+            about = f" The trials failed with: {'; '.join(sorted(reasons))}"
         terminal.report(f"The train job ended without one completed trial.{about}")
         return ExitCode.NO_RESULT
     return ExitCode.OK
@@ -100,7 +106,7 @@ def _follow_live(follower: JobFollower) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for _ in follower.states():
-            view = train_watch.live_view(follower.job, follower.trials, utc_now(), console.size.height, follower.notice)
+            view = train_watch.live_view(follower.job, follower.trials, utc_now(), console.size, follower.notice)
             live.update(view, refresh=True)
 
 
@@ -118,10 +124,10 @@ def _follow_lines(follower: JobFollower, out: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def detaching(app: str) -> Iterator[None]:
-    """Ctrl-C ends the watching, not the job."""
+def detaching(app: str, code: ExitCode) -> Iterator[None]:
+    """Ctrl-C ends the watching, not the job; the command exits with ``code`` then."""
     try:
         yield
     except KeyboardInterrupt:
         terminal.say(f"\nNo longer watching; the job goes on. Stop it with `rafiki train stop {app}`.")
-        terminal.finish(ExitCode.OK)
+        terminal.finish(code)

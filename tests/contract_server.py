@@ -72,6 +72,8 @@ class ContractServer:
                     values[name] = FilePart("", file_name)
                 else:
                     texts[name] = content.decode()
+        elif kind.startswith("application/x-www-form-urlencoded"):
+            texts |= dict(parse_qsl(body.decode(), keep_blank_values=True))
         elif body:
             values = json.loads(body)
         try:

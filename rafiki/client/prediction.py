@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from rafiki.client.transport import HttpServer, encode_json, split_address
+from rafiki.errors import InvalidRequestError, UnreachableError
 
 PREDICT_TIMEOUT_S = 30.0
 
@@ -16,10 +18,15 @@ class PredictorClient:
 
     Args:
         predictor_host: ``host:port``, as an inference job names it.
-        timeout_s: the longest wait for an answer. The predictor's own deadline is shorter.
+        timeout_s: the longest wait for an answer, above 0. The predictor's own deadline is shorter.
+
+    Raises:
+        InvalidRequestError: when ``predictor_host`` or ``timeout_s`` is not of that form.
     """
 
     def __init__(self, predictor_host: str, *, timeout_s: float = PREDICT_TIMEOUT_S) -> None:
+        if not 0 < timeout_s < math.inf:
+            raise InvalidRequestError(f"timeout_s is {timeout_s:g}. Give a number of seconds above 0.")
         host, port = split_address(predictor_host, "a predictor")
         hint = "Is the inference job still running? See `rafiki infer list`."
         self._server = HttpServer(host, port, what="predictor", hint=hint)
@@ -45,6 +52,17 @@ class PredictorClient:
         answer = self._server.send("POST", "/predict", content=content, headers=headers, timeout_s=self._timeout_s)
         decoded: dict[str, Any] = self._server.decode(answer)
         return decoded
+
+    def get_health(self) -> dict[str, Any]:
+        """What the predictor says of itself: ``task``, ``members`` (trial ids), ``absent`` (those without a worker).
+
+        Raises:
+            UnreachableError: when no predictor answers in time.
+        """
+        answer = self._server.decode(self._server.send("GET", "/", timeout_s=self._timeout_s))
+        if not isinstance(answer, dict):
+            raise UnreachableError(f"What answers at {self._server.address} is not a Rafiki predictor.")
+        return answer
 
     def close(self) -> None:
         self._server.close()
@@ -73,7 +91,8 @@ def predict(
 
     Returns:
         ``{"prediction": p, "predictions": []}`` for a query,
-        ``{"prediction": None, "predictions": [...]}`` for a batch.
+        ``{"prediction": None, "predictions": [...]}`` for a batch; with ``left_out``, the ids of the served trials
+        that did not take part, where there are any.
 
     Raises:
         UnreachableError: when no predictor answers in time.

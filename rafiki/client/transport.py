@@ -181,7 +181,7 @@ class HttpServer:
             ) from e
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise UnreachableError(
-                f"The connection to the {self._what} at {self.address} broke: {e}. {self._hint}"
+                f"The connection to the {self._what} at {self.address} broke: {str(e).rstrip('.')}. {self._hint}"
             ) from e
 
     def _refusal(self, status: int, body: bytes) -> RafikiError:

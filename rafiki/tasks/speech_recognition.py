@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+import binascii
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rafiki.constants import Task
-from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
+from rafiki.errors import InvalidQueryError, ModelPredictError
+from rafiki.tasks.audio_files import check_wav, is_wav, iter_audio_rows
 from rafiki.tasks.base import TaskSpec, encode_json
-from rafiki.tasks.zip_files import open_dataset_zip
+from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
 
 _decode_text = msgspec.json.Decoder(str).decode
 
 
 class SpeechRecognitionTask(TaskSpec):
-    """Datasets: zip with ``audios.csv``. Queries: a wav file in base64. Predictions: text, by the best member."""
+    """Datasets: zip with ``audios.csv`` and wav files. Queries: a wav file in base64. Predictions: text, by the best
+    member."""
 
     name = Task.SPEECH_RECOGNITION
 
-    def validate_dataset(self, path: Path) -> None:
-        with open_dataset_zip(path) as archive:
-            if "audios.csv" not in archive.namelist():
-                raise InvalidDatasetError("There is no file 'audios.csv' in the zip.")
+    def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
+        """Checks every row of ``audios.csv`` and reads every wav file that it lists.
+
+        Raises:
+            InvalidDatasetError: says what is wrong, in which file, row and column.
+        """
+        with open_dataset_zip(path, limits) as archive:
+            for row in iter_audio_rows(archive):
+                check_wav(archive, row)
 
     def decode_query(self, raw: bytes) -> str:
+        """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""
         try:
-            return _decode_text(raw)
-        except msgspec.DecodeError as e:
+            text = _decode_text(raw)
+            # Line breaks, as MIME has them, are no damage.
+            data = binascii.a2b_base64("".join(text.split()), strict_mode=True)
+        except (msgspec.DecodeError, ValueError) as e:
             raise InvalidQueryError(f"A query is a wav file as base64 text: {e}.") from e
+        if not is_wav(data):
+            raise InvalidQueryError(
+                f"A query is a wav file as base64 text: what came is {len(data)} bytes that are no wav file."
+            )
+        return text
 
     def encode_prediction(self, prediction: Any) -> bytes:
         if not isinstance(prediction, str):
             raise ModelPredictError(
                 f"predict() must return one text for each query; it returned a {type(prediction).__name__}."
             )
-        return encode_json(prediction)
+        return encode_json(str(prediction))
 
     def ensemble(self, predictions: list[Any]) -> Any:
         return predictions[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from rafiki.errors import InvalidDatasetError
 
@@ -25,6 +26,15 @@ class ZipLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = ZipLimits()
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
+
+
+def _missing(name: str, origin: str) -> InvalidDatasetError:
+    return InvalidDatasetError(f"{origin}there is no file {name!r} in the zip.")
+
+
+def _damaged(name: str, origin: str, why: Exception) -> InvalidDatasetError:
+    return InvalidDatasetError(f"{origin}{name!r} in the zip is damaged or cannot be read ({why}).")
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
@@ -93,6 +103,46 @@ def read_member(archive: zipfile.ZipFile, name: str, max_bytes: int, origin: str
         # zipfile reads no more than the size that the entry declares, and then checks its CRC.
         return archive.read(info)
     except KeyError:
-        raise InvalidDatasetError(f"{origin}there is no file {name!r} in the zip.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as e:
-        raise InvalidDatasetError(f"{origin}{name!r} in the zip is damaged or cannot be read ({e}).") from e
+        raise _missing(name, origin) from None
+    except _DAMAGE as e:
+        raise _damaged(name, origin, e) from e
+
+
+class _Member(io.RawIOBase):
+    """A member's bytes one after another; damage is met where it lies."""
+
+    def __init__(self, stream: IO[bytes], name: str, origin: str) -> None:
+        self._stream, self._name, self._origin = stream, name, origin
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except _DAMAGE as e:
+            raise _damaged(self._name, self._origin, e) from e
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def open_member(archive: zipfile.ZipFile, name: str, origin: str = "") -> Iterator[IO[bytes]]:
+    """The contents of the file ``name``, to be read from its beginning to its end: its checksum is looked at there.
+
+    Args:
+        archive: from :func:`open_dataset_zip`.
+        name: the file's path in the zip.
+        origin: where the name was found, such as ``"audios.csv, row 17: "``, for messages.
+
+    Raises:
+        InvalidDatasetError: when there is no such file, or, while it is read, when it is damaged.
+    """
+    try:
+        stream = archive.open(name)
+    except KeyError:
+        raise _missing(name, origin) from None
+    except _DAMAGE as e:
+        raise _damaged(name, origin, e) from e
+    with stream, io.BufferedReader(_Member(stream, name, origin), 1 << 16) as reader:
+        yield reader

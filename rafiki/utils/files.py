@@ -42,4 +42,4 @@ def tail_lines(path: Path, count: int, *, max_bytes: int = 65536) -> list[str]:
             lines = f.read().decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return []
-    return lines[-count:]
+    return lines[-count:] if count > 0 else []

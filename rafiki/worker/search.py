@@ -99,7 +99,8 @@ class Search:
         failed = [t for t in self._trials.values() if t.status is TrialStatus.ERRORED]
         if self.ending is None and failed and len(failed) == len(self._trials):
             last = max(failed, key=lambda t: t.no)
-            return TrainJobStatus.ERRORED, f"All {len(failed)} trials failed. The last one: {last.error}"
+            what = "The only trial failed" if len(failed) == 1 else f"All {len(failed)} trials failed. The last one"
+            return TrainJobStatus.ERRORED, f"{what}: {last.error}"
         return TrainJobStatus.STOPPED, None
 
     def _is_hopeless(self) -> bool:

@@ -10,7 +10,8 @@ import typer
 
 from rafiki_cli import options, terminal
 from rafiki_cli.lazy import new_app
-from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+from rafiki_cli.render import values
+from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
 
 app = new_app("Show and check the configuration.")
 
@@ -39,19 +40,33 @@ def show(
             tree.setdefault(section, {})[key] = row["value"]
         put_data(tree, format)
         return
-    columns = [Column("SETTING", "key"), Column("VALUE", "value"), Column("ORIGIN", "origin")]
+    columns = [
+        Column("SETTING", "key"),
+        Column("VALUE", "value", least=20),
+        Column("ORIGIN", "origin", short=_short_origin, least=20),
+    ]
     put_rows(rows, columns if origin else columns[:2], format)
     if format is Format.TABLE:
         terminal.say(f"File: {loaded.file or 'none (rafiki.yaml is looked for upward from this folder)'}")
 
 
+def _short_origin(row: Row) -> str:
+    """A file without its folder: ``rafiki.yaml, line 4``."""
+    return str(row["origin"]).rpartition("/")[2]
+
+
 @app.command()
 def validate(
     file: Annotated[Path | None, typer.Argument(help="The one in force if left out.")] = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Check the configuration. Exits with 2 and says where the first mistake is."""
     if file is not None:
+        terminal.check_file(file)
         options.current.config_file = file
     loaded = options.loaded_config()
     changed = [o for o in loaded.origins if o.origin != "default"]
-    terminal.say(f"{loaded.file or 'The configuration'} is valid: {len(changed)} settings differ from the defaults.")
+    if format is not Format.TABLE:
+        put_data({"file": str(loaded.file) if loaded.file else None, "changed": [o.key for o in changed]}, format)
+    differ = f"{values.count(len(changed), 'setting')} differ{'s' if len(changed) == 1 else ''} from the defaults"
+    terminal.say(f"{loaded.file or 'The configuration'} is valid: {differ}.")

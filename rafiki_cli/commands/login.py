@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -47,22 +48,14 @@ def _password(email: str, file: Path | None, from_stdin: bool, own_file: Path | 
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
     if file is not None:
-        return _read(file)
-    if own_file is not None and own_file.is_file():
-        return _read(own_file)
+        return terminal.read_text(file, "the password").strip()
+    if own_file is not None and os.access(own_file, os.R_OK):
+        return terminal.read_text(own_file, "the password").strip()
     if not sys.stdin.isatty():
         raise terminal.UsageError(
             "There is no terminal to ask for the password. Use --password-stdin or --password-file."
         )
-    password: str = typer.prompt(f"Password of {email}", hide_input=True, err=True)
-    return password
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as e:
-        raise terminal.UsageError(f"{file}: the password cannot be read: {e}.") from e
+    return terminal.ask_password(f"Password of {email}")
 
 
 @app.command()

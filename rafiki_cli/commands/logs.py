@@ -10,19 +10,26 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from rafiki.constants import ExitCode
 from rafiki.errors import InvalidServiceError
 from rafiki_cli import options, terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows, time_column
 
 app = new_app("Logs of the stack of this folder.")
 _FOLLOW_WAIT_S = 0.25
 _COLUMNS = [
-    Column("NAME", "name"),
+    Column("NAME", "name", least=20),
     Column("SIZE", lambda r: values.size(r["size_bytes"]), is_right=True),
-    Column("LAST WRITTEN", lambda r: values.local_time(r["datetime_written"])),
+    time_column("LAST WRITTEN", "datetime_written", rank=1),
 ]
+
+
+class NoSuchLogError(InvalidServiceError):
+    """There is no such log. `rafiki logs` lists those there are."""
+
+    exit_code = ExitCode.REFUSED
 
 
 @app.command()
@@ -31,18 +38,24 @@ def logs(
         str | None, typer.Argument(help="admin, cache, or a service: its log's name or its id (the first letters).")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines to show.")] = 100,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines to show.")] = 100,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the log of the admin, the cache or a service; without a name, list what logs there are."""
     from rafiki.utils.files import tail_lines
 
-    folder = options.stack_folder().logs
+    if follow and format is not Format.TABLE:
+        raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Leave one of them out.")
+    folder = options.own_stack_folder().logs
     if service is None:
         _list(folder, format)
         return
     file = find_log(folder, service)
-    for line in tail_lines(file, lines, max_bytes=max(65536, lines * 1000)):
+    found = tail_lines(file, lines, max_bytes=max(65536, lines * 1000))
+    if format is not Format.TABLE:
+        put_data({"name": file.stem, "path": str(file), "lines": found}, format)
+        return
+    for line in found:
         terminal.put(line)
     if follow:
         _follow(file)
@@ -63,7 +76,7 @@ def find_log(folder: Path, name: str) -> Path:
     """The log file that ``name`` means: a file's name without .log, or the beginning of a service's id.
 
     Raises:
-        InvalidServiceError: when none or several match.
+        NoSuchLogError: when none or several match.
     """
     files = sorted(folder.glob("*.log"))
     wanted = name.removesuffix(".log").lower()
@@ -72,9 +85,11 @@ def find_log(folder: Path, name: str) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InvalidServiceError(f"No log of {name!r} in {folder}. `rafiki logs` lists what logs there are.")
+        raise NoSuchLogError(f"No log of {name!r} in {folder}. `rafiki logs` lists what logs there are.")
     names = ", ".join(f.stem for f in found[:5])
-    raise InvalidServiceError(f"{name!r} fits {len(found)} logs ({names} ...). Write more of the name.")
+    raise NoSuchLogError(
+        f"{name!r} fits {len(found)} logs ({names}{' ...' if len(found) > 5 else ''}). Write more of the name."
+    )
 
 
 def _follow(file: Path) -> None:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rafiki.constants import ExitCode, ModelAccessRight
+from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_record, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
 
 app = new_app("Upload, list and delete model templates.")
 _COLUMNS = [
-    Column("ID", "id"),
-    Column("NAME", "name"),
-    Column("TASK", "task"),
-    Column("CLASS", "model_class"),
+    id_column(),
+    Column("NAME", "name", least=16),
+    Column("TASK", "task", rank=2),
+    Column("CLASS", "model_class", least=12, rank=3),
     Column("ACCESS", "access_right"),
-    Column("CREATED", lambda r: values.local_time(r["datetime_created"])),
-    Column("STATE", lambda r: values.first_line(r.get("load_error"), 60) or "loads"),
+    time_column("CREATED", "datetime_created", rank=1),
+    Column(
+        "STATE",
+        lambda r: values.one_line(r.get("load_error")) or "loads",
+        short=lambda r: values.first_line(r.get("load_error")) or "loads",
+        least=12,
+    ),
 ]
 
 
@@ -36,28 +45,59 @@ def upload(
     name: Annotated[str | None, typer.Option(help="The class's name if left out.")] = None,
     dependencies: Annotated[str | None, typer.Option(help='JSON: \'{"scikit-learn": ">=1.4"}\'.')] = None,
     dep: Annotated[list[str] | None, typer.Option(help="NAME=VERSION; can be repeated.")] = None,
-    access: Annotated[ModelAccessRight, typer.Option(case_sensitive=False)] = ModelAccessRight.PRIVATE,
+    access: Annotated[
+        ModelAccessRight, typer.Option(case_sensitive=False, help="PUBLIC: other users may train it too.")
+    ] = ModelAccessRight.PRIVATE,
     docker_image: Annotated[str | None, typer.Option(help="Image in which the model runs under Docker.")] = None,
     allow_invalid: Annotated[
         bool, typer.Option("--allow-invalid", help="Exit with 0 though the file does not load.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of your model of that name, if no train job refers to it.")
     ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Upload a model template. Exits with 3 when it is kept but does not load."""
     from rafiki_cli.find_class import find_model_class
 
-    if not file.is_file():
-        raise terminal.UsageError(f"{file}: there is no such file.")
+    terminal.check_file(file, folder_hint="a model template is one Python file")
     wanted = model_class or find_model_class(file)
+    packages = parse_dependencies(dependencies, dep or [])
+    name = name or wanted
+    resolve.check_task(task)
     client = session.client()
-    created = client.create_model(
-        name or wanted, task, file, wanted, parse_dependencies(dependencies, dep or []), access, docker_image
-    )
+
+    def create() -> dict[str, Any]:
+        return client.create_model(name, task, file, wanted, packages, access, docker_image)
+
+    try:
+        created = create()
+    except DuplicateModelNameError as e:
+        if not replace:
+            raise DuplicateModelNameError(
+                f"You have a model named {name!r} already. Replace it with --replace, or choose another name with "
+                "--name."
+            ) from e
+        # Only now: the admin has looked at the rest of the request, so the old model is not lost to a bad one.
+        _delete_own(client, name)
+        created = create()
     put_record(created, [Column("ID", "id"), Column("NAME", "name")], format)
     if created.get("load_error"):
         terminal.warn(f"The file was kept, but it does not load: {created['load_error']}")
         if not allow_invalid:
             terminal.finish(ExitCode.REFUSED)
+
+
+def _delete_own(client: Client, name: str) -> None:
+    me = client.get_current_user()["id"]
+    old = next(m for m in client.get_available_models() if m["name"] == name and m["user_id"] == me)
+    try:
+        client.delete_model(old["id"])
+    except ModelUsedError as e:
+        raise ModelUsedError(
+            f"A train job refers to your model {name!r}, so it stays as it is. Upload this one beside it under another "
+            f"name: --name {name}2."
+        ) from e
 
 
 def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
@@ -105,13 +145,32 @@ def show(
 ) -> None:
     """Show a model and its knobs."""
     client = session.client()
-    found = client.get_model(_id(client, model))
+    found = _find(client, model)
     if save is not None:
-        client.download_model_file(found["id"], save)
-        terminal.say(f"Wrote {save}.")
+        _save(client, found, save)
     dependencies = Column("DEPENDENCIES", lambda r: " ".join(f"{k} {v}" for k, v in r["dependencies"].items()))
     state = Column("STATE", lambda r: r.get("load_error") or "loads")
     put_record(found, [*_COLUMNS[:-1], dependencies, Column("KNOBS", _knobs), state], format)
+
+
+def _find(client: Client, wanted: str) -> dict[str, Any]:
+    try:
+        # The list holds all that there is to show, of public models of others too: those have no page of their own.
+        return resolve.model(client, wanted)
+    except InvalidModelError:
+        if not resolve.is_whole_id(wanted):
+            raise
+    return client.get_model(wanted)  # An admin sees everyone's models.
+
+
+def _save(client: Client, model: Row, file: Path) -> None:
+    try:
+        client.download_model_file(model["id"], file)
+    except InvalidModelError as e:
+        raise InvalidModelError(
+            f"The model {model['name']!r} belongs to another user: its file is for its owner and admins."
+        ) from e
+    terminal.say(f"Wrote {file}.")
 
 
 @app.command()
@@ -121,13 +180,17 @@ def delete(
 ) -> None:
     """Delete a model that no train job refers to."""
     client = session.client()
-    deleted = client.delete_model(_id(client, model))
+    # A whole id also reaches what is not listed: an admin may delete everyone's models.
+    model_id = model if resolve.is_whole_id(model) else str(resolve.model(client, model)["id"])
+    try:
+        deleted = client.delete_model(model_id)
+    except ModelUsedError as e:
+        raise ModelUsedError(f"A train job refers to the model {model!r}, so it cannot be deleted.") from e
+    except InvalidModelError as e:
+        if model_id == model:
+            raise
+        raise InvalidModelError(f"The model {model!r} belongs to another user, so you cannot delete it.") from e
     if format is Format.TABLE:
         terminal.say(f"Deleted the model {deleted['name']} ({deleted['id']}).")
     else:
         put_record(deleted, [], format)
-
-
-def _id(client: Any, wanted: str) -> str:
-    # A whole id also reaches what is not listed: an admin may see everyone's models.
-    return wanted if len(wanted) == 36 and wanted.count("-") == 4 else str(resolve.model(client, wanted)["id"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki.errors import InvalidRunningInferenceJobError
-from rafiki_cli import session, terminal
+from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
+from rafiki_cli import resolve, session, terminal
 from rafiki_cli.lazy import new_app
-from rafiki_cli.render.output import Format, FormatOption, put_data
+from rafiki_cli.render.output import Format, put_data
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
 
 app = new_app("Predictions.")
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
@@ -26,26 +30,71 @@ def predict(
     host: Annotated[str | None, typer.Option(help="HOST:PORT of a predictor, instead of an app.")] = None,
     version: Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")] = -1,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
-    format: FormatOption = Format.JSON,
+    format: Annotated[
+        Format | None,
+        typer.Option("--output", "-o", help="table, json or yaml: the whole answer. The prediction alone if left out."),
+    ] = None,
 ) -> None:
     """Ask a deployed app, and print the prediction (or the list of them) as JSON."""
     from rafiki.client import PredictorClient
 
+    terminal.check_number("--timeout", timeout)
     if (app is None) == (host is None):
         raise terminal.UsageError("Name an app, or a predictor with --host HOST:PORT.")
     given = [o for o in (query, query_file, queries_file) if o is not None]
     if len(given) != 1:
         raise terminal.UsageError("Give one of --query, --query-file and --queries-file.")
+    if queries_file and queries_file.suffix.lower() in _IMAGES:
+        raise terminal.UsageError(f"{queries_file}: an image is one query. Give it with --query-file.")
+    if host:
+        session.parse_address(host, "--host", "a predictor")
     one = parse_json(query, "--query") if query is not None else read_query(query_file) if query_file else None
     many = read_query(queries_file) if queries_file else None
     if queries_file and not isinstance(many, list):
         raise terminal.UsageError(f"{queries_file}: this must hold a JSON list of queries.")
-    with PredictorClient(host or _predictor_of(str(app), version), timeout_s=timeout) as predictor:
-        put_data(predictor.predict(one) if many is None else predictor.predict_many(many), format)
+    client = session.client() if app is not None else None
+    address = host or _predictor_of(client, app, version)
+    with PredictorClient(address, timeout_s=timeout) as predictor:
+        answer = predictor.post({"query": one} if many is None else {"queries": many})
+    answer.setdefault("left_out", [])
+    if format is Format.TABLE:
+        for prediction in [answer["prediction"]] if many is None else answer["predictions"]:
+            terminal.put(prediction_text(prediction))
+    else:
+        alone = answer["prediction"] if many is None else answer["predictions"]
+        put_data(alone if format is None else answer, format or Format.JSON)
+    if answer["left_out"]:
+        names = ", ".join(_name_of(client, trial_id) for trial_id in answer["left_out"])
+        they = "these members" if len(answer["left_out"]) > 1 else "this member"
+        terminal.warn(
+            f"Without {names}: {they} of the ensemble failed or did not answer "
+            "in time. See `rafiki infer show` and `rafiki logs`."
+        )
 
 
-def _predictor_of(app: str, version: int) -> str:
-    job = session.client().get_running_inference_job(app, version)
+def _name_of(client: Client | None, trial_id: str) -> str:
+    """Model and number of a trial where they can be looked up."""
+    if client is not None:
+        with contextlib.suppress(RafikiError):
+            return f"{resolve.trial_name(client.get_trial(trial_id))} (trial {trial_id})"
+    return f"trial {trial_id}"
+
+
+def prediction_text(prediction: Any) -> str:
+    """A prediction in one line; of a list of probabilities the most probable class first."""
+    text = json.dumps(prediction, ensure_ascii=False)
+    if not isinstance(prediction, list) or len(prediction) < 2:
+        return text
+    if not all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in prediction) or abs(sum(prediction) - 1) > 0.01:
+        return text
+    best = max(range(len(prediction)), key=prediction.__getitem__)
+    return f"class {best}  {prediction[best]:.4f}  of {' '.join(f'{p:.4f}' for p in prediction)}"
+
+
+def _predictor_of(client: Client | None, app: str | None, version: int) -> str:
+    if client is None or app is None:
+        raise terminal.UsageError("Name an app, or a predictor with --host HOST:PORT.")
+    job = client.get_running_inference_job(app, version)
     if not job["predictor_host"]:
         raise InvalidRunningInferenceJobError(f"The inference job of {app} still starts. Try again in a moment.")
     return str(job["predictor_host"])
@@ -71,10 +120,11 @@ def read_query(file: Path) -> Any:
     """
     try:
         if file.suffix.lower() not in _IMAGES:
-            return parse_json(file.read_text("utf-8"), str(file))
+            return parse_json(terminal.read_text(file, "this query"), str(file))
+        terminal.check_file(file)
         return read_image(file)
-    except (OSError, UnicodeDecodeError) as e:
-        raise terminal.UsageError(f"{file}: this query cannot be read: {e}.") from e
+    except OSError as e:
+        raise terminal.UsageError(f"{file}: this image cannot be read: {e.strerror or 'it is damaged'}.") from e
 
 
 def read_image(file: Path) -> list[Any]:

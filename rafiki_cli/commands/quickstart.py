@@ -44,7 +44,7 @@ def quickstart(
     down: Annotated[bool, typer.Option("--down", help="Stop the stack at the end.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Train two models on handwritten digits, deploy the best of each as an ensemble, and test it: about a minute."""
+    """Train two models on handwritten digits, deploy the best of each as an ensemble, test it: about ten seconds."""
     if options.current.admin is not None:
         raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin.")
     steps = Steps()

@@ -13,7 +13,16 @@ from rafiki.errors import RafikiError
 from rafiki_cli import options, session, terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+from rafiki_cli.render.output import (
+    Column,
+    Format,
+    FormatOption,
+    error_column,
+    id_column,
+    put_data,
+    put_rows,
+    time_column,
+)
 
 app = new_app("The stack.")
 
@@ -23,7 +32,7 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the terminal; Ctrl-C stops the stack.")
     ] = False,
-    port: Annotated[int | None, typer.Option(help="Port of the admin, for this start.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the admin, for this start.")] = None,
 ) -> None:
     """Start the stack of this folder, and wait until it is healthy. Jobs that were live go on."""
     from rafiki_cli import stack_process
@@ -44,7 +53,7 @@ def up(
 def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
     from rafiki_cli import stack_process
 
-    folder.create()
+    stack_process.create_folder(loaded)
     if running := stack_process.find_running(folder):
         terminal.say(f"The stack runs already at {running.url} (process {running.pid}).")
         terminal.finish(ExitCode.OK)
@@ -63,32 +72,32 @@ def down() -> None:
     """Stop the admin, the cache and all services of jobs. Nothing is lost: jobs go on at the next `rafiki up`."""
     from rafiki_cli import stack_process
 
-    folder = options.stack_folder()
+    folder = options.own_stack_folder()
     stopped = stack_process.stop(folder)
     if stopped.admin_pid is None and not stopped.others:
         terminal.say(f"No stack runs in {folder.root}.")
         return
     what = [f"the admin (process {stopped.admin_pid})"] if stopped.admin_pid else []
     if stopped.others:
-        what.append(f"{stopped.others} other process{'es' if stopped.others > 1 else ''}")
+        what.append(f"{stopped.others} other process{'es' if stopped.others != 1 else ''}")
     terminal.say(f"Stopped {' and '.join(what)}. Live jobs go on at the next `rafiki up`.")
 
 
 _SERVICES = [
-    Column("ID", "id"),
+    id_column(),
     Column("TYPE", "service_type"),
-    Column("APP", "app"),
+    Column("APP", "app", least=10),
     Column("STATUS", "status"),
     Column("PID", "pid", is_right=True),
     Column("PORT", "port", is_right=True),
-    Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or []))),
+    Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or [])), is_hidden_empty=True),
     Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
-    Column("STARTED", lambda r: values.local_time(r.get("datetime_started"))),
-    Column("ERROR", lambda r: values.first_line(r.get("error"))),
+    time_column("STARTED", "datetime_started", rank=1),
+    error_column(),
 ]
 _PROCESSES = [
     Column("PID", "pid", is_right=True),
-    Column("COMMAND", "command"),
+    Column("COMMAND", "command", least=20),
     Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
 ]
 
@@ -110,6 +119,8 @@ def status(format: FormatOption = Format.TABLE) -> None:
         put_data(state, format)
     else:
         _put_state(state)
+    if "folder" in state and state["folder"] != str(here := options.stack_folder().root):
+        terminal.warn(f"This admin does not belong to {here}: it only has the port that is configured here.")
     if found is None:
         terminal.abort(f"No admin answers at {host}:{port}. Start the stack with `rafiki up`.", ExitCode.UNREACHABLE)
 
@@ -117,13 +128,19 @@ def status(format: FormatOption = Format.TABLE) -> None:
 def _add_local(state: dict[str, Any]) -> None:
     import psutil
 
-    from rafiki.utils.process import SERVICE_VARIABLE, PidFile, find_stack_processes
+    from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
+    from rafiki_cli import stack_process
 
     folder = options.stack_folder()
     state["folder"] = str(folder.root)
+    is_known = options.is_of_another_user(folder) or session.find_running(folder.admin_pid_file) is not None
+    if state["admin"]["is_up"] and not is_known:
+        # The configured port answers, but nobody started an admin here.
+        found = stack_process.find_stack_of(session.admin_address()[1])
+        state["folder"] = str(found) if found else None
     known = set()
     for name, file in (("admin", folder.admin_pid_file), ("cache", folder.cache_pid_file)):
-        if running := PidFile.load(file):
+        if running := session.find_running(file):
             known.add(running.process.pid)
             state.setdefault(name, {"address": f"{running.host}:{running.port}"})["pid"] = running.process.pid
     state["processes"] = []
@@ -152,11 +169,14 @@ def _put_state(state: dict[str, Any]) -> None:
     if cache := state.get("cache"):
         terminal.put(f"cache  {cache['address']} (process {cache['pid']})")
     if "folder" in state:
-        terminal.put(f"folder {state['folder']}")
+        terminal.put(f"folder {state['folder'] or 'unknown'}")
     if services := state.get("services"):
         terminal.put("")
         put_rows(services, _SERVICES, Format.TABLE)
     elif services is None and state.get("processes"):
         terminal.put("")
         put_rows(state["processes"], _PROCESSES, Format.TABLE)
-        terminal.say("Log in as an admin (`rafiki login`) to see what these processes work on.")
+        if admin["is_up"]:
+            terminal.say("Log in as an admin (`rafiki login`) to see what these processes work on.")
+        else:
+            terminal.say("These are left of the stack. `rafiki up` goes on with them, `rafiki down` ends them.")

@@ -7,12 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from rafiki.constants import BudgetOption
-from rafiki_cli import session, terminal
+from rafiki.constants import BudgetOption, ExitCode
+from rafiki.errors import NoModelsForTrainJobError
+from rafiki_cli import resolve, session, terminal
 from rafiki_cli.commands.trial import TRIAL_COLUMNS
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record, put_rows
+from rafiki_cli.render.output import (
+    Column,
+    Format,
+    FormatOption,
+    Row,
+    error_column,
+    put_data,
+    put_record,
+    put_rows,
+    time_column,
+)
+from rafiki_cli.render.train_watch import best_trial
 
 app = new_app("Create, watch and stop train jobs.")
 VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
@@ -22,16 +34,29 @@ def _budget(row: Row) -> str:
     return " ".join(f"{k}={values.text(v)}" for k, v in row["budget"].items())
 
 
+def _short_budget(row: Row) -> str:
+    """``12 trials, 0.5 h, 2 GPUs``: what ends the job, and what it takes."""
+    budget = row["budget"]
+    trials, hours = budget.get(BudgetOption.MODEL_TRIAL_COUNT, -1), budget.get(BudgetOption.TIME_HOURS)
+    gpus = budget.get(BudgetOption.GPU_COUNT, 0)
+    parts = [values.count(trials, "trial")] if trials >= 0 else []
+    parts += [f"{values.number(hours)} h"] if hours is not None else []
+    parts += [values.count(gpus, "GPU")] if gpus else []
+    return ", ".join(parts)
+
+
 _COLUMNS = [
-    Column("APP", "app"),
+    Column("APP", "app", least=12),
     Column("VERSION", "app_version", is_right=True),
     Column("STATUS", "status"),
-    Column("TASK", "task"),
-    Column("MODELS", lambda r: ", ".join(m["model_name"] for m in r["models"])),
-    Column("BUDGET", _budget),
-    Column("STARTED", lambda r: values.local_time(r["datetime_started"])),
-    Column("TIME", lambda r: values.duration(values.between(r["datetime_started"], r["datetime_stopped"]))),
-    Column("ERROR", lambda r: values.first_line(r["error"])),
+    Column("TASK", "task", rank=3),
+    Column("MODELS", lambda r: ", ".join(m["model_name"] for m in r["models"]), least=12),
+    Column("BUDGET", _budget, short=_short_budget, rank=2),
+    time_column("STARTED", "datetime_started", rank=1),
+    Column(
+        "TIME", lambda r: values.duration(values.between(r["datetime_started"], r["datetime_stopped"])), is_right=True
+    ),
+    error_column(),
 ]
 
 
@@ -45,10 +70,14 @@ def create(
     model: Annotated[
         list[str] | None, typer.Option(help="Id or name; can be repeated. All available models if left out.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials of each model (MODEL_TRIAL_COUNT).")] = None,
-    hours: Annotated[float | None, typer.Option(help="Hours for the whole job (TIME_HOURS).")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs for the whole job (GPU_COUNT).")] = None,
-    workers: Annotated[int | None, typer.Option(help="CPU workers of each model (CPU_WORKER_COUNT).")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of each model (MODEL_TRIAL_COUNT). [default: -1, no limit]")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Hours for the whole job (TIME_HOURS). [default: 0.1]")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job (GPU_COUNT). [default: 0]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="CPU workers of each model (CPU_WORKER_COUNT). [default: 1]")
+    ] = None,
     arg: Annotated[list[str] | None, typer.Option(help="KEY=JSON for the models' train(); can be repeated.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "--watch", help="Watch the job until it ends.")] = False,
     format: FormatOption = Format.TABLE,
@@ -56,6 +85,7 @@ def create(
     """Start training models on your datasets under a budget."""
     from rafiki_cli.job_spec import JobSpec, parse_arguments, read_job_file
 
+    terminal.check_number("--hours", hours)
     spec = read_job_file(file) if file else JobSpec()
     budget = {
         BudgetOption.MODEL_TRIAL_COUNT: trials,
@@ -75,7 +105,9 @@ def create(
         }
     )
     client = session.client()
-    created = client.create_train_job(**spec.resolved(client))
+    job = spec.resolved(client)
+    resolve.check_task(job["task"])
+    created = _create(client, job)
     if wait:
         _wait(client, created, format)
     put_record(created, [Column("ID", "id"), *_COLUMNS[:2]], format)
@@ -83,16 +115,25 @@ def create(
         terminal.say(f"Watch it with `rafiki train watch {created['app']}`.")
 
 
+def _create(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+    try:
+        created: dict[str, Any] = client.create_train_job(**job)
+    except NoModelsForTrainJobError as e:
+        tasks = sorted({m["task"] for m in client.get_available_models()} - {job["task"]})
+        if not tasks:
+            raise
+        raise NoModelsForTrainJobError(f"{e.message} The models you can use are for {', '.join(tasks)}.") from e
+    return created
+
+
 def _wait(client: Any, created: dict[str, Any], format: Format) -> None:
     from rafiki_cli import train_loop
 
     name, version = created["app"], created["app_version"]
-    is_table = format is Format.TABLE
     terminal.say(f"Started {name}, version {version} (train job {created['id']}).")
-    with train_loop.detaching(name):
-        code = train_loop.follow(client, name, version, out=terminal.put if is_table else terminal.say)
-    if not is_table:
-        put_data(client.get_train_job(name, version), format)
+    # A script that waits for the job has to learn that nobody waited to the end.
+    with train_loop.detaching(name, ExitCode.INTERRUPTED):
+        code = _follow(client, name, version, format)
     terminal.finish(code)
 
 
@@ -110,48 +151,83 @@ def list_(
 @app.command()
 def show(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Show a train job and the state of each model's search."""
-    job = session.client().get_train_job(app, version)
-    models = Column(
-        "MODELS",
-        lambda r: "\n".join(
-            f"{m['model_name']} {m['status']}{': ' + m['error'] if m['error'] else ''}" for m in r["models"]
+    client = session.client()
+    job = client.get_train_job(app, version)
+    if format is not Format.TABLE:
+        put_data(job, format)
+        return
+    trials = client.get_trials_of_train_job(app, job["app_version"])
+    names = {d["id"]: d["name"] for d in client.get_datasets()}
+    columns = [
+        Column("ID", "id"),
+        *_COLUMNS[:4],
+        Column("MODELS", lambda r: "\n".join(_model_line(m, trials) for m in r["models"])),
+        *_COLUMNS[5:8],
+        *(
+            Column(title, lambda r, key=key: f"{names[r[key]]} ({r[key]})" if r[key] in names else r[key])  # type: ignore[misc]
+            for title, key in (("TRAIN", "train_dataset_id"), ("VAL", "val_dataset_id"))
         ),
-    )
-    datasets = [Column("TRAIN", "train_dataset_id"), Column("VAL", "val_dataset_id"), Column("ARGS", "train_args")]
-    put_record(
-        job, [Column("ID", "id"), *_COLUMNS[:4], models, *_COLUMNS[5:8], *datasets, Column("ERROR", "error")], format
-    )
+        Column("ARGS", "train_args"),
+        Column("BEST", lambda _: _best_line(trials)),
+        Column("ERROR", "error"),
+    ]
+    put_record(job, columns, format)
+
+
+def _model_line(model: Row, trials: list[dict[str, Any]]) -> str:
+    own = [t for t in trials if t["model_name"] == model["model_name"]]
+    best = best_trial(own)
+    text = f"{model['model_name']} {model['status']}, {values.count(len(own), 'trial')}"
+    text += f", best {values.score(best['score'])} (#{best['no']})" if best else ""
+    return f"{text}: {model['error']}" if model["error"] else text
+
+
+def _best_line(trials: list[dict[str, Any]]) -> str:
+    best = best_trial(trials)
+    return f"{values.score(best['score'])} by {resolve.trial_name(best)} ({best['id']})" if best else values.NOTHING
 
 
 @app.command()
-def watch(app: str, version: VersionOption = -1) -> None:
+def watch(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Watch a train job until it ends. Ctrl-C leaves it running."""
     from rafiki_cli import train_loop
 
     client = session.client()
-    with train_loop.detaching(app):
-        code = train_loop.follow(client, app, version)
+    version = version if version > 0 else client.get_train_job(app, version)["app_version"]
+    with train_loop.detaching(app, ExitCode.OK):
+        code = _follow(client, app, version, format)
     terminal.finish(code)
+
+
+def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
+    """Watch a job; JSON and YAML hold the job as it ended, and its trials are told on stderr."""
+    from rafiki_cli import train_loop
+
+    is_table = format is Format.TABLE
+    code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)
+    if not is_table:
+        put_data(client.get_train_job(app, version), format)
+    return code
 
 
 @app.command()
 def trials(
     app: str,
     version: VersionOption = -1,
-    offset: Annotated[int, typer.Option(help="How many to skip.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="How many to show at most.")] = None,
+    offset: Annotated[int, typer.Option(min=0, help="How many to skip.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many to show at most. [default: all]")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a train job."""
     rows = session.client().get_trials_of_train_job(app, version, offset=offset, limit=limit)
-    put_rows(rows, TRIAL_COLUMNS, format, nothing="No trials yet.")
+    put_rows(rows, TRIAL_COLUMNS, format, nothing="No more trials." if offset else "No trials yet.")
 
 
 @app.command()
 def best(
     app: str,
     version: VersionOption = -1,
-    count: Annotated[int, typer.Option("-n", "--count", help="How many.")] = 2,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 2,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials with the highest scores, best first."""

@@ -8,10 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from rafiki_cli import session, terminal
+from rafiki_cli import resolve, session, terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record
+from rafiki_cli.render.output import (
+    Column,
+    Format,
+    FormatOption,
+    Row,
+    error_column,
+    id_column,
+    put_data,
+    put_record,
+    time_column,
+)
 
 app = new_app("Look into single trials.")
 
@@ -25,20 +35,29 @@ def duration(row: Row, now: datetime | None = None) -> str:
 
 
 TRIAL_COLUMNS = [
-    Column("ID", "id"),
+    id_column(rank=2),
     Column("NO", "no", is_right=True),
-    Column("MODEL", "model_name"),
+    Column("MODEL", "model_name", least=12),
     Column("STATUS", "status"),
     Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
     Column("TIME", duration, is_right=True),
-    Column("KNOBS", _knobs),
-    Column("ERROR", lambda r: values.first_line(r["error"])),
+    Column("KNOBS", _knobs, least=12),
+    error_column(least=22),
 ]
+TrialArgument = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or an app together with MODEL#N.")
+]
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="[MODEL#N]", help="Trial N of a model of the app TRIAL, as in SkSvm#10.")
+]
+VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 
 
 @app.command()
 def show(
-    trial_id: str,
+    trial: TrialArgument,
+    name: NameArgument = None,
+    version: VersionOption = -1,
     save_params: Annotated[
         Path | None, typer.Option(help="Also write the trained parameters (safetensors) to this path.")
     ] = None,
@@ -46,27 +65,34 @@ def show(
 ) -> None:
     """Show a trial: its knobs, its score, or why it failed."""
     client = session.client()
-    trial = client.get_trial(trial_id)
+    found = resolve.trial(client, trial, name, version)
     if save_params is not None:
         try:
-            save_params.write_bytes(client.get_trial_parameters(trial_id))
+            save_params.write_bytes(client.get_trial_parameters(found["id"]))
         except OSError as e:
             raise terminal.UsageError(f"{save_params}: cannot be written: {e.strerror}.") from e
         terminal.say(f"Wrote {save_params}.")
     extra = [
-        Column("STARTED", lambda r: values.local_time(r["datetime_started"])),
+        time_column("STARTED", "datetime_started"),
         Column("ATTEMPT", "attempt"),
         Column("WORKER", "worker_id"),
         Column("PARAMS SAVED", "is_params_saved"),
         Column("ERROR", "error"),
     ]
-    put_record(trial, [*TRIAL_COLUMNS[:-1], *extra], format)
+    put_record(found, [*TRIAL_COLUMNS[:-1], *extra], format)
 
 
 @app.command()
-def logs(trial_id: str, format: FormatOption = Format.TABLE) -> None:
+def logs(
+    trial: TrialArgument,
+    name: NameArgument = None,
+    version: VersionOption = -1,
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Show what the model logged in a trial: messages and metrics, in the order of time."""
-    found = session.client().get_trial_logs(trial_id)
+    client = session.client()
+    whole = name is None and resolve.is_whole_id(trial)
+    found = client.get_trial_logs(trial if whole else resolve.trial(client, trial, name, version)["id"])
     if format is not Format.TABLE:
         put_data(found, format)
         return

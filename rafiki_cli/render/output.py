@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from rafiki_cli import terminal
 from rafiki_cli.render import values
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = Mapping[str, Any]
 
@@ -25,15 +28,55 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="table, jso
 
 
 class Column(NamedTuple):
-    """A column of a table: its title, and a key of the row or a function of it."""
+    """A column of a table: its title, and a key of the row or a function of it.
+
+    What follows ``is_right`` is for tables on a terminal, which have to fit its width.
+    """
 
     title: str
     value: str | Callable[[Row], Any]
     is_right: bool = False
+    short: Callable[[Row], Any] | None = None
+    """A shorter form of the value."""
+    least: int | None = None
+    """The width down to which it may be cut; None = it is never cut."""
+    rank: int = 0
+    """The column of the highest rank is left out first where the width does not do for all; 0 = it stays."""
+    is_hidden_empty: bool = False
+    """Left out when no row has a value."""
 
-    def cell(self, row: Row) -> str:
+    def cell(self, row: Row, *, is_short: bool = False) -> str:
+        if is_short and self.short:
+            return values.text(self.short(row))
         found = row.get(self.value) if isinstance(self.value, str) else self.value(row)
         return values.text(found)
+
+
+def id_column(rank: int = 0) -> Column:
+    """The ``id`` of a row; on a terminal its first letters, which commands take too."""
+    return Column("ID", "id", short=_short_id, rank=rank)
+
+
+def _short_id(row: Row) -> str:
+    from rafiki.utils.ids import short_id
+
+    return short_id(row["id"])
+
+
+def time_column(title: str, key: str, rank: int = 0, *, is_hidden_empty: bool = False) -> Column:
+    """A datetime of a row, in local time."""
+    return Column(
+        title, lambda r: values.local_time(r.get(key)), short=lambda r: values.short_time(r.get(key)), rank=rank,
+        is_hidden_empty=is_hidden_empty,
+    )  # fmt: skip
+
+
+def error_column(title: str = "ERROR", key: str = "error", least: int = 16) -> Column:
+    """Why something failed: in one line, on a terminal the first line of it."""
+    return Column(
+        title, lambda r: values.one_line(r.get(key)), short=lambda r: values.first_line(r.get(key)), least=least,
+        is_hidden_empty=True,
+    )  # fmt: skip
 
 
 def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, nothing: str = "") -> None:
@@ -46,7 +89,7 @@ def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, 
         put_data(list(rows), format)
         return
     if rows:
-        _put_table([c.title for c in columns], [[c.cell(row) for c in columns] for row in rows], columns)
+        _put_table(rows, columns)
     elif nothing:
         terminal.say(nothing)
 
@@ -79,11 +122,16 @@ def put_data(data: Any, format: Format) -> None:
         terminal.put(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def _put_table(titles: list[str], cells: list[list[str]], columns: Sequence[Column]) -> None:
+def _put_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     if terminal.is_interactive():
-        _put_rich(titles, cells, columns)
+        from rich.console import Console
+
+        console = Console()
+        console.print(table_view(rows, columns, console.width))
         return
     # Into a pipe or a file: nothing is cut, whatever the width.
+    cells = [[c.cell(row) for c in columns] for row in rows]
+    titles = [c.title for c in columns]
     widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
     for line in [titles, *cells]:
         parts = [
@@ -92,19 +140,54 @@ def _put_table(titles: list[str], cells: list[list[str]], columns: Sequence[Colu
         terminal.put("  ".join(parts).rstrip())
 
 
-def _put_rich(titles: list[str], cells: list[list[str]], columns: Sequence[Column]) -> None:
+_GAP = 2
+
+
+def fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[int, int]:
+    """Which columns a terminal of ``width`` shows (by their index), and how wide each is.
+
+    Args:
+        natural: the width that each column wants; 0 = it has nothing to show.
+    """
+    shown = [i for i, wanted in enumerate(natural) if wanted]
+    least = {i: natural[i] if (n := columns[i].least) is None else min(natural[i], n) for i in shown}
+
+    def spare() -> int:
+        return width - sum(least[i] for i in shown) - _GAP * (len(shown) - 1)
+
+    while spare() < 0 and (droppable := [i for i in shown if columns[i].rank]):
+        shown.remove(max(droppable, key=lambda i: columns[i].rank))
+    widths = {i: least[i] for i in shown}
+    left = max(0, spare())
+    wanting = sorted(shown, key=lambda i: natural[i] - least[i])
+    for position, i in enumerate(wanting):
+        more = min(natural[i] - least[i], left // (len(wanting) - position))
+        widths[i] += more
+        left -= more
+    return widths
+
+
+def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
+    """A table for a terminal of ``width`` in which every row takes one line."""
     from rich import box
-    from rich.console import Console
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, column in zip(titles, columns, strict=True):
-        table.add_column(title, justify="right" if column.is_right else "left", overflow="fold")
+    cells = [[" ".join(c.cell(row, is_short=True).split()) for c in columns] for row in rows]
+    natural = []
+    for i, column in enumerate(columns):
+        is_empty = column.is_hidden_empty and all(line[i] == values.NOTHING for line in cells)
+        natural.append(0 if is_empty else max(cell_len(text) for text in (column.title, *(c[i] for c in cells))))
+    widths = fit(columns, natural, width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for i, w in sorted(widths.items()):
+        justify = "right" if columns[i].is_right else "left"
+        table.add_column(columns[i].title, justify=justify, no_wrap=True, overflow="ellipsis", width=w)  # type: ignore[arg-type]
     for line in cells:
         # As Text, so that brackets in names and knobs are not read as markup.
-        table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in line))
-    Console().print(table)
+        table.add_row(*(Text(line[i], style=STATUS_STYLES.get(line[i], "")) for i in sorted(widths)))
+    return table
 
 
 STATUS_STYLES = {

@@ -98,21 +98,21 @@ def choose_rows(trials: Sequence[Json], count: int) -> list[Json]:
 
 
 def progress_text(p: Progress) -> str:
-    """``12/24 trials (1 failed, 2 running) · 31.0s of 6m00s · about 29.0s left``."""
-    trials = f"{p.done}/{p.total} trials" if p.total is not None else f"{p.done} trials"
+    """``12/24 trials (1 failed, 2 running) · 31.0s of 6m00s · 29.0s left``."""
+    trials = f"{p.done}/{values.count(p.total, 'trial')}" if p.total is not None else values.count(p.done, "trial")
     details = [f"{p.errored} failed"] if p.errored else []
     details += [f"{p.running} running"] if p.running else []
     text = trials + (f" ({', '.join(details)})" if details else "")
     text += f" · {values.duration(p.elapsed_s)} of {values.duration(p.limit_s)}"
-    return text if p.left_s is None else f"{text} · about {values.duration(p.left_s)} left"
+    return text if p.left_s is None else f"{text} · {values.duration(p.left_s)} left"
 
 
 def trial_line(trial: Json) -> str:
     """A finished trial in one line, for logs and pipes."""
     time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"]))
-    head = f"{trial['model_name']} #{trial['no']} {trial['status']}"
+    head = f"{trial['model_name']}#{trial['no']} {trial['status']}"
     if trial["status"] == TrialStatus.ERRORED:
-        return f"{head} {time} {values.first_line(trial['error'])}"
+        return f"{head} {time} {values.one_line(trial['error'])}"
     return f"{head} score={values.score(trial['score'])} {time} {values.knobs(trial['proposal'].get('knobs'))}"
 
 
@@ -121,16 +121,31 @@ def summary_line(job: Json, trials: Sequence[Json]) -> str:
     best = best_trial(trials)
     completed = sum(t["status"] == TrialStatus.COMPLETED for t in trials)
     failed = sum(t["status"] == TrialStatus.ERRORED for t in trials)
-    text = f"{job['app']} v{job['app_version']} {job['status']}: {completed} trials completed, {failed} failed"
+    text = f"{job['app']} v{job['app_version']} {job['status']}: "
+    text += f"{values.count(completed, 'trial')} completed, {failed} failed"
     time = values.between(job["datetime_started"], job["datetime_stopped"])
     text += f", in {values.duration(time)}" if time is not None else ""
-    return f"{text}; best {values.score(best['score'])} by {best['model_name']} #{best['no']}" if best else text
+    return f"{text}; best {values.score(best['score'])} by {best['model_name']}#{best['no']}" if best else text
 
 
-def live_view(job: Json, trials: Sequence[Json], now: datetime, height: int, notice: str = "") -> RenderableType:
-    """The job for a terminal of ``height`` lines.
+def varying_knobs(trials: Sequence[Json]) -> dict[str, set[str]]:
+    """For each model the knobs to show: those with different values in its trials, or all of them in its first."""
+    by_model: dict[str, list[Mapping[str, Any]]] = {}
+    for trial in trials:
+        by_model.setdefault(trial["model_name"], []).append(trial["proposal"].get("knobs") or {})
+    return {
+        model: {name for k in rows for name in k if len(rows) == 1 or len({repr(r.get(name)) for r in rows}) > 1}
+        for model, rows in by_model.items()
+    }
+
+
+def live_view(
+    job: Json, trials: Sequence[Json], now: datetime, size: tuple[int, int], notice: str = ""
+) -> RenderableType:
+    """The job for a terminal.
 
     Args:
+        size: its columns and lines.
         notice: a line of its own above the table, such as that the admin does not answer.
     """
     from rich.console import Group
@@ -138,25 +153,30 @@ def live_view(job: Json, trials: Sequence[Json], now: datetime, height: int, not
     from rich.table import Table
     from rich.text import Text
 
+    width, height = size
     p = progress(job, trials, now)
     title = Text(f"{job['app']} v{job['app_version']}  ", style="bold")
     title.append(job["status"], style=STATUS_STYLES.get(job["status"], ""))
-    line = Table.grid(padding=(0, 2))
-    line.add_row(ProgressBar(total=1.0, completed=p.share, width=24), Text(progress_text(p)))
-    parts: list[RenderableType] = [title, line]
+    text = Text(progress_text(p), no_wrap=True, overflow="ellipsis")
+    bar_width = min(36, width - text.cell_len - 2)
+    parts: list[RenderableType] = [title, text]
+    if bar_width >= 6:
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=1.0, completed=p.share, width=bar_width), text)
+        parts[1] = line
     if notice:
         parts.append(Text(notice, style="yellow"))
     for model in job["models"]:
         if model["error"]:
             parts.append(Text(f"{model['model_name']}: {values.first_line(model['error'], 200)}", style="red"))
     shown = choose_rows(trials, max(3, height - len(parts) - 5))
-    parts.append(_table(shown, best_trial(trials), now))
+    parts.append(_table(shown, best_trial(trials), now, varying_knobs(trials)))
     if hidden := len(trials) - len(shown):
-        parts.append(Text(f"{hidden} more trials: `rafiki train trials {job['app']}`", style="dim"))
+        parts.append(Text(f"{values.count(hidden, 'more trial')}: `rafiki train trials {job['app']}`", style="dim"))
     return Group(*parts)
 
 
-def _table(trials: Sequence[Json], best: Json | None, now: datetime) -> Table:
+def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapping[str, set[str]]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -173,7 +193,8 @@ def _table(trials: Sequence[Json], best: Json | None, now: datetime) -> Table:
     for trial in trials:
         is_best = best is not None and trial["id"] == best["id"]
         is_failed = trial["status"] == TrialStatus.ERRORED
-        about = values.first_line(trial["error"]) if is_failed else values.knobs(trial["proposal"].get("knobs"))
+        chosen = {k: v for k, v in (trial["proposal"].get("knobs") or {}).items() if k in knobs[trial["model_name"]]}
+        about = values.first_line(trial["error"]) if is_failed else values.knobs(chosen)
         table.add_row(
             Text("★" if is_best else "", style=STATUS_STYLES["★"]),
             Text(trial["model_name"]),

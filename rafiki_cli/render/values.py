@@ -24,8 +24,13 @@ def text(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits, without exponents where a short plain form exists."""
-    return f"{value:.4g}"
+    """Four significant digits, and all of those before the point: no exponent where a short plain form exists."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def score(value: float | None) -> str:
@@ -58,6 +63,11 @@ def local_time(value: str | None) -> str:
     return found.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found else NOTHING
 
 
+def short_time(value: str | None) -> str:
+    """A datetime of an answer in this machine's time zone, to the minute."""
+    return local_time(value)[:16]
+
+
 def duration(seconds: float | None) -> str:
     """``4.2s``, ``3m05s``, ``2h10m``."""
     if seconds is None:
@@ -83,6 +93,11 @@ def knobs(values: Mapping[str, Any] | None) -> str:
     if not values:
         return NOTHING
     return " ".join(f"{name}={text(value)}" for name, value in values.items())
+
+
+def one_line(message: str | None) -> str:
+    """A whole message in one line."""
+    return " ".join((message or "").split())
 
 
 def first_line(message: str | None, length: int = 80) -> str:

@@ -5,11 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from contract_server import ContractServer
-from PIL import Image
 
 from rafiki.constants import ExitCode
 
@@ -54,6 +52,24 @@ def test_a_model_that_does_not_load_fails_unless_that_is_allowed(
         ["user", "ban", "x@rafiki"],
         ["train", "create", "--arg", "epochs"],
         ["quickstart", "--admin", "localhost:1"],
+        ["dataset", "upload", "--task", "T"],
+        ["dataset", "upload", "m.py", "--url", "http://x/y.zip", "--task", "T"],
+        ["dataset", "upload", "--url", "http://x/", "--task", "T"],
+        ["dataset", "upload", ".", "--task", "T"],
+        ["model", "upload", ".", "--task", "T"],
+        ["train", "create", "-f", "."],
+        ["train", "create", "--hours", "inf"],
+        ["train", "create", "--hours", "nan"],
+        ["train", "create", "--hours", "0"],
+        ["train", "create", "--workers", "0"],
+        ["train", "trials", "app", "--limit", "0"],
+        ["train", "best", "app", "-n", "0"],
+        ["infer", "create", "app", "--replicas", "0"],
+        ["user", "create", "a@rafiki", "--password-file", "."],
+        ["config", "validate", "."],
+        ["logs", "admin", "-n", "-5"],
+        ["logs", "admin", "-f", "-o", "json"],
+        ["--admin", "foo", "whoami"],
     ],
 )
 def test_wrong_arguments_are_usage_errors_before_anything_is_asked(
@@ -64,7 +80,23 @@ def test_wrong_arguments_are_usage_errors_before_anything_is_asked(
     result = logged_in(*arguments)
     assert result.code == ExitCode.USAGE
     assert result.out == ""
+    assert "Errno" not in result.err
     assert len(server.calls) == before
+
+
+def test_a_dataset_is_fetched_from_a_url_under_the_name_of_its_file(logged_in, server: ContractServer) -> None:
+    server.answers["create_dataset"] = {"id": "d"}
+    url = "https://example.org/some%20data/digits.zip?key=1"
+    assert logged_in("dataset", "upload", "--url", url, "--task", "T", "-o", "json").code == 0
+    sent = server.calls[-1].request
+    assert (sent.name, sent.dataset_url, sent.dataset) == ("digits", url, None)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["dataset", "upload", ".", "--task", "T"], ["model", "upload", ".", "--task", "T"]]
+)
+def test_a_folder_is_not_said_to_be_missing(logged_in, arguments: list[str]) -> None:
+    assert "this is a folder" in logged_in(*arguments).err
 
 
 def test_an_empty_list_is_valid_json_and_words_go_to_stderr(logged_in, server: ContractServer) -> None:
@@ -81,43 +113,9 @@ def test_trial_logs_come_in_the_order_of_time(logged_in, server: ContractServer)
         "metrics": [{"time": "2025-01-01T10:00:01Z", "loss": 0.5}],
         "plots": [],
     }
-    first, second = logged_in("trial", "logs", "t1").out.splitlines()
+    first, second = logged_in("trial", "logs", "12345678-1234-1234-1234-123456789012").out.splitlines()
     assert first.endswith("loss=0.5")
     assert second.endswith("second")
-
-
-@pytest.fixture
-def predictor(server: ContractServer, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The server also answers /predict, with the queries it got."""
-    asked: list[Any] = []
-    plain = server.serve
-
-    def serve(method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes]:
-        if target != "/predict":
-            return plain(method, target, headers, body)
-        query = json.loads(body)
-        asked.append(query)
-        answer = {"prediction": "one", "predictions": ["many"] * len(query.get("queries", []))}
-        return 200, json.dumps(answer).encode()
-
-    monkeypatch.setattr(server, "serve", serve)
-    server.answers["get_running_inference_job"] = {"predictor_host": f"127.0.0.1:{server.port}"}
-    return asked
-
-
-def test_predict_takes_json_a_file_an_image_and_batches(logged_in, folder: Path, predictor: list[Any]) -> None:
-    Image.new("L", (2, 1), 7).save(folder / "q.png")
-    (folder / "q.json").write_text('{"x": 1}')
-    (folder / "many.json").write_text("[1, 2]")
-    for option, value, out in (
-        ("--query", "[1, 2]", "one"),
-        ("--query-file", "q.json", "one"),
-        ("--query-file", "q.png", "one"),
-        ("--queries-file", "many.json", ["many", "many"]),
-    ):
-        assert json.loads(logged_in("predict", "digits", option, value).out) == out
-    grey = [7, 7, 7]
-    assert predictor == [{"query": [1, 2]}, {"query": {"x": 1}}, {"query": [[grey, grey]]}, {"queries": [1, 2]}]
 
 
 def test_logs_are_found_by_name_or_beginning_of_an_id(cli, folder: Path) -> None:
@@ -127,7 +125,9 @@ def test_logs_are_found_by_name_or_beginning_of_an_id(cli, folder: Path) -> None
         (logs / f"{name}.log").write_text("".join(f"{name} {i}\n" for i in range(200)))
     assert cli("logs", "admin", "-n", "2").out == "admin 198\nadmin 199\n"
     assert cli("logs", "aa", "-n", "1").out == "train-aa11 199\n"
-    assert cli("logs", "train").code == ExitCode.FAILURE
+    assert cli("logs", "train").code == cli("logs", "nosuch").code == ExitCode.REFUSED
+    assert json.loads(cli("logs", "aa", "-n", "1", "-o", "json").out)["lines"] == ["train-aa11 199"]
+    assert cli("logs", "aa", "-n", "0").out == ""
     assert "train-aa11, train-ab22" in cli("logs", "train").err
     assert [row["name"] for row in json.loads(cli("logs", "-o", "json").out)] == ["admin", "train-aa11", "train-ab22"]
 

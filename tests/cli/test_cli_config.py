@@ -43,6 +43,8 @@ def test_passwords_in_urls_are_not_shown(cli, folder: Path) -> None:
         ("admin: {prot: 3100}\n", "unknown setting admin.prot. Did you mean 'port'?"),
         ("admin: {port: many}\n", "admin.port = 'many'"),
         ("admin: [\n", "not valid YAML"),
+        ("admin:\n  port: 1\n  port: 2\n", "line 3: admin.port stands here a second time (first in line 2)"),
+        ("admin: {port: 1}\ncache: {port: 2}\nadmin: {port: 1}\n", "line 3: admin stands here a second time"),
     ],
 )
 def test_a_wrong_file_is_a_usage_error_that_says_where(cli, folder: Path, text: str, message: str) -> None:
@@ -53,3 +55,18 @@ def test_a_wrong_file_is_a_usage_error_that_says_where(cli, folder: Path, text: 
         assert "other.yaml" in result.err
         assert message in result.err
         assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "changed"),
+    [
+        ("", "0 settings differ from", []),
+        ("admin: {port: 1}\n", "1 setting differs from", ["admin.port"]),
+        ("admin: &a {port: 1}\ncache: *a\n", "2 settings differ from", ["admin.port", "cache.port"]),
+    ],
+)
+def test_a_valid_file_is_told_with_what_it_changes(cli, folder: Path, text: str, told: str, changed: list[str]) -> None:
+    (folder / "rafiki.yaml").write_text(text)
+    result = cli("config", "validate", "-o", "json")
+    assert (result.code, json.loads(result.out)["changed"]) == (0, changed)
+    assert told in result.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -87,4 +88,17 @@ def test_a_global_option_without_a_value_is_a_usage_error(cli, arguments: list[s
 def test_version_prints_the_version_alone(cli) -> None:
     from rafiki import __version__
 
-    assert cli("version") == (0, f"{__version__}\n", "")
+    assert cli("version") == cli("--version") == (0, f"{__version__}\n", "")
+    assert json.loads(cli("version", "-o", "json").out) == {"version": __version__}
+
+
+@pytest.mark.parametrize("group", ["train", "dataset", "model", "trial", "infer", "user", "config"])
+def test_the_help_of_a_group_is_not_cut(cli, monkeypatch: pytest.MonkeyPatch, group: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = cli(group, "--help").out
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_the_superadmin_is_no_type_to_choose(cli) -> None:
+    assert "superadmin" not in cli("user", "create", "--help").out.lower()
+    assert cli("user", "create", "a@rafiki", "--type", "SUPERADMIN").code == ExitCode.USAGE

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rafiki.constants import ExitCode
-from rafiki.utils.process import PidFile
+from rafiki.utils.process import STACK_VARIABLE, PidFile
 from rafiki_cli import options, stack_process
 from rafiki_cli.main import main
 
@@ -84,12 +84,45 @@ def test_after_a_killed_admin_up_starts_again_and_down_leaves_nothing(stack, fol
     assert not _is_alive(cache)
 
 
-def test_a_taken_port_is_named_with_the_setting_that_changes_it(stack, port: int) -> None:
+def test_a_taken_port_is_named_with_the_setting_that_changes_it(stack, folder: Path, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         result = stack("up")
     assert result.code == ExitCode.FAILURE
     assert f"127.0.0.1:{port}" in result.err
     assert "admin.port" in result.err
+    assert not (folder / ".rafiki").exists()
+
+
+def test_the_admin_of_another_folder_is_not_taken_for_that_of_this_one(
+    stack, folder: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stack("up").code == 0
+    assert "does not belong" not in stack("status").err
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "rafiki.yaml").write_text(f"admin: {{port: {port}}}\n")
+    monkeypatch.chdir(elsewhere)
+    result = stack("status")
+    assert f"folder {folder / '.rafiki'}" in result.out
+    assert f"does not belong to {elsewhere / '.rafiki'}" in result.err
+    assert json.loads(stack("status", "-o", "json").out)["folder"] == str(folder / ".rafiki")
+    monkeypatch.chdir(folder)
+
+
+def test_what_is_left_of_a_stack_without_its_admin_is_not_explained_by_a_login(stack, folder: Path) -> None:
+    assert stack("up").code == 0
+    environment = {**os.environ, STACK_VARIABLE: str(folder / ".rafiki")}
+    left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+    try:
+        os.kill(_pid(folder, "admin"), signal.SIGKILL)
+        result = stack("status")
+    finally:
+        left.kill()
+        left.wait()
+    assert result.code == ExitCode.UNREACHABLE
+    assert str(left.pid) in result.out
+    assert "rafiki login" not in result.err
+    assert "rafiki down" in result.err
 
 
 def test_an_admin_that_cannot_start_is_reported_in_its_own_words(stack, folder: Path) -> None:

@@ -74,7 +74,13 @@ def test_options_go_over_the_job_file(logged_in, server: ContractServer, folder:
         ("app: a\nmodel_ids: [1]\n", "line 2: model_ids must be a list of ids or names"),
         ("app: a\n  x: b\n", "line 2: this is not valid YAML"),
         ("- app\n", "a job file holds keys"),
-        ("app: a\n", "Missing: --train, --val"),
+        ("app: a\n", "Missing: --train, --val. Give them as options"),
+        ("app: a\ntrain_dataset_id: x\n", "Missing: --val. Give it as an option"),
+        ("app: a\ntask: T\napp: b\n", "line 3: app stands here a second time (first in line 1)"),
+        ("budget:\n  GPU_COUNT: 1\n  GPU_COUNT: 0\n", "line 3: budget.GPU_COUNT stands here a second time"),
+        ("train_args: {a: [{b: 1, b: 2}]}\n", "line 1: train_args.a.b stands here a second time"),
+        ("budget: {TIME_HOURS: .inf}\n", "line 1: budget.TIME_HOURS must be a number, not inf"),
+        ("budget: {TIME_HOURS: .nan}\n", "line 1: budget.TIME_HOURS must be a number, not nan"),
     ],
 )  # fmt: skip
 def test_a_wrong_job_file_is_a_usage_error_that_says_where(logged_in, folder: Path, text: str, message: str) -> None:
@@ -141,7 +147,7 @@ def test_watching_a_job_ends_with_a_code_that_tells_how_it_ended(
     server.answers |= {"get_train_job": job, "get_trials_of_train_job": [trial]}
     result = logged_in("train", "watch", "digits")
     assert result.code == code
-    assert result.out.startswith(f"SkSvm #1 {trial_status}")
+    assert result.out.startswith(f"SkSvm#1 {trial_status}")
     assert f"digits v1 {status}" in result.out
 
 
@@ -160,7 +166,7 @@ def test_watching_tells_each_trial_once_while_the_job_goes_on(
         {**trial, "id": f"t{i}", "no": i} for i in range(1, looks + 1)
     ]
     result = logged_in("train", "watch", "digits")
-    assert [line.split()[1] for line in result.out.splitlines()[:-1]] == ["#1", "#2", "#3"]
+    assert [line.split()[0] for line in result.out.splitlines()[:-1]] == ["SkSvm#1", "SkSvm#2", "SkSvm#3"]
 
 
 def test_waiting_in_create_puts_out_nothing_but_json(logged_in, job: dict[str, Any]) -> None:

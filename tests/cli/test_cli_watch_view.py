@@ -62,9 +62,11 @@ def test_a_long_job_shows_the_running_the_best_and_the_latest_trials(trial: dict
 
 def test_the_live_view_fits_the_terminal_and_marks_the_best(job: dict[str, Any], trial: dict[str, Any]) -> None:
     job |= {"status": "RUNNING", "datetime_stopped": None}
-    trial["proposal"] = {"knobs": {f"knob_{i}": "x" * 20 for i in range(9)}}
+    trials = _trials(trial, "c" * 200 + "er")
+    for t in trials:
+        t["proposal"] = {"knobs": {f"knob_{i}": f"{t['no']}" * 9 for i in range(9)}}
     console = Console(width=100, height=24, record=True, file=io.StringIO())
-    view = train_watch.live_view(job, _trials(trial, "c" * 200 + "er"), START + timedelta(seconds=30), 24)
+    view = train_watch.live_view(job, trials, START + timedelta(seconds=30), (100, 24))
     console.print(view)
     lines = console.export_text().rstrip().splitlines()
     assert len(lines) <= 24
@@ -72,6 +74,31 @@ def test_the_live_view_fits_the_terminal_and_marks_the_best(job: dict[str, Any],
     assert best.split()[:5] == ["★", "SkSvm", "200", "COMPLETED", "0.2000"]
     assert any("bad [bold] knob" in line for line in lines)
     assert any("more trials" in line for line in lines)
+
+
+def test_the_live_view_leaves_out_knobs_that_are_the_same_in_all_trials_of_a_model(
+    job: dict[str, Any], trial: dict[str, Any]
+) -> None:
+    job |= {"status": "RUNNING", "datetime_stopped": None}
+    trials = [*_trials(trial, "cc"), {**_trials(trial, "c")[0], "id": "other", "model_name": "SkDt"}]
+    for t, knobs in zip(trials, ({"C": 1, "size": 32}, {"C": 2, "size": 32}, {"size": 32}), strict=True):
+        t["proposal"] = {"knobs": knobs}
+    console = Console(width=100, height=24, record=True, file=io.StringIO())
+    console.print(train_watch.live_view(job, trials, START, (100, 24)))
+    rows = [line for line in console.export_text().splitlines() if "COMPLETED" in line]
+    assert sorted(row.split()[-1] for row in rows) == ["C=1", "C=2", "size=32"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_progress_takes_one_line_at_any_width(job: dict[str, Any], trial: dict[str, Any], width: int) -> None:
+    job |= {"status": "RUNNING", "datetime_stopped": None, "budget": {"MODEL_TRIAL_COUNT": 240, "TIME_HOURS": 0.1}}
+    console = Console(width=width, height=24, record=True, file=io.StringIO())
+    trials = _trials(trial, "c" * 100 + "e" * 11 + "rr")
+    console.print(train_watch.live_view(job, trials, START + timedelta(seconds=211), (width, 24)))
+    title, progress, blank = console.export_text().splitlines()[:3]
+    assert title == "digits v1  RUNNING"
+    assert "111/240 trials" in progress
+    assert blank.strip() == ""
 
 
 @pytest.mark.parametrize(
@@ -85,6 +112,12 @@ def test_the_live_view_fits_the_terminal_and_marks_the_best(job: dict[str, Any],
         (values.size(1_500_000), "1.5 MB"),
         (values.knobs({"C": 0.123456, "kernel": "rbf", "on": True}), "C=0.1235 kernel=rbf on=yes"),
         (values.score(None), "-"),
+        (values.number(0.0), "0"),
+        (values.number(123456.0), "123456"),
+        (values.number(1.5e-7), "1.5e-07"),
+        (values.count(1, "trial"), "1 trial"),
+        (values.count(1200, "trial"), "1,200 trials"),
+        (values.one_line(" a\n  b\n"), "a b"),
         (values.first_line("a\nb"), "a"),
         (values.first_line("x" * 9, 4), "xxx…"),
     ],

@@ -132,6 +132,12 @@ def test_a_dataset_that_cannot_be_sent_is_refused_with_a_reason(
         client.create_dataset("d", "T", **arguments)
 
 
+def test_a_dataset_url_travels_instead_of_a_file(client: Client, server: ContractServer) -> None:
+    client.create_dataset("d", "T", dataset_url="http://x/y.zip")
+    sent = server.calls[0].request
+    assert (sent.name, sent.dataset_url, sent.dataset) == ("d", "http://x/y.zip", None)
+
+
 def test_a_model_travels_as_form_data_and_its_file_comes_back(
     client: Client, server: ContractServer, tmp_path: Path
 ) -> None:
@@ -243,6 +249,22 @@ def test_a_refused_query_raises_the_predictors_error(reply_port: tuple[int, list
     host = _answering(reply_port, "503 Unavailable", body)
     with pytest.raises(NoPredictionError, match="late"):
         predict(host, query=1)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_refused(timeout_s: float) -> None:
+    with pytest.raises(InvalidRequestError, match="above 0"):
+        predict("localhost:1", query=1, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(("body", "is_predictor"), [(b'{"members": ["t1"], "absent": []}', True), (b"[]", False)])
+def test_a_predictor_tells_its_members(reply_port: tuple[int, list[bytes]], body: bytes, is_predictor: bool) -> None:
+    with PredictorClient(_answering(reply_port, "200 OK", body)) as predictor:
+        if is_predictor:
+            assert predictor.get_health()["members"] == ["t1"]
+        else:
+            with pytest.raises(UnreachableError, match="not a Rafiki predictor"):
+                predictor.get_health()
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:", "localhost:http", ":80", "localhost:99999"])

@@ -1,0 +1,59 @@
+"""``utils.dataset``: sentences of tagged tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from rafiki.errors import InvalidDatasetError
+from rafiki.tasks.corpus_file import CORPUS_TSV, SENTENCE_END, iter_sentences
+from rafiki.tasks.zip_files import open_dataset_zip
+
+Sentence: TypeAlias = list[list[Any]]
+"""``[[token, tag, ...], ...]``: for each token its text and one integer for each column of tags."""
+
+
+class CorpusDataset:
+    """The sentences of a POS_TAGGING dataset, in memory. Iterating gives one after another; none is empty.
+
+    Attributes:
+        tag_num_classes: for each column of tags, in the order asked for, 1 + the highest tag in it.
+        max_token_len: the characters of the longest token.
+        max_sent_len: the tokens of the longest sentence.
+        size: the number of sentences.
+    """
+
+    def __init__(self, path: str, tags: Sequence[str], split_by: str) -> None:
+        with open_dataset_zip(path) as archive:
+            self._sentences: list[Sentence] = list(iter_sentences(archive, tags, split_by))
+        if not self._sentences:
+            raise InvalidDatasetError(f"{CORPUS_TSV} holds no sentence.")
+        self.size = len(self._sentences)
+        self.max_sent_len = max(map(len, self._sentences))
+        self.max_token_len = max(len(row[0]) for sentence in self._sentences for row in sentence)
+        self.tag_num_classes = [
+            1 + max(row[i] for sentence in self._sentences for row in sentence) for i in range(1, 1 + len(tags))
+        ]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Sentence]:
+        return iter(self._sentences)
+
+    def __getitem__(self, index: int) -> Sentence:
+        return self._sentences[index]
+
+
+def load_dataset_of_corpus(path: str, tags: Sequence[str] | None = None, split_by: str = SENTENCE_END) -> CorpusDataset:
+    r"""The dataset at ``path`` in the format of POS_TAGGING.
+
+    Args:
+        path: a zip with ``corpus.tsv``.
+        tags: the columns of tags; ``["tag"]`` when None.
+        split_by: the token of the rows that end a sentence: the two characters ``\n`` unless said otherwise.
+
+    Raises:
+        InvalidDatasetError: says what is wrong, in which row and column.
+    """
+    return CorpusDataset(str(path), ["tag"] if tags is None else list(tags), split_by)

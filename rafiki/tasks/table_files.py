@@ -1,0 +1,138 @@
+"""Rows of csv and tsv files, read one after another, and the dataset format of the tabular tasks."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from rafiki.errors import InvalidDatasetError
+
+CSV_FILE = "csv file"
+_MAX_LINE_BYTES = 4 << 20
+_MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell holds no value: it is empty, or one of ``? NA N/A #N/A NaN NULL None`` in any case."""
+    return text.lower() in _MISSING
+
+
+def parse_number(text: str) -> float | None:
+    """The finite number that ``text`` is; None for all else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Python reads 1_000 as a number; whoever wrote it into a csv file meant a text.
+    return number if math.isfinite(number) and "_" not in text else None
+
+
+def place(file_name: str, row_no: int, column: str | None = None) -> str:
+    """Where something is wrong, for the beginning of a message. The header is row 1, as in spreadsheets."""
+    return f"{file_name}, row {row_no}" + ("" if column is None else f", column {column!r}")
+
+
+def _lines(stream: IO[bytes], file_name: str) -> Iterator[str]:
+    line_no = 0
+    while line := stream.readline(_MAX_LINE_BYTES + 1):
+        line_no += 1
+        if len(line) > _MAX_LINE_BYTES:
+            raise InvalidDatasetError(
+                f"{file_name}, line {line_no} is longer than {_MAX_LINE_BYTES:,} bytes; lines end with a line feed."
+            )
+        try:
+            text = line.decode("utf-8-sig" if line_no == 1 else "utf-8")
+        except UnicodeDecodeError as e:
+            raise InvalidDatasetError(f"{file_name}, line {line_no} is no UTF-8 text ({e}).") from e
+        if "\0" in text:
+            raise InvalidDatasetError(f"{file_name}, line {line_no} holds a zero byte: the file is no UTF-8 text.")
+        yield text
+
+
+def iter_rows(stream: IO[bytes], file_name: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file of UTF-8 text with their numbers, the header first; an empty line is an empty row.
+
+    Raises:
+        InvalidDatasetError: when it is no such text, or its quotes do not match.
+    """
+    reader = csv.reader(_lines(stream, file_name), delimiter=delimiter, skipinitialspace=delimiter == ",", strict=True)
+    row_no = 0
+    try:
+        for row_no, row in enumerate(reader, 1):
+            yield row_no, row
+    except csv.Error as e:
+        raise InvalidDatasetError(f"{place(file_name, row_no + 1)} cannot be read: {e}. Check its quotes.") from e
+
+
+def find_columns(file_name: str, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where the columns ``wanted`` stand in ``header``.
+
+    Raises:
+        InvalidDatasetError: when one is missing or stands there twice.
+    """
+    names = [name.strip() for name in header]
+    if any(names.count(name) != 1 for name in wanted):
+        raise InvalidDatasetError(
+            f"{place(file_name, 1)}: the header must name the columns {', '.join(wanted)}, each once; "
+            f"it is {','.join(names)[:200]!r}."
+        )
+    return [names.index(name) for name in wanted]
+
+
+class Table(NamedTuple):
+    """An open csv file."""
+
+    columns: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+    """Each with its number and one stripped text a column."""
+
+
+def _check_header(header: list[str]) -> list[str]:
+    columns = [name.strip() for name in header]
+    where = place(CSV_FILE, 1)
+    if len(columns) < 2:
+        other = next((sign for sign in ";\t|" if sign in "".join(header)), None)
+        hint = f" Separate them with commas, not with {other!r}." if other else ""
+        raise InvalidDatasetError(f"{where} must name at least two columns: a feature and the target.{hint}")
+    if "" in columns:
+        raise InvalidDatasetError(f"{where}: column {columns.index('') + 1} has no name.")
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise InvalidDatasetError(f"{where} names {', '.join(map(repr, twice))} more than once.")
+    return columns
+
+
+def _rows_of_length(rows: Iterator[tuple[int, list[str]]], columns: list[str]) -> Iterator[tuple[int, list[str]]]:
+    n_rows = 0
+    for row_no, row in rows:
+        if not row:
+            continue
+        if len(row) != len(columns):
+            raise InvalidDatasetError(
+                f"{place(CSV_FILE, row_no)} has {len(row)} values where row 1 names {len(columns)} columns."
+            )
+        n_rows += 1
+        yield row_no, [cell.strip() for cell in row]
+    if not n_rows:
+        raise InvalidDatasetError("csv file: there is no row below the header.")
+
+
+@contextmanager
+def open_table(path: Path | str) -> Iterator[Table]:
+    """The csv file at ``path``: its header, and its rows to be read one after another; empty lines are left out.
+
+    Raises:
+        InvalidDatasetError: now, when it has no header of unique names; while its rows are read, when one is of another
+            length or cannot be read, or when there is none.
+    """
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below; only the opening is tried here
+    except OSError as e:
+        raise InvalidDatasetError(f"The dataset cannot be read: {e.strerror}.") from e
+    with stream:
+        rows = iter_rows(stream, CSV_FILE)
+        columns = _check_header(next(rows, (1, []))[1])
+        yield Table(columns, _rows_of_length(rows, columns))

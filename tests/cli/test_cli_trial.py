@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from contract_server import ContractServer
+
+from rafiki.constants import ExitCode
+
+IDS = ["aaaa1111-0000-0000-0000-000000000001", "aaaa2222-0000-0000-0000-000000000002"]
+
+
+@pytest.fixture
+def server(server: ContractServer, job: dict[str, Any], trial: dict[str, Any]) -> ContractServer:
+    trials = [{**trial, "id": id, "no": no} for no, id in enumerate(IDS, 1)]
+    server.answers |= {
+        "get_train_jobs_by_user": [job],
+        "get_trials_of_train_job": trials,
+        "get_trial": lambda request: {**trial, "id": request.trial_id},
+        "get_trial_logs": {"messages": [], "metrics": [{"time": "2025-01-01T10:00:01Z", "step": 0.0}], "plots": []},
+        "get_trial_parameters": b"parameters",
+    }
+    return server
+
+
+@pytest.mark.parametrize("words", [[IDS[1]], ["aaaa2"], ["AAAA2"], ["digits", "SkSvm#2"], ["digits", "aaaa2"]])
+def test_a_trial_is_named_by_its_id_the_beginning_of_it_or_its_app_and_number(logged_in, words: list[str]) -> None:
+    assert IDS[1] in logged_in("trial", "show", *words).out
+    assert logged_in("trial", "logs", *words).out.endswith("step=0\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["aaaa"], "begins the ids of 2 trials"),
+        (["bbbb"], "None of your trials"),
+        (["digits"], "rafiki trial show digits MODEL#1"),
+        (["digits", "SkSvn#2"], "Did you mean 'SkSvm#2'?"),
+        (["digits", "aaaa"], "means 2 trials"),
+    ],
+)
+def test_a_trial_that_is_not_found_is_refused_with_a_way_on(logged_in, words: list[str], message: str) -> None:
+    for verb in ("show", "logs"):
+        result = logged_in("trial", verb, *words)
+        assert (result.code, result.out) == (ExitCode.REFUSED, "")
+        assert message in result.err
+
+
+def test_a_trial_of_an_older_version_is_asked_for(logged_in, server: ContractServer) -> None:
+    assert logged_in("trial", "show", "digits", "SkSvm#1", "--version", "3").code == 0
+    assert server.calls[-1].request.app_version == 3
+
+
+def test_the_parameters_of_a_trial_are_written(logged_in, folder) -> None:
+    assert logged_in("trial", "show", "aaaa1", "--save-params", "p.bin").code == 0
+    assert (folder / "p.bin").read_bytes() == b"parameters"
+    result = logged_in("trial", "show", "aaaa1", "--save-params", ".")
+    assert result.code == ExitCode.USAGE
+    assert "Errno" not in result.err
