@@ -272,7 +272,7 @@ def finish_all(
     [
         ([True, True], TrainJobStatus.STOPPED, None),
         ([False, True, False], TrainJobStatus.STOPPED, None),
-        ([False], TrainJobStatus.ERRORED, "All 1 trials failed. The last one: it broke"),
+        ([False], TrainJobStatus.ERRORED, "The only trial failed: it broke"),
         ([False, False], TrainJobStatus.ERRORED, "All 2 trials failed. The last one: it broke"),
     ],
 )
