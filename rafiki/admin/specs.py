@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from rafiki.admin.planner import StartService
+from rafiki.admin.planner import StartService, share_gpus
+from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
 from rafiki.cache.credentials import Credentials
 from rafiki.config import Config
 from rafiki.constants import ServiceType
@@ -74,7 +75,23 @@ class SpecBuilder:
             spec=msgspec.msgpack.encode(spec),
             gpus=action.gpus,
             runs_model_code=action.service_type in (ServiceType.TRAIN, ServiceType.INFERENCE),
+            sharing=self._sharing(action),
         )
+
+    def _sharing(self, action: StartService) -> int:
+        """How many workers the job has: they share the machine."""
+        match action.service_type:
+            case ServiceType.TRAIN:
+                train_budget = parse_train_budget(dict(self._store.train_jobs.get_train_job(action.job_id).budget))
+                n_models = len(self._store.train_jobs.list_sub_train_jobs(action.job_id))
+                shares = share_gpus(train_budget.gpu_count, n_models)
+                return sum(n_gpus or train_budget.cpu_worker_count for n_gpus in shares)
+            case ServiceType.INFERENCE:
+                jobs = self._store.inference_jobs
+                replicas = parse_inference_budget(dict(jobs.get_inference_job(action.job_id).budget)).replica_count
+                return replicas * len(jobs.list_served_trials(action.job_id))
+            case _:
+                return 1
 
     def _source(self, model: Model) -> ModelSource:
         file = self._store.models.read_model_file(model.id)

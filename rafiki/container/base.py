@@ -20,6 +20,8 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The GPUs that it may see; none = it sees none."""
     runs_model_code: bool
     """Then it gets the allow-listed environment and the memory limit."""
+    sharing: int = 1
+    """How many workers of its job, it included, share the machine's cores."""
 
 
 class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,9 +100,20 @@ class ProcessContainerManager(ContainerManager):
             "CUDA_VISIBLE_DEVICES": ",".join(map(str, request.gpus)) or "-1",
             "PYTHONUNBUFFERED": "1",
             **({MODEL_CODE_VARIABLE: "1"} if request.runs_model_code else {}),
-            # One BLAS thread for what does only small linear algebra: an advisor must not compete with the workers.
-            **({} if request.runs_model_code else {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
+            **(self._threads(request, base)),
         }
+
+    @staticmethod
+    def _threads(request: ServiceRequest, base: dict[str, str]) -> dict[str, str]:
+        """How many threads numeric libraries start: as many in each worker as there are cores is ruinous on few cores.
+
+        A number that the stack's owner set is left as it is.
+        """
+        # An advisor does small linear algebra only, and must not compete with the workers.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = max(1, cores // request.sharing) if request.runs_model_code else 1
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return {name: str(count) for name in names if not (request.runs_model_code and name in base)}
 
     @staticmethod
     def _limit_memory(pid: int, limit_bytes: int) -> None:

@@ -133,6 +133,17 @@ def test_a_service_sees_its_own_gpus_alone(
     assert run(stack, manager, request).strip() == visible
 
 
+@pytest.mark.parametrize(("cores", "sharing", "threads"), [(8, 1, "8"), (8, 3, "2"), (2, 4, "1")])
+def test_workers_that_share_the_machine_share_its_cores(
+    stack: Stack, manager: ProcessContainerManager, monkeypatch: pytest.MonkeyPatch,
+    cores: int, sharing: int, threads: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS'])"
+    request = msgspec.structs.replace(stack.request(code, model=True), sharing=sharing)
+    assert run(stack, manager, request).split() == [threads, threads]
+
+
 def test_both_outputs_of_a_service_are_in_its_log_at_once(stack: Stack, manager: ProcessContainerManager) -> None:
     request = stack.request(
         "import os, sys\nprint('out')\nsys.stderr.write('err\\n')\nos.system('echo child')\n" + FOREVER

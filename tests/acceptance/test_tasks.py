@@ -1,0 +1,253 @@
+"""Each task from real data to predictions over HTTP: upload, train a few trials, deploy, predict what was held out."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import importlib.util
+import io
+import statistics
+import time
+import wave
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from running_stack import RunningStack, eventually
+from task_files import make_zip, read_corpus, real_data, split_csv, write_corpus
+
+from rafiki.client.prediction import PredictorClient
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "templates" / "models"
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+# Networks take minutes to search on two cores; these knobs are good ones.
+BILSTM = {
+    "word_size": 64, "letter_size": 16, "letter_filters": 64, "hidden_size": 64, "dropout": 0.33, "word_dropout": 0.3,
+    "learning_rate": 0.01, "batch_size": 16, "max_epochs": 5, "early_stop": False,
+}  # fmt: skip
+CTC = {
+    "filters": 48, "hidden_size": 96, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
+    "max_epochs": 12, "known_words_only": True,
+}  # fmt: skip
+
+
+def with_fixed_knobs(folder: Path, file: str, class_name: str, knobs: dict[str, Any]) -> tuple[Path, str]:
+    """A torch template whose knobs were settled, as its next owner would do it; of one thread, because threads of
+    several tests that wait for each other on few cores take ten times as long."""
+    path = folder / Path(file).name
+    path.write_text(f"""{(TEMPLATES / file).read_text(encoding="utf-8")}
+torch.set_num_threads(1)
+
+
+class Settled({class_name}):
+    @staticmethod
+    def get_knob_config():
+        return {{name: FixedKnob(value) for name, value in {knobs!r}.items()}}
+""")
+    return path, "Settled"
+
+
+class Deployment:
+    """A train job of some models on a task's datasets, and what its best trials answer."""
+
+    def __init__(self, stack: RunningStack, task: str, name: str = "") -> None:
+        self._client = stack.client()
+        self._task, self.app = task, f"acceptance-{task.lower()}{name and '-' + name}"
+        self._stack = stack
+        self.started = time.monotonic()
+
+    def train(
+        self, train: Path, val: Path, models: Sequence[tuple[str | Path, str]], n_trials: int, **args: Any
+    ) -> None:
+        datasets = [self._client.create_dataset(f"{self.app}-{p.name}", self._task, p)["id"] for p in (train, val)]
+        made = [
+            self._client.create_model(f"{self.app}-{name}", self._task, TEMPLATES / file, name) for file, name in models
+        ]
+        assert [m["load_error"] for m in made] == [None] * len(made)
+        budget = {"MODEL_TRIAL_COUNT": n_trials, "TIME_HOURS": 0.2}
+        self._client.create_train_job(self.app, self._task, *datasets, budget, [m["id"] for m in made], train_args=args)
+
+        def ended() -> bool:
+            return self._client.get_train_job(self.app)["status"] in ("STOPPED", "ERRORED")
+
+        eventually(ended, f"the end of {self.app}", 180)
+        trials = self._client.get_trials_of_train_job(self.app)
+        assert [t["error"] for t in trials if t["status"] != "COMPLETED"] == [], self._stack.logs()
+        assert len(trials) == n_trials * len(models)
+
+    def predict(self, queries: Sequence[Any]) -> list[Any]:
+        host = self._client.create_inference_job(self.app)["predictor_host"]
+        try:
+            with PredictorClient(host) as predictor:
+                predictions = [p for part in _parts(queries, 32) for p in predictor.predict_many(part)]
+                assert predictor.predict(queries[0]) == pytest.approx(predictions[0], abs=1e-4)
+            return predictions
+        finally:
+            self._client.stop_inference_job(self.app)
+
+    def report(self, what: str, score: float) -> None:
+        best = [f"{t['model_name']} {t['score']:.4f}" for t in self._client.get_best_trials_of_train_job(self.app)]
+        took_s = time.monotonic() - self.started
+        print(
+            f"{self._task}: {what} {score:.4f} held out; best trials on validation: {', '.join(best)}; {took_s:.1f} s"
+        )
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def read_rows(path: Path, target: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a csv file as queries (numbers as numbers, empty cells as null), and their targets."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    targets = [row.pop(target) for row in rows]
+    return [{name: _value(text) for name, text in row.items()} for row in rows], targets
+
+
+def _value(text: str) -> str | float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def boosters(kind: str) -> list[tuple[str | Path, str]]:
+    """The tabular templates whose libraries are installed."""
+    found: list[tuple[str | Path, str]] = [("tabular/hist_gradient_boosting.py", f"HistGradientBoosting{kind}")]
+    if importlib.util.find_spec("lightgbm"):
+        found.append(("tabular/lightgbm_trees.py", f"LightGbm{kind}"))
+    if importlib.util.find_spec("xgboost"):
+        found.append(("tabular/xgboost_trees.py", f"XgBoost{kind}"))
+    return found
+
+
+def test_tabular_classification_tells_who_survived_the_titanic(stack: RunningStack, tmp_path: Path) -> None:
+    train, val, test = split_csv(real_data("titanic.csv"), tmp_path, SHARES)
+    job = Deployment(stack, "TABULAR_CLASSIFICATION")
+    job.train(train, val, [*boosters("Classifier"), ("tabular/linear.py", "LogisticClassifier")], n_trials=3)
+    queries, targets = read_rows(test, "survived")
+    found = [["died", "survived"][p[1] > p[0]] for p in job.predict(queries)]
+    accuracy = statistics.mean(a == b for a, b in zip(found, targets, strict=True))
+    job.report("accuracy", accuracy)
+    assert accuracy >= 0.78
+
+
+def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, tmp_path: Path) -> None:
+    train, val, test = split_csv(real_data("concrete.csv"), tmp_path, SHARES)
+    job = Deployment(stack, "TABULAR_REGRESSION")
+    # As it would be for any other column: the train arguments reach the templates.
+    job.train(train, val, boosters("Regressor"), n_trials=4, target="compressive_strength")
+    queries, targets = read_rows(test, "compressive_strength")
+    numbers = [float(t) for t in targets]
+    errors = [p - t for p, t in zip(job.predict(queries), numbers, strict=True)]
+    r2 = 1 - statistics.fmean(e * e for e in errors) / statistics.pvariance(numbers)
+    job.report("R2", r2)
+    assert r2 >= 0.88
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("BigramHmm", 0.88), ("BiLstm", 0.90)])
+def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str, accuracy: float) -> None:
+    model: tuple[str | Path, str]
+    n_trials, model = 3, ("pos_tagging/bigram_hmm.py", name)
+    if name == "BiLstm":
+        pytest.importorskip("torch")
+        n_trials, model = 1, with_fixed_knobs(tmp_path, "pos_tagging/bilstm.py", name, BILSTM)
+    tags: dict[str, int] = {}
+    lines = real_data("ud_ewt_train_4000.tsv").read_text(encoding="utf-8").splitlines()
+    dev = read_corpus(real_data("ud_ewt_dev.tsv"))
+    val, test = dev[::2], dev[1::2]
+    train_path = write_corpus(lines, tmp_path / "train.zip", tags)
+    val_lines = [line for sentence in val for line in [*("\t".join(pair) for pair in sentence), ""]]
+    val_path = write_corpus(val_lines, tmp_path / "val.zip", tags)
+    job = Deployment(stack, "POS_TAGGING", name)
+    job.train(train_path, val_path, [model], n_trials)
+    names = list(tags)
+    predictions = job.predict([[token for token, _ in sentence] for sentence in test])
+    hits = [
+        names[found] == tag
+        for sentence, prediction in zip(test, predictions, strict=True)
+        for (_, tag), found in zip(sentence, prediction, strict=True)
+    ]
+    job.report(f"accuracy per token of {name}", statistics.mean(hits))
+    assert statistics.mean(hits) >= accuracy
+
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def to_16_khz(recording: bytes) -> bytes:
+    """A wav file of 8 kHz, 16 bits and one channel, with a sample between each two."""
+    with wave.open(io.BytesIO(recording)) as source:
+        assert source.getparams()[:3] == (1, 2, 8_000)
+        samples = np.frombuffer(source.readframes(source.getnframes()), "<i2")
+    between = np.interp(np.arange(2 * len(samples)) / 2, np.arange(len(samples)), samples)
+    out = io.BytesIO()
+    with wave.open(out, "wb") as target:
+        target.setparams((1, 2, 16_000, 0, "NONE", ""))
+        target.writeframes(np.rint(between).astype("<i2").tobytes())
+    return out.getvalue()
+
+
+def write_recordings(folder: Path) -> tuple[Path, Path, list[tuple[str, str]]]:
+    """Datasets to train on and to validate with, and recordings (base64, transcript) that are in neither."""
+    parts: dict[str, list[tuple[str, bytes, str]]] = {"train": [], "val": [], "test": []}
+    with zipfile.ZipFile(real_data("fsdd_4_speakers.zip")) as archive:
+        for name in sorted(n for n in archive.namelist() if n.endswith(".wav")):
+            digit, _, take = Path(name).stem.split("_")
+            if int(take) >= 35:
+                continue
+            part = "test" if int(take) < 5 else "val" if int(take) < 8 else "train"
+            parts[part].append((Path(name).name, to_16_khz(archive.read(name)), WORDS[int(digit)]))
+    paths = []
+    for part in ("train", "val"):
+        table = "".join(f"{name},{len(data)},{word}\n" for name, data, word in parts[part])
+        files: dict[str, bytes | str] = {"audios.csv": f"wav_filename,wav_filesize,transcript\n{table}"}
+        paths.append(make_zip(folder / f"{part}.zip", files | {name: data for name, data, _ in parts[part]}))
+    return paths[0], paths[1], [(base64.b64encode(data).decode(), word) for _, data, word in parts["test"]]
+
+
+def test_speech_recognition_understands_spoken_digits(stack: RunningStack, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    train, val, test = write_recordings(tmp_path)
+    job = Deployment(stack, "SPEECH_RECOGNITION")
+    job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", CTC)], n_trials=1)
+    found = job.predict([recording for recording, _ in test])
+    # Each recording is of one word; a word too many is an error too.
+    errors = sum(max(1, len(p.split())) - (word in p.split()) for p, (_, word) in zip(found, test, strict=True))
+    job.report("word error rate", errors / len(test))
+    assert errors / len(test) <= 0.15
+
+
+def read_images(path: Path) -> tuple[list[Any], list[int]]:
+    """The images of a dataset as queries, and their classes."""
+    with zipfile.ZipFile(path) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("images.csv").decode())))
+        images = [Image.open(io.BytesIO(archive.read(row["path"]))).convert("RGB") for row in rows]
+        return [np.asarray(image).tolist() for image in images], [int(row["class"]) for row in rows]
+
+
+def test_image_classification_reads_digits(stack: RunningStack, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("digits", ROOT / "examples" / "datasets" / "load_digits.py")
+    assert spec is not None
+    assert spec.loader is not None
+    examples = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(examples)
+    train, val, test = examples.write_digits(tmp_path)
+    job = Deployment(stack, "IMAGE_CLASSIFICATION")
+    job.train(train, val, [("image_classification/svm.py", "SkSvm")], n_trials=4)
+    images, classes = read_images(test)
+    found = [p.index(max(p)) for p in job.predict(images)]
+    accuracy = statistics.mean(a == b for a, b in zip(found, classes, strict=True))
+    job.report("accuracy", accuracy)
+    assert accuracy >= 0.97
