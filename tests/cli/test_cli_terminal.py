@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -41,14 +42,22 @@ def test_a_question_is_left_with_ctrl_c_or_ctrl_d(logged_in, words: list[str], k
     shown = b""
     while not shown.endswith(b": "):
         shown += os.read(terminal, 1024)
-    os.write(terminal, key)
-    while True:
+    ended: list[int] = []
+
+    def press() -> bool:
+        """Press the key until the command has ended: Python's input() may miss one that comes as it begins to wait."""
+        nonlocal shown
         try:
-            shown += os.read(terminal, 1024)
+            os.write(terminal, key)
+            while select.select([terminal], [], [], 0.3)[0]:
+                shown += os.read(terminal, 1024)
         except OSError:  # the other end is closed
-            break
+            ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return bool(ended)
+
+    assert wait_until(press, Deadline(60.0))
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    assert ended == [code]
     assert b"Abort" not in shown
 
 
