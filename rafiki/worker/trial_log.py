@@ -27,6 +27,7 @@ class TrialLogBuffer:
         self._trial: tuple[str, int] | None = None
         self._lines: list[TrialLog] = []
         self._n_sent = 0
+        self._n_repeats = 0
         self._thread = threading.Thread(target=self._run, name="trial-log", daemon=True)
         self._thread.start()
 
@@ -59,6 +60,7 @@ class TrialLogBuffer:
         """The cache may have lost lines on their way; their numbers make sending them twice harmless."""
         with self._lock:
             self._n_sent = 0
+            self._n_repeats += 1
 
     def _run(self) -> None:
         pause = threading.Event()
@@ -69,6 +71,7 @@ class TrialLogBuffer:
             self._filled.clear()
             with self._lock:
                 lines = self._lines[self._n_sent : self._n_sent + _MOST_AT_ONCE] if self._trial else []
+                n_repeats = self._n_repeats
             if not lines:
                 continue
             try:
@@ -79,7 +82,9 @@ class TrialLogBuffer:
                 continue
             with self._lock:
                 if self._trial == (lines[0].trial_id, lines[0].attempt):
-                    self._n_sent = max(self._n_sent, lines[-1].line_no)
+                    # Asked to send again meanwhile: that these lines went out says nothing any more.
+                    if n_repeats == self._n_repeats:
+                        self._n_sent = max(self._n_sent, lines[-1].line_no)
                     if self._n_sent < len(self._lines):
                         self._filled.set()
 
