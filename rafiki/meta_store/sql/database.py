@@ -27,6 +27,8 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 
 from rafiki.errors import ConfigError, InvalidRequestError, MetaStoreError, RafikiError, StoreFullError
 from rafiki.meta_store.sql.schema import metadata
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import wait_until
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's transaction on SQLite."""
@@ -234,10 +236,27 @@ def _parse(url: str) -> URL:
     return parsed
 
 
+def _is_in_wal_mode(connection: sqlite3.Connection) -> bool:
+    """Whether the file is in WAL mode now. The first change to it does not heed the busy timeout: it fails at once when
+    another process is making the same change.
+    """
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").close()
+    except sqlite3.OperationalError as e:
+        if "locked" in str(e):
+            return False
+        raise
+    return True
+
+
+_WAL_WAIT_S = 15.0
+
+
 def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # WAL: readers and the writer do not block each other. NORMAL: a crash of a process loses nothing, a power
     # cut may lose the last transactions, but never the file.
-    connection.execute("PRAGMA journal_mode=WAL").close()
+    if not wait_until(lambda: _is_in_wal_mode(connection), Deadline(_WAL_WAIT_S)):
+        raise sqlite3.OperationalError("database is locked")
     connection.execute("PRAGMA synchronous=NORMAL").close()
     connection.execute("PRAGMA foreign_keys=ON").close()
 
