@@ -67,6 +67,8 @@ class CacheConfig(Section, frozen=True, kw_only=True):
 class StoresConfig(Section, frozen=True, kw_only=True):
     datasets_folder: str | None = None
     params_folder: str | None = None
+    environments_folder: str | None = None
+    """Packages that models depend on, one folder a distinct set."""
 
 
 class ContainerConfig(Section, frozen=True, kw_only=True):
@@ -79,6 +81,13 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     """How long a service may take to end before it is killed."""
     pass_environment: list[str] = []
     """Names of further environment variables that workers get."""
+
+
+class EnvironmentsConfig(Section, frozen=True, kw_only=True):
+    build_timeout_s: float = 900.0
+    """How long installing the packages that a model depends on may take."""
+    only_wheels: bool = False
+    """Refuse packages that have no ready build: they would run build scripts of their own."""
 
 
 class TrainConfig(Section, frozen=True, kw_only=True):
@@ -121,6 +130,7 @@ class Config(Section, frozen=True, kw_only=True):
     cache: CacheConfig = CacheConfig()
     stores: StoresConfig = StoresConfig()
     container: ContainerConfig = ContainerConfig()
+    environments: EnvironmentsConfig = EnvironmentsConfig()
     train: TrainConfig = TrainConfig()
     predictor: PredictorConfig = PredictorConfig()
     supervisor: SupervisorConfig = SupervisorConfig()
@@ -362,3 +372,12 @@ def worker_environment(names: list[str], environ: Mapping[str, str] | None = Non
         "VIRTUAL_ENV",
     ]
     return {name: environ[name] for name in [*allowed, *names] if name in environ}
+
+
+def package_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The part of this process's environment that installing packages may see: what workers see, proxies, and pip's
+    own settings (``PIP_INDEX_URL`` ...)."""
+    environ = os.environ if environ is None else environ
+    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "no", "all")]
+    names = [n for n in environ if n.startswith("PIP_") or n.lower() in proxies]
+    return worker_environment([*names, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"], environ)

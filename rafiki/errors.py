@@ -113,6 +113,25 @@ class InvalidTrainJobError(RequestRefusedError):
     """There is no such train job, or it is not in the right state."""
 
 
+class InvalidEnvironmentError(RequestRefusedError):
+    """There is no such environment, or it is being built."""
+
+    http_status = 404
+
+
+class EnvironmentUsedError(RequestRefusedError):
+    """A live job runs in this environment, so it cannot be removed."""
+
+    http_status = 409
+
+
+class EnvironmentBusyError(RafikiError):
+    """Too many environments are waiting to be built. Try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+
+
 class InvalidTrialError(RequestRefusedError):
     """There is no such trial, or it holds no parameters."""
 
@@ -204,6 +223,10 @@ class CacheUnavailableError(RafikiError):
 
     http_status = 503
     exit_code = ExitCode.UNREACHABLE
+
+
+class EnvironmentBuildError(RafikiError):
+    """The packages that a model depends on could not be installed."""
 
 
 class ContainerError(RafikiError):

@@ -33,6 +33,7 @@ class StackFolder:
         self._base = loaded.base_folder
         self._datasets = config.stores.datasets_folder
         self._params = config.stores.params_folder
+        self._environments = config.stores.environments_folder
         self._meta_store_url = config.meta_store.url
 
     def _resolved(self, setting: str | None, default: str) -> Path:
@@ -45,6 +46,10 @@ class StackFolder:
     @property
     def params(self) -> Path:
         return self._resolved(self._params, "params")
+
+    @property
+    def environments(self) -> Path:
+        return self._resolved(self._environments, "environments")
 
     @property
     def logs(self) -> Path:
@@ -78,7 +83,7 @@ class StackFolder:
         Raises:
             StackError: when a folder cannot be made or written, naming it.
         """
-        for folder in (self.root, self.datasets, self.params, self.logs, self.run):
+        for folder in (self.root, self.datasets, self.params, self.environments, self.logs, self.run):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as e:

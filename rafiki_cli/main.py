@@ -32,6 +32,7 @@ class RafikiGroup(LazyGroup):
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
         "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
+        "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
         "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),

@@ -25,6 +25,7 @@ from rafiki.admin.planner import (
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.environments.state import EnvironmentState
 from rafiki.messages import ServiceReport
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -42,6 +43,7 @@ class World:
     def __init__(self, *, n_subs: int = 1, n_trials: int = 0, budget: dict[str, float] | None = None) -> None:
         self.now = NOW
         self.gpus: list[int] = []
+        self.environments: dict[str, EnvironmentState] = {}
         self.ids = (f"s{i}" for i in range(10_000))
         self.services: list[Service] = []
         self.stopping: list[Service] = []
@@ -107,10 +109,17 @@ class World:
         live = [s for s in self.services if s.status in LIVE and s not in self.stopping]
         train_jobs, inference_jobs = [], []
         if self.subs and self.job.status in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING):
-            train_jobs = [ObservedTrainJob(job=self.job, subs=self.subs, ended=ended("job"))]
+            train_jobs = [
+                ObservedTrainJob(job=self.job, subs=self.subs, ended=ended("job"), environments=self.environments)
+            ]
         if self.trial_ids and self.inference_job.status in (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING):
             inference_jobs = [
-                ObservedInferenceJob(job=self.inference_job, trial_ids=self.trial_ids, ended=ended("ijob"))
+                ObservedInferenceJob(
+                    job=self.inference_job,
+                    trial_ids=self.trial_ids,
+                    ended=ended("ijob"),
+                    environments=self.environments,
+                )
             ]
         return Observed(
             now=self.now, train_jobs=train_jobs, inference_jobs=inference_jobs, gpus=self.gpus, stopping=self.stopping,

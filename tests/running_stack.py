@@ -37,9 +37,12 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = TIMEO
 
 
 class RunningStack:
-    """One stack. ``settings`` are sections of rafiki.yaml."""
+    """One stack. ``settings`` are sections of rafiki.yaml, ``variables`` more of its environment."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any] | None = None, variables: dict[str, str] | None = None
+    ) -> None:
+        self._variables = variables or {}
         self.folder = folder
         self.port = any_free_port()
         tree: dict[str, Any] = {"admin": {"port": self.port}, "supervisor": {"tick_s": 0.3}}
@@ -57,7 +60,7 @@ class RunningStack:
     def environment(self) -> dict[str, str]:
         repo = str(Path(__file__).resolve().parent.parent)
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RAFIKI_")}
-        return {**clean, "PYTHONPATH": repo, "XDG_CONFIG_HOME": str(self.folder / "config")}
+        return {**clean, "PYTHONPATH": repo, "XDG_CONFIG_HOME": str(self.folder / "config"), **self._variables}
 
     def up(self) -> None:
         """Start the admin as `rafiki up` does, and wait until it is healthy."""

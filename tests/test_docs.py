@@ -235,6 +235,7 @@ RECORDS = {
     "UserView": "User",
     "DatasetView": "Dataset",
     "ModelView": "Model",
+    "EnvironmentView": "Environment",
     "TrainJobView": "Train job",
     "TrialView": "Trial",
     "InferenceJobView": "Inference job",

@@ -15,6 +15,8 @@ import uvicorn
 from rafiki.admin.app import make_app
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
+from rafiki.constants import ExitCode
+from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackError
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.logs import log_line
@@ -69,7 +71,7 @@ def run() -> None:
     context = build_stack(loaded)
     context.supervisor.start()
     config = uvicorn.Config(
-        make_app(context), http="httptools", loop="uvloop", ws="none", lifespan="off", access_log=False,
+        make_app(context), http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
         log_level="warning", server_header=False, timeout_graceful_shutdown=3,
     )  # fmt: skip
     host, port = sock.getsockname()[:2]
@@ -93,6 +95,9 @@ def run() -> None:
 
 
 def main() -> int:
+    if sys.argv[1:]:
+        sys.stderr.write("error: The admin takes no arguments. Start a stack with `rafiki up`.\n")
+        return ExitCode.USAGE
     try:
         run()
     except RafikiError as e:

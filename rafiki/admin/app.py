@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
+from python_multipart.multipart import parse_options_header
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -20,7 +21,8 @@ from starlette.routing import Route
 import rafiki
 from rafiki.admin.context import AdminContext
 from rafiki.contract.all import ENDPOINTS, openapi
-from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart, decode_json
+from rafiki.contract.endpoint import Endpoint, FilePart, decode_json
+from rafiki.contract.refusal import refusal_body
 from rafiki.entities import User
 from rafiki.errors import (
     InternalError,
@@ -34,9 +36,11 @@ from rafiki.errors import (
 )
 from rafiki.utils.logs import log_unexpected
 
-_OPERATIONS = ("stack", "users", "datasets", "models", "train_jobs", "trials", "inference_jobs")
+_OPERATIONS = ("stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs")
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024
+# Of all that Python knows, some make no text, or half a surrogate pair.
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1"})
 
 
 def make_app(context: AdminContext) -> Starlette:
@@ -81,7 +85,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 
 
 def _error(e: RafikiError) -> Response:
-    return _json(msgspec.json.encode(ErrorBody(e.code, e.message)), e.http_status)
+    return _json(refusal_body(e), e.http_status)
 
 
 async def _http_exception(request: Request, e: Exception) -> Response:
@@ -190,6 +194,9 @@ async def _read_form(request: Request, most_bytes: int) -> FormData:
         raise InvalidRequestError(
             "This call takes form data (content-type multipart/form-data), because a file travels."
         )
+    _, options = parse_options_header(request.headers["content-type"])
+    if (charset := options.get(b"charset", b"utf-8").decode("latin-1").lower()) not in _CHARSETS:
+        raise InvalidRequestError(f"The form's charset must be utf-8, not {charset[:80]!r}.")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most_bytes + _FORM_HEADROOM_BYTES:
         raise RequestTooLargeError(

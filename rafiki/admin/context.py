@@ -11,6 +11,7 @@ from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
 from rafiki.data_store.base import DataStore
 from rafiki.entities import User
+from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import InvalidUserError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
@@ -24,6 +25,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     datasets: DataStore
     params: ParamStore
     containers: ContainerManager
+    environments: EnvironmentStore
     supervisor: Supervisor
     tokens: Tokens
 

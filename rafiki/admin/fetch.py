@@ -41,8 +41,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as e:
-            raise InvalidDatasetError(f"The dataset's URL names the host {host!r}, which cannot be found.") from e
+        except (OSError, UnicodeError) as e:
+            raise InvalidDatasetError(f"The dataset's URL names the host {host[:80]!r}, which cannot be found.") from e
         address = str(found[0][4][0])
         if not self._allow_private and not _is_public(address):
             raise InvalidDatasetError(
@@ -82,7 +82,7 @@ def fetch(url: str, *, timeout_s: float, allow_private: bool) -> Iterator[Iterat
                         yield _within(response.iter_stream(), url, deadline)
                         return
                     target = dict(response.headers).get(b"Location") or dict(response.headers).get(b"location", b"")
-                    url = urljoin(url, target.decode("latin-1"))
+                    url = _redirected(url, target.decode("latin-1"))
             raise InvalidDatasetError(f"The dataset's URL was redirected more than {_MOST_REDIRECTS} times.")
     except (
         httpcore.NetworkError,
@@ -94,11 +94,27 @@ def fetch(url: str, *, timeout_s: float, allow_private: bool) -> Iterator[Iterat
 
 
 def _check_scheme(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as e:
+        raise InvalidDatasetError(f"The dataset's URL {url[:80]!r} cannot be read: {e}.") from e
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise InvalidDatasetError(
+            f"The dataset's URL {url[:80]!r} holds a space or a character that no URL holds. Write those of its path "
+            "as %XX, and a host's name in its ASCII form (xn--...)."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidDatasetError(
             f"The dataset's URL must begin with http:// or https:// and name a host, not {url[:80]!r}."
         )
+
+
+def _redirected(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as e:
+        raise InvalidDatasetError(f"{url} redirects to {target[:80]!r}, which is no URL: {e}.") from e
 
 
 def _within(chunks: Iterable[bytes], url: str, deadline: Deadline) -> Iterator[bytes]:

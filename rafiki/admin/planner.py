@@ -6,7 +6,7 @@ anew, and a restarted admin goes on from what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,6 +15,7 @@ from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.messages import ServiceReport
 from rafiki.states import SERVICE_TRANSITIONS, TRAIN_JOB_TRANSITIONS, derive_train_job_status, is_final
 
@@ -40,12 +41,16 @@ class ObservedTrainJob(msgspec.Struct, frozen=True, kw_only=True):
     subs: list[SubTrainJob]
     ended: list[Service]
     """Its services that have ended, in order of creation."""
+    environments: Mapping[str, EnvironmentState] = {}
+    """Those of its models, by sub train job; none = nothing has to be installed."""
 
 
 class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     job: InferenceJob
     trial_ids: list[str]
     ended: list[Service]
+    environments: Mapping[str, EnvironmentState] = {}
+    """Those of its models, by trial."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +132,11 @@ SlotKey = tuple[ServiceType, str, int]
 class _Slots:
     """The services of one job by slot: the live one, and how often its predecessors failed in a row."""
 
-    def __init__(self, observed: Observed, job_id: str, ended: Iterable[Service]) -> None:
+    def __init__(
+        self, observed: Observed, job_id: str, ended: Iterable[Service], environments: Mapping[str, EnvironmentState]
+    ) -> None:
         self._observed = observed
+        self._environments = environments
         self.live = {_key(s.service): s for s in observed.services if s.service.job_id == job_id}
         self.stopping = {_key(s) for s in observed.stopping if s.job_id == job_id}
         self.ended: dict[SlotKey, list[Service]] = {}
@@ -148,13 +156,27 @@ class _Slots:
         return count
 
     def last_error(self, key: SlotKey) -> str:
+        if (reason := self._unrunnable(key)) is not None:
+            return f"{PERMANENT}{reason}"
         ended = self.ended.get(key)
         return (ended[-1].error if ended else None) or "it ended"
+
+    def _unrunnable(self, key: SlotKey) -> str | None:
+        """Why no service of the slot can run at all."""
+        state = self._environment(key)
+        failed = state is not None and state.status is EnvironmentStatus.FAILED
+        return state.reason if failed and state is not None else None
+
+    def _environment(self, key: SlotKey) -> EnvironmentState | None:
+        """What model code of the slot needs installed."""
+        return self._environments.get(key[1]) if key[0] in (ServiceType.TRAIN, ServiceType.INFERENCE) else None
 
     def is_dead(self, key: SlotKey) -> bool:
         """Whether the slot is not started any more."""
         if key in self.live or key in self.stopping:
             return False
+        if self._unrunnable(key) is not None:
+            return True
         ended = self.ended.get(key)
         is_permanent = bool(ended) and (ended[-1].error or "").startswith(PERMANENT)  # type: ignore[index]
         return is_permanent or self.failures(key) > self._observed.max_restarts
@@ -162,6 +184,8 @@ class _Slots:
     def may_start(self, key: SlotKey) -> bool:
         """Whether the slot is empty, alive and past its back-off delay."""
         if key in self.live or key in self.stopping or self.is_dead(key):
+            return False
+        if (state := self._environment(key)) is not None and state.status is EnvironmentStatus.BUILDING:
             return False
         n_failures = self.failures(key)
         stopped = self.ended[key][-1].datetime_stopped if n_failures else None
@@ -263,7 +287,7 @@ def share_gpus(gpu_count: int, n_models: int) -> list[int]:
 def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _FreeGpus) -> list[Action]:
     job = seen.job
     actions: list[Action] = []
-    slots = _Slots(observed, job.id, seen.ended)
+    slots = _Slots(observed, job.id, seen.ended, seen.environments)
     budget = parse_train_budget(dict(job.budget))
     shares = share_gpus(budget.gpu_count, len(seen.subs))
     for sub, n_gpus in zip(seen.subs, shares, strict=True):
@@ -307,7 +331,7 @@ def _no_worker(slots: _Slots, workers: list[SlotKey]) -> str:
 def _plan_inference_job(observed: Observed, seen: ObservedInferenceJob, free_gpus: _FreeGpus) -> list[Action]:
     job = seen.job
     actions: list[Action] = []
-    slots = _Slots(observed, job.id, seen.ended)
+    slots = _Slots(observed, job.id, seen.ended, seen.environments)
     if job.datetime_stop_requested is not None:
         stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
         return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]

@@ -15,6 +15,7 @@ from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceRequest
 from rafiki.data_store.base import DataStore
 from rafiki.entities import Model
+from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import InvalidTrialError
 from rafiki.messages import (
     AdvisorSpec,
@@ -46,6 +47,7 @@ class SpecBuilder:
         params_folder: Path,
         meta_store_url: str,
         credentials: Credentials,
+        environments: EnvironmentStore,
     ) -> None:
         self._config = config
         self._store = store
@@ -53,6 +55,7 @@ class SpecBuilder:
         self._params_folder = params_folder
         self._meta_store_url = meta_store_url
         self._credentials = credentials
+        self._environments = environments
 
     def build(self, action: StartService, service_id: str, port: int | None) -> ServiceRequest:
         """The request to start a planned service.
@@ -69,14 +72,28 @@ class SpecBuilder:
                 spec = self._inference(action, service_id)
             case ServiceType.PREDICT:
                 spec = self._predictor(action, service_id, port or 0)
+        model = self._model_of(action)
         return ServiceRequest(
             service_id=service_id,
             kind=KINDS[action.service_type],
             spec=msgspec.msgpack.encode(spec),
             gpus=action.gpus,
             runs_model_code=action.service_type in (ServiceType.TRAIN, ServiceType.INFERENCE),
+            python=self._environments.look(model.dependencies).python if model else None,
+            image=model.docker_image if model else None,
             sharing=self._sharing(action),
         )
+
+    def _model_of(self, action: StartService) -> Model | None:
+        """The model whose code the service runs; None when it runs none."""
+        match action.service_type:
+            case ServiceType.TRAIN:
+                sub_id = action.unit_id
+            case ServiceType.INFERENCE:
+                sub_id = self._store.trials.get_trial(action.unit_id).sub_train_job_id
+            case _:
+                return None
+        return self._store.models.get_model(self._store.train_jobs.get_sub_train_job(sub_id).model_id)
 
     def _sharing(self, action: StartService) -> int:
         """How many workers the job has: they share the machine."""

@@ -13,14 +13,17 @@ from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
 from rafiki.cache.server import CacheServer
-from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, worker_environment
+from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container.process import ProcessContainerManager
 from rafiki.data_store.folder import FolderDataStore
+from rafiki.environments.build import BuildOptions
+from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.param_store.folder import FolderParamStore
 from rafiki.stack_folder import Secrets, StackFolder
+from rafiki.utils.process import STACK_VARIABLE
 
 _WEAKEST_SECRET = 32
 
@@ -85,12 +88,23 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         memory_limit_mb=config.container.memory_limit_mb,
         model_environment=worker_environment(config.container.pass_environment),
     )  # fmt: skip
+    environments = EnvironmentStore(
+        folder.environments,
+        folder.logs,
+        BuildOptions(
+            timeout_s=config.environments.build_timeout_s, only_wheels=config.environments.only_wheels,
+            process_environment={**package_environment(), STACK_VARIABLE: str(folder.root)},
+        ),
+    )  # fmt: skip
+    environments.clean_up()
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params_folder=folder.params,
-        meta_store_url=folder.meta_store_url, credentials=cache.credentials,
+        meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments,
     )  # fmt: skip
-    supervisor = Supervisor(config=config, store=store, containers=containers, cache=cache, specs=specs)
+    supervisor = Supervisor(
+        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments
+    )
     return AdminContext(
         config=config, store=store, datasets=datasets, params=FolderParamStore(folder.params), containers=containers,
-        supervisor=supervisor, tokens=Tokens(secrets.token_key, config.admin.token_hours),
+        environments=environments, supervisor=supervisor, tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

@@ -31,10 +31,13 @@ from rafiki.admin.specs import SpecBuilder
 from rafiki.config import Config
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
 from rafiki.container.base import ContainerManager, ServiceExit
-from rafiki.entities import Service
+from rafiki.entities import InferenceJob, Service, TrainJob
+from rafiki.environments.state import EnvironmentState
+from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, RafikiError
 from rafiki.messages import ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
+from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id, short_id
 from rafiki.utils.logs import log_line, log_unexpected
@@ -54,12 +57,14 @@ class Supervisor:
         containers: ContainerManager,
         cache: CacheKeeper,
         specs: SpecBuilder,
+        environments: EnvironmentStore,
     ) -> None:
         self._config = config
         self._store = store
         self._containers = containers
         self._cache = cache
         self._specs = specs
+        self._environments = environments
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._looked = threading.Condition()
@@ -74,6 +79,7 @@ class Supervisor:
 
     def start(self) -> None:
         self._cache.on_report(self.wake)
+        self._environments.on_change(self.wake)
         self._thread.start()
 
     def wake(self) -> None:
@@ -105,6 +111,7 @@ class Supervisor:
         self._thread.join(10.0)
         for service in self._store.services.list_live_services():
             self._stop_later(service, None)
+        self._environments.shut_down()
         self._pool.shutdown(wait=True)
         self._cache.shut_down()
 
@@ -160,18 +167,8 @@ class Supervisor:
             ObservedService(service=s, exit=exits[s.id], report=(reports or {}).get(s.id), silent_s=silences[s.id])
             for s in live
         ]
-        train_jobs = [
-            ObservedTrainJob(job=j, subs=store.train_jobs.list_sub_train_jobs(j.id), ended=self._ended(j.id))
-            for j in store.train_jobs.list_live_train_jobs()
-        ]
-        inference_jobs = [
-            ObservedInferenceJob(
-                job=j,
-                trial_ids=[t.trial_id for t in store.inference_jobs.list_served_trials(j.id)],
-                ended=self._ended(j.id),
-            )
-            for j in store.inference_jobs.list_live_inference_jobs()
-        ]
+        train_jobs = [self._observe_train_job(j) for j in store.train_jobs.list_live_train_jobs()]
+        inference_jobs = [self._observe_inference_job(j) for j in store.inference_jobs.list_live_inference_jobs()]
         return Observed(
             now=utc_now(),
             train_jobs=train_jobs,
@@ -185,6 +182,25 @@ class Supervisor:
             # Twice the time after which an advisor gives a silent worker's trial away.
             silence_limit_s=2 * self._config.train.lost_after_s,
         )
+
+    def _observe_train_job(self, job: TrainJob) -> ObservedTrainJob:
+        subs = self._store.train_jobs.list_sub_train_jobs(job.id)
+        live = [s for s in subs if not is_final(TRAIN_JOB_TRANSITIONS, s.status)]
+        environments = {s.id: self._environment_of(s.model_id) for s in live}
+        return ObservedTrainJob(job=job, subs=subs, ended=self._ended(job.id), environments=environments)
+
+    def _observe_inference_job(self, job: InferenceJob) -> ObservedInferenceJob:
+        trial_ids = [t.trial_id for t in self._store.inference_jobs.list_served_trials(job.id)]
+        subs = self._store.train_jobs.list_sub_train_jobs(job.train_job_id) if trial_ids else []
+        model_ids = {s.id: s.model_id for s in subs}
+        environments = {
+            trial_id: self._environment_of(model_ids[self._store.trials.get_trial(trial_id).sub_train_job_id])
+            for trial_id in trial_ids
+        }
+        return ObservedInferenceJob(job=job, trial_ids=trial_ids, ended=self._ended(job.id), environments=environments)
+
+    def _environment_of(self, model_id: str) -> EnvironmentState:
+        return self._environments.look(self._store.models.get_model(model_id).dependencies)
 
     @staticmethod
     def _needs_gpus(train_jobs: list[ObservedTrainJob], inference_jobs: list[ObservedInferenceJob]) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from rafiki.client.transport import CALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
+from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
-from rafiki.contract import datasets, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import datasets, environments, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import InvalidRequestError
 
@@ -64,7 +64,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _one(self, endpoint: Endpoint[Any], timeout_s: float = CALL_TIMEOUT_S, **fields: Any) -> Json:
+    def _one(self, endpoint: Endpoint[Any], timeout_s: float | None = None, **fields: Any) -> Json:
         return cast(Json, self._caller.call(endpoint, timeout_s=timeout_s, **fields))
 
     def _many(self, endpoint: Endpoint[Any], **fields: Any) -> list[Json]:
@@ -161,14 +161,15 @@ class Client:
         Args:
             model_file_path: the Python file.
             model_class: the class in it that derives from ``BaseModel``.
-            dependencies: PyPI package -> version.
+            dependencies: PyPI package -> version (``"1.4.2"``), range (``">=1.4"``) or ``""``. What is not there yet
+                is installed before the call returns, which may take minutes; once for each distinct set.
 
         Returns:
             ``id``, ``user_id``, ``name`` and ``load_error``: why the file does not load, None when it does.
         """
         part = FilePart(str(model_file_path), Path(model_file_path).name)
         return self._one(
-            models.CREATE_MODEL, name=name, task=task, model_class=model_class,
+            models.CREATE_MODEL, timeout_s=INSTALL_TIMEOUT_S, name=name, task=task, model_class=model_class,
             model_file_bytes=part, dependencies=dict(dependencies or {}), access_right=str(access_right),
             docker_image=docker_image,
         )  # fmt: skip
@@ -189,6 +190,20 @@ class Client:
     def delete_model(self, model_id: str) -> Json:
         """Delete a model that no train job refers to."""
         return self._one(models.DELETE_MODEL, model_id=model_id)
+
+    # ---- environments --------------------------------------------------------------------------------------
+
+    def get_environments(self) -> list[Json]:
+        """The installed sets of packages that models depend on; for others than admins, of models they can use."""
+        return self._many(environments.GET_ENVIRONMENTS)
+
+    def get_environment_log(self, key: str) -> Json:
+        """``key`` and ``lines``: what was said when an environment was built."""
+        return self._one(environments.GET_ENVIRONMENT_LOG, key=key)
+
+    def remove_environment(self, key: str) -> Json:
+        """Delete an environment that no live job uses; returns what it was. It is built again when it is needed."""
+        return self._one(environments.REMOVE_ENVIRONMENT, timeout_s=JOB_CALL_TIMEOUT_S, key=key)
 
     # ---- train jobs and trials -----------------------------------------------------------------------------
 

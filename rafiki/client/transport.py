@@ -30,6 +30,8 @@ CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 30.0
 JOB_CALL_TIMEOUT_S = 60.0
 """For calls that start or stop services."""
+INSTALL_TIMEOUT_S = 3600.0
+"""For calls that may wait until packages are installed; the admin ends its own wait before."""
 IDLE_TIMEOUT_S = 60.0
 """The longest pause within an upload or a download."""
 CHECK_TIMEOUT_S = 600.0
@@ -217,11 +219,14 @@ class ContractCaller(HttpServer):
         self,
         endpoint: Endpoint[Any],
         *,
-        timeout_s: float = CALL_TIMEOUT_S,
+        timeout_s: float | None = None,
         progress: Progress | None = None,
         **fields: Any,
     ) -> Any:
         """One call. Fields that are None do not travel.
+
+        Args:
+            timeout_s: how long the admin may take; None = what such a call needs as a rule.
 
         Raises:
             UnauthorizedError: when the call needs a login and there is none.
@@ -231,13 +236,16 @@ class ContractCaller(HttpServer):
         """
         path, rest, headers = self._prepare(endpoint, fields)
         if endpoint.method == "GET":
-            body = self.send("GET", path, params=_as_texts(rest), headers=headers, timeout_s=timeout_s)
+            texts = _as_texts(rest)
+            body = self.send("GET", path, params=texts, headers=headers, timeout_s=timeout_s or CALL_TIMEOUT_S)
         elif endpoint.is_form:
-            body = self._send_form(endpoint, path, rest, headers, progress)
+            body = self._send_form(endpoint, path, rest, headers, progress, timeout_s or CHECK_TIMEOUT_S)
         else:
             content = encode_json(rest)
             headers["Content-Type"] = "application/json"
-            body = self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
+            body = self.send(
+                endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s or CALL_TIMEOUT_S
+            )
         return body if endpoint.response is bytes else self.decode(body)
 
     def call_to_file(self, endpoint: Endpoint[Any], out: Path, **fields: Any) -> None:
@@ -271,6 +279,7 @@ class ContractCaller(HttpServer):
         fields: Mapping[str, Any],
         headers: dict[str, str],
         progress: Progress | None,
+        timeout_s: float,
     ) -> bytes:
         texts = _as_texts({n: v for n, v in fields.items() if not isinstance(v, FilePart)})
         with contextlib.ExitStack() as stack:
@@ -280,7 +289,7 @@ class ContractCaller(HttpServer):
                     files[name] = (part.file_name, _open(part.path, progress, stack))
             # A server that refuses a file early hangs up before its last byte; httpx reads that answer too.
             return self.send(
-                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=CHECK_TIMEOUT_S,
+                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=timeout_s,
                 timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
             )  # fmt: skip
 

@@ -20,6 +20,10 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The GPUs that it may see; none = it sees none."""
     runs_model_code: bool
     """Then it gets the allow-listed environment and the memory limit."""
+    python: str | None = None
+    """The interpreter to run with, where the back end has no images; None = Rafiki's own."""
+    image: str | None = None
+    """The image to run in, where the back end has images; None = Rafiki's own."""
     sharing: int = 1
     """How many workers of its job, it included, share the machine's cores."""
 

@@ -73,7 +73,7 @@ class ProcessContainerManager(ContainerManager):
             write_atomic(spec_file, request.spec, mode=0o600)
             with log_file.open("ab") as log:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", _PROGRAMS[request.kind], str(spec_file)],
+                    [request.python or sys.executable, "-m", _PROGRAMS[request.kind], str(spec_file)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     env=self._environment(request), cwd=self._run,
                 )  # fmt: skip
@@ -101,7 +101,15 @@ class ProcessContainerManager(ContainerManager):
             "PYTHONUNBUFFERED": "1",
             **({MODEL_CODE_VARIABLE: "1"} if request.runs_model_code else {}),
             **(self._threads(request, base)),
+            **(self._of_python(request.python, base) if request.python else {}),
         }
+
+    @staticmethod
+    def _of_python(python: str, base: dict[str, str]) -> dict[str, str]:
+        """What an activated virtual environment sets: programs that come with packages are found."""
+        folder = Path(python).parent
+        path = os.pathsep.join([str(folder), *filter(None, [base.get("PATH")])])
+        return {"VIRTUAL_ENV": str(folder.parent), "PATH": path}
 
     @staticmethod
     def _threads(request: ServiceRequest, base: dict[str, str]) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +23,8 @@ MODEL_DEVELOPERS = ADMINS | {UserType.MODEL_DEVELOPER}
 ALL_USERS = frozenset(UserType)
 SUPERADMIN = frozenset({UserType.SUPERADMIN})
 
+Number: TypeAlias = Annotated[int, msgspec.Meta(le=2**63 - 1)]
+"""A whole number that every database holds."""
 
 _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
@@ -34,11 +38,11 @@ def decode_json(data: bytes | str, what: str) -> Any:
         what: begins the message of a refusal: ``"The body"``.
 
     Raises:
-        InvalidRequestError: when it is no JSON, or nested too deeply.
+        InvalidRequestError: when it is no JSON, nested too deeply, or gives a field of an object twice.
     """
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeError) as e:
         raise InvalidRequestError(f"{what} is no valid JSON: {e}.") from e
     except RecursionError as e:
         raise _too_deep(what) from e
@@ -50,8 +54,20 @@ def decode_json(data: bytes | str, what: str) -> Any:
             for child in (parent.values() if isinstance(parent, dict) else parent if isinstance(parent, list) else ())
         ]
         if not level:
+            _refuse_twice(data, what)
             return value
     raise _too_deep(what)
+
+
+def _refuse_twice(data: bytes | str, what: str) -> None:
+    """Readers of JSON differ in which of two values of one field they take, so neither is taken."""
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+            raise InvalidRequestError(f"{what} gives the field {twice[:80]!r} twice.")
+
+    json.loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
 
 
 def _too_deep(what: str) -> InvalidRequestError:
@@ -118,7 +134,9 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
             values[name] = _from_text(name, text, self.fields[name]) if name in self.fields else text
         if unknown := values.keys() - self.fields.keys():
             known = ", ".join(sorted(self.fields)) or "none"
-            raise InvalidRequestError(f"Unknown field(s) {', '.join(sorted(unknown))}. This call takes: {known}.")
+            raise InvalidRequestError(
+                f"Unknown field(s) {', '.join(map(repr, sorted(unknown)[:10]))}. This call takes: {known}."
+            )
         files = {n: values.pop(n) for n in self.file_fields if isinstance(values.get(n), FilePart)}
         try:
             return msgspec.convert({**values, **files}, self.request)

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import InferenceJobStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
 
 
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
-    app_version: int = -1
+    app_version: Number = -1
     budget: dict[str, Any] | None = None
 
 
@@ -28,7 +28,7 @@ class AppInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
 
 class InferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
-    app_version: int
+    app_version: Number
 
 
 class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):

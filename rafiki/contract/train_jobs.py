@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, Endpoint, Number, RequestStruct
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -33,18 +33,18 @@ class AppTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
 
 class TrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
-    app_version: int
+    app_version: Number
 
 
 class ListTrialsRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
-    app_version: int
+    app_version: Number
     type: str | None = None
     """``best``: highest score first, saved ones only."""
-    max_count: int = 2
+    max_count: Number = 2
     """With ``type=best``."""
-    offset: int = 0
-    limit: int | None = None
+    offset: Number = 0
+    limit: Number | None = None
 
 
 class TrialRequest(RequestStruct, frozen=True, kw_only=True):
@@ -65,6 +65,8 @@ class SubTrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     status: TrainJobStatus
     error: str | None
+    waits_for: str | None
+    """Why its workers have not begun, when they wait for something."""
 
 
 class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ import msgspec
 from rafiki.advisor.budget import TrainBudget, TrialQuota, parse_train_budget
 from rafiki.advisor.schemes import make_advisor
 from rafiki.constants import BudgetOption
-from rafiki.errors import InvalidTrainJobError, ModelError
+from rafiki.environments.requirements import lines_of, missing, parse_dependencies
+from rafiki.errors import InvalidModelError, InvalidTrainJobError, ModelError
 from rafiki.model.base import BaseModel
 from rafiki.model.knobs import (
     BaseKnob,
@@ -57,7 +58,7 @@ def test_model_class(
         model_file_path: the model's file.
         model_class: the class in it.
         task: its task; datasets, queries and predictions are checked by its rules.
-        dependencies: PyPI names and versions. They have to be installed already.
+        dependencies: PyPI names and versions, as at an upload. They have to be installed here already.
         train_dataset_path, val_dataset_path: what ``train`` and ``evaluate`` get.
         test_dataset_path: what the best model is evaluated on at the end.
         budget: as of a train job.
@@ -69,8 +70,10 @@ def test_model_class(
 
     Raises:
         ModelError: when the model's code fails, naming the method and the line.
+        InvalidModelError: when the dependencies are none, or not installed here.
         InvalidTrainJobError, InvalidDatasetError, InvalidQueryError: when an argument is wrong.
     """
+    _check_dependencies(dependencies)
     rules = get_task(task)
     for path in (train_dataset_path, val_dataset_path, test_dataset_path):
         if path is not None:
@@ -104,6 +107,13 @@ def test_model_class(
 
 # Test runners must not take the function itself for a test.
 test_model_class.__test__ = False  # type: ignore[attr-defined]
+
+
+def _check_dependencies(dependencies: Mapping[str, str]) -> None:
+    if lacking := lines_of(missing(parse_dependencies(dependencies))):
+        # Quoted for a shell: `<` and `>` are redirections there.
+        command = " ".join(f"'{line}'" for line in lacking)
+        raise InvalidModelError(f"Not installed here: {', '.join(lacking)}. Install it first: pip install {command}")
 
 
 def _search(

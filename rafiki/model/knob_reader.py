@@ -39,6 +39,7 @@ def read_knob_config(
     file_name: str = "model.py",
     timeout_s: float = 20.0,
     memory_bytes: int = 8 << 30,
+    python: str | None = None,
 ) -> KnobReading:
     """The knobs of ``model_class`` in a model file.
 
@@ -51,6 +52,7 @@ def read_knob_config(
         file_name: what the reason calls the file.
         timeout_s: how long the import and get_knob_config() may take together.
         memory_bytes: how much private memory they may use.
+        python: the interpreter that has the model's packages; None = this one.
     """
     with tempfile.TemporaryDirectory(prefix="rafiki-inspect-", ignore_cleanup_errors=True) as folder:
         request = InspectRequest(
@@ -60,7 +62,7 @@ def read_knob_config(
             memory_bytes=memory_bytes,
             time_s=timeout_s + 5,
         )
-        outcome = _run(msgspec.json.encode(request), folder, timeout_s)
+        outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable)
     if isinstance(outcome, str):
         return KnobReading(error=f"{file_name}: {outcome}")
     try:
@@ -82,14 +84,14 @@ def _environment(folder: str) -> dict[str, str]:
     return env
 
 
-def _run(request: bytes, folder: str, timeout_s: float) -> bytes | str:
+def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | str:
     """The answer's bytes, or the reason why there is none."""
     # A file and not a pipe: a child that never reads cannot block us.
     with tempfile.TemporaryFile(dir=folder) as stdin:
         stdin.write(request)
         stdin.seek(0)
         child = subprocess.Popen(
-            [sys.executable, "-m", "rafiki.model.inspect_model"],
+            [python, "-m", "rafiki.model.inspect_model"],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

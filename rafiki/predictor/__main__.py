@@ -10,6 +10,7 @@ import uvicorn
 
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.inference import RedisPredictorQueues
+from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import ContainerError
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.app import PredictorApp
@@ -28,7 +29,7 @@ async def serve(spec: PredictorSpec, heartbeat: Heartbeat) -> None:
     app = PredictorApp(spec, get_task(spec.task), gather)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning",
+            app, http=RefusingProtocol, ws="none", lifespan="off", access_log=False, log_level="warning",
             timeout_keep_alive=75, server_header=False, date_header=False, timeout_graceful_shutdown=2,
         )
     )  # fmt: skip

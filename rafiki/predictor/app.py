@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 import rafiki
+from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
     InvalidQueryError,
@@ -59,11 +60,11 @@ class PredictorApp:
             body = await self._respond(scope, receive)
             status = 200
         except RafikiError as e:
-            status, body = e.http_status, msgspec.json.encode({"error": e.code, "message": e.message})
+            status, body = e.http_status, refusal_body(e)
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
-            status, body = 500, msgspec.json.encode({"error": error.code, "message": error.message})
+            status, body = 500, refusal_body(error)
         headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -102,7 +103,7 @@ class PredictorApp:
     async def _predict(self, body: bytes) -> bytes:
         try:
             request = _decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError) as e:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise InvalidRequestError(
                 f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
             ) from e

@@ -120,7 +120,8 @@ class ImageClassificationTask(TaskSpec):
                 raise InvalidDatasetError(
                     f"{IMAGES_CSV}: classes must be 0 to k-1; class {max(classes)} occurs, class {missing} does not."
                 )
-            for row in rows:
+            # A file may be listed many times; it is read once.
+            for row in {row.path: row for row in reversed(rows)}.values():
                 origin = f"{IMAGES_CSV}, row {row.row_no}: "
                 data = read_member(archive, row.path, max_bytes=8 * max_pixels, origin=origin)
                 check_image(data, f"{origin}{row.path!r} ", max_pixels)

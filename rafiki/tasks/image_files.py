@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from rafiki.errors import InvalidDatasetError
+from rafiki.tasks.table_files import iter_rows, place
 from rafiki.tasks.zip_files import read_member
 
 IMAGES_CSV = "images.csv"
 _MAX_CSV_BYTES = 256 << 20
+_MAX_CLASS = 999_999_999
 _FORMATS = ("PNG", "JPEG")
 
 
@@ -24,24 +24,15 @@ class ImageRow(NamedTuple):
     image_class: int
 
 
-def _rows_of_csv(archive: zipfile.ZipFile) -> Iterator[tuple[int, dict[str, str | None]]]:
-    data = read_member(archive, IMAGES_CSV, _MAX_CSV_BYTES)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise InvalidDatasetError(f"{IMAGES_CSV} is no UTF-8 text ({e}).") from e
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    try:
-        header = [name.strip() for name in reader.fieldnames or []]
-        if not {"path", "class"} <= set(header):
-            raise InvalidDatasetError(
-                f"{IMAGES_CSV}, row 1: the header must be path,class; it is {','.join(header)!r}."
-            )
-        reader.fieldnames = header
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as e:
-        raise InvalidDatasetError(f"{IMAGES_CSV}, row {reader.line_num}: {e}.") from e
+def _read_class(text: str, row_no: int) -> int:
+    where = place(IMAGES_CSV, row_no)
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        raise InvalidDatasetError(f"{where}: class {text[:80]!r} is not an integer.")
+    if text.startswith("-"):
+        raise InvalidDatasetError(f"{where}: class {text[:20]} is below 0.")
+    if len(text) > 20 or int(text) > _MAX_CLASS:
+        raise InvalidDatasetError(f"{where}: class {text[:20]} is above {_MAX_CLASS:,}.")
+    return int(text)
 
 
 def read_image_rows(archive: zipfile.ZipFile) -> list[ImageRow]:
@@ -50,18 +41,25 @@ def read_image_rows(archive: zipfile.ZipFile) -> list[ImageRow]:
     Raises:
         InvalidDatasetError: when it is missing, empty, has no header ``path,class``, or a row is wrong.
     """
+    table = iter_rows(io.BytesIO(read_member(archive, IMAGES_CSV, _MAX_CSV_BYTES)), IMAGES_CSV)
+    header = [name.strip() for name in next(table, (1, []))[1]]
+    if header.count("path") != 1 or header.count("class") != 1:
+        raise InvalidDatasetError(
+            f"{place(IMAGES_CSV, 1)}: the header must be path,class; it is {','.join(header)[:200]!r}."
+        )
+    path_at, class_at = header.index("path"), header.index("class")
     rows = []
-    for row_no, row in _rows_of_csv(archive):
-        path, text = (row["path"] or "").strip(), (row["class"] or "").strip()
+    for row_no, row in table:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise InvalidDatasetError(
+                f"{place(IMAGES_CSV, row_no)} has {len(row)} values where row 1 names {len(header)} columns."
+            )
+        path = row[path_at].strip()
         if not path:
-            raise InvalidDatasetError(f"{IMAGES_CSV}, row {row_no}: the path is empty.")
-        try:
-            image_class = int(text)
-        except ValueError:
-            raise InvalidDatasetError(f"{IMAGES_CSV}, row {row_no}: class {text!r} is not an integer.") from None
-        if image_class < 0:
-            raise InvalidDatasetError(f"{IMAGES_CSV}, row {row_no}: class {image_class} is below 0.")
-        rows.append(ImageRow(row_no, path, image_class))
+            raise InvalidDatasetError(f"{place(IMAGES_CSV, row_no)}: the path is empty.")
+        rows.append(ImageRow(row_no, path, _read_class(row[class_at].strip(), row_no)))
     if not rows:
         raise InvalidDatasetError(f"{IMAGES_CSV} lists no images.")
     return rows
@@ -83,8 +81,8 @@ def check_image(data: bytes, origin: str, max_pixels: int) -> tuple[int, int]:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
             width, height = image.size
             image.verify()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-        # What a cut-off or damaged png raises depends on where it ends.
+    except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError) as e:
+        # What a cut-off or damaged png raises depends on where it ends, and what it lacks.
         raise InvalidDatasetError(f"{origin}is not a readable png or jpg image.") from e
     if width * height > max_pixels:
         raise InvalidDatasetError(f"{origin}has {width} x {height} pixels; at most {max_pixels:,} are taken.")

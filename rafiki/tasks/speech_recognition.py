@@ -30,8 +30,12 @@ class SpeechRecognitionTask(TaskSpec):
             InvalidDatasetError: says what is wrong, in which file, row and column.
         """
         with open_dataset_zip(path, limits) as archive:
+            checked: set[str] = set()
             for row in iter_audio_rows(archive):
-                check_wav(archive, row)
+                # A file may be listed many times; it is read once.
+                if row.wav_filename not in checked:
+                    check_wav(archive, row)
+                    checked.add(row.wav_filename)
 
     def decode_query(self, raw: bytes) -> str:
         """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,8 +101,8 @@ def _check_header(header: list[str]) -> list[str]:
         raise InvalidDatasetError(f"{where} must name at least two columns: a feature and the target.{hint}")
     if "" in columns:
         raise InvalidDatasetError(f"{where}: column {columns.index('') + 1} has no name.")
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        raise InvalidDatasetError(f"{where} names {', '.join(map(repr, twice))} more than once.")
+    if twice := [name for name, n in Counter(columns).items() if n > 1]:
+        raise InvalidDatasetError(f"{where} names {', '.join(map(repr, twice[:10]))} more than once.")
     return columns
 
 

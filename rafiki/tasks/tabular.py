@@ -34,8 +34,19 @@ class _TabularTask(TaskSpec):
             return _decode_features(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             raise InvalidQueryError(
-                f'A query is an object of feature -> text, number, true, false or null, such as {{"age": 24}}: {e}.'
+                'A query is an object of feature -> text, number, true, false or null, such as {"age": 24}: '
+                f"{_why_invalid(raw) or e}."
             ) from e
+
+
+def _why_invalid(raw: bytes) -> str | None:
+    """Which feature of an object has no value that a table holds; None for all else."""
+    try:
+        query = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    wrong = [n for n, v in query.items() if isinstance(v, (list, dict))] if isinstance(query, dict) else []
+    return f"the value of {wrong[0][:80]!r} is a list or an object" if wrong else None
 
 
 def _has_column_of_numbers(path: Path) -> bool:

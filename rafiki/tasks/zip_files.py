@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import stat
 import zipfile
 import zlib
@@ -26,7 +27,10 @@ class ZipLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = ZipLimits()
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, NotImplementedError, ValueError,
+    OverflowError,
+)  # fmt: skip
 
 
 def _missing(name: str, origin: str) -> InvalidDatasetError:
@@ -57,7 +61,7 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
+    except _DAMAGE as e:
         raise InvalidDatasetError(f"The dataset is no zip file, or a damaged one ({e}).") from e
     with archive:
         infos = archive.infolist()

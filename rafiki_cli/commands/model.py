@@ -66,6 +66,8 @@ def upload(
     name = name or wanted
     resolve.check_task(task)
     client = session.client()
+    if packages and terminal.is_interactive():
+        terminal.say("Packages that are not there yet are installed now, which may take a while.")
 
     def create() -> dict[str, Any]:
         return client.create_model(name, task, file, wanted, packages, access, docker_image)

@@ -179,7 +179,9 @@ def _model_line(model: Row, trials: list[dict[str, Any]]) -> str:
     best = best_trial(own)
     text = f"{model['model_name']} {model['status']}, {values.count(len(own), 'trial')}"
     text += f", best {values.score(best['score'])} (#{best['no']})" if best else ""
-    return f"{text}: {model['error']}" if model["error"] else text
+    if model["error"]:
+        return f"{text}: {model['error']}"
+    return f"{text}, waits: {model['waits_for']}" if model.get("waits_for") else text
 
 
 def _best_line(trials: list[dict[str, Any]]) -> str:

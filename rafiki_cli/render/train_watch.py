@@ -169,6 +169,8 @@ def live_view(
     for model in job["models"]:
         if model["error"]:
             parts.append(Text(f"{model['model_name']}: {values.first_line(model['error'], 200)}", style="red"))
+        elif model.get("waits_for"):
+            parts.append(Text(f"{model['model_name']} waits: {model['waits_for']}", style="yellow"))
     shown = choose_rows(trials, max(3, height - len(parts) - 5))
     parts.append(_table(shown, best_trial(trials), now, varying_knobs(trials)))
     if hidden := len(trials) - len(shown):

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import base64
-import csv
 import importlib.util
 import io
 import statistics
-import time
 import wave
 import zipfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from running_stack import RunningStack, eventually
-from task_files import make_zip, read_corpus, real_data, split_csv, write_corpus
-
-from rafiki.client.prediction import PredictorClient
+from deployed_job import TEMPLATES, DeployedJob
+from running_stack import RunningStack
+from task_files import make_zip, read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
 
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = ROOT / "templates" / "models"
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
@@ -56,72 +50,6 @@ class Settled({class_name}):
     return path, "Settled"
 
 
-class Deployment:
-    """A train job of some models on a task's datasets, and what its best trials answer."""
-
-    def __init__(self, stack: RunningStack, task: str, name: str = "") -> None:
-        self._client = stack.client()
-        self._task, self.app = task, f"acceptance-{task.lower()}{name and '-' + name}"
-        self._stack = stack
-        self.started = time.monotonic()
-
-    def train(
-        self, train: Path, val: Path, models: Sequence[tuple[str | Path, str]], n_trials: int, **args: Any
-    ) -> None:
-        datasets = [self._client.create_dataset(f"{self.app}-{p.name}", self._task, p)["id"] for p in (train, val)]
-        made = [
-            self._client.create_model(f"{self.app}-{name}", self._task, TEMPLATES / file, name) for file, name in models
-        ]
-        assert [m["load_error"] for m in made] == [None] * len(made)
-        budget = {"MODEL_TRIAL_COUNT": n_trials, "TIME_HOURS": 0.2}
-        self._client.create_train_job(self.app, self._task, *datasets, budget, [m["id"] for m in made], train_args=args)
-
-        def ended() -> bool:
-            return self._client.get_train_job(self.app)["status"] in ("STOPPED", "ERRORED")
-
-        eventually(ended, f"the end of {self.app}", 180)
-        trials = self._client.get_trials_of_train_job(self.app)
-        assert [t["error"] for t in trials if t["status"] != "COMPLETED"] == [], self._stack.logs()
-        assert len(trials) == n_trials * len(models)
-
-    def predict(self, queries: Sequence[Any]) -> list[Any]:
-        host = self._client.create_inference_job(self.app)["predictor_host"]
-        try:
-            with PredictorClient(host) as predictor:
-                predictions = [p for part in _parts(queries, 32) for p in predictor.predict_many(part)]
-                assert predictor.predict(queries[0]) == pytest.approx(predictions[0], abs=1e-4)
-            return predictions
-        finally:
-            self._client.stop_inference_job(self.app)
-
-    def report(self, what: str, score: float) -> None:
-        best = [f"{t['model_name']} {t['score']:.4f}" for t in self._client.get_best_trials_of_train_job(self.app)]
-        took_s = time.monotonic() - self.started
-        print(
-            f"{self._task}: {what} {score:.4f} held out; best trials on validation: {', '.join(best)}; {took_s:.1f} s"
-        )
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def read_rows(path: Path, target: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of a csv file as queries (numbers as numbers, empty cells as null), and their targets."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    targets = [row.pop(target) for row in rows]
-    return [{name: _value(text) for name, text in row.items()} for row in rows], targets
-
-
-def _value(text: str) -> str | float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text
-
-
 def boosters(kind: str) -> list[tuple[str | Path, str]]:
     """The tabular templates whose libraries are installed."""
     found: list[tuple[str | Path, str]] = [("tabular/hist_gradient_boosting.py", f"HistGradientBoosting{kind}")]
@@ -134,7 +62,7 @@ def boosters(kind: str) -> list[tuple[str | Path, str]]:
 
 def test_tabular_classification_tells_who_survived_the_titanic(stack: RunningStack, tmp_path: Path) -> None:
     train, val, test = split_csv(real_data("titanic.csv"), tmp_path, SHARES)
-    job = Deployment(stack, "TABULAR_CLASSIFICATION")
+    job = DeployedJob(stack, "TABULAR_CLASSIFICATION")
     job.train(train, val, [*boosters("Classifier"), ("tabular/linear.py", "LogisticClassifier")], n_trials=3)
     queries, targets = read_rows(test, "survived")
     found = [["died", "survived"][p[1] > p[0]] for p in job.predict(queries)]
@@ -145,7 +73,7 @@ def test_tabular_classification_tells_who_survived_the_titanic(stack: RunningSta
 
 def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, tmp_path: Path) -> None:
     train, val, test = split_csv(real_data("concrete.csv"), tmp_path, SHARES)
-    job = Deployment(stack, "TABULAR_REGRESSION")
+    job = DeployedJob(stack, "TABULAR_REGRESSION")
     # As it would be for any other column: the train arguments reach the templates.
     job.train(train, val, boosters("Regressor"), n_trials=4, target="compressive_strength")
     queries, targets = read_rows(test, "compressive_strength")
@@ -170,7 +98,7 @@ def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str
     train_path = write_corpus(lines, tmp_path / "train.zip", tags)
     val_lines = [line for sentence in val for line in [*("\t".join(pair) for pair in sentence), ""]]
     val_path = write_corpus(val_lines, tmp_path / "val.zip", tags)
-    job = Deployment(stack, "POS_TAGGING", name)
+    job = DeployedJob(stack, "POS_TAGGING", name)
     job.train(train_path, val_path, [model], n_trials)
     names = list(tags)
     predictions = job.predict([[token for token, _ in sentence] for sentence in test])
@@ -220,21 +148,13 @@ def write_recordings(folder: Path) -> tuple[Path, Path, list[tuple[str, str]]]:
 def test_speech_recognition_understands_spoken_digits(stack: RunningStack, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     train, val, test = write_recordings(tmp_path)
-    job = Deployment(stack, "SPEECH_RECOGNITION")
+    job = DeployedJob(stack, "SPEECH_RECOGNITION")
     job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", CTC)], n_trials=1)
     found = job.predict([recording for recording, _ in test])
     # Each recording is of one word; a word too many is an error too.
     errors = sum(max(1, len(p.split())) - (word in p.split()) for p, (_, word) in zip(found, test, strict=True))
     job.report("word error rate", errors / len(test))
     assert errors / len(test) <= 0.15
-
-
-def read_images(path: Path) -> tuple[list[Any], list[int]]:
-    """The images of a dataset as queries, and their classes."""
-    with zipfile.ZipFile(path) as archive:
-        rows = list(csv.DictReader(io.StringIO(archive.read("images.csv").decode())))
-        images = [Image.open(io.BytesIO(archive.read(row["path"]))).convert("RGB") for row in rows]
-        return [np.asarray(image).tolist() for image in images], [int(row["class"]) for row in rows]
 
 
 def test_image_classification_reads_digits(stack: RunningStack, tmp_path: Path) -> None:
@@ -244,7 +164,7 @@ def test_image_classification_reads_digits(stack: RunningStack, tmp_path: Path) 
     examples = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(examples)
     train, val, test = examples.write_digits(tmp_path)
-    job = Deployment(stack, "IMAGE_CLASSIFICATION")
+    job = DeployedJob(stack, "IMAGE_CLASSIFICATION")
     job.train(train, val, [("image_classification/svm.py", "SkSvm")], n_trials=4)
     images, classes = read_images(test)
     found = [p.index(max(p)) for p in job.predict(images)]

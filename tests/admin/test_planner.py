@@ -40,6 +40,7 @@ from rafiki.admin.planner import (
 )
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
+from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.messages import ServiceReport
 
 # ---- start-up and the steady state
@@ -362,3 +363,49 @@ def test_a_running_service_that_gives_no_sign_of_life_is_ended(silent_s: float, 
     stops = [a for a in world.plan() if isinstance(a, StopService)]
     assert [a.service for a in stops] == [hung] * n_stops
     assert all(a.error == "it gave no sign of life for 120 s" for a in stops)
+
+
+# ---- packages that models depend on
+
+BUILDING = EnvironmentState(status=EnvironmentStatus.BUILDING, key="k")
+READY = EnvironmentState(status=EnvironmentStatus.READY, key="k", python="/p")
+FAILED = EnvironmentState(status=EnvironmentStatus.FAILED, key="k", reason="There is no glimmer 3.0.")
+
+
+def test_workers_of_a_model_wait_until_its_packages_are_installed_and_others_do_not() -> None:
+    world = World(n_subs=2)
+    world.environments = {"sub0": BUILDING, "sub1": READY}
+    assert slots(world.plan()) == [("ADVISOR", "sub0", 0), ("ADVISOR", "sub1", 0), ("TRAIN", "sub1", 0)]
+    world.environments["sub0"] = READY
+    assert ("TRAIN", "sub0", 0) in slots(world.plan())
+
+
+def test_a_model_whose_packages_cannot_be_installed_ends_its_search_with_that_reason() -> None:
+    world = World(n_subs=2)
+    world.environments = {"sub0": FAILED}
+    actions = world.plan()
+    assert [(a.sub.id, a.error) for a in actions if isinstance(a, FailSearch)] == [("sub0", FAILED.reason)]
+    assert slots(actions) == [("ADVISOR", "sub1", 0), ("TRAIN", "sub1", 0)]
+
+
+def test_a_live_worker_is_left_alone_while_its_packages_are_installed_anew() -> None:
+    world = steady_train()
+    world.environments = {s.id: BUILDING for s in world.subs}
+    assert world.plan() == []
+
+
+def test_a_member_whose_packages_cannot_be_installed_is_left_out_and_the_last_one_ends_the_job() -> None:
+    world = World(n_subs=0, n_trials=2)
+    world.environments = {"t0": FAILED}
+    assert slots(world.plan()) == [("INFERENCE", "t1", 0), ("PREDICT", "ijob", 0)]
+    world.environments = {"t0": FAILED, "t1": FAILED}
+    [action] = world.plan()
+    assert isinstance(action, SetInferenceJobStatus)
+    assert action.status is InferenceJobStatus.ERRORED
+    assert action.error == f"No inference worker can run: {FAILED.reason}"
+
+
+def test_inference_workers_wait_for_their_packages_too() -> None:
+    world = World(n_subs=0, n_trials=2)
+    world.environments = {"t0": BUILDING}
+    assert slots(world.plan()) == [("INFERENCE", "t1", 0), ("PREDICT", "ijob", 0)]

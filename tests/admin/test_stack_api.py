@@ -23,6 +23,7 @@ ONLY_FOR = {
     "get_users": ["superadmin", "admin"],
     "ban_user": ["superadmin", "admin"],
     "get_services": ["superadmin", "admin"],
+    "remove_environment": ["superadmin", "admin"],
     "create_model": ["superadmin", "admin", "model_developer"],
     "stop_all_jobs": ["superadmin"],
 }

@@ -74,7 +74,9 @@ def test_own_and_public_models_are_available(store, given):
     own = given.model(user, task="A")
     public = given.model(other, task="A", access_right=ModelAccessRight.PUBLIC)
     public_b = given.model(other, task="B", access_right=ModelAccessRight.PUBLIC)
-    given.model(other, task="A")
+    private = given.model(other, task="A")
+    assert store.models.list_models() == [own, public, public_b, private]
+    assert store.models.list_models(offset=1, limit=2) == [public, public_b]
     assert store.models.list_available_models(user.id) == [own, public, public_b]
     assert store.models.list_available_models(user.id, task="A") == [own, public]
     assert store.models.list_available_models(user.id, offset=1, limit=1) == [public]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
+import re
+import sys
 import wave
 import zipfile
 from collections import Counter
@@ -272,12 +273,52 @@ def test_parts_of_librispeech_are_taken_as_they_are_given(tmp_path: Path) -> Non
     assert [path.name for path in paths] == ["librispeech_train.zip", "librispeech_test.zip"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("soundfile") is not None, reason="soundfile is installed")
-def test_flac_without_a_decoder_says_what_to_install(tmp_path: Path) -> None:
-    source = write(
-        tmp_path / "in", {n: b"fLaC" if n.endswith("flac") else d for n, d in librispeech(suffix="flac").items()}
-    )
-    assert "pip install soundfile" in refuse("librispeech", tmp_path / "out", source)
+def flac(samples: np.ndarray, rate: int) -> bytes:
+    soundfile = pytest.importorskip("soundfile")
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, format="FLAC", subtype="PCM_16")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (8_000, 1), (44_100, 2)])
+def test_flac_of_librispeech_is_decoded(tmp_path: Path, rate: int, channels: int) -> None:
+    sine = np.sin(2 * np.pi * 1000 * np.arange(rate // 2) / rate)
+    # One channel is silent where there are two: both together are half as loud.
+    samples = np.stack([0.5 * sine, 0 * sine][:channels], axis=1)
+    files = librispeech(2, suffix="flac")
+    files |= {name: flac(samples, rate) for name in files if name.endswith(".flac")}
+    source = write(tmp_path / "in", files)
+    paths = load("librispeech", tmp_path / "out", source, "--split", "50,50,0", task="SPEECH_RECOGNITION")
+    for path in paths:
+        for row in table(path, "audios.csv"):
+            heard = samples_of(path, row["wav_filename"])
+            assert len(heard) == pytest.approx(8000, abs=2)
+            assert np.abs(np.fft.rfft(heard, 16_000)).argmax() == pytest.approx(1000, abs=2)
+            assert np.abs(heard[1000:-1000]).max() == pytest.approx(0.5 / channels * 32767, rel=0.03)
+    assert [len(table(path, "audios.csv")) for path in paths] == [2, 2]
+
+
+def test_flac_of_16_khz_keeps_every_sample(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-32768, 32767, 4000, dtype=np.int16, endpoint=True)
+    files = librispeech(1, suffix="flac")
+    files |= {name: flac(samples, 16_000) for name in files if name.endswith(".flac")}
+    source = write(tmp_path / "in", files)
+    (path,) = load("librispeech", tmp_path / "out", source, "--split", "1,0,0", task="SPEECH_RECOGNITION")
+    for row in table(path, "audios.csv"):
+        assert np.array_equal(samples_of(path, row["wav_filename"]), samples)
+
+
+def test_damaged_flac_is_refused_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    files = {name: data if name.endswith("txt") else b"fLaC" for name, data in librispeech(suffix="flac").items()}
+    said = refuse("librispeech", tmp_path / "out", write(tmp_path / "in", files))
+    assert re.search(r"\.flac is not a readable audio file", said)
+
+
+def test_flac_without_a_decoder_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # as Python marks what cannot be imported
+    files = {name: data if name.endswith("txt") else b"fLaC" for name, data in librispeech(suffix="flac").items()}
+    assert "pip install soundfile" in refuse("librispeech", tmp_path / "out", write(tmp_path / "in", files))
 
 
 @pytest.mark.parametrize(

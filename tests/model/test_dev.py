@@ -12,7 +12,7 @@ import pytest
 from image_zip import image_zip
 from running_stack import MODELS
 
-from rafiki.errors import InvalidTrainJobError, ModelError
+from rafiki.errors import InvalidModelError, InvalidTrainJobError, ModelError
 from rafiki.model import dev
 
 TREE = Path(__file__).parents[2] / "templates" / "models" / "image_classification" / "decision_tree.py"
@@ -92,3 +92,14 @@ if __name__ == '__main__':
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     assert "Trial 1: x=0.5" in done.stdout
     assert "Prediction: {'x': 0.5, 'query': 1" in done.stdout
+
+
+def test_dependencies_that_are_not_installed_are_named_with_the_command_that_installs_them(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(b"1")
+    with pytest.raises(InvalidModelError, match=r"pip install 'no-such-package<2,>=1'"):
+        dev.test_model_class(
+            MODELS / "tiny.py", "Tiny", "CUSTOM", {"no-such-package": ">=1,<2", "numpy": ""}, data, data
+        )
+    with pytest.raises(InvalidModelError, match="no name of a PyPI package"):
+        dev.test_model_class(MODELS / "tiny.py", "Tiny", "CUSTOM", {"-r x": ""}, data, data)

@@ -54,7 +54,7 @@ def test_a_good_dataset_is_taken(tmp_path: Path, table: str) -> None:
         ("file,label\na.png,0\n", "row 1: the header must be path,class; it is 'file,label'"),
         ("path,class\n", "lists no images"),
         ("path,class\na.png,0\nb.jpg,x\n", "row 3: class 'x' is not an integer"),
-        ("path,class\na.png,0\nb.jpg\n", "row 3: class '' is not an integer"),
+        ("path,class\na.png,0\nb.jpg\n", "row 3 has 1 values where row 1 names 2 columns"),
         ("path,class\na.png,0.5\n", "row 2: class '0.5' is not an integer"),
         ("path,class\na.png,-1\n", "row 2: class -1 is below 0"),
         ("path,class\n,0\n", "row 2: the path is empty"),

@@ -22,10 +22,12 @@ def _view(d: Dataset) -> DatasetView:
 
 
 def check_name(field: str, name: str) -> None:
-    """Raises InvalidRequestError when a name is empty, too long or holds control characters or slashes."""
-    if not name.strip() or len(name) > 200 or "/" in name or not name.isprintable():
+    """Raises InvalidRequestError when a name is empty, too long, holds control characters or slashes, or is no name
+    but a step in a path: clients take ``.`` and ``..`` out of a URL (RFC 3986, section 5.2.4)."""
+    if not name.strip() or len(name) > 200 or "/" in name or not name.isprintable() or name in (".", ".."):
         raise InvalidRequestError(
-            f"Field {field!r}: must have 1 to 200 printable characters and no slash, not {name[:80]!r}."
+            f"Field {field!r}: must have 1 to 200 printable characters and no slash, and be neither '.' nor '..'; "
+            f"not {name[:80]!r}."
         )
 
 

@@ -17,7 +17,7 @@ from rafiki.contract.inference_jobs import (
     ListInferenceJobsRequest,
     StoppedJobsView,
 )
-from rafiki.entities import InferenceJob, Trial, User
+from rafiki.entities import InferenceJob, Model, Trial, User
 from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
 from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
 
@@ -52,6 +52,8 @@ def create_inference_job(
         raise InvalidTrainJobError(
             f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
         )
+    for trial in best:
+        context.environments.request(_model_of(context, trial).dependencies)
     job = context.store.inference_jobs.create_inference_job(
         user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
         budget=budget.to_json(), trial_ids=[t.id for t in best],
@@ -79,12 +81,19 @@ def _best_trial_of_each_model(context: AdminContext, train_job_id: str) -> list[
     return sorted(best, key=lambda t: t.score or 0.0, reverse=True)
 
 
+def _model_of(context: AdminContext, trial: Trial) -> Model:
+    sub = context.store.train_jobs.get_sub_train_job(trial.sub_train_job_id)
+    return context.store.models.get_model(sub.model_id)
+
+
 def get_inference_jobs_by_user(
     context: AdminContext, actor: User, request: ListInferenceJobsRequest
 ) -> list[InferenceJobView]:
     user_id = request.user_id or actor.id
-    if user_id != actor.id and not is_admin(actor):
-        raise InvalidRunningInferenceJobError("Only admins see the inference jobs of other users.")
+    if user_id != actor.id:
+        if not is_admin(actor):
+            raise InvalidRunningInferenceJobError("Only admins see the inference jobs of other users.")
+        context.store.users.get_user(user_id)
     return [_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
 
 

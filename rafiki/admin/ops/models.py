@@ -16,8 +16,9 @@ from rafiki.contract.models import (
     ModelView,
 )
 from rafiki.entities import Model, User
+from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidRequestError, RequestTooLargeError
-from rafiki.model.knob_reader import read_knob_config
+from rafiki.model.knob_reader import KnobReading, read_knob_config
 
 
 def _view(m: Model) -> ModelView:
@@ -46,10 +47,7 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
         raise DuplicateModelNameError(
             f"You have a model named {request.name!r} already. Choose another name or delete the old model."
         )
-    file_name = request.model_file_bytes.file_name or f"{request.name}.py"
-    reading = read_knob_config(
-        file, request.model_class, file_name, timeout_s=context.config.admin.model_load_timeout_s
-    )
+    reading = _read_knobs(context, request, file)
     model = context.store.models.create_model(
         user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class, model_file=file,
         model_file_sha256=hashlib.sha256(file).hexdigest(), dependencies=request.dependencies,
@@ -57,6 +55,17 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
         knob_config=reading.knob_config, load_error=reading.error,
     )  # fmt: skip
     return ModelCreatedView(id=model.id, user_id=model.user_id, name=model.name, load_error=model.load_error)
+
+
+def _read_knobs(context: AdminContext, request: CreateModelRequest, file: bytes) -> KnobReading:
+    """Read where the model's packages are; they are installed first when they are nowhere yet."""
+    environment = context.environments.wait(request.dependencies)
+    if environment.status is not EnvironmentStatus.READY:
+        return KnobReading(error=environment.reason)
+    return read_knob_config(
+        file, request.model_class, request.model_file_bytes.file_name or f"{request.name}.py",
+        timeout_s=context.config.admin.model_load_timeout_s, python=environment.python,
+    )  # fmt: skip
 
 
 def get_available_models(context: AdminContext, actor: User, request: ListModelsRequest) -> list[ModelView]:

@@ -20,7 +20,8 @@ from rafiki.contract.train_jobs import (
     TrainJobRequest,
     TrainJobView,
 )
-from rafiki.entities import Model, TrainJob, User
+from rafiki.entities import Model, SubTrainJob, TrainJob, User
+from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import (
     InvalidDatasetError,
     InvalidModelError,
@@ -37,15 +38,27 @@ _MOST_TIME_HOURS = 87_600.0
 
 def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     models = [
-        SubTrainJobView(id=s.id, model_id=s.model_id, model_name=s.model_name, status=s.status, error=s.error)
+        SubTrainJobView(
+            id=s.id, model_id=s.model_id, model_name=s.model_name, status=s.status, error=s.error,
+            waits_for=_waits_for(context, s),
+        )
         for s in context.store.train_jobs.list_sub_train_jobs(job.id)
-    ]
+    ]  # fmt: skip
     return TrainJobView(
         id=job.id, user_id=job.user_id, status=job.status, error=job.error, app=job.app,
         app_version=job.app_version, task=job.task, train_dataset_id=job.train_dataset_id,
         val_dataset_id=job.val_dataset_id, train_args=job.train_args, budget=job.budget, models=models,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
     )  # fmt: skip
+
+
+def _waits_for(context: AdminContext, sub: SubTrainJob) -> str | None:
+    if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
+        return None
+    state = context.environments.look(context.store.models.get_model(sub.model_id).dependencies)
+    if state.status is EnvironmentStatus.BUILDING:
+        return f"the packages that the model depends on are being installed: `rafiki environment log {state.key}`"
+    return None
 
 
 def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
@@ -60,12 +73,18 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
         ("train_dataset_id", request.train_dataset_id),
         ("val_dataset_id", request.val_dataset_id),
     ):
-        dataset = own_dataset(context, actor, dataset_id)
+        try:
+            dataset = own_dataset(context, actor, dataset_id)
+        except InvalidDatasetError as e:
+            raise InvalidDatasetError(f"Field {field!r}: {e.message}") from e
         if dataset.task != request.task:
             raise InvalidDatasetError(
                 f"Field {field!r}: the dataset {dataset.name!r} is for {dataset.task}, not for {request.task}."
             )
     models = _choose_models(context, actor, request)
+    for model in models:
+        # What failed for an earlier job is tried again for this one.
+        context.environments.request(model.dependencies)
     job = context.store.train_jobs.create_train_job(
         user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
         val_dataset_id=request.val_dataset_id, budget=budget.to_json(), train_args=request.train_args or {},
@@ -101,7 +120,10 @@ def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRe
         # Somebody's broken public model must not stop everybody's jobs that did not ask for it.
         models = [m for m in available if m.knob_config is not None] or available
     else:
-        models = [usable_model(context, actor, model_id) for model_id in dict.fromkeys(request.model_ids)]
+        try:
+            models = [usable_model(context, actor, model_id) for model_id in dict.fromkeys(request.model_ids)]
+        except InvalidModelError as e:
+            raise InvalidModelError(f"Field 'model_ids': {e.message}") from e
         for model in models:
             if model.task != request.task:
                 raise InvalidModelError(f"The model {model.name!r} is for {model.task}, not for {request.task}.")
@@ -127,8 +149,10 @@ def _refuse_to_run(context: AdminContext, job: TrainJob, broken: list[Model]) ->
 
 def get_train_jobs_by_user(context: AdminContext, actor: User, request: ListTrainJobsRequest) -> list[TrainJobView]:
     user_id = request.user_id or actor.id
-    if user_id != actor.id and not is_admin(actor):
-        raise InvalidTrainJobError("Only admins see the train jobs of other users.")
+    if user_id != actor.id:
+        if not is_admin(actor):
+            raise InvalidTrainJobError("Only admins see the train jobs of other users.")
+        context.store.users.get_user(user_id)
     return [train_job_view(context, j) for j in context.store.train_jobs.list_train_jobs(user_id)]
 
 

@@ -59,6 +59,10 @@ class ModelStore(ABC):
         """The user's own models and all public ones (of one task), in order of creation."""
 
     @abstractmethod
+    def list_models(self, *, offset: int = 0, limit: int | None = None) -> list[Model]:
+        """The models of all users, in order of creation."""
+
+    @abstractmethod
     def delete_model(self, model_id: str) -> None:
         """Delete the model and its file. Of a deletion and the creation of a train job at once, one is
         refused.

@@ -81,6 +81,9 @@ class SqlModelStore(Records, ModelStore):
             where.append(models.c.task == task)
         return self._list(models, Model, where, [models.c.datetime_created, models.c.id], offset, limit)
 
+    def list_models(self, *, offset: int = 0, limit: int | None = None) -> list[Model]:
+        return self._list(models, Model, [], [models.c.datetime_created, models.c.id], offset, limit)
+
     def delete_model(self, model_id: str) -> None:
         used = ModelUsedError(f"A train job refers to the model {model_id}, so it cannot be deleted.")
         # The foreign key of the sub train jobs is the check, so it also holds against a job created right

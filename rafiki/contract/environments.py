@@ -1,0 +1,52 @@
+"""Environments: the installed packages that models depend on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rafiki.contract.endpoint import ADMINS, ALL_USERS, Empty, Endpoint, RequestStruct
+
+
+class EnvironmentRequest(RequestStruct, frozen=True, kw_only=True):
+    key: str
+
+
+class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):
+    """One distinct set of packages, installed once."""
+
+    key: str
+    requirements: list[str]
+    status: str
+    """``READY``, ``BUILDING`` or ``FAILED``."""
+    reason: str | None
+    """Why it could not be built."""
+    size_bytes: int | None
+    datetime_built: datetime | None
+    n_models: int
+    """How many models depend on it; 0 = it can be removed without loss."""
+    is_in_use: bool
+    """Whether a live job has a model that depends on it."""
+
+
+class EnvironmentLogView(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    lines: list[str]
+    """The last lines that pip wrote, of all attempts."""
+
+
+GET_ENVIRONMENTS = Endpoint(
+    name="get_environments", method="GET", path="/environments", request=Empty, response=list[EnvironmentView],
+    roles=ALL_USERS, summary="The installed sets of packages that models depend on: those of models you can use.",
+)  # fmt: skip
+GET_ENVIRONMENT_LOG = Endpoint(
+    name="get_environment_log", method="GET", path="/environments/{key}/log", request=EnvironmentRequest,
+    response=EnvironmentLogView, roles=ALL_USERS, summary="What was said when it was built.",
+)  # fmt: skip
+REMOVE_ENVIRONMENT = Endpoint(
+    name="remove_environment", method="DELETE", path="/environments/{key}", request=EnvironmentRequest,
+    response=EnvironmentView, roles=ADMINS,
+    summary="Delete one that no live job uses. Whoever needs it again has it built again.",
+)  # fmt: skip
+ENDPOINTS = [GET_ENVIRONMENTS, GET_ENVIRONMENT_LOG, REMOVE_ENVIRONMENT]

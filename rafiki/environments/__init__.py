@@ -1,0 +1,1 @@
+"""Python environments with the packages that models depend on."""

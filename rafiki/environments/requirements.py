@@ -1,0 +1,137 @@
+"""What a model's ``dependencies`` ask for, and whether what is installed answers it already."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import site
+import sys
+from collections.abc import Iterable, Mapping
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from rafiki.errors import InvalidModelError
+
+_ANY_VERSION = ("", "*", "latest")
+_MOST_DEPENDENCIES = 100
+_SAME_MODULES: Mapping[str, tuple[str, ...]] = {
+    # Other builds of the same package, for processors of one kind.
+    "onnxruntime": ("onnxruntime-gpu",),
+    "opencv-python": ("opencv-python-headless", "opencv-contrib-python"),
+    "tensorflow": ("tensorflow-cpu",),
+    "xgboost": ("xgboost-cpu",),
+}
+
+
+def parse_dependencies(dependencies: Mapping[str, str]) -> list[Requirement]:
+    """The requirements that a model's dependencies mean, sorted by name.
+
+    Args:
+        dependencies: PyPI name (with extras, if any) -> ``"1.4.2"`` (exactly that), ``">=1.4,<2"`` (a range), or
+            ``""`` (any version).
+
+    Raises:
+        InvalidModelError: naming the dependency that is no PyPI name or whose version is none.
+    """
+    if len(dependencies) > _MOST_DEPENDENCIES:
+        raise InvalidModelError(
+            f"Field 'dependencies': {len(dependencies)} packages; {_MOST_DEPENDENCIES} are the most."
+        )
+    found: dict[str, Requirement] = {}
+    for name, version in dependencies.items():
+        requirement = _parse(name.strip(), version.strip())
+        key = canonicalize_name(requirement.name)
+        if key in found:
+            raise InvalidModelError(f"Field 'dependencies': {name!r} names the same package as {found[key].name!r}.")
+        found[key] = requirement
+    return [found[key] for key in sorted(found)]
+
+
+def _parse(name: str, version: str) -> Requirement:
+    try:
+        requirement = Requirement(name)
+    except InvalidRequirement:
+        requirement = None
+    # A name alone: nothing that pip could take for an address, a file, an option or a condition.
+    if requirement is None or requirement.url or requirement.marker or requirement.specifier:
+        raise InvalidModelError(
+            f"Field 'dependencies': {name[:80]!r} is no name of a PyPI package. Write one such as 'scikit-learn', "
+            "and its version beside it."
+        )
+    requirement.specifier = _specifier(name, version)
+    return requirement
+
+
+def _specifier(name: str, version: str) -> SpecifierSet:
+    if version in _ANY_VERSION:
+        return SpecifierSet()
+    try:
+        if version[0].isdigit():
+            return SpecifierSet(f"=={version if version.endswith('.*') else Version(version)}")
+        return SpecifierSet(version)
+    except (InvalidSpecifier, InvalidVersion) as e:
+        raise InvalidModelError(
+            f"Field 'dependencies': {version[:80]!r} is no version of {name!r}. Write '1.4.2', a range such as "
+            "'>=1.4,<2', or nothing for any version."
+        ) from e
+
+
+def lines_of(requirements: Iterable[Requirement]) -> list[str]:
+    """The requirements in one spelling, whatever their first one was."""
+    return sorted(
+        canonicalize_name(r.name)
+        + (f"[{','.join(sorted(canonicalize_name(e) for e in r.extras))}]" if r.extras else "")
+        + ",".join(sorted(str(s) for s in r.specifier))
+        for r in requirements
+    )
+
+
+def key_of(requirements: Iterable[Requirement]) -> str:
+    """Names the environment of these requirements on this Python: 16 hexadecimal digits."""
+    python = [sys.version, sys.executable, *base_site_folders()]
+    return hashlib.sha256("\n".join([*python, *lines_of(requirements)]).encode()).hexdigest()[:16]
+
+
+def base_site_folders() -> list[str]:
+    """Where this Python's own packages lie."""
+    return [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+
+
+def are_satisfied(requirements: Iterable[Requirement]) -> bool:
+    """Whether this Python has all of it."""
+    return not missing(requirements)
+
+
+def missing(requirements: Iterable[Requirement]) -> list[Requirement]:
+    """The requirements that this Python's packages do not satisfy."""
+    return [r for r in requirements if not _is_satisfied(r)]
+
+
+def _is_satisfied(requirement: Requirement) -> bool:
+    names = [requirement.name, *_SAME_MODULES.get(canonicalize_name(requirement.name), ())]
+    distribution = next((d for d in map(_find, names) if d is not None), None)
+    if distribution is None or not requirement.specifier.contains(distribution.version, prereleases=True):
+        return False
+    return all(_is_satisfied(r) for r in _of_extras(distribution, requirement.extras))
+
+
+def _find(name: str) -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _of_extras(distribution: importlib.metadata.Distribution, extras: Iterable[str]) -> list[Requirement]:
+    """What the extras of an installed package ask for besides."""
+    wanted = [Requirement(text) for text in distribution.requires or []]
+    return [
+        r
+        for r in wanted
+        if r.marker is not None
+        and not r.marker.evaluate({"extra": ""})
+        and any(r.marker.evaluate({"extra": extra}) for extra in extras)
+    ]

@@ -1,0 +1,265 @@
+"""The environments of one stack: which there are, which are being built, which cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from packaging.requirements import Requirement
+
+from rafiki.environments.build import Build, BuildOptions, python_of
+from rafiki.environments.requirements import are_satisfied, key_of, lines_of, parse_dependencies
+from rafiki.environments.state import Environment, EnvironmentState, EnvironmentStatus
+from rafiki.errors import EnvironmentBuildError, EnvironmentBusyError, InvalidEnvironmentError, InvalidModelError
+from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.files import read_text, write_atomic
+from rafiki.utils.logs import log_line, log_unexpected
+
+_RECORD = "environment.json"
+"""Written when all else is there: a folder without it was left half built."""
+_REMOVED = ".removed-"
+_CLEAN_UP_S = 10.0
+"""What ending a build that took too long may take itself."""
+_MOST_WAITING = 8
+"""Callers that may wait for builds at the same time; each holds a thread of the server."""
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    requirements: list[str]
+    size_bytes: int
+    datetime_built: datetime
+
+
+_BASE = EnvironmentState(status=EnvironmentStatus.READY)
+
+
+class EnvironmentStore:
+    """Builds each distinct set of dependencies once, one at a time, and keeps it in a folder of its own.
+
+    All methods may be called from any thread. One process a folder: the admin.
+    """
+
+    def __init__(self, folder: Path, log_folder: Path, options: BuildOptions) -> None:
+        self._folder = folder
+        self._logs = log_folder
+        self._options = options
+        self._changed = threading.Condition()
+        self._building: dict[str, list[str]] = {}
+        self._failed: dict[str, Environment] = {}
+        self._current: Build | None = None
+        self._n_waiting = 0
+        self._is_shut_down = False
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="environment")
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called after each build."""
+        self._listeners.append(listener)
+
+    # ---- asking for one
+
+    def look(self, dependencies: Mapping[str, str]) -> EnvironmentState:
+        """How it stands with these dependencies; one that is not there is begun. A failure stays one: see request()."""
+        try:
+            requirements = parse_dependencies(dependencies)
+        except InvalidModelError as e:
+            return EnvironmentState(status=EnvironmentStatus.FAILED, reason=e.message)
+        if are_satisfied(requirements):
+            return _BASE
+        key = key_of(requirements)
+        with self._changed:
+            if (failed := self._failed.get(key)) is not None:
+                return EnvironmentState(status=EnvironmentStatus.FAILED, key=key, reason=_explain(failed))
+            if key not in self._building:
+                if self._record(key) is not None:
+                    python = str(python_of(self._folder / key))
+                    return EnvironmentState(status=EnvironmentStatus.READY, key=key, python=python)
+                self._begin(key, requirements)
+            return EnvironmentState(status=EnvironmentStatus.BUILDING, key=key)
+
+    def request(self, dependencies: Mapping[str, str]) -> EnvironmentState:
+        """Like :meth:`look`, but what failed before is tried again: the package may be there now.
+
+        Raises:
+            InvalidModelError: when the dependencies are none.
+        """
+        with self._changed:
+            self._failed.pop(key_of(parse_dependencies(dependencies)), None)
+        return self.look(dependencies)
+
+    def wait(self, dependencies: Mapping[str, str]) -> EnvironmentState:
+        """Like :meth:`request`, and waits until it is ready or has failed.
+
+        Raises:
+            InvalidModelError: when the dependencies are none.
+            EnvironmentBusyError: when too many wait already, or builds before this one took too long.
+        """
+        state = self.request(dependencies)
+        if state.status is not EnvironmentStatus.BUILDING:
+            return state
+        deadline = Deadline(2 * self._options.timeout_s + _CLEAN_UP_S)
+        with self._changed:
+            if self._n_waiting >= _MOST_WAITING:
+                raise EnvironmentBusyError(
+                    f"{self._n_waiting} uploads wait for the environments of their models already. Try again later."
+                )
+            self._n_waiting += 1
+            try:
+                while (state := self.look(dependencies)).status is EnvironmentStatus.BUILDING:
+                    if self._is_shut_down:
+                        raise EnvironmentBusyError("The stack is being stopped. Try again when it is up.")
+                    if deadline.is_over():
+                        raise EnvironmentBusyError(
+                            "Other environments are still being built before this one. Try again later."
+                        )
+                    self._changed.wait(deadline.left_s())
+            finally:
+                self._n_waiting -= 1
+        return state
+
+    # ---- looking after them
+
+    def list_environments(self) -> list[Environment]:
+        """Those that are there, are being built, or could not be built since the admin's start."""
+        with self._changed:
+            found = [
+                *(
+                    Environment(key=k, requirements=lines, status=EnvironmentStatus.BUILDING)
+                    for k, lines in self._building.items()
+                ),
+                *self._failed.values(),
+            ]
+            taken = {e.key for e in found}
+            for folder in sorted(self._folder.glob("[0-9a-f]*")):
+                record = self._record(folder.name)
+                if record is not None and folder.name not in taken:
+                    found.append(
+                        Environment(
+                            key=folder.name, requirements=record.requirements, status=EnvironmentStatus.READY,
+                            size_bytes=record.size_bytes, datetime_built=record.datetime_built,
+                        )
+                    )  # fmt: skip
+        return found
+
+    def get_environment(self, key: str) -> Environment:
+        """One of them.
+
+        Raises:
+            InvalidEnvironmentError: when there is none of that key.
+        """
+        for found in self.list_environments():
+            if found.key == key:
+                return found
+        raise InvalidEnvironmentError(f"There is no environment {key[:80]!r}. List them: `rafiki environment list`.")
+
+    def log_file(self, key: str) -> Path:
+        """Where the builds of an environment write their log."""
+        return self._logs / f"environment-{key}.log"
+
+    def remove(self, key: str) -> Environment:
+        """Delete an environment with its log. Whoever needs it again has it built again.
+
+        Raises:
+            InvalidEnvironmentError: when there is none of that key, or it is being built.
+        """
+        found = self.get_environment(key)
+        with self._changed:
+            if key in self._building:
+                raise InvalidEnvironmentError(f"The environment {key} is being built at this moment.")
+            self._failed.pop(key, None)
+            removed = self._folder / f"{_REMOVED}{key}"
+            with contextlib.suppress(FileNotFoundError):
+                # One step: nobody finds half an environment.
+                (self._folder / key).rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+        self.log_file(key).unlink(missing_ok=True)
+        return found
+
+    def clean_up(self) -> None:
+        """Delete what an admin that died left half built or half removed. Before the first build."""
+        for folder in self._folder.glob("*"):
+            if folder.name.startswith(_REMOVED) or self._record(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def shut_down(self) -> None:
+        """End the build that runs, and begin no other."""
+        with self._changed:
+            self._is_shut_down = True
+            current = self._current
+        if current is not None:
+            current.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._changed:
+            self._building.clear()
+            self._changed.notify_all()
+
+    # ---- within
+
+    def _record(self, key: str) -> _Record | None:
+        text = read_text(self._folder / key / _RECORD)
+        if text is None:
+            return None
+        try:
+            return msgspec.json.decode(text, type=_Record)
+        except msgspec.DecodeError:
+            return None
+
+    def _begin(self, key: str, requirements: list[Requirement]) -> None:
+        if self._is_shut_down:
+            return
+        self._building[key] = lines_of(requirements)
+        self._pool.submit(self._build, key, requirements)
+
+    def _build(self, key: str, requirements: list[Requirement]) -> None:
+        folder, lines = self._folder / key, lines_of(requirements)
+        build = Build(folder, requirements, self.log_file(key), self._options)
+        reason: str | None = None
+        with self._changed:
+            self._current = build
+            if self._is_shut_down:
+                return
+        log_line(f"environment {key}: builds {', '.join(lines)}")
+        try:
+            build.run()
+            record = _Record(requirements=lines, size_bytes=_size_of(folder), datetime_built=utc_now())
+            write_atomic(folder / _RECORD, msgspec.json.encode(record))
+        except EnvironmentBuildError as e:
+            reason = e.message
+        except OSError as e:
+            reason = f"{e.strerror} ({e.filename})"
+        except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
+            log_unexpected(e)
+            reason = "Rafiki failed unexpectedly; see the admin's log"
+        if reason is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        log_line(f"environment {key}: {'ready' if reason is None else reason}")
+        with self._changed:
+            self._current = None
+            del self._building[key]
+            if reason is not None:
+                self._failed[key] = Environment(
+                    key=key, requirements=lines, status=EnvironmentStatus.FAILED, reason=reason
+                )
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes on disk; links are not followed."""
+    return sum(f.lstat().st_size for f in folder.rglob("*") if not f.is_dir())
+
+
+def _explain(failed: Environment) -> str:
+    """Why a model cannot run, for people."""
+    reason = (failed.reason or "").rstrip(".")
+    return (
+        f"Its dependencies ({', '.join(failed.requirements)}) could not be installed: {reason}. All of it: "
+        f"`rafiki environment log {failed.key}`."
+    )

@@ -1,0 +1,95 @@
+"""What dependencies mean, and when they are there already."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+from rafiki.environments.requirements import are_satisfied, key_of, lines_of, parse_dependencies
+from rafiki.errors import InvalidModelError
+
+NUMPY = importlib.metadata.version("numpy")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "line"),
+    [
+        ("scikit-learn", "1.4.2", "scikit-learn==1.4.2"),
+        ("Scikit_Learn", "1.4.2", "scikit-learn==1.4.2"),
+        ("scikit-learn", ">=1.4,<2", "scikit-learn<2,>=1.4"),
+        ("scikit-learn", ">= 1.4 , < 2", "scikit-learn<2,>=1.4"),
+        ("scikit-learn", "~=1.4", "scikit-learn~=1.4"),
+        ("scikit-learn", "1.4.*", "scikit-learn==1.4.*"),
+        ("scikit-learn", "==1.4", "scikit-learn==1.4"),
+        ("Keras", "", "keras"),
+        ("Keras", "latest", "keras"),
+        ("Keras", "*", "keras"),
+        ("uvicorn[Standard]", ">=0.30", "uvicorn[standard]>=0.30"),
+        ("torch", "2.2.0+cpu", "torch==2.2.0+cpu"),
+        ("torch", "2.0rc1", "torch==2.0rc1"),
+    ],
+)
+def test_a_dependency_is_a_name_and_a_version_a_range_or_nothing(name: str, version: str, line: str) -> None:
+    assert lines_of(parse_dependencies({name: version})) == [line]
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "says"),
+    [
+        ({"": "1"}, "no name of a PyPI package"),
+        ({"-r secrets.txt": ""}, "no name"),
+        ({"--index-url=http://x": "1"}, "no name"),
+        ({"../evil": ""}, "no name"),
+        ({"a b": "1"}, "no name"),
+        ({"numpy>=1": ""}, "no name"),
+        ({"numpy; python_version > '3'": ""}, "no name"),
+        ({"numpy @ https://example.org/numpy.zip": ""}, "no name"),
+        ({"numpy": "one"}, "no version of 'numpy'"),
+        ({"numpy": "1.0 --no-deps"}, "no version"),
+        ({"numpy": ">=1 ; x"}, "no version"),
+        ({"numpy": "@ file:///etc"}, "no version"),
+        ({"numpy": "=>1"}, "no version"),
+        ({"scikit-learn": "1", "Scikit_Learn": "2"}, "same package"),
+        ({f"p{i}": "" for i in range(101)}, "101 packages"),
+    ],
+)
+def test_what_is_no_dependency_is_refused_by_name(dependencies: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidModelError, match=r"Field 'dependencies'") as refusal:
+        parse_dependencies(dependencies)
+    assert says in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "is_satisfied"),
+    [
+        ({}, True),
+        ({"numpy": ""}, True),
+        ({"NumPy": NUMPY}, True),
+        ({"numpy": ">=1.26"}, True),
+        ({"numpy": "0.1"}, False),
+        ({"numpy": "<1"}, False),
+        ({"no-such-package-anywhere": ""}, False),
+        ({"numpy": "", "no-such-package-anywhere": ""}, False),
+        # The extra of a package that is there: redis[hiredis] is one of Rafiki's own dependencies.
+        ({"redis[hiredis]": ""}, True),
+        ({"redis[ocsp]": ""}, False),
+    ],
+)
+def test_what_is_installed_beside_rafiki_satisfies(dependencies: dict[str, str], is_satisfied: bool) -> None:
+    assert are_satisfied(parse_dependencies(dependencies)) is is_satisfied
+
+
+def test_another_build_of_the_same_package_satisfies() -> None:
+    version = importlib.metadata.version("xgboost-cpu")
+    assert are_satisfied(parse_dependencies({"xgboost": version}))
+    assert not are_satisfied(parse_dependencies({"xgboost": "0.1"}))
+
+
+def test_the_same_set_has_one_key_however_it_is_written() -> None:
+    def key(**dependencies: str) -> str:
+        return key_of(parse_dependencies(dependencies))
+
+    assert key(numpy=">=1,<3", keras="2.0") == key(Keras="==2.0", NumPy="<3,>=1")
+    assert key(numpy=">=1") != key(numpy=">=2")
+    assert key(numpy="") != key(keras="")
