@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: quickstart test lint format bench clean
+.PHONY: quickstart test lint format bench bench-search bench-ensembles bench-sharing bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/rafiki quickstart
@@ -25,6 +25,19 @@ format: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
 
+# These search for long; the last two train networks, so torch has to be there.
+bench-search: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.search
+
+bench-ensembles: $(VENV)/.test
+	$(BIN)/python -m benchmarks.ensembles
+
+bench-sharing: $(VENV)/.test
+	$(BIN)/python -m benchmarks.sharing
+
+bench-enas: $(VENV)/.test
+	$(BIN)/python -m benchmarks.enas
+
 clean:
 	rm -rf $(VENV)
 
@@ -34,6 +47,10 @@ $(BIN)/python:
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[templates]'
 	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[templates,test,bench]'
+	touch $@ $(VENV)/.run $(VENV)/.test
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[templates,test]'

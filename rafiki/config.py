@@ -96,6 +96,8 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     heartbeat_s: float = 2.0
     lost_after_s: float = 60.0
     """A worker without a heartbeat for so long counts as lost; the admin's word of its end comes earlier."""
+    validation_predictions: int = 2000
+    """Validation examples for which the best trials' predictions are kept, to choose ensembles on; 0 = none."""
 
 
 class PredictorConfig(Section, frozen=True, kw_only=True):
@@ -280,7 +282,7 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             if field.name == "port":
                 if not 0 <= value <= 65535:
                     raise ConfigError(f"{where}: {key} = {value}: a port lies between 0 and 65535.")
-            elif field.name == "max_restarts":
+            elif field.name in ("max_restarts", "validation_predictions"):
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
             elif not 0 < value < math.inf:

@@ -13,6 +13,17 @@ class BudgetOption(StrEnum):
     """Train workers of each model that is left without a GPU (an extension; default 1)."""
 
 
+class EnsembleMethod(StrEnum):
+    """How the members of an inference job are chosen."""
+
+    BEST = "best"
+    """The best trial alone."""
+    MEAN = "mean"
+    """The best trial of each model, or the best trials of all, with equal weights."""
+    GREEDY = "greedy"
+    """Members and weights that did best together on validation data."""
+
+
 class InferenceBudgetOption(StrEnum):
     """Keys of an inference job's budget."""
 

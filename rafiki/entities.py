@@ -54,6 +54,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     docker_image: str | None
     knob_config: dict[str, dict[str, Any]] | None
     """JSON form of the knobs, read at upload; None when the file does not load."""
+    knob_constraints: list[str] = []
+    """Expressions over the knobs that every proposal satisfies."""
     load_error: str | None
     """Why the file does not load; None when it does."""
     datetime_created: datetime
@@ -69,6 +71,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     val_dataset_id: str
     budget: dict[str, float | int]
     train_args: dict[str, Any]
+    advisor: dict[str, Any] = {}
+    """How it searches: a :class:`rafiki.advisor.setting.AdvisorSetting` as JSON."""
     status: TrainJobStatus
     error: str | None
     """Why the job is ERRORED, for people."""
@@ -107,6 +111,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     params_id: str | None
     """Where the parameter store keeps the trained parameters."""
+    ended_early: str | None = None
+    """Why a stopping rule ended it before its training was over; it is COMPLETED with what it had reached."""
     datetime_started: datetime
     datetime_stopped: datetime | None = None
 
@@ -124,6 +130,15 @@ class TrialLog(msgspec.Struct, frozen=True, kw_only=True):
     entry: dict[str, Any]
 
 
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
+    """An intermediate score of a trial."""
+
+    trial_id: str
+    attempt: int
+    step: float
+    score: float
+
+
 class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user_id: str
@@ -131,6 +146,8 @@ class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     app_version: int
     budget: dict[str, int]
+    ensemble: dict[str, Any] = {}
+    """How its members were chosen: method, size, and what they scored on validation data."""
     status: InferenceJobStatus
     error: str | None
     predictor_host: str | None
@@ -144,6 +161,8 @@ class ServedTrial(msgspec.Struct, frozen=True, kw_only=True):
 
     inference_job_id: str
     trial_id: str
+    weight: float = 1.0
+    """How much its predictions count, relative to those of the others."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

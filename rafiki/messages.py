@@ -45,6 +45,9 @@ class AdvisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_trial_attempts: int
     heartbeat_s: float
     lost_after_s: float
+    knob_constraints: list[str] = []
+    n_workers: int = 1
+    """How many train workers the model has."""
 
 
 class TrainWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +61,9 @@ class TrainWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     train_args: dict[str, Any]
     params_folder: str
     heartbeat_s: float
+    task: str = ""
+    validation_predictions: int = 0
+    """Validation examples for which predictions of the best trials are kept; 0 = none."""
 
 
 class InferenceWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +85,8 @@ class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
     trial_id: str
     model_name: str
     score: float | None
+    weight: float = 1.0
+    """How much its predictions count, relative to those of the others."""
 
 
 class PredictorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +119,16 @@ class TrialProgress(msgspec.Struct, frozen=True, tag="progress"):
     logs: list[TrialLog]
 
 
+class TrialScored(msgspec.Struct, frozen=True, tag="scored"):
+    """An intermediate score of a running trial."""
+
+    worker_id: str
+    trial_id: str
+    attempt: int
+    step: float
+    score: float
+
+
 class TrialDone(msgspec.Struct, frozen=True, tag="done"):
     """A trial finished; kept by the worker, and sent again, until the next order comes."""
 
@@ -120,6 +138,8 @@ class TrialDone(msgspec.Struct, frozen=True, tag="done"):
     score: float
     params_id: str
     logs: list[TrialLog]
+    ended_early: str | None = None
+    """Why it was told to end before its training was over."""
 
 
 class TrialFailed(msgspec.Struct, frozen=True, tag="failed"):
@@ -143,7 +163,7 @@ class StopRequested(msgspec.Struct, frozen=True, tag="stop"):
     """The job's owner wants it stopped."""
 
 
-TrainEvent = Hello | TrialProgress | TrialDone | TrialFailed | WorkerLost | StopRequested
+TrainEvent = Hello | TrialProgress | TrialScored | TrialDone | TrialFailed | WorkerLost | StopRequested
 
 
 # ---- training: advisor -> worker ---------------------------------------------------------------------------------
@@ -158,13 +178,23 @@ class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
     knobs: dict[str, Any]
     start_from: SharePolicy | None = None
     """Shared parameters to start from, where there are any."""
+    start_from_params: str | None = None
+    """A trial's own parameters to start from, by their id in the parameter store."""
+
+
+class EndTrialOrder(msgspec.Struct, frozen=True, tag="end_trial"):
+    """End the trial that runs: it is hopeless. It does not wait in the queue: the worker looks at it at each report."""
+
+    trial_id: str
+    attempt: int
+    reason: str
 
 
 class EndOrder(msgspec.Struct, frozen=True, tag="end"):
     """The search is over: end."""
 
 
-Order = TrainOrder | EndOrder
+Order = TrainOrder | EndOrder | EndTrialOrder
 
 
 # ---- serving -----------------------------------------------------------------------------------------------------

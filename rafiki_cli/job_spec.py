@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "budget": (dict, "options such as MODEL_TRIAL_COUNT: 10"),
     "model_ids": (list, "a list of ids or names"),
     "train_args": (dict, "arguments of the models' train()"),
+    "advisor": ((str, dict), "the name of a search scheme, or settings such as scheme: asha"),
 }
 """The keys of a job file: those of the body of POST /train_jobs."""
 
@@ -42,13 +43,16 @@ class JobSpec:
     budget: dict[str, Any] = field(default_factory=dict)
     model_ids: list[str] | None = None
     train_args: dict[str, Any] = field(default_factory=dict)
+    advisor: dict[str, Any] = field(default_factory=dict)
 
     def update(self, other: Mapping[str, Any]) -> None:
-        """Take over what ``other`` says; budget and train_args key by key."""
+        """Take over what ``other`` says; budget, train_args and advisor key by key."""
         for key, value in other.items():
             if value is None:
                 continue
-            if key in ("budget", "train_args"):
+            if key == "advisor" and isinstance(value, str):
+                self.advisor["scheme"] = value
+            elif key in ("budget", "train_args", "advisor"):
                 getattr(self, key).update(value)
             else:
                 setattr(self, key, value)
@@ -91,6 +95,7 @@ class JobSpec:
             "budget": self.budget,
             "models": models,
             "train_args": self.train_args or None,
+            "advisor": self.advisor or None,
         }
 
 
@@ -172,7 +177,25 @@ def _nearest(name: str, valid: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
 
 
-def parse_arguments(pairs: list[str]) -> dict[str, Any]:
+def parse_knobs(texts: list[str]) -> list[dict[str, Any]]:
+    """``--try '{"depth": 3}'`` options as knobs.
+
+    Raises:
+        UsageError: when one is no JSON object.
+    """
+    found = []
+    for text in texts:
+        try:
+            knobs = json.loads(text)
+        except ValueError as e:
+            raise UsageError(f"--try {text}: this is not JSON: {e}.") from e
+        if not isinstance(knobs, dict):
+            raise UsageError(f"--try {text}: write a JSON object of knobs: '{{\"depth\": 3}}'.")
+        found.append(knobs)
+    return found
+
+
+def parse_arguments(pairs: list[str], option: str = "--arg") -> dict[str, Any]:
     """``--arg KEY=JSON`` options as a dict; what is no JSON is taken as a text.
 
     Raises:
@@ -182,7 +205,7 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"--arg {pair}: write KEY=JSON, as in epochs=5.")
+            raise UsageError(f"{option} {pair}: write KEY=JSON, as in epochs=5.")
         try:
             found[key] = json.loads(text)
         except ValueError:

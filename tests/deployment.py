@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -28,10 +28,13 @@ class Predictor:
 
     def __init__(
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
-        max_waiting: int = 100, start_time_s: float = 0.0,
+        max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         self._start_time_s = start_time_s
-        members = [EnsembleMember(trial_id=t, model_name="m", score=0.5) for t in trial_ids]
+        members = [
+            EnsembleMember(trial_id=t, model_name="m", score=0.5, weight=w)
+            for t, w in zip(trial_ids, weights or [1.0] * len(trial_ids), strict=True)
+        ]
         self._spec = PredictorSpec(
             service_id=new_id(), inference_job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=1, heartbeat_s=1.0,

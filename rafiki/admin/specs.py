@@ -110,19 +110,29 @@ class SpecBuilder:
             case _:
                 return 1
 
+    def _n_workers(self, train_job_id: str, sub_train_job_id: str) -> int:
+        """How many train workers one model of a job has."""
+        budget = parse_train_budget(dict(self._store.train_jobs.get_train_job(train_job_id).budget))
+        subs = [s.id for s in self._store.train_jobs.list_sub_train_jobs(train_job_id)]
+        n_gpus = share_gpus(budget.gpu_count, len(subs))[subs.index(sub_train_job_id)]
+        return n_gpus or budget.cpu_worker_count
+
     def _source(self, model: Model) -> ModelSource:
         file = self._store.models.read_model_file(model.id)
         return ModelSource(file=file, model_class=model.model_class, name=f"{model.name}.py")
 
     def _advisor(self, action: StartService, service_id: str) -> AdvisorSpec:
         sub = self._store.train_jobs.get_sub_train_job(action.unit_id)
+        model = self._store.models.get_model(sub.model_id)
         return AdvisorSpec(
             service_id=service_id,
             train_job_id=action.job_id,
             sub_train_job_id=sub.id,
             meta_store_url=self._meta_store_url,
             cache=self._credentials.address_of(action.job_id),
-            knob_config=self._store.models.get_model(sub.model_id).knob_config or {},
+            knob_config=model.knob_config or {},
+            knob_constraints=model.knob_constraints,
+            n_workers=self._n_workers(action.job_id, sub.id),
             max_trial_attempts=self._config.train.max_trial_attempts,
             heartbeat_s=self._config.train.heartbeat_s,
             lost_after_s=self._config.train.lost_after_s,
@@ -146,6 +156,8 @@ class SpecBuilder:
             val_dataset_path=paths[1],
             train_args=job.train_args,
             params_folder=str(self._params_folder),
+            task=job.task,
+            validation_predictions=self._config.train.validation_predictions,
             heartbeat_s=self._config.train.heartbeat_s,
         )
 
@@ -180,7 +192,10 @@ class SpecBuilder:
             cache=self._credentials.address_of(job.id),
             host=settings.host,
             port=port,
-            members=[EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score) for t in trials],
+            members=[
+                EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score, weight=s.weight)
+                for t, s in zip(trials, served, strict=True)
+            ],
             deadline_s=settings.deadline_s,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,

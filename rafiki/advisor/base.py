@@ -10,9 +10,16 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from rafiki.advisor.space import Key, SearchSpace, draw_unseen
 from rafiki.constants import SharePolicy
 from rafiki.errors import InvalidTrialError
 from rafiki.model.knobs import KnobConfig, Knobs, check_knobs
+
+
+class SchemeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a scheme, as a job's ``advisor`` setting gives them. A scheme with options has a subclass of its
+    own.
+    """
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +28,11 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, Any]
     """A value for every knob of the configuration, policies included."""
     meta: dict[str, Any]
-    """How the advisor came to it (``scheme``, ``phase``): small JSON for people and logs."""
+    """How the advisor came to it (``scheme``, ``phase``, and whatever the scheme needs to be restored): small JSON."""
     start_from: SharePolicy | None = None
-    """Parameters of earlier trials that this one starts from; None = afresh."""
+    """Shared parameters of earlier trials that this one starts from; None = afresh."""
+    start_from_trial: int | None = None
+    """The trial of this search whose own parameters this one starts from; None = :attr:`start_from` says."""
 
 
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,14 +44,50 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     """Higher is better; None unless ``state`` is completed."""
     state: Literal["pending", "completed", "failed"]
+    meta: dict[str, Any] = {}
+    """That of its proposal."""
+    worker_id: str | None = None
+    """Who ran it last."""
+    is_ended_early: bool = False
+    """Completed, with what it had reached when a stopping rule ended it."""
+
+
+class SearchSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search is about. The same setup after a restart."""
+
+    knob_config: KnobConfig
+    seed: int
+    trial_limit: int | None = None
+    """The number of trials of this search; None when only time ends it."""
+    n_workers: int = 1
+    """How many train workers ask for proposals."""
+    options: SchemeOptions = SchemeOptions()
+    constraints: tuple[str, ...] = ()
+    """Expressions that every proposal satisfies; see :mod:`rafiki.model.constraints`."""
+    first_knobs: tuple[dict[str, Any], ...] = ()
+    """Knobs to try first, in this order; a knob that one leaves out is drawn."""
+    history: tuple[TrialRecord, ...] = ()
+    """Completed trials of earlier searches on the same data, which a scheme may learn from. They count as no trials
+    of this one.
+    """
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances in which a proposal is asked for."""
+
+    worker_id: str | None = None
+    """Who will run it; None when it is computed ahead."""
+    budget_used: float = 0.0
+    """Share of the search's budget that is used up, 0 to 1: of its trials or of its hours, whichever is larger."""
 
 
 class Advisor(ABC):
     """A search over one model's knobs, asked for proposals and told scores.
 
-    *Determinism.* A proposal is a function of the seed and of the calls before it; randomness of trial ``no``
-    comes from ``(seed, no)`` alone. An advisor that was restored from records goes on as one that was told
-    the same scores in the order of trial numbers, and does not repeat the proposals of the one before it.
+    *Determinism.* A proposal is a function of the setup, of the circumstances (:class:`Ask`) and of the calls before
+    it; randomness of trial ``no`` comes from ``(seed, no)`` alone. An advisor that was restored from records goes on
+    as one that was told the same scores in the order of trial numbers, and does not repeat the proposals of the one
+    before it.
 
     *Time.* Proposals may be asked for while any number of trials is pending; results come in any order.
 
@@ -50,18 +95,22 @@ class Advisor(ABC):
     """
 
     scheme: ClassVar[str]
+    is_for_workers: ClassVar[bool] = False
+    """Whether its proposals depend on who runs them, so that none is computed ahead."""
 
-    def __init__(self, knob_config: KnobConfig, seed: int, max_trials: int | None = None) -> None:
-        self.knob_config = knob_config
-        self.seed = seed
-        self.max_trials = max_trials
+    def __init__(self, setup: SearchSetup) -> None:
+        self.setup = setup
+        self.knob_config = setup.knob_config
+        self.seed = setup.seed
+        self.max_trials: int | None = None
         """The last trial after which the scheme has nothing left to try; None when there is none."""
+        self.space = SearchSpace(setup.knob_config, setup.constraints)
         self._proposals: dict[int, Proposal] = {}
         self._trials: dict[int, TrialRecord] = {}
         self._finished: list[int] = []
         """Trial numbers in the order in which their results came."""
 
-    def propose(self, no: int) -> Proposal:
+    def propose(self, no: int, ask: Ask = Ask()) -> Proposal:
         """The knobs of trial number ``no``, which is pending from now on.
 
         Asked again for the same number (a trial that is given to another worker) it answers the same.
@@ -74,12 +123,11 @@ class Advisor(ABC):
         if no < 1 or (self.max_trials is not None and no > self.max_trials):
             end = "" if self.max_trials is None else f" to {self.max_trials}"
             raise InvalidTrialError(f"The {self.scheme} search has trials 1{end}; there is no trial {no}.")
-        proposal = self._suggest(no)
-        self._proposals[no] = proposal
-        self._trials[no] = TrialRecord(no=no, knobs=dict(proposal.knobs), score=None, state="pending")
+        proposal = self._first(no) if no <= len(self.setup.first_knobs) else self._allowed(no, self._suggest(no, ask))
+        self._book(no, proposal, ask.worker_id)
         return proposal
 
-    def feedback(self, no: int, score: float | None) -> None:
+    def feedback(self, no: int, score: float | None, *, is_ended_early: bool = False) -> None:
         """The result of trial ``no``: its score (higher is better), or None when the trial failed.
 
         A score that is not finite counts as failed. The first result of a trial stands; later ones are
@@ -92,8 +140,7 @@ class Advisor(ABC):
         if trial is None:
             raise InvalidTrialError(f"Trial {no} was not proposed by this advisor, so it can have no score.")
         if trial.state == "pending":
-            self._trials[no] = _finish(trial, score)
-            self._finished.append(no)
+            self._finish(_with_result(trial, score, is_ended_early))
 
     def restore(self, records: Iterable[TrialRecord]) -> None:
         """Replay what the meta store holds after a restart; trials that are known already are left as they
@@ -106,31 +153,75 @@ class Advisor(ABC):
             if record.no in self._trials:
                 continue
             knobs = check_knobs(self.knob_config, record.knobs)
-            trial = TrialRecord(no=record.no, knobs=knobs, score=None, state="pending")
+            meta = record.meta or {"scheme": self.scheme, "phase": "restored"}
+            self._book(record.no, Proposal(knobs=dict(knobs), meta=meta), record.worker_id)
             if record.state != "pending":
-                trial = _finish(trial, record.score if record.state == "completed" else None)
-                self._finished.append(record.no)
-            self._trials[record.no] = trial
-            self._proposals[record.no] = self._proposal(dict(knobs), "restored")
+                score = record.score if record.state == "completed" else None
+                self._finish(_with_result(self._trials[record.no], score, record.is_ended_early))
 
     @property
     def trials(self) -> list[TrialRecord]:
         """Every trial that was proposed or restored, by number."""
         return [self._trials[no] for no in sorted(self._trials)]
 
+    # ---- what a scheme defines
+
     @abstractmethod
-    def _suggest(self, no: int) -> Proposal:
-        """A proposal for a new trial; :meth:`propose` keeps the book."""
+    def _suggest(self, no: int, ask: Ask) -> Proposal:
+        """A proposal for a new trial; :meth:`propose` keeps the book, and replaces one that breaks a constraint."""
+
+    def _learn(self, trial: TrialRecord) -> None:  # noqa: B027 - not every scheme has a state of its own
+        """A trial has finished. Called once for each, in the order of their results, and again in that of their
+        numbers when the search is restored: a scheme with a state of its own rebuilds it here.
+        """
+
+    def _first_policies(self) -> Knobs:
+        """The policy knobs that are on in trials of the user's own knobs."""
+        return {}
+
+    # ---- what schemes use
 
     def _rng(self, purpose: int | str) -> random.Random:
         """Randomness for one trial number or purpose. Seeding by a string is the same in every process."""
         return random.Random(f"{self.seed}/{purpose}")
 
-    def _proposal(self, knobs: Knobs, phase: str) -> Proposal:
-        return Proposal(knobs=knobs, meta={"scheme": self.scheme, "phase": phase})
+    def _proposal(self, knobs: Knobs, phase: str, **meta: Any) -> Proposal:
+        return Proposal(knobs=knobs, meta={"scheme": self.scheme, "phase": phase, **meta})
+
+    def _seen(self) -> set[Key]:
+        """The points that were proposed so far."""
+        return {self.space.key(trial.knobs) for trial in self._trials.values()}
+
+    # ---- the book
+
+    def _first(self, no: int) -> Proposal:
+        """The user's own knobs, completed."""
+        given = self.setup.first_knobs[no - 1]
+        rng = self._rng(f"first/{no}")
+        knobs = self.space.complete(given, rng) | self._first_policies()
+        return self._proposal(knobs, "first")
+
+    def _allowed(self, no: int, proposal: Proposal) -> Proposal:
+        """The proposal, or another in its place when it breaks a constraint."""
+        if self.space.allows(proposal.knobs):
+            return proposal
+        key = draw_unseen(self.space, self._rng(f"allowed/{no}"), self._seen())
+        policies = {name: proposal.knobs[name] for name in self.space.policies}
+        return msgspec.structs.replace(proposal, knobs=self.space.knobs(key) | policies)
+
+    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        self._proposals[no] = proposal
+        self._trials[no] = TrialRecord(
+            no=no, knobs=dict(proposal.knobs), score=None, state="pending", meta=proposal.meta, worker_id=worker_id
+        )
+
+    def _finish(self, trial: TrialRecord) -> None:
+        self._trials[trial.no] = trial
+        self._finished.append(trial.no)
+        self._learn(trial)
 
 
-def _finish(trial: TrialRecord, score: float | None) -> TrialRecord:
+def _with_result(trial: TrialRecord, score: float | None, is_ended_early: bool) -> TrialRecord:
     if score is None or not math.isfinite(score):
         return msgspec.structs.replace(trial, score=None, state="failed")
-    return msgspec.structs.replace(trial, score=float(score), state="completed")
+    return msgspec.structs.replace(trial, score=float(score), state="completed", is_ended_early=is_ended_early)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from rafiki.advisor.base import Advisor, Proposal
-from rafiki.advisor.space import SearchSpace
-from rafiki.model.knobs import KnobConfig
+from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup
 
 
 class FixedAdvisor(Advisor):
@@ -16,10 +14,10 @@ class FixedAdvisor(Advisor):
 
     scheme = "fixed"
 
-    def __init__(self, knob_config: KnobConfig, seed: int) -> None:
-        super().__init__(knob_config, seed, max_trials=1)
-        space = SearchSpace(knob_config)
-        self._knobs = space.single_point()
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        self.max_trials = 1
+        self._knobs = self.space.single_point()
 
-    def _suggest(self, no: int) -> Proposal:
+    def _suggest(self, no: int, ask: Ask) -> Proposal:
         return self._proposal(dict(self._knobs), "fixed")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rafiki.advisor.base import Advisor, Proposal
-from rafiki.advisor.space import SearchSpace, draw_unseen
-from rafiki.model.knobs import KnobConfig
+from rafiki.advisor.base import Advisor, Ask, Proposal
+from rafiki.advisor.space import draw_unseen
 
 
 class RandomAdvisor(Advisor):
@@ -15,11 +14,6 @@ class RandomAdvisor(Advisor):
 
     scheme = "random"
 
-    def __init__(self, knob_config: KnobConfig, seed: int, max_trials: int | None = None) -> None:
-        super().__init__(knob_config, seed, max_trials)
-        self._space = SearchSpace(knob_config)
-
-    def _suggest(self, no: int) -> Proposal:
-        seen = {self._space.key(trial.knobs) for trial in self._trials.values()}
-        key = draw_unseen(self._space, self._rng(no), seen)
-        return self._proposal(self._space.knobs(key), "random")
+    def _suggest(self, no: int, ask: Ask) -> Proposal:
+        key = draw_unseen(self.space, self._rng(no), self._seen())
+        return self._proposal(self.space.knobs(key), "random")

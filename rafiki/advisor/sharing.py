@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
-from rafiki.advisor.base import Proposal
+from rafiki.advisor.base import Ask, Proposal, SearchSetup
 from rafiki.advisor.bayes import BayesAdvisor
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
-from rafiki.model.knobs import KnobConfig, Knobs
+from rafiki.model.knobs import Knobs
 
 _DECAY = 4.0
-_UNLIMITED = 100
-"""Stands for the number of trials when time alone ends the search."""
 
 
 class SharingAdvisor(BayesAdvisor):
@@ -20,23 +18,22 @@ class SharingAdvisor(BayesAdvisor):
 
     Trial t of T starts afresh with probability exp(-4 t / T), else from the shared parameters with the best score: so
     the search explores at first and refines later. ``SHARE_PARAMS`` is on, and so is ``EARLY_STOP`` where the model has
-    it; there are no final full trainings, because a trial's parameters carry over from all before it.
-
-    Args:
-        trial_limit: T; None when only time ends the search.
+    it; there are no final full trainings, because a trial's parameters carry over from all before it. Where time
+    alone ends the search, t / T is the share of it that is used up.
     """
 
     scheme = "sharing"
+    _trains_finals = False
 
-    def __init__(self, knob_config: KnobConfig, seed: int, trial_limit: int | None = None) -> None:
-        super().__init__(knob_config, seed, trial_limit)
-        self._share = self._space.policy_knobs("SHARE_PARAMS")
-        self._first_final = None
-        self._t_max = trial_limit or _UNLIMITED
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        self._share = self.space.policy_knobs("SHARE_PARAMS")
 
-    def _suggest(self, no: int) -> Proposal:
-        proposal = super()._suggest(no)
-        p_afresh = math.exp(-_DECAY * (no - 1) / self._t_max)
+    def _suggest(self, no: int, ask: Ask) -> Proposal:
+        proposal = super()._suggest(no, ask)
+        limit = self.setup.trial_limit
+        used = ask.budget_used if limit is None else (no - 1) / limit
+        p_afresh = math.exp(-_DECAY * used)
         is_afresh = self._rng(f"share/{no}").random() < p_afresh
         return Proposal(
             knobs=proposal.knobs, meta=proposal.meta, start_from=None if is_afresh else SharePolicy.GLOBAL_BEST

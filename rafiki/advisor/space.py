@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from rafiki.errors import ModelError
+from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import (
     ArchKnob,
     CategoricalKnob,
@@ -32,6 +33,7 @@ Key: TypeAlias = tuple[Scalar, ...]
 
 _REJECTION_TRIES = 64
 _ENUMERATION_LIMIT = 20_000
+_CONSTRAINED_TRIES = 2_000
 
 
 class Dimension(ABC):
@@ -126,22 +128,28 @@ class ChoiceDimension(Dimension):
 class SearchSpace:
     """The dimensions of a knob configuration in the order of its knobs; what has one value only has no dimension.
 
+    Args:
+        constraints: expressions over knobs that :meth:`draw`, :meth:`points` and :meth:`complete` satisfy.
+
     Raises:
-        ModelError: for a kind of knob that cannot be searched.
+        ModelError: for a kind of knob that cannot be searched, or a constraint that is none.
     """
 
-    def __init__(self, knob_config: KnobConfig) -> None:
+    def __init__(self, knob_config: KnobConfig, constraints: Sequence[str] = ()) -> None:
+        self._config = knob_config
+        self._constraints = parse_constraints(constraints, knob_config)
         self.dimensions: list[Dimension] = []
         self._slots: list[tuple[str, int | None]] = []
         """Of each dimension: its knob and, for an architecture, the position."""
         self._fixed: Knobs = {}
-        self._policies: dict[str, str] = {}
+        self.policies: dict[str, str] = {}
+        """Name -> policy of the knobs that turn one on."""
         for name, knob in knob_config.items():
             if isinstance(knob, FixedKnob):
                 self._fixed[name] = knob.value.value
             elif isinstance(knob, PolicyKnob):
                 self._fixed[name] = False
-                self._policies[name] = knob.policy
+                self.policies[name] = knob.policy
             elif isinstance(knob, ArchKnob):
                 self._fixed[name] = [position[0].value for position in knob.items]
                 for i, position in enumerate(knob.items):
@@ -160,7 +168,7 @@ class SearchSpace:
                 raise ModelError(f"Knob {name!r}: a {type(knob).__name__} cannot be searched.")
         counts = [d.count for d in self.dimensions]
         self.size: int | None = None if None in counts else math.prod(c for c in counts if c is not None)
-        """Distinct points; None when a knob is continuous."""
+        """Distinct points, constraints left aside; None when a knob is continuous."""
 
     def _add(self, name: str, position: int | None, dimension: Dimension) -> None:
         if dimension.count != 1:
@@ -190,20 +198,70 @@ class SearchSpace:
         return [d.to_unit(value) for d, value in zip(self.dimensions, key, strict=True)]
 
     def points(self) -> Iterator[Key]:
-        """Every point of a finite space.
+        """Every allowed point of a finite space.
 
         Raises:
             ModelError: when a knob is continuous.
         """
-        return itertools.product(*(list(d.values()) for d in self.dimensions))
+        every = itertools.product(*(list(d.values()) for d in self.dimensions))
+        return (key for key in every if self.allows_key(key)) if self._constraints else every
 
     def draw(self, rng: random.Random) -> Key:
-        """A point drawn uniformly from the unit cube."""
-        return self.from_unit([rng.random() for _ in self.dimensions])
+        """An allowed point drawn uniformly from the unit cube.
+
+        Raises:
+            ModelError: when the constraints leave next to nothing.
+        """
+        for _ in range(_CONSTRAINED_TRIES):
+            key = self.from_unit([rng.random() for _ in self.dimensions])
+            if self.allows_key(key):
+                return key
+        if self.size is not None and self.size <= _ENUMERATION_LIMIT and (points := list(self.points())):
+            return rng.choice(points)
+        raise self._hopeless()
+
+    def _hopeless(self) -> ModelError:
+        texts = ", ".join(repr(c.text) for c in self._constraints)
+        return ModelError(
+            f"None of {_CONSTRAINED_TRIES:,} random points satisfies the constraints {texts}. Loosen them, or narrow "
+            "the ranges of the knobs."
+        )
+
+    def allows(self, knobs: Knobs) -> bool:
+        """Whether knobs satisfy all constraints."""
+        return all(c.holds(knobs) for c in self._constraints)
+
+    def allows_key(self, key: Key) -> bool:
+        """Whether a point satisfies all constraints."""
+        return not self._constraints or self.allows(self.knobs(key))
+
+    @property
+    def is_constrained(self) -> bool:
+        return bool(self._constraints)
+
+    def complete(self, given: Knobs, rng: random.Random) -> Knobs:
+        """Allowed knobs with the values of ``given``; what it leaves out is drawn, policies are off.
+
+        Raises:
+            ModelError: when it names no knob, a knob cannot take its value, or nothing allowed has these values.
+        """
+        if unknown := given.keys() - self._config.keys():
+            raise ModelError(f"Unknown knob(s) {', '.join(sorted(unknown))}; known: {', '.join(sorted(self._config))}.")
+        checked: Knobs = {}
+        for name, value in given.items():
+            try:
+                checked[name] = self._config[name].check(value)
+            except ModelError as e:
+                raise ModelError(f"Knob {name!r}: {e.message}") from e
+        for _ in range(_CONSTRAINED_TRIES):
+            knobs = self.knobs(self.from_unit([rng.random() for _ in self.dimensions])) | checked
+            if self.allows(knobs):
+                return knobs
+        raise self._hopeless()
 
     def policy_knobs(self, policy: str) -> list[str]:
         """The knobs that turn ``policy`` on."""
-        return [name for name, p in self._policies.items() if p == policy]
+        return [name for name, p in self.policies.items() if p == policy]
 
     def single_point(self) -> Knobs:
         """The knobs of a space without dimensions, every policy off.
@@ -224,5 +282,7 @@ def draw_unseen(space: SearchSpace, rng: random.Random, seen: Collection[Key]) -
         if key not in seen:
             return key
     if space.size is not None and len(seen) < space.size <= _ENUMERATION_LIMIT:
-        return rng.choice([key for key in space.points() if key not in seen])
+        left = [key for key in space.points() if key not in seen]
+        if left:
+            return rng.choice(left)
     return space.draw(rng)

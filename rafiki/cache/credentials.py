@@ -30,6 +30,7 @@ _COMMANDS = [
     "hset",
     "hget",
     "hgetall",
+    "hmget",
     "hdel",
     "rpush",
     "lpush",

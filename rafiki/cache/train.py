@@ -13,7 +13,7 @@ import redis
 
 from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect
 from rafiki.errors import CacheUnavailableError
-from rafiki.messages import CacheAddress, Order, TrainEvent
+from rafiki.messages import CacheAddress, EndTrialOrder, Order, TrainEvent
 
 _GROUP = "advisor"
 _READER = "advisor"
@@ -44,6 +44,7 @@ class RedisTrainCache:
         base = f"{address.prefix}{sub_train_job_id}"
         self._events = f"{base}:events"
         self._orders = f"{base}:orders:"
+        self._ends = f"{base}:ends:"
         self._replay = True
 
     # ---- worker (and admin) side
@@ -66,6 +67,13 @@ class RedisTrainCache:
                 self._client.blpop([self._orders + worker_id], timeout=min(timeout_s, self._most_wait_s)),
             )
         return cast(Order, _order_decoder.decode(found[1])) if found else None
+
+    def look_for_end(self, worker_id: str) -> EndTrialOrder | None:
+        """The last word that ``worker_id`` should end a trial, which may be one that it has ended since."""
+        with cache_errors(self._address):
+            found = cast("bytes | None", self._client.get(self._ends + worker_id))
+        order = _order_decoder.decode(found) if found else None
+        return order if isinstance(order, EndTrialOrder) else None
 
     # ---- advisor side
 
@@ -125,7 +133,10 @@ class RedisTrainCache:
             return
         with cache_errors(self._address), self._client.pipeline(transaction=True) as pipe:
             for worker_id, order in orders:
-                pipe.rpush(self._orders + worker_id, msgspec.msgpack.encode(order))
+                if isinstance(order, EndTrialOrder):
+                    pipe.set(self._ends + worker_id, msgspec.msgpack.encode(order))
+                else:
+                    pipe.rpush(self._orders + worker_id, msgspec.msgpack.encode(order))
             if received:
                 ids = [r.entry_id for r in received]
                 pipe.xack(self._events, _GROUP, *ids)
@@ -135,7 +146,7 @@ class RedisTrainCache:
     def drop_worker(self, worker_id: str) -> None:
         """Forget the orders of a worker that is gone."""
         with cache_errors(self._address):
-            self._client.delete(self._orders + worker_id)
+            self._client.delete(self._orders + worker_id, self._ends + worker_id)
 
     def close(self) -> None:
         self._client.close()

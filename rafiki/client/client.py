@@ -216,6 +216,7 @@ class Client:
         budget: Mapping[str, Any] | None = None,
         models: Sequence[str] | None = None,
         train_args: Mapping[str, Any] | None = None,
+        advisor: str | Mapping[str, Any] | None = None,
     ) -> Json:
         """Start training models under a budget.
 
@@ -223,6 +224,8 @@ class Client:
             budget: keys of :class:`~rafiki.constants.BudgetOption`.
             models: ids of models; None = every available model of the task.
             train_args: passed on to each model's ``train``.
+            advisor: how to search: the name of a scheme, or settings such as ``{"scheme": "asha", "options": {"eta":
+                4}}``; None = by the knobs.
 
         Returns:
             ``id``, ``app``, ``app_version``.
@@ -233,6 +236,7 @@ class Client:
             budget={str(k): v for k, v in (budget or {}).items()},
             model_ids=None if models is None else list(models),
             train_args=None if train_args is None else dict(train_args),
+            advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor,
         )  # fmt: skip
 
     def get_train_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
@@ -293,11 +297,20 @@ class Client:
 
     # ---- inference jobs ------------------------------------------------------------------------------------
 
-    def create_inference_job(self, app: str, app_version: int = -1, budget: Mapping[str, Any] | None = None) -> Json:
+    def create_inference_job(
+        self,
+        app: str,
+        app_version: int = -1,
+        budget: Mapping[str, Any] | None = None,
+        ensemble: Mapping[str, Any] | None = None,
+    ) -> Json:
         """Serve the best trials of a stopped train job, one per model, as an ensemble.
 
         Args:
             budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
+            ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
+            best
+                trial of each model, all counting alike.
 
         Returns:
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
@@ -306,6 +319,7 @@ class Client:
             inference_jobs.CREATE_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S,
             app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},
+            ensemble=None if ensemble is None else dict(ensemble),
         )  # fmt: skip
 
     def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:

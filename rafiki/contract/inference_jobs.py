@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from rafiki.constants import InferenceJobStatus
+from rafiki.constants import EnsembleMethod, InferenceJobStatus
 from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
+
+
+class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
+    """How to choose the trials that are served."""
+
+    method: EnsembleMethod = EnsembleMethod.MEAN
+    size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    """Trials at most; None = by the method."""
 
 
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
     budget: dict[str, Any] | None = None
+    ensemble: EnsembleSetting | None = None
+    """None = the best trial of each model, with equal weights."""
 
 
 class ListInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -39,6 +49,26 @@ class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     predictor_host: str | None
 
 
+class EnsembleView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the served trials were chosen. Scores are on the validation examples that all of them were asked."""
+
+    method: EnsembleMethod = EnsembleMethod.MEAN
+    size: int | None = None
+    """Trials at most; None = one of each model."""
+    metric: str | None = None
+    """``accuracy`` or ``R2``; None where nothing was scored."""
+    validation_score: float | None = None
+    """Of the ensemble."""
+    best_single_score: float | None = None
+    """Of the best of all trials that could have been chosen, alone."""
+    member_scores: list[float] = []
+    """Of each served trial alone, in the order of ``trial_ids``; empty where nothing was scored."""
+    n_examples: int = 0
+    """How many examples the scores are of."""
+    note: str | None = None
+    """Why the best trial is served alone though more were asked for."""
+
+
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: InferenceJobStatus
@@ -49,6 +79,9 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     budget: dict[str, Any]
     trial_ids: list[str]
     """The served trials: the members of the ensemble, best first."""
+    weights: list[float]
+    """How much the predictions of each count; they sum up to 1."""
+    ensemble: EnsembleView
     datetime_started: datetime
     datetime_stopped: datetime | None
     predictor_host: str | None
@@ -69,7 +102,7 @@ class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
 CREATE_INFERENCE_JOB = Endpoint(
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
     response=InferenceJobCreatedView, roles=ALL_USERS,
-    summary="Serve the best trials of a stopped train job, one per model, as an ensemble.",
+    summary="Serve trials of a stopped train job as an ensemble; the best one of each model unless told otherwise.",
 )  # fmt: skip
 GET_INFERENCE_JOBS_BY_USER = Endpoint(
     name="get_inference_jobs_by_user", method="GET", path="/inference_jobs", request=ListInferenceJobsRequest,

@@ -48,6 +48,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     access_right: ModelAccessRight
     docker_image: str | None
     knob_config: dict[str, dict[str, Any]] | None
+    knob_constraints: list[str]
     load_error: str | None
 
 

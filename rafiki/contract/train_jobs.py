@@ -20,6 +20,8 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     model_ids: list[str] | None = None
     """None = every available model of the task."""
     train_args: dict[str, Any] | None = None
+    advisor: Any = None
+    """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
 
 
 class ListTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     train_dataset_id: str
     val_dataset_id: str
     train_args: dict[str, Any]
+    advisor: dict[str, Any]
     budget: dict[str, Any]
     models: list[SubTrainJobView]
     datetime_started: datetime
@@ -95,6 +98,8 @@ class TrialView(msgspec.Struct, frozen=True, kw_only=True):
     proposal: dict[str, Any]
     status: TrialStatus
     score: float | None
+    ended_early: str | None
+    """Why a stopping rule ended it; it is COMPLETED with what it had reached."""
     error: str | None
     model_name: str
     is_params_saved: bool

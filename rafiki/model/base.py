@@ -34,6 +34,12 @@ class BaseModel:
         """The search space: knob name -> knob. Called without an instance, and again and again: it must be cheap."""
         _missing("The model class", "get_knob_config")
 
+    @staticmethod
+    def get_knob_constraints() -> list[str]:
+        """Expressions that the knobs of every trial satisfy, such as ``"min_leaf <= max_leaf"``. Optional; see
+        :mod:`rafiki.model.constraints` for what may stand in one."""
+        return []
+
     def train(self, dataset_path: str, shared_params: Params | None = None, **train_args: Any) -> None:
         """Trains on the dataset at ``dataset_path``, a path on the local file system.
 

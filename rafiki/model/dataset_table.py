@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.tasks.table_files import CSV_FILE, is_missing, open_table, parse_number, place
+from rafiki.tasks.table_files import (
+    CSV_FILE,
+    category_of,
+    is_missing,
+    open_table,
+    order_of_category,
+    parse_number,
+    place,
+)
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
-
-
-def category_of(text: str) -> str:
-    """One spelling for what means the same: ``1``, ``1.0`` and ``01``; ``True`` and ``TRUE``."""
-    number = parse_number(text)
-    if number is not None:
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return text.lower() if text.lower() in ("true", "false") else text
 
 
 class TextColumn(NamedTuple):
@@ -126,7 +126,7 @@ class TableDataset:
                 f"{CSV_FILE}, column {self.target!r}: every row is of the class {classes[0]!r}; two classes or more "
                 "are needed. Another column is named by the train argument 'target'."
             )
-        return sorted(classes, key=_by_size_then_alphabet)
+        return sorted(classes, key=order_of_category)
 
     def target_class_indices(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
         """For each row the index of its target in ``classes``; -1 when it is not among them. Shape: (size,)."""
@@ -148,11 +148,6 @@ class TableDataset:
                 "'target'."
             )
         return column
-
-
-def _by_size_then_alphabet(category: str) -> tuple[bool, float, str]:
-    number = parse_number(category)
-    return number is None, number or 0.0, category
 
 
 def as_codes(column: Numbers | TextColumn) -> tuple[npt.NDArray[np.int32], list[str]]:

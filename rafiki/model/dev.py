@@ -125,7 +125,9 @@ def _search(
     train_args: dict[str, Any],
 ) -> tuple[Knobs, bytes]:
     """The knobs and the encoded parameters of the best trial."""
-    advisor = make_advisor(knob_config, limits, _SEED)
+    advisor = make_advisor(
+        knob_config, limits, _SEED, constraints=tuple(model_class.get_knob_constraints()), n_workers=1
+    )
     quota = TrialQuota(limits.model_trial_count, advisor.max_trials)
     started = utc_now()
     best: tuple[float, Knobs, bytes] | None = None

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.model.dataset_table import Numbers, TableDataset, TextColumn, as_codes, category_of
-from rafiki.tasks.table_files import is_missing, parse_number
+from rafiki.model.dataset_table import Numbers, TableDataset, TextColumn, as_codes
+from rafiki.tasks.table_files import category_of, is_missing, parse_number
 
 _MIN_ROWS = 2
 

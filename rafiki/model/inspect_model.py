@@ -28,6 +28,7 @@ class InspectRequest(msgspec.Struct, kw_only=True):
 
 class InspectAnswer(msgspec.Struct, kw_only=True):
     knob_config: dict[str, dict[str, Any]] | None = None
+    constraints: list[str] = []
     error: str | None = None
 
 
@@ -42,6 +43,7 @@ def _limit(request: InspectRequest) -> None:
 
 def _inspect(request: InspectRequest) -> InspectAnswer:
     from rafiki.errors import ModelError
+    from rafiki.model.constraints import parse_constraints
     from rafiki.model.knobs import knob_config_to_json
     from rafiki.model.loader import load_model_class, user_traceback
 
@@ -51,12 +53,16 @@ def _inspect(request: InspectRequest) -> InspectAnswer:
         return InspectAnswer(error=e.message)
     if not isinstance(getattr_static(model_class, "get_knob_config"), (staticmethod, classmethod)):
         return InspectAnswer(error=f"{request.file_name}: get_knob_config() must be a @staticmethod.")
+    called = "get_knob_config()"
     try:
-        return InspectAnswer(knob_config=knob_config_to_json(model_class.get_knob_config()))
+        knobs = model_class.get_knob_config()
+        knob_config = knob_config_to_json(knobs)
+        called = "get_knob_constraints()"
+        constraints = list(model_class.get_knob_constraints())
+        parse_constraints(constraints, knobs)
+        return InspectAnswer(knob_config=knob_config, constraints=constraints)
     except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own code ran: it may raise anything
-        return InspectAnswer(
-            error=f"{request.file_name}: get_knob_config() failed: {user_traceback(e, request.file_name)}"
-        )
+        return InspectAnswer(error=f"{request.file_name}: {called} failed: {user_traceback(e, request.file_name)}")
 
 
 def main() -> None:

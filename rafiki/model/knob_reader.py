@@ -16,6 +16,7 @@ import msgspec
 
 import rafiki
 from rafiki.errors import ModelError
+from rafiki.model.constraints import parse_constraints
 from rafiki.model.inspect_model import InspectAnswer, InspectRequest
 from rafiki.model.knobs import knob_config_from_json, knob_config_to_json
 from rafiki.utils.clock import Deadline
@@ -30,6 +31,8 @@ class KnobReading(msgspec.Struct, frozen=True):
     """Either the knobs, in their JSON form, or the reason why there are none."""
 
     knob_config: dict[str, dict[str, Any]] | None = None
+    constraints: list[str] = []
+    """Expressions over the knobs; see :mod:`rafiki.model.constraints`."""
     error: str | None = None
 
 
@@ -70,7 +73,9 @@ def read_knob_config(
         if answer.knob_config is None:
             return KnobReading(error=answer.error or f"{file_name}: no knobs were read.")
         # It comes from a process that ran user code: check it, and keep only what a knob configuration has.
-        return KnobReading(knob_config=knob_config_to_json(knob_config_from_json(answer.knob_config)))
+        knobs = knob_config_from_json(answer.knob_config)
+        parse_constraints(answer.constraints, knobs)
+        return KnobReading(knob_config=knob_config_to_json(knobs), constraints=answer.constraints)
     except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError) as e:
         return KnobReading(error=f"{file_name}: its knobs cannot be read ({e}).")
 

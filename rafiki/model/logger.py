@@ -55,15 +55,54 @@ def _to_line(entry: LogEntry) -> str:
             return f"Plot {entry['title']!r}: {', '.join(entry['metrics'])} over {x_axis}"
 
 
+class TrialEndedEarly(BaseException):
+    """Training is to end here: the trial is hopeless. Raised by :meth:`ModelLogger.report_score` inside ``train()``; no
+    ``except Exception`` of model code keeps it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class ModelLogger:
     """Makes log entries and hands each to its sink at once; without one, prints readable lines to stdout."""
 
     def __init__(self) -> None:
         self._sink: Callable[[LogEntry], None] | None = None
+        self._judge: Callable[[float, float], str | None] | None = None
 
     def set_sink(self, sink: Callable[[LogEntry], None] | None) -> None:
         """Sends entries to ``sink`` from now on; None goes back to stdout. Called by the train worker."""
         self._sink = sink
+
+    def set_judge(self, judge: Callable[[float, float], str | None] | None) -> None:
+        """Asks ``judge(step, score)`` at each report from now on; what it answers is why training ends. Called by
+        the train worker.
+        """
+        self._judge = judge
+
+    def report_score(self, score: Any, step: Any) -> None:
+        """Reports what the model would score now; call it once an epoch (or every so many steps) in ``train()``.
+
+        The search compares trials by these scores at equal steps, and may end one that is hopeless: then this call
+        does not return, ``train()`` ends here, and ``evaluate()`` and ``dump_parameters()`` are called as after any
+        training. So keep what they need on ``self`` before you report. The score is logged too, as the metrics
+        ``score`` and ``step``.
+
+        Args:
+            score: a number, of the same meaning as that of ``evaluate()`` (higher is better).
+            step: how far the training is: the epoch, from 1 on; it grows with each report.
+
+        Raises:
+            ModelError: when one of them is no number.
+        """
+        values = {"score": _metric("score", score), "step": _metric("step", step)}
+        self._emit({"type": "METRICS", "time": utc_now().isoformat(), "metrics": values})
+        # A score that is no number (a diverged training) is logged, and judged by nobody.
+        if self._judge is not None and all(isinstance(v, float) for v in values.values()):
+            reason = self._judge(float(values["step"]), float(values["score"]))
+            if reason is not None:
+                raise TrialEndedEarly(reason)
 
     def log(self, msg: str = "", **metrics: Any) -> None:
         """Records a message, or the metrics at this moment, or both.

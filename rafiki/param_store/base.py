@@ -15,6 +15,11 @@ class ParamStore(ABC):
     once. No id can reach outside the store.
     """
 
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """Where it is, for another process that opens it."""
+
     @abstractmethod
     def save(self, params: Mapping[str, Any]) -> str:
         """Stores what a model's ``dump_parameters`` returned (see :mod:`rafiki.param_store.codec`); returns its id.
@@ -45,4 +50,27 @@ class ParamStore(ABC):
 
     @abstractmethod
     def delete(self, params_id: str) -> None:
-        """Removes the parameters. An id that does not exist (any more) is no error."""
+        """Removes the parameters, and what is kept beside them. An id that does not exist (any more) is no error."""
+
+    # ---- beside the parameters: what the trial predicted for validation data
+
+    @abstractmethod
+    def save_validation(self, params_id: str, arrays: Mapping[str, Any]) -> None:
+        """Stores arrays beside the parameters ``params_id``, in the place of what was there.
+
+        Raises:
+            InvalidTrialError: when there are no such parameters.
+            InvalidParamsError, StoreFullError: as :meth:`save`.
+        """
+
+    @abstractmethod
+    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Any] | None:
+        """The arrays stored beside the parameters; None when there are none, or they are damaged or larger."""
+
+    @abstractmethod
+    def has_validation(self, params_id: str) -> bool:
+        """Whether there are arrays beside the parameters; they are not read."""
+
+    @abstractmethod
+    def delete_validation(self, params_id: str) -> None:
+        """Removes them. An id without any is no error."""

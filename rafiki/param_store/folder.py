@@ -5,21 +5,26 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rafiki.errors import DamagedFileError, InvalidTrialError, StoreFullError
+from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError, StoreFullError
 from rafiki.param_store.base import ParamStore
 from rafiki.utils.atomic_file import AtomicFile, remove_stale_temp_files
 from rafiki.utils.ids import new_id
 
 _PARAMS_ID = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
+_VALIDATION_SUFFIX = ".validation"
+_SHA256_BYTES = 32
 
 
 class FolderParamStore(ParamStore):
     """One file a parameter dict, directly in ``root``, which is made when missing.
+
+    What stands beside a parameter dict has its name with the ending ``.validation``: a SHA-256, then what it is of, a
+    safetensors file.
 
     Args:
         root: the folder.
@@ -31,23 +36,31 @@ class FolderParamStore(ParamStore):
         self.root.mkdir(parents=True, exist_ok=True)
         remove_stale_temp_files(self.root, stale_after_s)
 
+    @property
+    def location(self) -> str:
+        return str(self.root)
+
     def save(self, params: Mapping[str, Any]) -> str:
         # Loaded here: the admin opens this store to hand out bytes, and never needs numpy for that.
         from rafiki.param_store.codec import encode_params
 
-        data = encode_params(params)
         unique = new_id()
+        path = self._write([encode_params(params)], lambda sha256: f"{unique}.{sha256}{_SUFFIX}")
+        return path.name.removesuffix(_SUFFIX)
+
+    def _write(self, chunks: Sequence[bytes], name_of: Callable[[str], str]) -> Path:
         try:
             with AtomicFile(self.root) as file:
-                file.write(data)
-                path, _ = file.commit(lambda sha256: f"{unique}.{sha256}{_SUFFIX}")
+                for chunk in chunks:
+                    file.write(chunk)
+                return file.commit(name_of)[0]
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise StoreFullError(
-                f"No space is left in {self.root} for {len(data):,} bytes of parameters. Free some space there."
+                f"No space is left in {self.root} for {sum(map(len, chunks)):,} bytes of parameters. "
+                "Free some space there."
             ) from e
-        return path.name.removesuffix(_SUFFIX)
 
     def load(self, params_id: str) -> dict[str, Any]:
         from rafiki.param_store.codec import decode_params
@@ -61,7 +74,7 @@ class FolderParamStore(ParamStore):
         except FileNotFoundError:
             data = None
         if data is None:
-            raise InvalidTrialError(f"There are no stored parameters {params_id[:120]!r} (any more).")
+            raise _no_such(params_id)
         if hashlib.sha256(data).hexdigest() != params_id.partition(".")[2]:
             raise DamagedFileError(
                 f"The parameter file {path} is damaged: its contents do not match their checksum. "
@@ -71,7 +84,48 @@ class FolderParamStore(ParamStore):
 
     def delete(self, params_id: str) -> None:
         if path := self._find(params_id):
+            self.delete_validation(params_id)
             path.unlink(missing_ok=True)
 
-    def _find(self, params_id: str) -> Path | None:
-        return self.root / f"{params_id}{_SUFFIX}" if _PARAMS_ID.fullmatch(params_id) else None
+    def save_validation(self, params_id: str, arrays: Mapping[str, Any]) -> None:
+        from rafiki.param_store.codec import encode_params
+
+        path = self._find(params_id)
+        if path is None or not path.exists():
+            raise _no_such(params_id)
+        data = encode_params(arrays)
+        name = path.with_suffix(_VALIDATION_SUFFIX).name
+        self._write([hashlib.sha256(data).digest(), data], lambda _: name)
+
+    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Any] | None:
+        from rafiki.param_store.codec import decode_params
+
+        path = self._find(params_id, _VALIDATION_SUFFIX)
+        try:
+            if path is None or path.stat().st_size > max_bytes:
+                return None
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        digest, data = raw[:_SHA256_BYTES], raw[_SHA256_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
+        try:
+            return decode_params(data)
+        except InvalidParamsError:
+            return None
+
+    def has_validation(self, params_id: str) -> bool:
+        path = self._find(params_id, _VALIDATION_SUFFIX)
+        return path is not None and path.exists()
+
+    def delete_validation(self, params_id: str) -> None:
+        if path := self._find(params_id, _VALIDATION_SUFFIX):
+            path.unlink(missing_ok=True)
+
+    def _find(self, params_id: str, suffix: str = _SUFFIX) -> Path | None:
+        return self.root / f"{params_id}{suffix}" if _PARAMS_ID.fullmatch(params_id) else None
+
+
+def _no_such(params_id: str) -> InvalidTrialError:
+    return InvalidTrialError(f"There are no stored parameters {params_id[:120]!r} (any more).")

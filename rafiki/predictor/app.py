@@ -53,6 +53,9 @@ class PredictorApp:
         self._spec = spec
         self._task = task
         self._gather = gather
+        weights = [m.weight for m in spec.members]
+        # Equal ones take the shorter way.
+        self._weights = weights if len(set(weights)) > 1 else None
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +131,7 @@ class PredictorApp:
     def _combine(self, answers: Answers, row: int, index: int | None) -> bytes:
         where = "" if index is None else f"Query {index}: "
         try:
-            return combine(self._task, answers.rows[row])
+            return combine(self._task, answers.rows[row], self._weights)
         except NoPredictionError as e:
             reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
             raise NoPredictionError(f"{where}No member of the ensemble answered in time ({reason}).") from e

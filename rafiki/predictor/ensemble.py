@@ -14,21 +14,28 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-def combine(task: TaskSpec, replies: Sequence[Reply | None]) -> bytes:
-    """The ensemble's prediction as JSON, from the replies of its members, best member first (None = no reply).
+def combine(task: TaskSpec, replies: Sequence[Reply | None], weights: Sequence[float] | None = None) -> bytes:
+    """The ensemble's prediction as JSON, from the replies of its members.
 
     A single prediction is passed on as it came.
+
+    Args:
+        task: its rule.
+        replies: one a member, the best member first; None = no reply.
+        weights: how much each member counts, above 0; None = all the same. Those of the members that answered count
+            in proportion.
 
     Raises:
         InvalidQueryError: a member says that the query is not what the task takes.
         ModelPredictError: members replied, but predict() failed in all of them.
         NoPredictionError: no member replied.
     """
-    good = [r.payload for r in replies if r is not None and r.status == "ok"]
+    good = [i for i, r in enumerate(replies) if r is not None and r.status == "ok"]
     if len(good) == 1:
-        return good[0]
+        return replies[good[0]].payload  # type: ignore[union-attr]
     if good:
-        return _encode(task.ensemble([_decode(payload) for payload in good]))
+        predictions = [_decode(replies[i].payload) for i in good]  # type: ignore[union-attr]
+        return _encode(task.ensemble(predictions, None if weights is None else [weights[i] for i in good]))
     answered = [r for r in replies if r is not None]
     for reply in answered:
         if reply.status == "invalid_query":

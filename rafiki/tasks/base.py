@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +85,14 @@ class TaskSpec(ABC):
         return encode_json(prediction)
 
     @abstractmethod
-    def ensemble(self, predictions: list[Any]) -> Any:
+    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
         """One prediction from those of the members that answered.
 
         For a single member it is that member's prediction, unchanged.
 
         Args:
             predictions: decoded JSON, one a member, the member with the best score first; at least one.
+            weights: how much each counts, above 0, of any sum; None = all the same.
 
         Raises:
             ModelPredictError: when the members' predictions do not fit together.
@@ -116,7 +119,7 @@ def encode_probabilities(prediction: Any) -> bytes:
     return encode_json(values)
 
 
-def mean_of_lists(predictions: list[list[float]]) -> list[float]:
+def mean_of_lists(predictions: list[list[float]], weights: Sequence[float] | None = None) -> list[float]:
     """The members' probabilities, averaged class by class.
 
     Raises:
@@ -125,8 +128,12 @@ def mean_of_lists(predictions: list[list[float]]) -> list[float]:
     if len(predictions) == 1:
         return predictions[0]
     try:
-        scale = 1.0 / len(predictions)
-        return [sum(column) * scale for column in zip(*predictions, strict=True)]
+        columns = zip(*predictions, strict=True)
+        if weights is None:
+            scale = 1.0 / len(predictions)
+            return [sum(column) * scale for column in columns]
+        scale = 1.0 / sum(weights)
+        return [sum(map(mul, column, weights)) * scale for column in columns]
     except (TypeError, ValueError):
         lengths = ", ".join(str(len(p)) if isinstance(p, list) else type(p).__name__ for p in predictions)
         raise ModelPredictError(

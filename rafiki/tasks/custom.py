@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,5 +18,5 @@ class CustomTask(TaskSpec):
     def validate_dataset(self, path: Path) -> None:
         """Any file will do."""
 
-    def ensemble(self, predictions: list[Any]) -> Any:
+    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
         return predictions[0]

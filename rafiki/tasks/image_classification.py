@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidDatasetError, InvalidQueryError
-from rafiki.tasks.base import TaskSpec, decode_json, encode_probabilities, mean_of_lists
-from rafiki.tasks.image_files import IMAGES_CSV, check_image, read_image_rows
+from rafiki.tasks.base import decode_json
+from rafiki.tasks.image_files import IMAGES_CSV, ImageQueries, check_image, read_image_rows
+from rafiki.tasks.probabilities import ProbabilityTask
+from rafiki.tasks.validation import ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ def _why_invalid(value: Any) -> str:
     return f"a list of the shape {found} came"
 
 
-class ImageClassificationTask(TaskSpec):
+class ImageClassificationTask(ProbabilityTask):
     """Datasets: zip with ``images.csv`` and png/jpg files. Predictions: k probabilities; the ensemble: their mean."""
 
     name = Task.IMAGE_CLASSIFICATION
@@ -149,8 +152,9 @@ class ImageClassificationTask(TaskSpec):
                     return np.ascontiguousarray(image[:, :, :3])
         raise InvalidQueryError(f"{_TAKES}; {_why_invalid(decode_json(raw))}.")
 
-    def encode_prediction(self, prediction: Any) -> bytes:
-        return encode_probabilities(prediction)
-
-    def ensemble(self, predictions: list[Any]) -> list[float]:
-        return mean_of_lists(predictions)
+    def read_validation(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> ValidationSample:
+        with open_dataset_zip(val_path) as archive:
+            rows = draw_evenly(read_image_rows(archive), max_examples)
+        return ValidationSample(ImageQueries(val_path, rows), [row.image_class for row in rows])

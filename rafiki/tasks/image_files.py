@@ -5,16 +5,24 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import iter_rows, place
-from rafiki.tasks.zip_files import read_member
+from rafiki.tasks.zip_files import open_dataset_zip, read_member
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 IMAGES_CSV = "images.csv"
 _MAX_CSV_BYTES = 256 << 20
 _MAX_CLASS = 999_999_999
 _FORMATS = ("PNG", "JPEG")
+_MAX_IMAGE_BYTES = 512 << 20
+_HELD_BYTES = 64 << 20
 
 
 class ImageRow(NamedTuple):
@@ -89,3 +97,53 @@ def check_image(data: bytes, origin: str, max_pixels: int) -> tuple[int, int]:
     if image.format == "JPEG" and b"\xff\xd9" not in data[-4096:]:
         raise InvalidDatasetError(f"{origin}is cut off: the end of the jpg is missing.")
     return width, height
+
+
+class ImageQueries(Sequence[Any]):
+    """Images of a dataset as ``predict()`` gets them, W x H x 3 of uint8; decoded when they are asked for.
+
+    The first ones are held, up to 64 MiB of pixels: small images are decoded once.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[ImageRow]) -> None:
+        self._path, self._rows = path, rows
+        self._held: dict[int, npt.NDArray[np.uint8]] = {}
+        self._held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """
+        Raises:
+            InvalidDatasetError: when an image cannot be decoded.
+        """
+        if not isinstance(index, slice):
+            return self[index : index + 1 or None][0]
+        wanted = range(len(self._rows))[index]
+        if all(i in self._held for i in wanted):
+            return [self._held[i] for i in wanted]
+        with open_dataset_zip(self._path) as archive:
+            return [self._decode(archive, i) for i in wanted]
+
+    def _decode(self, archive: zipfile.ZipFile, i: int) -> npt.NDArray[np.uint8]:
+        import numpy as np
+        from PIL import Image
+
+        if i in self._held:
+            return self._held[i]
+        row = self._rows[i]
+        origin = f"{place(IMAGES_CSV, row.row_no)}: "
+        try:
+            image = Image.open(io.BytesIO(read_member(archive, row.path, _MAX_IMAGE_BYTES, origin)))
+            pixels = np.array(image.convert("RGB"), dtype=np.uint8)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+            raise InvalidDatasetError(f"{origin}{row.path!r} cannot be decoded ({e}).") from e
+        if self._held_bytes + pixels.nbytes <= _HELD_BYTES:
+            self._held[i] = pixels
+            self._held_bytes += pixels.nbytes
+        return pixels

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import TaskSpec, encode_json
+from rafiki.tasks.base import encode_json
 from rafiki.tasks.corpus_file import iter_sentences
+from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
+
+if TYPE_CHECKING:
+    from rafiki.tasks.model_library import ModelLibrary
+    from rafiki.tasks.validation import Packed
 
 _decode_tokens = msgspec.json.Decoder(list[str]).decode
 
@@ -24,11 +30,12 @@ def _as_tag(value: Any) -> int:
     return number
 
 
-class PosTaggingTask(TaskSpec):
+class PosTaggingTask(CombiningTask):
     """Datasets: zip with ``corpus.tsv``. Queries: a list of tokens. Predictions: one integer tag a token; the members
     vote."""
 
     name = Task.POS_TAGGING
+    metric = "accuracy"
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
         """Checks every row of ``corpus.tsv``: a token and, in the column ``tag``, an integer.
@@ -62,8 +69,48 @@ class PosTaggingTask(TaskSpec):
                 f"{str(prediction)[:120]}."
             ) from None
 
-    def ensemble(self, predictions: list[Any]) -> list[Any]:
-        """The most frequent tag of each token; among equals, the best member's."""
+    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> list[Any]:
+        """The tag of each token with the most votes, or the most weight; among equals, the best member's."""
         best: list[Any] = predictions[0]
-        voters = [tags for tags in predictions if len(tags) == len(best)]
-        return [max(votes, key=votes.count) for votes in zip(*voters, strict=True)]
+        if weights is None:
+            voters = [tags for tags in predictions if len(tags) == len(best)]
+            return [max(votes, key=votes.count) for votes in zip(*voters, strict=True)]
+        weighted = [(tags, w) for tags, w in zip(predictions, weights, strict=True) if len(tags) == len(best)]
+        shares = [w for _, w in weighted]
+        return [_elect(votes, shares) for votes in zip(*(tags for tags, _ in weighted), strict=True)]
+
+    def read_validation(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> ValidationSample:
+        """An example is a sentence; its label, the tags in the column ``tag``."""
+        with open_dataset_zip(val_path) as archive:
+            sentences = draw_evenly(iter_sentences(archive), max_examples)
+        queries = [[token for token, _ in sentence] for sentence in sentences]
+        return ValidationSample(queries, [[tag for _, tag in sentence] for sentence in sentences])
+
+    def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:
+        import numpy as np
+
+        tags: list[int] = []
+        for label, prediction in zip(labels, predictions, strict=True):
+            # A tag that no dataset has: the answer to this sentence is wrong throughout.
+            tags += prediction if len(prediction) == len(label) else [-1] * len(label)
+        return {
+            "labels": np.array([tag for label in labels for tag in label], np.int32),
+            "lengths": np.array([len(label) for label in labels], np.int32),
+            "predictions": np.clip(np.array(tags, np.int64), -1, 1 << 30).astype(np.int32),
+        }
+
+    def library(self, packed: Sequence[Packed]) -> ModelLibrary:
+        from rafiki.tasks.model_library import VoteLibrary
+
+        return VoteLibrary(packed)
+
+
+def _elect(votes: Sequence[Any], weights: Sequence[float]) -> Any:
+    """The tag of the most weight; of equals, what stands first."""
+    sums: dict[Any, float] = {}
+    for tag, weight in zip(votes, weights, strict=True):
+        sums[tag] = sums.get(tag, 0.0) + weight
+    # Rounded: sums of the same weights in another order are equals.
+    return max(sums, key=lambda tag: round(sums[tag], 9))

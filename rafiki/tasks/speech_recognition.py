@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,5 @@ class SpeechRecognitionTask(TaskSpec):
             )
         return encode_json(str(prediction))
 
-    def ensemble(self, predictions: list[Any]) -> Any:
+    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
         return predictions[0]

@@ -32,6 +32,20 @@ def parse_number(text: str) -> float | None:
     return number if math.isfinite(number) and "_" not in text else None
 
 
+def category_of(text: str) -> str:
+    """One spelling for what means the same: ``1``, ``1.0`` and ``01``; ``True`` and ``TRUE``."""
+    number = parse_number(text)
+    if number is not None:
+        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def order_of_category(category: str) -> tuple[bool, float, str]:
+    """Sorts categories: numbers by size, then texts by alphabet."""
+    number = parse_number(category)
+    return number is None, number or 0.0, category
+
+
 def place(file_name: str, row_no: int, column: str | None = None) -> str:
     """Where something is wrong, for the beginning of a message. The header is row 1, as in spreadsheets."""
     return f"{file_name}, row {row_no}" + ("" if column is None else f", column {column!r}")

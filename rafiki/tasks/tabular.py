@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import TaskSpec, encode_json, encode_probabilities, mean_of_lists
-from rafiki.tasks.table_files import CSV_FILE, is_missing, open_table, parse_number, place
+from rafiki.tasks.base import encode_json
+from rafiki.tasks.probabilities import ProbabilityTask
+from rafiki.tasks.table_files import (
+    CSV_FILE,
+    Table,
+    category_of,
+    is_missing,
+    open_table,
+    order_of_category,
+    parse_number,
+    place,
+)
+from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
+
+if TYPE_CHECKING:
+    from rafiki.tasks.model_library import ModelLibrary
+    from rafiki.tasks.validation import Packed
 
 Scalar = str | int | float | bool | None
 _decode_features = msgspec.json.Decoder(dict[str, Scalar]).decode
 
 
-class _TabularTask(TaskSpec):
+class _TabularTask(CombiningTask):
     def validate_dataset(self, path: Path) -> None:
         """Checks the header and the length of every row; values may be missing.
 
@@ -37,6 +53,45 @@ class _TabularTask(TaskSpec):
                 'A query is an object of feature -> text, number, true, false or null, such as {"age": 24}: '
                 f"{_why_invalid(raw) or e}."
             ) from e
+
+
+def _target_of(table: Table, train_args: Mapping[str, Any]) -> int:
+    """Where the target's column stands.
+
+    Raises:
+        InvalidDatasetError: when the train argument 'target' names none.
+    """
+    target = train_args.get("target")
+    if target is None:
+        return len(table.columns) - 1
+    if target not in table.columns:
+        raise InvalidDatasetError(f"{place(CSV_FILE, 1)}: there is no column {target!r}, the train argument 'target'.")
+    return table.columns.index(target)
+
+
+def _read_examples(
+    path: Path, train_args: Mapping[str, Any], max_examples: int
+) -> tuple[list[dict[str, Scalar]], list[str]]:
+    """Rows as clients would send them, and the texts of their targets."""
+    with open_table(path) as table:
+        target_at = _target_of(table, train_args)
+        wanted = train_args.get("features")
+        features = [
+            (i, name)
+            for i, name in enumerate(table.columns)
+            if i != target_at and (not isinstance(wanted, list) or name in wanted)
+        ]
+        rows = draw_evenly((row for _, row in table.rows if not is_missing(row[target_at])), max_examples)
+    return [{name: _value(row[i]) for i, name in features} for row in rows], [row[target_at] for row in rows]
+
+
+def _value(text: str) -> Scalar:
+    if is_missing(text):
+        return None
+    number = parse_number(text)
+    if number is None:
+        return text
+    return int(number) if number.is_integer() and text.lstrip("+-").isdigit() else number
 
 
 def _why_invalid(raw: bytes) -> str | None:
@@ -62,22 +117,29 @@ def _has_column_of_numbers(path: Path) -> bool:
     return bool(left & seen)
 
 
-class TabularClassificationTask(_TabularTask):
+class TabularClassificationTask(_TabularTask, ProbabilityTask):
     """Datasets: csv. Queries: feature -> value. Predictions: k probabilities, averaged over the ensemble."""
 
     name = Task.TABULAR_CLASSIFICATION
 
-    def encode_prediction(self, prediction: Any) -> bytes:
-        return encode_probabilities(prediction)
-
-    def ensemble(self, predictions: list[Any]) -> list[float]:
-        return mean_of_lists(predictions)
+    def read_validation(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> ValidationSample:
+        """Labels are indices of the classes in the training dataset: numbers by size, then texts by alphabet."""
+        with open_table(train_path) as table:
+            target_at = _target_of(table, train_args)
+            texts = {row[target_at] for _, row in table.rows}
+        classes = sorted({category_of(text) for text in texts if not is_missing(text)}, key=order_of_category)
+        index = {name: i for i, name in enumerate(classes)}
+        queries, targets = _read_examples(val_path, train_args, max_examples)
+        return ValidationSample(queries, [index.get(category_of(text), -1) for text in targets])
 
 
 class TabularRegressionTask(_TabularTask):
     """Datasets: csv. Queries: feature -> value. Predictions: a number, averaged over the ensemble."""
 
     name = Task.TABULAR_REGRESSION
+    metric = "R2"
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header, the length of every row, and that a target of numbers is there.
@@ -119,7 +181,28 @@ class TabularRegressionTask(_TabularTask):
             )
         return encode_json(number)
 
-    def ensemble(self, predictions: list[Any]) -> float:
+    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> float:
         if len(predictions) == 1:
             return float(predictions[0])
-        return math.fsum(predictions) / len(predictions)
+        if weights is None:
+            return math.fsum(predictions) / len(predictions)
+        return math.fsum(p * w for p, w in zip(predictions, weights, strict=True)) / math.fsum(weights)
+
+    def read_validation(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> ValidationSample:
+        queries, targets = _read_examples(val_path, train_args, max_examples)
+        labels = [parse_number(text) for text in targets]
+        if None in labels:
+            raise InvalidDatasetError(f"{CSV_FILE}: the target {targets[labels.index(None)][:80]!r} is not a number.")
+        return ValidationSample(queries, labels)
+
+    def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:
+        import numpy as np
+
+        return {"labels": np.array(labels, np.float64), "predictions": np.array(predictions, np.float64)}
+
+    def library(self, packed: Sequence[Packed]) -> ModelLibrary:
+        from rafiki.tasks.model_library import NumberLibrary
+
+        return NumberLibrary(packed)

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.advisor.setting import parse_setting
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
@@ -26,6 +27,7 @@ from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.utils.spec import read_spec
+from rafiki.worker.history import earlier_trials
 from rafiki.worker.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
 
 _LOOK_UP_S = 2.0
@@ -47,18 +49,31 @@ class AdvisorWorker:
         self._budget: TrainBudget = parse_train_budget(dict(self._job.budget))
         self._ends = self._job.datetime_started + timedelta(hours=self._budget.time_hours)
         knob_config = knob_config_from_json(spec.knob_config)
+        setting = parse_setting(self._job.advisor or None)
+        history = earlier_trials(store, self._job, spec.sub_train_job_id) if setting.warm_start else ()
         # The same seed for the same sub train job, so that a restarted advisor goes on where it was.
         seed = int.from_bytes(hashlib.sha256(spec.sub_train_job_id.encode()).digest()[:4], "big")
         self._search = Search(
             store=store,
             sub_train_job=store.train_jobs.get_sub_train_job(spec.sub_train_job_id),
             owner_id=spec.service_id,
-            make_advisor=lambda: make_advisor(knob_config, self._budget, seed),
+            make_advisor=lambda: make_advisor(
+                knob_config, self._budget, seed, setting.scheme, options=setting.options,
+                constraints=tuple(spec.knob_constraints), first_knobs=tuple(setting.first_knobs), history=history,
+                n_workers=spec.n_workers,
+            ),
+            make_rule=lambda: setting.make_rule(knob_config),
+            time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,
-        )
+        )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
         self._next_look = Deadline(0.0)
+
+    def _time_used(self) -> float:
+        """Share of the job's hours that has passed."""
+        passed = (utc_now() - self._job.datetime_started).total_seconds()
+        return min(1.0, max(0.0, passed / (3600 * self._budget.time_hours)))
 
     def run(self) -> None:
         """Search until the budget is used up, the job is stopped, or the process is.

@@ -6,17 +6,20 @@ and returns the order that stands.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from rafiki.advisor.base import Advisor, Proposal, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, Proposal, TrialRecord
 from rafiki.advisor.budget import TrialQuota
+from rafiki.advisor.stopping import NoRule, StoppingRule
 from rafiki.constants import SharePolicy, TrainJobStatus, TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog
+from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
 from rafiki.messages import (
+    EndTrialOrder,
     Hello,
     Order,
     StopRequested,
@@ -25,6 +28,7 @@ from rafiki.messages import (
     TrialDone,
     TrialFailed,
     TrialProgress,
+    TrialScored,
     WorkerLost,
 )
 from rafiki.meta_store import MetaStore
@@ -52,11 +56,20 @@ class Search:
         make_advisor: Callable[[], Advisor],
         model_trial_count: int,
         max_attempts: int,
+        make_rule: Callable[[], StoppingRule] = NoRule,
+        time_used: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """
+        Args:
+            make_rule: a fresh rule that ends trials early.
+            time_used: the share of the job's hours that has passed, 0 to 1.
+        """
         self._store = store
         self._sub = sub_train_job
         self._owner_id = owner_id
         self._make_advisor = make_advisor
+        self._make_rule = make_rule
+        self._time_used = time_used
         self._model_trial_count = model_trial_count
         self._max_attempts = max_attempts
         self.ending: str | None = None
@@ -68,8 +81,9 @@ class Search:
         self._advisor = self._make_advisor()
         self._quota = TrialQuota(self._model_trial_count, self._advisor.max_trials)
         trials = self._store.trials.list_trials_of_sub_train_job(self._sub.id)
-        self._advisor.restore([_record(t) for t in trials])
+        self._advisor.restore([to_record(t) for t in trials])
         self._trials: dict[str, Trial] = {t.id: t for t in trials}
+        self._restore_rule()
         self._by_worker: dict[str, str] = {
             t.worker_id: t.id for t in trials if t.status is TrialStatus.RUNNING and t.worker_id
         }
@@ -78,6 +92,18 @@ class Search:
         self._propose_s = 0.0
         self._trial_s = 0.0
         self._order_times: dict[str, float] = {}
+
+    def _restore_rule(self) -> None:
+        self._rule = self._make_rule()
+        self._given_up: dict[str, str] = {}
+        for report in self._store.trials.list_trial_reports(self._sub.id):
+            trial = self._trials[report.trial_id]
+            reason = self._rule.report(trial.no, report.step, report.score)
+            if reason is not None and trial.status is TrialStatus.RUNNING:
+                self._given_up[trial.id] = reason
+        for trial in self._trials.values():
+            if trial.status not in _LIVE:
+                self._rule.finish(trial.no)
 
     # ---- what can be asked
 
@@ -132,7 +158,9 @@ class Search:
                 self.workers.add(worker_id)
                 self._add_logs(logs)
                 return []
-            case TrialDone(worker_id, trial_id, attempt, score, params_id, logs):
+            case TrialScored():
+                return self._judge(event)
+            case TrialDone(worker_id, trial_id, attempt, score, params_id, logs, ended_early):
                 if trial := self._unfinished(trial_id):
                     self._add_logs(logs)
                     if trial.status is TrialStatus.PENDING:
@@ -140,7 +168,7 @@ class Search:
                         self._store.trials.assign_trial(trial.id, worker_id=worker_id, owner_id=self._owner_id)
                     done = self._store.trials.complete_trial(
                         trial.id, score=score, params_id=params_id, owner_id=self._owner_id,
-                        worker_id=worker_id, attempt=attempt,
+                        worker_id=worker_id, attempt=attempt, ended_early=ended_early,
                     )  # fmt: skip
                     self._finish(done, score)
                     self._time_trial(worker_id)
@@ -158,6 +186,28 @@ class Search:
                 self.ending = STOPPED_BY_OWNER
                 return []
 
+    def _judge(self, event: TrialScored) -> list[tuple[str, Order]]:
+        """Keep an intermediate score; an order to end when the trial is hopeless by it, or was given up before."""
+        trial = self._trials.get(event.trial_id)
+        if trial is None or trial.status is not TrialStatus.RUNNING or trial.attempt != event.attempt:
+            return []
+        self.workers.add(event.worker_id)
+        if not (math.isfinite(event.score) and math.isfinite(event.step)):
+            return []
+        self._store.trials.add_trial_report(
+            TrialReport(trial_id=trial.id, attempt=event.attempt, step=event.step, score=event.score),
+            owner_id=self._owner_id,
+        )
+        # Full trainings of the best knobs are no part of the competition.
+        if trial.proposal.get("phase") == "final":
+            return []
+        reason = self._rule.report(trial.no, event.step, event.score)
+        if reason is not None:
+            self._given_up[trial.id] = reason
+        if (reason := self._given_up.get(trial.id)) is None:
+            return []
+        return [(event.worker_id, EndTrialOrder(trial.id, trial.attempt, reason))]
+
     def forget_idle(self, worker_ids: Iterable[str]) -> None:
         """These workers are gone: give none of them a trial, whatever the order in which their ends are told."""
         for worker_id in worker_ids:
@@ -171,8 +221,10 @@ class Search:
     def prepare(self) -> None:
         """Compute the next proposal ahead, where that pays; running trials count as pending points."""
         no = self._next_no()
-        if self._by_worker and self._may_start(no) and self._propose_s > _PREPARE_ABOVE * self._trial_s:
-            self._propose(no)
+        if self._advisor.is_for_workers or not self._by_worker or not self._may_start(no):
+            return
+        if self._propose_s > _PREPARE_ABOVE * self._trial_s:
+            self._propose(no, None)
 
     # ---- within
 
@@ -191,10 +243,10 @@ class Search:
         if waiting:
             trial = self._store.trials.assign_trial(waiting[0].id, worker_id=worker_id, owner_id=self._owner_id)
         elif self._may_start(no):
-            proposal = self._propose(no)
+            proposal = self._propose(no, worker_id)
             trial = self._store.trials.create_trial(
                 sub_train_job=self._sub, no=no, worker_id=worker_id, owner_id=self._owner_id,
-                proposal=_to_json(proposal),
+                proposal=self._to_json(proposal),
             )  # fmt: skip
         else:
             # All trials are given out, but one of them may still come back.
@@ -206,9 +258,11 @@ class Search:
         self._order_times[worker_id] = time.monotonic()
         return [(worker_id, _order(trial))]
 
-    def _propose(self, no: int) -> Proposal:
+    def _propose(self, no: int, worker_id: str | None) -> Proposal:
         started = time.monotonic()
-        proposal = self._advisor.propose(no)
+        limit = self._quota.limit
+        used = max(self._time_used(), (no - 1) / limit if limit else 0.0)
+        proposal = self._advisor.propose(no, Ask(worker_id=worker_id, budget_used=min(1.0, used)))
         self._propose_s = max(time.monotonic() - started, 0.9 * self._propose_s)
         return proposal
 
@@ -229,7 +283,9 @@ class Search:
         for worker_id in [w for w, held in self._by_worker.items() if held == trial.id]:
             del self._by_worker[worker_id]
         self._trials[trial.id] = trial
-        self._advisor.feedback(trial.no, score)
+        self._given_up.pop(trial.id, None)
+        self._rule.finish(trial.no)
+        self._advisor.feedback(trial.no, score, is_ended_early=trial.ended_early is not None)
 
     def _lose(self, worker_id: str, reason: str) -> list[tuple[str, Order]]:
         self.workers.discard(worker_id)
@@ -243,25 +299,43 @@ class Search:
             self._fail(trial, f"Its worker was lost {tries}; the last time: {reason}.")
             return []
         self._trials[held] = self._store.trials.release_trial(held, owner_id=self._owner_id)
+        self._rule.forget(trial.no)
+        self._given_up.pop(held, None)
         # The first idle worker takes it over at once.
         return self._next_order(next(iter(self._idle))) if self._idle else []
+
+    def _to_json(self, proposal: Proposal) -> dict[str, Any]:
+        """A proposal as the meta store keeps it."""
+        found = {"knobs": proposal.knobs, **proposal.meta}
+        if proposal.start_from is not None:
+            found["start_from"] = str(proposal.start_from)
+        if proposal.start_from_trial is not None:
+            found["start_from_trial"] = proposal.start_from_trial
+            parent = next((t for t in self._trials.values() if t.no == proposal.start_from_trial), None)
+            if parent is not None and parent.params_id is not None:
+                found["start_from_params"] = parent.params_id
+        return found
 
 
 def _order(trial: Trial) -> TrainOrder:
     start_from = trial.proposal.get("start_from")
     return TrainOrder(
-        trial.id, trial.no, trial.attempt, trial.proposal["knobs"], SharePolicy(start_from) if start_from else None
-    )
+        trial.id, trial.no, trial.attempt, trial.proposal["knobs"], SharePolicy(start_from) if start_from else None,
+        trial.proposal.get("start_from_params"),
+    )  # fmt: skip
 
 
-def _to_json(proposal: Proposal) -> dict[str, Any]:
-    """A proposal as the meta store keeps it."""
-    start_from = {"start_from": str(proposal.start_from)} if proposal.start_from else {}
-    return {"knobs": proposal.knobs, **proposal.meta, **start_from}
+_NOT_META = frozenset({"knobs", "start_from", "start_from_trial", "start_from_params"})
 
 
-def _record(trial: Trial) -> TrialRecord:
+def to_record(trial: Trial) -> TrialRecord:
+    """A trial as an advisor knows it."""
     state = {TrialStatus.COMPLETED: "completed", TrialStatus.ERRORED: "failed"}.get(trial.status, "pending")
     return msgspec.convert(
-        {"no": trial.no, "knobs": trial.proposal["knobs"], "score": trial.score, "state": state}, TrialRecord
-    )
+        {
+            "no": trial.no, "knobs": trial.proposal["knobs"], "score": trial.score, "state": state,
+            "meta": {name: value for name, value in trial.proposal.items() if name not in _NOT_META},
+            "worker_id": trial.worker_id, "is_ended_early": trial.ended_early is not None,
+        },
+        TrialRecord,
+    )  # fmt: skip

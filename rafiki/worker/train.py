@@ -12,17 +12,27 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.params import RedisParamCache
 from rafiki.cache.train import RedisTrainCache
-from rafiki.errors import CacheUnavailableError, ModelError, RafikiError
-from rafiki.messages import EndOrder, Hello, Order, TrainEvent, TrainOrder, TrainWorkerSpec, TrialDone, TrialFailed
+from rafiki.errors import CacheUnavailableError, DamagedFileError, InvalidTrialError, ModelError, RafikiError
+from rafiki.messages import (
+    EndOrder,
+    Hello,
+    Order,
+    TrainEvent,
+    TrainOrder,
+    TrainWorkerSpec,
+    TrialDone,
+    TrialFailed,
+    TrialScored,
+)
 from rafiki.model.base import BaseModel
 from rafiki.model.knobs import PolicyKnob, check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class, user_traceback
-from rafiki.model.logger import logger
+from rafiki.model.logger import TrialEndedEarly, logger
 from rafiki.param_store.base import ParamStore
 from rafiki.param_store.codec import decode_params
 from rafiki.param_store.folder import FolderParamStore
@@ -30,6 +40,7 @@ from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.utils.spec import read_spec
 from rafiki.worker.trial_log import TrialLogBuffer
+from rafiki.worker.validation import ValidationKeeper
 
 _SAY_AGAIN_S = 10.0
 """Without an order for so long, a worker repeats what it last said: the advisor, or the cache, may have lost it."""
@@ -46,6 +57,12 @@ class TrainWorker:
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._params: ParamStore = FolderParamStore(Path(spec.params_folder))
         self._knob_config = knob_config_from_json(spec.knob_config)
+        self._validation = ValidationKeeper(
+            task=spec.task, max_examples=spec.validation_predictions, train_path=spec.train_dataset_path,
+            val_path=spec.val_dataset_path, train_args=spec.train_args, params=self._params, file_name=spec.model.name,
+        )  # fmt: skip
+        # Apart from the one that waits for orders: model code may report from a thread of its own.
+        self._reports = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._shared: RedisParamCache | None = None
         if any(isinstance(k, PolicyKnob) and k.policy == "SHARE_PARAMS" for k in self._knob_config.values()):
             self._shared = RedisParamCache(spec.cache, spec.sub_train_job_id, spec.service_id)
@@ -69,6 +86,8 @@ class TrainWorker:
             order = self._take_order(held)
             if isinstance(order, EndOrder):
                 return
+            if not isinstance(order, TrainOrder):
+                continue
             if (order.trial_id, order.attempt) == last_done:
                 # Sent twice, by an advisor that had died before it acknowledged. Not an answer to our result.
                 continue
@@ -118,40 +137,84 @@ class TrainWorker:
         self._log.open(order.trial_id, order.attempt)
         try:
             with self._stop.interruptible():
-                score, params_id = self._train_and_save(order)
+                done = self._train_and_save(order)
         except RafikiError as e:
             reason = e.message
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything, and must not end the worker
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything, and must not end it
             reason = user_traceback(e, self._spec.model.name)
             # The reason is one line; whoever mends the model wants them all.
             lines = "".join(traceback.format_exception(e)).rstrip()
             sys.stderr.write(lines + "\n")
             logger.log(lines)
         else:
-            return TrialDone(worker_id, order.trial_id, order.attempt, score, params_id, self._log.close())
+            return TrialDone(
+                worker_id,
+                order.trial_id,
+                order.attempt,
+                done.score,
+                done.params_id,
+                self._log.close(),
+                done.ended_early,
+            )
         # Half a surrogate pair (as in the name of a file) would keep the reason from travelling.
         reason = reason.encode(errors="replace").decode()
         sys.stderr.write(f"trial {order.no} failed: {reason}\n")
         return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
 
-    def _train_and_save(self, order: TrainOrder) -> tuple[float, str]:
+    def _train_and_save(self, order: TrainOrder) -> _Trained:
         spec = self._spec
         knobs = check_knobs(self._knob_config, order.knobs)
         model = self._model_class(**knobs)
         try:
-            model.train(spec.train_dataset_path, **self._shared_params(order), **spec.train_args)
+            ended_early = self._train(model, order)
             score = _checked_score(model.evaluate(spec.val_dataset_path))
             params = model.dump_parameters()
             if not isinstance(params, dict):
                 raise ModelError(f"dump_parameters() must return a dict, not a {type(params).__name__}.")
             params_id = self._params.save(params)
-            self._share(params_id, score)
-            return score, params_id
+            on = self._policies_on(knobs)
+            if "SHARE_PARAMS" in on and "SKIP_TRAIN" not in on:
+                # Parameters that were not trained here are no news to the others.
+                self._share(params_id, score)
+            if "QUICK_EVAL" not in on:
+                self._validation.keep(model, params_id, score, order.attempt)
+            return _Trained(score, params_id, ended_early)
         finally:
             _destroy(model)
 
+    def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
+        """Train the model; why it was told to end before its training was over, or None."""
+        logger.set_judge(lambda step, score: self._judge(order, step, score))
+        try:
+            model.train(self._spec.train_dataset_path, **self._shared_params(order), **self._spec.train_args)
+        except TrialEndedEarly as e:
+            logger.log(f"The trial ends early. {e.reason}")
+            return e.reason
+        finally:
+            logger.set_judge(None)
+        return None
+
+    def _judge(self, order: TrainOrder, step: float, score: float) -> str | None:
+        """Tell the advisor the score, and hear whether it has given the trial up. Its answer to this very score may
+        come only with the next one: nobody waits for it."""
+        worker_id = self._spec.service_id
+        # A cache that is away for a while must not fail a training.
+        with contextlib.suppress(CacheUnavailableError):
+            self._reports.send_event(TrialScored(worker_id, order.trial_id, order.attempt, step, score))
+            end = self._reports.look_for_end(worker_id)
+            if end is not None and (end.trial_id, end.attempt) == (order.trial_id, order.attempt):
+                return end.reason
+        return None
+
+    def _policies_on(self, knobs: dict[str, Any]) -> set[str]:
+        """The policies that the trial runs under."""
+        return {k.policy for n, k in self._knob_config.items() if isinstance(k, PolicyKnob) and knobs[n]}
+
     def _shared_params(self, order: TrainOrder) -> dict[str, Any]:
         """``{"shared_params": ...}`` when the trial is to start from some; a cache that lost them means afresh."""
+        if order.start_from_params is not None:
+            with contextlib.suppress(InvalidTrialError, DamagedFileError):
+                return {"shared_params": self._params.load(order.start_from_params)}
         if self._shared is None or order.start_from is None:
             return {}
         with contextlib.suppress(CacheUnavailableError):
@@ -162,12 +225,18 @@ class TrainWorker:
     def _share(self, params_id: str, score: float) -> None:
         if self._shared is not None:
             with contextlib.suppress(CacheUnavailableError):
-                self._shared.put(self._params.read_bytes(params_id), score)
+                self._shared.put(params_id, self._params.read_bytes(params_id), score)
 
     def close(self) -> None:
         """Let the model class clean up."""
         with contextlib.suppress(Exception):  # the model's own clean-up: nothing depends on it any more
             self._model_class.teardown()
+
+
+class _Trained(NamedTuple):
+    score: float
+    params_id: str
+    ended_early: str | None
 
 
 def _checked_score(score: Any) -> float:
@@ -188,7 +257,7 @@ def _checked_score(score: Any) -> float:
 def _destroy(model: BaseModel) -> None:
     try:
         model.destroy()
-    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own clean-up: the trial's result stands without it
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own clean-up: the trial's result stands
         sys.stderr.write(f"warning: destroy() failed: {user_traceback(e)}\n")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki.constants import InferenceBudgetOption
+from rafiki.constants import EnsembleMethod, InferenceBudgetOption
 from rafiki.errors import UnreachableError
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.lazy import new_app
@@ -22,6 +23,9 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
 
 app = new_app("Deploy the best trials of a train job as an ensemble.")
 VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
@@ -45,18 +49,64 @@ def create(
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Inference workers of each served trial. [default: 1]")
     ] = None,
+    ensemble: Annotated[
+        EnsembleMethod | None,
+        typer.Option(
+            help="best: the best trial alone. mean: with equal weights. greedy: members and weights that do best "
+            "together on validation data. [default: mean, one trial of each model]",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Trials to serve at most. [default: 5 for greedy]")
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Serve the best trial of each model of a stopped train job."""
+    """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
     wanted = {InferenceBudgetOption.GPU_COUNT: gpus, InferenceBudgetOption.REPLICA_COUNT: replicas}
     budget: dict[str, Any] = {str(option): value for option, value in wanted.items() if value is not None}
-    created = session.client().create_inference_job(app, version, budget or None)
+    setting: dict[str, Any] = {"method": str(ensemble)} if ensemble else {}
+    if size is not None:
+        setting["size"] = size
+    client = session.client()
+    created = client.create_inference_job(app, version, budget or None, setting or None)
     columns = [Column("ID", "id"), *_COLUMNS[:2], Column("PREDICTOR", "predictor_host")]
     put_record(created, columns, format)
     if format is Format.TABLE:
         terminal.say(
             f"Ask it with `rafiki predict {app} --query ...`, or POST to http://{created['predictor_host']}/predict."
         )
+        if setting:
+            _tell_choice(client, created)
+
+
+def _tell_choice(client: Client, created: Row) -> None:
+    """Which members were chosen, to stderr."""
+    jobs = client.get_inference_jobs_of_app(created["app"])
+    job = next(j for j in jobs if j["id"] == created["id"])
+    if note := job["ensemble"]["note"]:
+        terminal.warn(f"The best trial is served alone. {note}")
+    elif score := _scores(job):
+        terminal.say(f"Serves {values.count(len(job['trial_ids']), 'trial')}; {score}.")
+
+
+def _scores(job: Row) -> str | None:
+    """What the ensemble scored on validation data, beside the best single trial."""
+    view = job["ensemble"]
+    if view["validation_score"] is None:
+        return None
+    return (
+        f"{view['metric']} {values.score(view['validation_score'])} on {view['n_examples']:,} validation examples, "
+        f"the best single trial {values.score(view['best_single_score'])}"
+    )
+
+
+def _method(job: Row) -> str:
+    view = job["ensemble"]
+    method: str = view["method"]
+    if method == EnsembleMethod.BEST:
+        return method
+    return f"{method}, at most {view['size']}" if view["size"] else f"{method}, one trial of each model"
 
 
 @app.command("list")
@@ -81,15 +131,25 @@ def show(app: str, version: VersionOption = -1, format: FormatOption = Format.TA
         return
     trials = {t["id"]: t for t in client.get_trials_of_train_job(app, job["app_version"])}
 
-    def member(trial_id: str) -> str:
-        trial = trials.get(trial_id)
-        text = f"{resolve.trial_name(trial)} {values.score(trial['score'])} ({trial_id})" if trial else trial_id
-        return f"{text} ABSENT: no worker serves it now" if trial_id in absent else text
-
-    members = Column("TRIALS", lambda r: "\n".join(map(member, r["trial_ids"])))
-    put_record(job, [Column("ID", "id"), *_COLUMNS[:4], members, *_COLUMNS[5:6], Column("ERROR", "error")], format)
+    members = Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent)))
+    ensemble = [Column("ENSEMBLE", _method), Column("VALIDATION", _scores)]
+    columns = [Column("ID", "id"), *_COLUMNS[:4], *ensemble, members, *_COLUMNS[5:6], Column("ERROR", "error")]
+    put_record(job, columns, format)
+    if note := job["ensemble"]["note"]:
+        terminal.warn(f"The best trial is served alone. {note}")
     if absent:
         terminal.warn(f"{values.count(len(absent), 'member')} of the ensemble cannot answer now. See `rafiki logs`.")
+
+
+def _members(job: Row, trials: Mapping[str, Row], absent: Sequence[str]) -> list[str]:
+    """A line for each served trial: its name, score, weight in percent and id."""
+    lines = []
+    for trial_id, weight in zip(job["trial_ids"], job["weights"], strict=True):
+        trial = trials.get(trial_id)
+        name = f"{resolve.trial_name(trial)} {values.score(trial['score'])} " if trial else ""
+        line = f"{name}weight {weight:.1%} ({trial_id})"
+        lines.append(f"{line} ABSENT: no worker serves it now" if trial_id in absent else line)
+    return lines
 
 
 def _absent_members(job: Row) -> list[str]:

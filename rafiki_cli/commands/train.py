@@ -79,11 +79,22 @@ def create(
         int | None, typer.Option(min=1, help="CPU workers of each model (CPU_WORKER_COUNT). [default: 1]")
     ] = None,
     arg: Annotated[list[str] | None, typer.Option(help="KEY=JSON for the models' train(); can be repeated.")] = None,
+    advisor: Annotated[str | None, typer.Option(help="Search scheme, such as tpe or asha. [default: auto]")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="KEY=JSON of the search scheme; can be repeated.")] = None,
+    try_: Annotated[
+        list[str] | None, typer.Option("--try", help="Knobs to try first, as JSON; can be repeated.")
+    ] = None,
+    early_ending: Annotated[
+        str | None, typer.Option(help="When hopeless trials end: none, median or asha. [default: by the scheme]")
+    ] = None,
+    warm_start: Annotated[
+        bool | None, typer.Option("--warm-start/--no-warm-start", help="Learn from earlier jobs of the app.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", "--watch", help="Watch the job until it ends.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start training models on your datasets under a budget."""
-    from rafiki_cli.job_spec import JobSpec, parse_arguments, read_job_file
+    from rafiki_cli.job_spec import JobSpec, parse_arguments, parse_knobs, read_job_file
 
     terminal.check_number("--hours", hours)
     spec = read_job_file(file) if file else JobSpec()
@@ -92,6 +103,13 @@ def create(
         BudgetOption.TIME_HOURS: hours,
         BudgetOption.GPU_COUNT: gpus,
         BudgetOption.CPU_WORKER_COUNT: workers,
+    }
+    search = {
+        "scheme": advisor,
+        "options": parse_arguments(option, "--option") if option else None,
+        "first_knobs": parse_knobs(try_) if try_ else None,
+        "early_ending": early_ending,
+        "warm_start": warm_start,
     }
     spec.update(
         {
@@ -102,6 +120,7 @@ def create(
             "budget": {str(option): value for option, value in budget.items() if value is not None},
             "model_ids": model,
             "train_args": parse_arguments(arg or []),
+            "advisor": {name: value for name, value in search.items() if value is not None},
         }
     )
     client = session.client()
@@ -168,6 +187,7 @@ def show(app: str, version: VersionOption = -1, format: FormatOption = Format.TA
             for title, key in (("TRAIN", "train_dataset_id"), ("VAL", "val_dataset_id"))
         ),
         Column("ARGS", "train_args"),
+        Column("ADVISOR", lambda r: r["advisor"] or "auto"),
         Column("BEST", lambda _: _best_line(trials)),
         Column("ERROR", "error"),
     ]

@@ -77,6 +77,7 @@ def show(
         Column("ATTEMPT", "attempt"),
         Column("WORKER", "worker_id"),
         Column("PARAMS SAVED", "is_params_saved"),
+        Column("ENDED EARLY", lambda r: r.get("ended_early")),
         Column("ERROR", "error"),
     ]
     put_record(found, [*TRIAL_COLUMNS[:-1], *extra], format)

@@ -40,6 +40,7 @@ class Progress(NamedTuple):
 
     done: int
     errored: int
+    ended_early: int
     running: int
     total: int | None
     """Trials of all models that the budget allows; None = only time ends the job."""
@@ -72,6 +73,7 @@ def progress(job: Json, trials: Sequence[Json], now: datetime) -> Progress:
     return Progress(
         done=done,
         errored=sum(t["status"] == TrialStatus.ERRORED for t in trials),
+        ended_early=sum(bool(t.get("ended_early")) for t in trials),
         running=sum(t["status"] == TrialStatus.RUNNING for t in trials),
         total=total,
         elapsed_s=elapsed_s,
@@ -101,6 +103,7 @@ def progress_text(p: Progress) -> str:
     """``12/24 trials (1 failed, 2 running) · 31.0s of 6m00s · 29.0s left``."""
     trials = f"{p.done}/{values.count(p.total, 'trial')}" if p.total is not None else values.count(p.done, "trial")
     details = [f"{p.errored} failed"] if p.errored else []
+    details += [f"{p.ended_early} ended early"] if p.ended_early else []
     details += [f"{p.running} running"] if p.running else []
     text = trials + (f" ({', '.join(details)})" if details else "")
     text += f" · {values.duration(p.elapsed_s)} of {values.duration(p.limit_s)}"
@@ -113,7 +116,8 @@ def trial_line(trial: Json) -> str:
     head = f"{trial['model_name']}#{trial['no']} {trial['status']}"
     if trial["status"] == TrialStatus.ERRORED:
         return f"{head} {time} {values.one_line(trial['error'])}"
-    return f"{head} score={values.score(trial['score'])} {time} {values.knobs(trial['proposal'].get('knobs'))}"
+    early = " ended early" if trial.get("ended_early") else ""
+    return f"{head} score={values.score(trial['score'])} {time}{early} {values.knobs(trial['proposal'].get('knobs'))}"
 
 
 def summary_line(job: Json, trials: Sequence[Json]) -> str:
@@ -197,13 +201,15 @@ def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapp
         is_failed = trial["status"] == TrialStatus.ERRORED
         chosen = {k: v for k, v in (trial["proposal"].get("knobs") or {}).items() if k in knobs[trial["model_name"]]}
         about = values.first_line(trial["error"]) if is_failed else values.knobs(chosen)
+        # Early enders are many: one sign, and `rafiki trial show` tells why.
+        time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"], now))
         table.add_row(
             Text("★" if is_best else "", style=STATUS_STYLES["★"]),
             Text(trial["model_name"]),
             Text(str(trial["no"])),
             Text(trial["status"], style=STATUS_STYLES.get(trial["status"], "")),
             Text(values.score(trial["score"]), style="bold" if is_best else ""),
-            Text(values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"], now))),
+            Text(f"{time} ⏹" if trial.get("ended_early") else time),
             Text(about, style="red" if is_failed else "dim"),
         )
     return table

@@ -10,8 +10,8 @@ from raw_http import Caller
 from running_stack import MODELS, eventually
 
 FIELDS = [
-    "app", "app_version", "budget", "datetime_started", "datetime_stopped", "error", "id", "predictor_host", "status",
-    "train_job_id", "trial_ids",
+    "app", "app_version", "budget", "datetime_started", "datetime_stopped", "ensemble", "error", "id", "predictor_host",
+    "status", "train_job_id", "trial_ids", "weights",
 ]  # fmt: skip
 BREAKS_ON_LOAD = (MODELS / "tiny.py").read_bytes().replace(b'self.x = params["x"]', b'raise OSError("no weights")')
 
@@ -46,6 +46,8 @@ def test_the_running_job_says_what_it_serves(finished: Finished, served: dict[st
     best = finished.owner.trials(finished.app, type="best", max_count=1)[0]
     assert (job["status"], job["error"], job["trial_ids"]) == ("RUNNING", None, [best["id"]])
     assert job["budget"] == {"GPU_COUNT": 0, "REPLICA_COUNT": 1}
+    assert job["weights"] == [1.0]
+    assert (job["ensemble"]["method"], job["ensemble"]["size"], job["ensemble"]["note"]) == ("mean", None, None)
     assert job["datetime_stopped"] is None
     assert finished.owner.ok("GET", f"/inference_jobs/{finished.app}/1") == job
     assert job in finished.owner.ok("GET", "/inference_jobs")
@@ -148,3 +150,45 @@ def test_a_model_that_does_not_load_its_parameters_makes_the_job_errored_with_th
     assert "OSError: no weights (line 34" in job["error"]
     me.refused("InvalidRunningInferenceJobError", "GET", f"/inference_jobs/{app}/-1")
     me.refused("InvalidRunningInferenceJobError", "POST", f"/inference_jobs/{app}/-1/stop")
+
+
+# ---- how the members are chosen
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "error", "words"),
+    [
+        ({"method": "greedy"}, "InvalidInferenceJobError", "are not joined"),
+        ({"method": "best", "size": 2}, "InvalidInferenceJobError", "serves one trial, not 2"),
+        ({"method": "median"}, "InvalidRequestError", "ensemble"),
+        ({"size": 0}, "InvalidRequestError", "ensemble.size"),
+        ({"size": 101}, "InvalidRequestError", "ensemble.size"),
+        ({"length": 3}, "InvalidRequestError", "length"),
+        ("greedy", "InvalidRequestError", "ensemble"),
+    ],
+)
+def test_a_choice_of_members_that_makes_no_sense_is_refused(
+    finished: Finished, ensemble: Any, error: str, words: str
+) -> None:
+    fields = {"app": finished.app, "ensemble": ensemble}
+    assert words in finished.owner.refused(error, "POST", "/inference_jobs", json=fields)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "n_members", "said"),
+    [({"method": "best"}, 1, ("best", 1)), ({"size": 2}, 2, ("mean", 2)), ({"method": "mean"}, 1, ("mean", None))],
+)
+def test_the_best_trials_are_served_as_asked_for(
+    people: People, ensemble: dict[str, Any], n_members: int, said: tuple[str, int | None]
+) -> None:
+    me = people.model_developer
+    app = me.run_job(budget={"MODEL_TRIAL_COUNT": 3})
+    me.ok("POST", "/inference_jobs", json={"app": app, "ensemble": ensemble})
+    job = me.ok("GET", f"/inference_jobs/{app}/-1")
+    best = me.trials(app, type="best", max_count=n_members)
+    assert job["trial_ids"] == [t["id"] for t in best]
+    assert job["weights"] == pytest.approx([1 / n_members] * n_members)
+    view = job["ensemble"]
+    assert (view["method"], view["size"]) == said
+    assert (view["metric"], view["validation_score"], view["member_scores"], view["note"]) == (None, None, [], None)
+    me.ok("POST", f"/inference_jobs/{app}/-1/stop")

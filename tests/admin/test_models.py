@@ -8,8 +8,8 @@ from raw_http import BYTES, TASK, unique
 from running_stack import MODELS
 
 FIELDS = [
-    "access_right", "datetime_created", "dependencies", "docker_image", "id", "knob_config", "load_error",
-    "model_class", "name", "task", "user_id",
+    "access_right", "datetime_created", "dependencies", "docker_image", "id", "knob_config", "knob_constraints",
+    "load_error", "model_class", "name", "task", "user_id",
 ]  # fmt: skip
 CANNOT_IMPORT = b"import a_package_that_nobody_has\n"
 

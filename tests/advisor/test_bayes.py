@@ -4,9 +4,11 @@ from statistics import median
 import numpy as np
 import pytest
 
-from rafiki.advisor.bayes import informative, standardise
+from rafiki.advisor.base import Ask, SearchSetup, TrialRecord
+from rafiki.advisor.bayes import BayesAdvisor
 from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.advisor.scores import informative, standardise, with_bounds_of_ended
 from rafiki.model.knobs import CategoricalKnob, FloatKnob, IntegerKnob, PolicyKnob, check_knobs
 
 
@@ -51,6 +53,7 @@ def training(rate, units, kind, drop):
     return 1 - 0.05 * (math.log10(rate) + 3) ** 2 - 0.03 * (math.log2(units) - 6) ** 2 - bad - abs(drop - 0.3)
 
 
+TRAINING_KNOBS = {"rate": 1e-3, "units": 4, "kind": "relu", "drop": 0.1}
 TRAINING = {
     "rate": FloatKnob(1e-6, 1, is_exp=True),
     "units": IntegerKnob(2, 1024, is_exp=True),
@@ -168,16 +171,35 @@ def test_full_trainings_without_a_search_result_try_new_points():
     assert len({(t.knobs["x"], t.knobs["y"]) for t in advisor.trials}) == 10
 
 
-def test_without_a_known_number_of_trials_the_search_never_ends():
-    advisor = search(EARLY, lambda x, y, stop, q: x, 15, limited=False)
-    assert all(t.knobs["stop"] is True for t in advisor.trials)
+@pytest.mark.parametrize(("n", "finals"), [(8, 1), (40, 4)])
+def test_where_time_alone_ends_the_search_its_last_tenth_trains_the_best_in_full(n, finals):
+    advisor = BayesAdvisor(SearchSetup(knob_config=EARLY, seed=3))
+    for no in range(1, n + 1):
+        knobs = advisor.propose(no, Ask(budget_used=0.89)).knobs
+        assert knobs["stop"] is True
+        advisor.feedback(no, -((knobs["x"] - 0.6) ** 2) - knobs["y"])
+    ranked = sorted(advisor.trials, key=lambda t: -t.score)[:finals]
+    late = [advisor.propose(n + i, Ask(budget_used=0.9)).knobs for i in range(1, finals + 4)]
+    # At most one for every ten trials: time that is left goes on with the search.
+    assert [k["stop"] for k in late] == [False] * finals + [True] * 3
+    assert [(k["x"], k["y"]) for k in late[:finals]] == [(t.knobs["x"], t.knobs["y"]) for t in ranked]
+
+
+def test_a_trial_that_ended_early_is_trained_in_full_only_when_no_other_is_left():
+    advisor = BayesAdvisor(SearchSetup(knob_config=EARLY, seed=3))
+    for no in range(1, 21):
+        advisor.propose(no)
+        advisor.feedback(no, float(no), is_ended_early=no > 1)
+    first, second = (advisor.propose(no, Ask(budget_used=0.95)).knobs for no in (21, 22))
+    x = [t.knobs["x"] for t in advisor.trials]
+    assert (first["x"], second["x"]) == (x[0], x[19])
 
 
 def test_standardised_scores_keep_their_ranks_and_one_disaster_does_not_flatten_the_rest():
     scores = [0.7, 0.8, 0.9, 0.75, -1e12, None]
     z = standardise(scores)
     assert list(np.argsort(z[:5])) == list(np.argsort(scores[:5]))
-    assert z[5] == z.min()
+    assert z[4] < z[5] <= z[3], "a failure lies at the lower quartile"
     assert z.mean() == pytest.approx(0)
     assert z.std() == pytest.approx(1)
     assert z[2] - z[0] > 0.05
@@ -193,3 +215,81 @@ def test_a_surrogate_that_is_full_keeps_the_best_trials_and_a_spread_of_the_othe
     assert np.median(y[kept]) < np.sort(y)[-50]
     assert max(np.diff(kept)) < 60
     assert informative(y[:7], 100).tolist() == list(range(7))
+
+
+def test_the_score_of_a_trial_that_ended_early_counts_as_one_of_the_lowest_quarter():
+    scores, ended = [0.6, 0.7, 0.8, 0.9, 0.1, 0.95, 0.65, None], [False] * 4 + [True] * 3 + [False]
+    assert with_bounds_of_ended(scores, ended) == [0.6, 0.7, 0.8, 0.9, 0.6, 0.7, 0.65, None]
+    assert with_bounds_of_ended([0.1, 0.2], [True, True]) == [0.1, 0.2]
+
+
+def best_of_complete(advisor):
+    return max(t.score for t in advisor.trials if not t.is_ended_early)
+
+
+def test_trials_that_ended_early_do_not_draw_the_search_to_them():
+    # The left half trains fast and is ended early at scores above all others.
+    advisor = BayesAdvisor(SearchSetup(knob_config={"x": FloatKnob(0, 1), "y": FloatKnob(0, 1)}, seed=0))
+    for no in range(1, 31):
+        knobs = advisor.propose(no).knobs
+        is_left = knobs["x"] < 0.5
+        advisor.feedback(no, 5.0 if is_left else -((knobs["x"] - 0.8) ** 2) - knobs["y"], is_ended_early=is_left)
+    assert sum(t.is_ended_early for t in advisor.trials[10:]) < 12
+    assert best_of_complete(advisor) > -0.01
+
+
+def earlier(n, objective, knobs, seed=11):
+    trials = search(knobs, objective, n, seed, scheme="random").trials
+    return tuple(t for t in trials if t.state == "completed")
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0], ids=["the same scores", "other scores"])
+def test_a_search_begins_where_earlier_ones_on_the_same_data_ended(shift):
+    history = earlier(60, lambda **k: training(**k) + shift, TRAINING)
+    warm, cold = (
+        [
+            best_of(_run(BayesAdvisor(SearchSetup(knob_config=TRAINING, seed=seed, history=h)), training, 8))
+            for seed in range(5)
+        ]
+        for h in (history, ())
+    )
+    assert median(warm) > median(cold) + 0.05
+
+
+def test_earlier_searches_that_mislead_are_outweighed():
+    history = earlier(40, lambda **k: -training(**k), TRAINING)
+    found = [
+        best_of(_run(BayesAdvisor(SearchSetup(knob_config=TRAINING, seed=seed, history=history)), training, 40))
+        for seed in range(3)
+    ]
+    assert median(found) > 0.9
+
+
+def _run(advisor, objective, n):
+    for no in range(1, n + 1):
+        advisor.feedback(no, objective(**advisor.propose(no).knobs))
+    return advisor
+
+
+def test_history_of_failed_trials_or_other_knobs_is_no_history():
+    strange = TrialRecord(no=1, knobs={"other": 1}, score=1.0, state="completed")
+    failed = TrialRecord(no=2, knobs=TRAINING_KNOBS, score=None, state="failed")
+    plain, warm = (BayesAdvisor(SearchSetup(knob_config=TRAINING, seed=0, history=h)) for h in ((), (strange, failed)))
+    assert [plain.propose(no) for no in range(1, 6)] == [warm.propose(no) for no in range(1, 6)]
+
+
+def test_every_proposal_satisfies_the_constraints_though_the_best_lies_beyond_them():
+    knobs = {"a": FloatKnob(0, 1), "b": FloatKnob(0, 1), "n": IntegerKnob(1, 9), "m": IntegerKnob(1, 9)}
+    setup = SearchSetup(knob_config=knobs, seed=2, trial_limit=40, constraints=("a + b <= 0.5", "n < m"))
+    advisor = _run(BayesAdvisor(setup), lambda a, b, n, m: a + b + 0.05 * (n - m), 40)
+    assert all(k["a"] + k["b"] <= 0.5 and k["n"] < k["m"] for k in (t.knobs for t in advisor.trials))
+    assert best_of(advisor) > 0.5 - 0.05 - 0.03
+
+
+def test_a_long_search_goes_on_after_a_restart_as_if_there_had_been_none():
+    setup = SearchSetup(knob_config=TRAINING, seed=5, history=earlier(12, training, TRAINING))
+    advisor = _run(BayesAdvisor(setup), training, 50)
+    restored = BayesAdvisor(setup)
+    restored.restore(advisor.trials)
+    for no in range(51, 54):
+        assert restored.propose(no) == advisor.propose(no)

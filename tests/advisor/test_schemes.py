@@ -39,7 +39,7 @@ def score(knobs):
         (TUNED, "sharing"),
         ({"a": FixedKnob(1), "c": CategoricalKnob([1, 2])}, "bayes"),
         (ARCH, "random"),
-        ({"cells": ARCH["cells"]} | {p: PolicyKnob(p) for p in POLICIES}, "random"),
+        ({"cells": ARCH["cells"]} | {p: PolicyKnob(p) for p in POLICIES}, "enas"),
     ],
 )
 def test_the_knobs_choose_the_scheme(knobs, scheme):
@@ -48,7 +48,7 @@ def test_the_knobs_choose_the_scheme(knobs, scheme):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "scheme"), [(TUNED, "fixed"), (ARCH, "fixed"), (ARCH, "bayes"), (FIXED, "bayes"), (TUNED, "tpe")]
+    ("knobs", "scheme"), [(TUNED, "fixed"), (ARCH, "fixed"), (ARCH, "bayes"), (FIXED, "bayes"), (TUNED, "no-such")]
 )
 def test_a_scheme_that_the_knobs_rule_out_is_refused(knobs, scheme):
     with pytest.raises(InvalidTrainJobError, match=scheme):

@@ -9,7 +9,8 @@ import yaml
 from contract_server import ContractServer
 from PIL import Image
 
-from rafiki.constants import ExitCode
+from rafiki.constants import EnsembleMethod, ExitCode
+from rafiki.contract.inference_jobs import EnsembleSetting
 from rafiki_cli.commands.predict import prediction_text
 
 
@@ -41,6 +42,10 @@ def predictor(server: ContractServer, monkeypatch: pytest.MonkeyPatch, trial: di
     monkeypatch.setattr(server, "serve", serve)
     server.answers["get_running_inference_job"] = {
         "id": "i1", "app": "digits", "app_version": 1, "status": "RUNNING", "error": None, "trial_ids": ["t1", "t2"],
+        "weights": [0.75, 0.25], "ensemble": {
+            "method": "greedy", "size": 3, "metric": "accuracy", "validation_score": 0.91, "best_single_score": 0.9,
+            "member_scores": [0.9, 0.8], "n_examples": 2000, "note": None,
+        },
         "predictor_host": f"127.0.0.1:{server.port}", "datetime_started": "2025-01-01T10:00:00Z",
     }  # fmt: skip
     server.answers["get_trials_of_train_job"] = [trial]
@@ -103,11 +108,14 @@ def test_a_prediction_that_is_no_probabilities_is_shown_as_it_is(prediction: Any
 
 def test_show_tells_the_members_of_the_ensemble_and_which_are_absent(logged_in, predictor: Predictor) -> None:
     result = logged_in("infer", "show", "digits")
-    assert "SkSvm#1 0.9000 (t1)" in result.out
+    assert "SkSvm#1 0.9000 weight 75.0% (t1)" in result.out
+    assert "weight 25.0% (t2)" in result.out
+    assert "greedy, at most 3" in result.out
+    assert "accuracy 0.9100 on 2,000 validation examples, the best single trial 0.9000" in result.out
     assert result.err == ""
     predictor.absent = ["t1"]
     result = logged_in("infer", "show", "digits")
-    assert "SkSvm#1 0.9000 (t1) ABSENT" in result.out
+    assert "SkSvm#1 0.9000 weight 75.0% (t1) ABSENT" in result.out
     assert "1 member of the ensemble cannot answer" in result.err
     assert json.loads(logged_in("infer", "show", "digits", "-o", "json").out)["absent_trial_ids"] == ["t1"]
 
@@ -132,3 +140,24 @@ def test_what_cannot_be_asked_is_a_usage_error(
     result = logged_in("predict", *arguments)
     assert (result.code, result.out) == (ExitCode.USAGE, "")
     assert message in result.err
+
+
+def test_create_sends_how_to_choose_members_and_tells_what_was_chosen(
+    logged_in, server: ContractServer, predictor: Predictor
+) -> None:
+    shown = server.answers["get_running_inference_job"]
+    server.answers["create_inference_job"] = {n: shown[n] for n in ("id", "app", "app_version", "predictor_host")}
+    server.answers["get_inference_jobs_of_app"] = [shown]
+    result = logged_in("infer", "create", "digits", "--ensemble", "greedy", "--size", "3")
+    assert "Serves 2 trials; accuracy 0.9100 on 2,000 validation examples" in result.err
+    shown["ensemble"] |= {"note": "The best trial has no validation predictions.", "validation_score": None}
+    result = logged_in("infer", "create", "digits", "--ensemble", "greedy")
+    assert "warning: The best trial is served alone. The best trial has no validation predictions." in result.err
+    logged_in("infer", "create", "digits", "--size", "2")
+    logged_in("infer", "create", "digits")
+    sent = [call.request.ensemble for call in server.calls if call.name == "create_inference_job"]
+    greedy = EnsembleMethod.GREEDY
+    assert sent == [
+        EnsembleSetting(method=greedy, size=3), EnsembleSetting(method=greedy), EnsembleSetting(size=2), None
+    ]  # fmt: skip
+    assert "no validation predictions" in logged_in("infer", "show", "digits").err

@@ -49,7 +49,8 @@ def test_a_question_is_left_with_ctrl_c_or_ctrl_d(logged_in, words: list[str], k
         nonlocal shown
         try:
             os.write(terminal, key)
-            while select.select([terminal], [], [], 0.3)[0]:
+            # Long enough to end in: a second Ctrl-C while Python shuts down would kill it.
+            while select.select([terminal], [], [], 8.0)[0]:
                 shown += os.read(terminal, 1024)
         except OSError:  # the other end is closed
             ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

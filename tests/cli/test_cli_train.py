@@ -175,3 +175,37 @@ def test_waiting_in_create_puts_out_nothing_but_json(logged_in, job: dict[str, A
     )
     assert result.code == 0
     assert json.loads(result.out) == job
+
+
+JOB = "app: a\ntrain_dataset_id: digits_train\nval_dataset_id: digits_val\n"
+
+
+def test_how_to_search_is_said_by_options_and_in_the_job_file(logged_in, server, folder) -> None:
+    (folder / "job.yaml").write_text(f"{JOB}advisor:\n  scheme: grid\n  options: {{points: 3}}\n")
+    sent = lambda: [c.request.advisor for c in server.calls if c.name == "create_train_job"][-1]  # noqa: E731
+    assert logged_in("train", "create", "-f", "job.yaml").code == 0
+    assert sent() == {"scheme": "grid", "options": {"points": 3}}
+    arguments = ["--advisor", "asha", "--option", "eta=4", "--option", "search=random", "--try", '{"x": 1}']
+    more = ["--early-ending", "median", "--warm-start"]
+    assert logged_in("train", "create", "-f", "job.yaml", *arguments, *more).code == 0
+    assert sent() == {
+        "scheme": "asha", "options": {"eta": 4, "search": "random"}, "first_knobs": [{"x": 1}],
+        "early_ending": "median", "warm_start": True,
+    }  # fmt: skip
+    (folder / "short.yaml").write_text(f"{JOB}advisor: tpe\n")
+    assert logged_in("train", "create", "-f", "short.yaml").code == 0
+    assert sent() == {"scheme": "tpe"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--try", "x=1"], "--try x=1: this is not JSON"),
+        (["--try", "[1]"], "write a JSON object of knobs"),
+        (["--option", "eta"], "--option eta: write KEY=JSON"),
+    ],
+)
+def test_a_wrong_search_option_is_told(logged_in, arguments: list[str], says: str) -> None:
+    result = logged_in("train", "create", "--app", "a", "--train", "digits_train", "--val", "digits_val", *arguments)
+    assert result.code == ExitCode.USAGE
+    assert says in result.err

@@ -12,6 +12,7 @@ import pytest
 from own_cache import OwnCache, server_programs
 from running_stack import eventually
 
+from rafiki.cache.connection import connect
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.inference import RedisPredictorQueues, RedisWorkerQueue
 from rafiki.cache.params import RedisParamCache
@@ -148,9 +149,9 @@ def test_only_workers_that_serve_now_are_listed(shared: OwnCache, job: CacheAddr
 def test_each_policy_gives_its_own_parameters(job: CacheAddress) -> None:
     one, other = RedisParamCache(job, "sub", "w1"), RedisParamCache(job, "sub", "w2")
     assert [one.get(p) for p in SharePolicy] == [None] * 4
-    one.put(b"first", 0.9)
-    other.put(b"second", 0.5)
-    one.put(b"third", 0.1)
+    one.put("p1", b"first", 0.9)
+    other.put("p2", b"second", 0.5)
+    one.put("p3", b"third", 0.1)
     expected = {
         SharePolicy.LOCAL_RECENT: (b"third", b"second"),
         SharePolicy.LOCAL_BEST: (b"first", b"second"),
@@ -160,6 +161,24 @@ def test_each_policy_gives_its_own_parameters(job: CacheAddress) -> None:
     assert {p: (one.get(p), other.get(p)) for p in SharePolicy} == expected
 
 
+def test_what_a_worker_has_it_does_not_fetch_again_and_what_is_newer_it_does(job: CacheAddress) -> None:
+    one, other = RedisParamCache(job, "sub", "w1"), RedisParamCache(job, "sub", "w2")
+    one.put("p1", b"first", 0.5)
+    assert other.get(SharePolicy.GLOBAL_BEST) == b"first"
+    client = connect(job)
+    key = f"{job.prefix}sub:params:best"
+    client.hset(key, "params", b"changed behind its back")
+    assert [c.get(SharePolicy.GLOBAL_BEST) for c in (one, other)] == [b"first"] * 2
+    one.put("p2", b"better", 0.9)
+    assert other.get(SharePolicy.GLOBAL_BEST) == b"better"
+    for i in range(10):
+        one.put(f"more{i}", b"%d" % i, 0.0)
+    # Long gone from what it keeps, still in the cache.
+    assert one.get(SharePolicy.GLOBAL_BEST) == b"better"
+    client.delete(key)
+    assert one.get(SharePolicy.GLOBAL_BEST) is None
+
+
 def test_the_best_parameters_stay_when_many_workers_share_at_once(job: CacheAddress) -> None:
     n_workers, n_each = 6, 25
 
@@ -167,7 +186,7 @@ def test_the_best_parameters_stay_when_many_workers_share_at_once(job: CacheAddr
         cache = RedisParamCache(job, "sub", f"w{worker}")
         for i in range(n_each):
             score = (i * n_workers + worker * 7) % (n_workers * n_each)
-            cache.put(b"%d" % score, float(score))
+            cache.put(str(score), b"%d" % score, float(score))
 
     threads = [threading.Thread(target=share, args=(w,)) for w in range(n_workers)]
     best = max((i * n_workers + w * 7) % (n_workers * n_each) for w in range(n_workers) for i in range(n_each))

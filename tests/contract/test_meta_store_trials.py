@@ -3,6 +3,7 @@ import pytest
 from meta_store_records import log_lines
 
 from rafiki.constants import TrialStatus
+from rafiki.entities import TrialReport
 from rafiki.errors import (
     IllegalTransitionError,
     InvalidTrainJobError,
@@ -211,3 +212,40 @@ def test_log_lines_of_another_trial_are_refused(store, given):
     with pytest.raises(InvalidTrialError, match=other.id):
         store.trials.add_trial_logs(trial.id, [*log_lines(trial, 1), *log_lines(other, 1)], owner_id="advisor")
     assert store.trials.list_trial_logs(trial.id) == []
+
+
+def test_reports_of_the_present_attempt_are_listed_by_trial_and_step(store, given):
+    sub = given.sub_train_job("adv")
+    one, two = (given.trial(sub, no) for no in (1, 2))
+
+    def report(trial, step, score, attempt=1):
+        return TrialReport(trial_id=trial.id, attempt=attempt, step=step, score=score)
+
+    for r in (report(two, 1, 0.5), report(one, 2, 0.25), report(one, 1, -3.5), report(one, 2, 9.0)):
+        store.trials.add_trial_report(r, owner_id="adv")
+    assert store.trials.list_trial_reports(sub.id) == [report(one, 1, -3.5), report(one, 2, 0.25), report(two, 1, 0.5)]
+    assert store.trials.list_reports_of_trial(two.id) == [report(two, 1, 0.5)]
+    store.trials.release_trial(one.id, owner_id="adv")
+    store.trials.assign_trial(one.id, worker_id="w2", owner_id="adv")
+    store.trials.add_trial_report(report(one, 1, 0.75, attempt=2), owner_id="adv")
+    assert store.trials.list_reports_of_trial(one.id) == [report(one, 1, 0.75, attempt=2)]
+
+
+def test_a_report_is_refused_from_strangers_and_without_a_number(store, given):
+    sub = given.sub_train_job("adv")
+    trial = given.trial(sub)
+    good = TrialReport(trial_id=trial.id, attempt=1, step=1, score=0.5)
+    with pytest.raises(StaleOwnerError):
+        store.trials.add_trial_report(good, owner_id="other")
+    for wrong in ({"score": float("nan")}, {"step": float("inf")}, {"trial_id": "nobody"}):
+        with pytest.raises(InvalidTrialError):
+            store.trials.add_trial_report(msgspec.structs.replace(good, **wrong), owner_id="adv")
+    assert store.trials.list_trial_reports(sub.id) == []
+
+
+def test_a_trial_that_ended_early_keeps_why(store, given):
+    sub = given.sub_train_job("adv")
+    trial = given.trial(sub)
+    done = store.trials.complete_trial(trial.id, score=0.5, params_id="p", owner_id="adv", ended_early="asha: too low")
+    assert (done.status, done.ended_early) == (TrialStatus.COMPLETED, "asha: too low")
+    assert store.trials.get_trial(trial.id) == done

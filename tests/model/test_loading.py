@@ -132,3 +132,33 @@ def test_the_model_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAFIKI_ADMIN__SECRET", "s3cret")
     source = "import os\nraise ValueError('s3cret' in str(os.environ), os.environ['HOME'] == os.getcwd())"
     assert "(False, True)" in str(read_knob_config(source.encode(), "Good").error)
+
+
+def constrained(*texts: object) -> str:
+    more = f"\n    @staticmethod\n    def get_knob_constraints():\n        return {list(texts)!r}\n"
+    return GOOD.replace("\n    def train(", f"{more}\n    def train(").replace(
+        "IntegerKnob(1, 3)}", 'IntegerKnob(1, 3), "b": IntegerKnob(1, 3)}'
+    )
+
+
+def test_constraints_are_read_with_the_knobs() -> None:
+    reading = read_knob_config(constrained("a <= b", "a + b < 6").encode(), "Good")
+    assert (reading.error, reading.constraints) == (None, ["a <= b", "a + b < 6"])
+    assert read_knob_config(GOOD.encode(), "Good").constraints == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (["a <="], "is no expression"),
+        (["a <= c"], "names c; the knobs are a, b"),
+        (["__import__('os').system('true')"], "names __import__"),
+        ([3], "must be a text"),
+        (["a ** b > 2"], "which no constraint may hold"),
+    ],
+)
+def test_a_constraint_that_is_none_is_told_at_upload(texts: list[object], why: str) -> None:
+    reading = read_knob_config(constrained(*texts).encode(), "Good", "m.py")
+    assert reading.knob_config is None
+    assert "get_knob_constraints()" in (reading.error or "")
+    assert why in (reading.error or "")

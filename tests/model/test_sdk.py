@@ -1,3 +1,4 @@
+import contextlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from rafiki.errors import ModelError
 from rafiki.model import BaseModel, logger, utils
-from rafiki.model.logger import ModelLogger
+from rafiki.model.logger import ModelLogger, TrialEndedEarly
 from rafiki.model.logs import parse_logs
 
 
@@ -117,3 +118,39 @@ def test_without_a_sink_readable_lines_go_to_stdout(capsys: pytest.CaptureFixtur
     own.define_plot("Loss", ["loss"], "epoch")
     own.log("hello", loss=0.5, epoch=1)
     assert capsys.readouterr().out == "Plot 'Loss': loss over epoch\nhello\nloss=0.5, epoch=1.0\n"
+
+
+def test_a_reported_score_is_logged_and_judged(entries: list[dict[str, Any]]) -> None:
+    judged: list[tuple[float, float]] = []
+    logger.set_judge(lambda step, score: judged.append((step, score)))
+    try:
+        utils.logger.report_score(np.float32(0.5), 1)
+        utils.logger.report_score(float("nan"), 2)
+        utils.logger.report_score(score=0.75, step=np.int64(3))
+    finally:
+        logger.set_judge(None)
+    utils.logger.report_score(0.9, 4)
+    assert judged == [(1.0, 0.5), (3.0, 0.75)]
+    assert [e["metrics"] for e in entries] == [
+        {"score": 0.5, "step": 1.0}, {"score": "nan", "step": 2.0}, {"score": 0.75, "step": 3.0},
+        {"score": 0.9, "step": 4.0},
+    ]  # fmt: skip
+    for wrong in (("high", 1), (0.5, None)):
+        with pytest.raises(ModelError, match="must be a number"):
+            utils.logger.report_score(*wrong)
+
+
+def test_no_except_of_model_code_keeps_a_hopeless_trial_going() -> None:
+    logger.set_sink(lambda entry: None)
+    logger.set_judge(lambda step, score: "too low" if step > 1 else None)
+    steps = []
+    try:
+        with pytest.raises(TrialEndedEarly) as end:
+            for step in (1, 2, 3):
+                steps.append(step)
+                with contextlib.suppress(Exception):
+                    utils.logger.report_score(0.1, step)
+    finally:
+        logger.set_judge(None)
+        logger.set_sink(None)
+    assert (steps, end.value.reason) == ([1, 2], "too low")

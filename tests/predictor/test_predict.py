@@ -119,6 +119,16 @@ def test_an_ensemble_of_two_answers_with_their_mean(deployment: Deployment) -> N
     assert predictor.post({"queries": [{"n": 4}, {"n": 6}]}).json()["predictions"] == [6.0, 9.0]
 
 
+def test_members_count_by_their_weights_and_in_proportion_when_one_is_left_out(deployment: Deployment) -> None:
+    for trial_id, answer in (("t1", 0.0), ("t2", 10.0)):
+        deployment.worker(trial_id, lambda q, answer=answer: answer, REGRESSION)
+    deployment.worker("t3", lambda q: 30.0 / q["n"], REGRESSION)
+    predictor = deployment.predictor("t1", "t2", "t3", task=REGRESSION, weights=[0.25, 0.25, 0.5])
+    deployment.wait_for_present(predictor)
+    assert predictor.post({"query": {"n": 1}}).json()["prediction"] == 17.5
+    assert predictor.post({"query": {"n": 0}}).json() == {"prediction": 5.0, "predictions": [], "left_out": ["t3"]}
+
+
 def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> None:
     deployment.worker("good", lambda q: 7, REGRESSION)
     deployment.worker("bad", lambda q: 1 / 0, REGRESSION)

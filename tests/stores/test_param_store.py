@@ -58,3 +58,51 @@ def test_no_id_reaches_outside_the_store(param_store: ParamStore, params_id: str
     with pytest.raises(InvalidTrialError):
         param_store.read_bytes(params_id)
     param_store.delete(params_id)
+
+
+# ---- beside the parameters
+
+
+def test_validation_predictions_stand_beside_their_parameters(param_store: ParamStore) -> None:
+    params_id = param_store.save({"x": 1})
+    assert param_store.find_validation(params_id) is None
+    for labels in ([0, 1], [1, 1, 0]):
+        param_store.save_validation(params_id, {"labels": np.array(labels, np.int32)})
+        assert param_store.has_validation(params_id)
+        found = param_store.find_validation(params_id)
+        assert found is not None
+        assert found["labels"].tolist() == labels
+    assert param_store.load(params_id) == {"x": 1}
+    param_store.delete_validation(params_id)
+    param_store.delete_validation(params_id)
+    assert not param_store.has_validation(params_id)
+    assert param_store.load(params_id) == {"x": 1}
+
+
+def test_validation_predictions_go_with_their_parameters(param_store: ParamStore, tmp_path: Path) -> None:
+    params_id = param_store.save({"x": 1})
+    param_store.save_validation(params_id, {"labels": np.zeros(3)})
+    param_store.delete(params_id)
+    assert list((tmp_path / "params").iterdir()) == []
+    with pytest.raises(InvalidTrialError):
+        param_store.save_validation(params_id, {"labels": np.zeros(3)})
+
+
+def test_damaged_or_too_many_validation_predictions_are_none(param_store: ParamStore, tmp_path: Path) -> None:
+    params_id = param_store.save({"x": 1})
+    param_store.save_validation(params_id, {"labels": np.zeros(1000)})
+    assert param_store.find_validation(params_id, max_bytes=1000) is None
+    (path,) = (tmp_path / "params").glob("*.validation")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], b"", whole[:40] + b"x" + whole[41:]):
+        path.write_bytes(damaged)
+        assert param_store.find_validation(params_id) is None
+
+
+@pytest.mark.parametrize("params_id", ["", "../../etc/passwd", "0" * 36 + "." + "0" * 64])
+def test_no_id_of_validation_predictions_reaches_outside_the_store(param_store: ParamStore, params_id: str) -> None:
+    assert param_store.find_validation(params_id) is None
+    assert not param_store.has_validation(params_id)
+    with pytest.raises(InvalidTrialError):
+        param_store.save_validation(params_id, {"labels": np.zeros(3)})
+    param_store.delete_validation(params_id)

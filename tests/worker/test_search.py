@@ -10,10 +10,12 @@ from meta_store_records import Given, log_lines
 
 from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.advisor.stopping import AshaRule, NoRule
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial
 from rafiki.errors import StaleOwnerError
 from rafiki.messages import (
+    EndTrialOrder,
     Hello,
     StopRequested,
     TrainEvent,
@@ -21,6 +23,7 @@ from rafiki.messages import (
     TrialDone,
     TrialFailed,
     TrialProgress,
+    TrialScored,
     WorkerLost,
 )
 from rafiki.meta_store import MetaStore
@@ -37,12 +40,14 @@ class Case:
     def __init__(self, store: MetaStore, sub: SubTrainJob) -> None:
         self.store, self.sub = store, sub
 
-    def search(self, n_trials: int = 3, *, max_attempts: int = 2, knobs: Any = FREE, owner_id: str = "adv") -> Search:
+    def search(
+        self, n_trials: int = 3, *, max_attempts: int = 2, knobs: Any = FREE, owner_id: str = "adv", rule: Any = NoRule
+    ) -> Search:
         budget = parse_train_budget({"MODEL_TRIAL_COUNT": n_trials})
         scheme: Any = "random" if knobs is FREE else "auto"
         return Search(
             store=self.store, sub_train_job=self.sub, owner_id=owner_id, max_attempts=max_attempts,
-            make_advisor=lambda: make_advisor(knobs, budget, 1, scheme), model_trial_count=n_trials,
+            make_advisor=lambda: make_advisor(knobs, budget, 1, scheme), model_trial_count=n_trials, make_rule=rule,
         )  # fmt: skip
 
     def trials(self) -> list[Trial]:
@@ -359,3 +364,61 @@ def test_a_trial_is_not_given_to_an_idle_worker_that_is_gone_too(case: Case) -> 
     assert search.handle(WorkerLost("busy", "killed")) == []
     assert search.handle(WorkerLost("idle", "killed")) == []
     assert case.states() == [("PENDING", None, 1)]
+
+
+# ---- intermediate scores
+
+
+def scored(worker_id: str, order: TrainOrder, step: float, score: float) -> TrialScored:
+    return TrialScored(worker_id, order.trial_id, order.attempt, step, score)
+
+
+def halving() -> AshaRule:
+    return AshaRule(eta=2)
+
+
+def test_a_hopeless_trial_is_told_to_end_again_and_again_until_it_does(case: Case) -> None:
+    search = case.search(rule=halving)
+    good, bad = (order_of(search, Hello(w)) for w in ("w1", "w2"))
+    assert search.handle(scored("w1", good, 1, 0.9)) == []
+    [(worker_id, order)] = search.handle(scored("w2", bad, 1, 0.1))
+    assert worker_id == "w2"
+    assert isinstance(order, EndTrialOrder)
+    assert (order.trial_id, order.attempt) == (bad.trial_id, 1)
+    assert "asha" in order.reason
+    # The order may be lost with the cache, and the advisor die: a restarted one knows that it gave the trial up.
+    restarted = case.search(rule=halving)
+    for each in (search, restarted):
+        assert each.handle(scored("w2", bad, 2, 0.95)) == [("w2", order)]
+    assert restarted.handle(scored("w1", good, 2, 0.9)) == []
+    restarted.handle(TrialDone("w2", bad.trial_id, 1, 0.2, "p", [], order.reason))
+    ended = next(t for t in case.trials() if t.id == bad.trial_id)
+    assert (ended.status, ended.score, ended.ended_early) == (TrialStatus.COMPLETED, 0.2, order.reason)
+    assert restarted.handle(scored("w2", bad, 3, 0.1)) == []
+
+
+def test_reports_are_kept_once_and_those_of_an_earlier_attempt_count_no_more(case: Case) -> None:
+    search = case.search(rule=halving)
+    first = order_of(search, Hello("w"))
+    for _ in range(2):
+        search.handle(scored("w", first, 1, 0.4))
+    search.handle(scored("w", first, 2, float("nan")))
+    search.handle(scored("w", first, float("inf"), 0.4))
+    reports = case.store.trials.list_reports_of_trial(first.trial_id)
+    assert [(r.step, r.score) for r in reports] == [(1, 0.4)]
+    search.handle(WorkerLost("w", "killed"))
+    again = order_of(search, Hello("other"))
+    assert (again.trial_id, again.attempt) == (first.trial_id, 2)
+    assert case.store.trials.list_trial_reports(case.sub.id) == []
+    assert search.handle(scored("w", first, 3, 0.0)) == []
+    search.handle(scored("other", again, 1, 0.6))
+    assert [r.attempt for r in case.store.trials.list_trial_reports(case.sub.id)] == [2]
+
+
+def test_a_report_of_a_trial_that_nobody_knows_does_no_harm(case: Case) -> None:
+    search = case.search(rule=halving)
+    order = order_of(search, Hello("w"))
+    search.handle(done("w", order))
+    for stranger in (TrialScored("w", "nobody", 1, 1, 0.5), scored("w", order, 1, 0.5)):
+        assert search.handle(stranger) == []
+    assert case.store.trials.list_trial_reports(case.sub.id) == []

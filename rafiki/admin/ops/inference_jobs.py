@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.ops.train_jobs import stop_train_jobs
 from rafiki.advisor.budget import parse_inference_budget
 from rafiki.constants import InferenceJobStatus
@@ -10,6 +13,7 @@ from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
+    EnsembleView,
     InferenceJobCreatedView,
     InferenceJobRequest,
     InferenceJobStoppedView,
@@ -27,9 +31,11 @@ _STOP_WAIT_S = 30.0
 
 def _view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
     served = context.store.inference_jobs.list_served_trials(job.id)
+    total = sum(s.weight for s in served) or 1.0
     return InferenceJobView(
         id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
         app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
+        weights=[s.weight / total for s in served], ensemble=msgspec.convert(job.ensemble, EnsembleView),
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host,
     )  # fmt: skip
@@ -47,16 +53,17 @@ def create_inference_job(
             f"The train job {train_job.app} version {train_job.app_version} is still {train_job.status}. Wait for its "
             "end, or stop it with `rafiki train stop`."
         )
-    best = _best_trial_of_each_model(context, train_job.id)
-    if not best:
+    ensemble = choose_ensemble(context, train_job, request.ensemble)
+    if not ensemble.trials:
         raise InvalidTrainJobError(
             f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
         )
-    for trial in best:
+    for trial in ensemble.trials:
         context.environments.request(_model_of(context, trial).dependencies)
     job = context.store.inference_jobs.create_inference_job(
         user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
-        budget=budget.to_json(), trial_ids=[t.id for t in best],
+        budget=budget.to_json(), trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights,
+        ensemble=msgspec.to_builtins(ensemble.view),
     )  # fmt: skip
     context.supervisor.wake()
 
@@ -70,15 +77,6 @@ def create_inference_job(
         id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version,
         predictor_host=job.predictor_host,
     )  # fmt: skip
-
-
-def _best_trial_of_each_model(context: AdminContext, train_job_id: str) -> list[Trial]:
-    best = [
-        trial
-        for sub in context.store.train_jobs.list_sub_train_jobs(train_job_id)
-        for trial in context.store.trials.list_best_trials_of_sub_train_job(sub.id, max_count=1)
-    ]
-    return sorted(best, key=lambda t: t.score or 0.0, reverse=True)
 
 
 def _model_of(context: AdminContext, trial: Trial) -> Model:

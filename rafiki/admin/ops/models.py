@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ops.datasets import check_name
+from rafiki.advisor.space import SearchSpace
 from rafiki.constants import ModelAccessRight
 from rafiki.contract.models import (
     CreateModelRequest,
@@ -17,15 +19,23 @@ from rafiki.contract.models import (
 )
 from rafiki.entities import Model, User
 from rafiki.environments.state import EnvironmentStatus
-from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidRequestError, RequestTooLargeError
+from rafiki.errors import (
+    DuplicateModelNameError,
+    InvalidModelError,
+    InvalidRequestError,
+    ModelError,
+    RequestTooLargeError,
+)
 from rafiki.model.knob_reader import KnobReading, read_knob_config
+from rafiki.model.knobs import knob_config_from_json
 
 
 def _view(m: Model) -> ModelView:
     return ModelView(
         id=m.id, user_id=m.user_id, name=m.name, task=m.task, model_class=m.model_class,
         datetime_created=m.datetime_created, dependencies=m.dependencies, access_right=m.access_right,
-        docker_image=m.docker_image, knob_config=m.knob_config, load_error=m.load_error,
+        docker_image=m.docker_image, knob_config=m.knob_config, knob_constraints=m.knob_constraints,
+        load_error=m.load_error,
     )  # fmt: skip
 
 
@@ -52,7 +62,7 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
         user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class, model_file=file,
         model_file_sha256=hashlib.sha256(file).hexdigest(), dependencies=request.dependencies,
         access_right=request.access_right, docker_image=request.docker_image,
-        knob_config=reading.knob_config, load_error=reading.error,
+        knob_config=reading.knob_config, knob_constraints=reading.constraints, load_error=reading.error,
     )  # fmt: skip
     return ModelCreatedView(id=model.id, user_id=model.user_id, name=model.name, load_error=model.load_error)
 
@@ -62,10 +72,17 @@ def _read_knobs(context: AdminContext, request: CreateModelRequest, file: bytes)
     environment = context.environments.wait(request.dependencies)
     if environment.status is not EnvironmentStatus.READY:
         return KnobReading(error=environment.reason)
-    return read_knob_config(
-        file, request.model_class, request.model_file_bytes.file_name or f"{request.name}.py",
-        timeout_s=context.config.admin.model_load_timeout_s, python=environment.python,
+    file_name = request.model_file_bytes.file_name or f"{request.name}.py"
+    reading = read_knob_config(
+        file, request.model_class, file_name, timeout_s=context.config.admin.model_load_timeout_s,
+        python=environment.python,
     )  # fmt: skip
+    if reading.knob_config is not None and reading.constraints:
+        try:
+            SearchSpace(knob_config_from_json(reading.knob_config), reading.constraints).draw(random.Random(0))
+        except ModelError as e:
+            return KnobReading(error=f"{file_name}: get_knob_constraints(): {e.message}")
+    return reading
 
 
 def get_available_models(context: AdminContext, actor: User, request: ListModelsRequest) -> list[ModelView]:

@@ -10,6 +10,7 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import usable_model
 from rafiki.advisor.budget import TrainBudget, parse_train_budget
+from rafiki.advisor.setting import AdvisorSetting, parse_setting
 from rafiki.constants import TrainJobStatus
 from rafiki.contract.train_jobs import (
     AppTrainJobsRequest,
@@ -29,6 +30,7 @@ from rafiki.errors import (
     InvalidTrainJobError,
     NoModelsForTrainJobError,
 )
+from rafiki.model.knobs import knob_config_from_json
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
 _STOP_WAIT_S = 30.0
@@ -47,7 +49,8 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     return TrainJobView(
         id=job.id, user_id=job.user_id, status=job.status, error=job.error, app=job.app,
         app_version=job.app_version, task=job.task, train_dataset_id=job.train_dataset_id,
-        val_dataset_id=job.val_dataset_id, train_args=job.train_args, budget=job.budget, models=models,
+        val_dataset_id=job.val_dataset_id, train_args=job.train_args, advisor=job.advisor,
+        budget=job.budget, models=models,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
     )  # fmt: skip
 
@@ -81,14 +84,17 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
             raise InvalidDatasetError(
                 f"Field {field!r}: the dataset {dataset.name!r} is for {dataset.task}, not for {request.task}."
             )
+    setting = parse_setting(request.advisor)
     models = _choose_models(context, actor, request)
+    for model in models:
+        _check_setting(setting, model)
     for model in models:
         # What failed for an earlier job is tried again for this one.
         context.environments.request(model.dependencies)
     job = context.store.train_jobs.create_train_job(
         user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
         val_dataset_id=request.val_dataset_id, budget=budget.to_json(), train_args=request.train_args or {},
-        models=models,
+        models=models, advisor=setting.to_json(),
     )  # fmt: skip
     broken = [m for m in models if m.knob_config is None]
     if broken:
@@ -96,6 +102,16 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     else:
         context.supervisor.wake()
     return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
+
+
+def _check_setting(setting: AdvisorSetting, model: Model) -> None:
+    """Whether the model's knobs can be searched as the job says."""
+    if model.knob_config is None:
+        return
+    try:
+        setting.check(knob_config_from_json(model.knob_config), model.knob_constraints)
+    except InvalidTrainJobError as e:
+        raise InvalidTrainJobError(f"Field 'advisor', model {model.name!r}: {e.message}") from e
 
 
 def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:

@@ -12,7 +12,8 @@ from rafiki.model.logs import parse_logs
 def _view(t: Trial) -> TrialView:
     return TrialView(
         id=t.id, train_job_id=t.train_job_id, no=t.no, worker_id=t.worker_id, attempt=t.attempt, proposal=t.proposal,
-        status=t.status, score=t.score, error=t.error, model_name=t.model_name, is_params_saved=t.is_params_saved,
+        status=t.status, score=t.score, ended_early=t.ended_early, error=t.error, model_name=t.model_name,
+        is_params_saved=t.is_params_saved,
         datetime_started=t.datetime_started, datetime_stopped=t.datetime_stopped,
     )  # fmt: skip
 

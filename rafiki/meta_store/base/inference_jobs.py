@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rafiki.constants import InferenceJobStatus
 from rafiki.entities import InferenceJob, ServedTrial
@@ -22,8 +23,14 @@ class InferenceJobStore(ABC):
         app_version: int,
         budget: Mapping[str, int],
         trial_ids: Sequence[str],
+        weights: Sequence[float] | None = None,
+        ensemble: Mapping[str, Any] | None = None,
     ) -> InferenceJob:
         """Add a STARTED inference job that serves these trials, best first.
+
+        Args:
+            weights: one for each trial; None = all count alike.
+            ensemble: how they were chosen, as JSON.
 
         Raises:
             RunningInferenceJobExistsError: one of this train job is live (STARTED or RUNNING).

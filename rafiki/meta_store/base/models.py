@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rafiki.constants import ModelAccessRight
@@ -27,6 +27,7 @@ class ModelStore(ABC):
         access_right: ModelAccessRight,
         docker_image: str | None = None,
         knob_config: Mapping[str, Mapping[str, Any]] | None = None,
+        knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
     ) -> Model:
         """Add a model together with its file.

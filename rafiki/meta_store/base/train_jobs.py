@@ -30,11 +30,13 @@ class TrainJobStore(ABC):
         budget: Mapping[str, float | int],
         train_args: Mapping[str, Any],
         models: Sequence[Model],
+        advisor: Mapping[str, Any] | None = None,
     ) -> TrainJob:
         """Add a STARTED train job as the next version of the user's app, with a STARTED sub train job for
         each model.
 
-        Versions are 1, 2, 3 ... for each user and app, without gaps, whoever creates at the same time.
+        ``advisor`` tells how it searches, as JSON. Versions are 1, 2, 3 ... for each user and app,
+        without gaps, whoever creates at the same time.
 
         Raises:
             InvalidTrainJobError: a train job of this user and app is live (STARTED or RUNNING).

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rafiki.constants import TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog
+from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
 
 
 class TrialStore(ABC):
@@ -63,9 +63,10 @@ class TrialStore(ABC):
         owner_id: str | None,
         worker_id: str | None = None,
         attempt: int | None = None,
+        ended_early: str | None = None,
     ) -> Trial:
         """A RUNNING trial is COMPLETED. ``worker_id`` and ``attempt`` say which try it was, where not the
-        last one.
+        last one; ``ended_early`` why a stopping rule ended it.
 
         Raises:
             InvalidTrialError: there is no such trial, or the score is NaN or infinite.
@@ -130,6 +131,25 @@ class TrialStore(ABC):
             InvalidTrialError: there is no such trial, or an entry names another one.
             StaleOwnerError
         """
+
+    @abstractmethod
+    def add_trial_report(self, report: TrialReport, *, owner_id: str | None) -> None:
+        """Add an intermediate score. One of the same attempt and step that is there already stays unchanged.
+
+        Raises:
+            InvalidTrialError: there is no such trial, or the score is not finite.
+            StaleOwnerError
+        """
+
+    @abstractmethod
+    def list_trial_reports(self, sub_train_job_id: str) -> list[TrialReport]:
+        """The intermediate scores of each trial's present attempt, of all trials of one model, by (``no``,
+        ``step``).
+        """
+
+    @abstractmethod
+    def list_reports_of_trial(self, trial_id: str) -> list[TrialReport]:
+        """The intermediate scores of the trial's present attempt, by ``step``."""
 
     @abstractmethod
     def list_trial_logs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import insert
 
@@ -44,6 +45,8 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         app_version: int,
         budget: Mapping[str, int],
         trial_ids: Sequence[str],
+        weights: Sequence[float] | None = None,
+        ensemble: Mapping[str, Any] | None = None,
     ) -> InferenceJob:
         values = {
             "id": new_id(),
@@ -52,6 +55,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             "app": app,
             "app_version": app_version,
             "budget": budget,
+            "ensemble": ensemble or {},
             "status": InferenceJobStatus.STARTED,
             "datetime_started": utc_now(),
         }
@@ -73,8 +77,10 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             job = self._insert(connection, inference_jobs, InferenceJob, values)
             if trial_ids:
                 members = [
-                    {"inference_job_id": job.id, "trial_id": trial_id, "position": position}
-                    for position, trial_id in enumerate(trial_ids)
+                    {"inference_job_id": job.id, "trial_id": trial_id, "position": position, "weight": weight}
+                    for position, (trial_id, weight) in enumerate(
+                        zip(trial_ids, weights or [1.0] * len(trial_ids), strict=True)
+                    )
                 ]
                 connection.execute(insert(served_trials), members)
         return job

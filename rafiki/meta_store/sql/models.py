@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
@@ -32,6 +32,7 @@ class SqlModelStore(Records, ModelStore):
         access_right: ModelAccessRight,
         docker_image: str | None = None,
         knob_config: Mapping[str, Mapping[str, Any]] | None = None,
+        knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
     ) -> Model:
         values = {
@@ -45,6 +46,7 @@ class SqlModelStore(Records, ModelStore):
             "access_right": access_right,
             "docker_image": docker_image,
             "knob_config": knob_config,
+            "knob_constraints": list(knob_constraints),
             "load_error": load_error,
             "datetime_created": utc_now(),
         }

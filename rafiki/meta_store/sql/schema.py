@@ -108,6 +108,7 @@ models = Table(
     Column("access_right", Choice(ModelAccessRight), nullable=False),
     Column("docker_image", Str),
     Column("knob_config", Json),
+    Column("knob_constraints", Json, nullable=False, server_default="[]"),
     Column("load_error", Message),
     Column("datetime_created", UtcDateTime, nullable=False),
     UniqueConstraint("user_id", "name"),
@@ -134,6 +135,7 @@ train_jobs = Table(
     _ref("val_dataset_id", "datasets"),
     Column("budget", Json, nullable=False),
     Column("train_args", Json, nullable=False),
+    Column("advisor", Json, nullable=False, server_default="{}"),
     _status(TrainJobStatus),
     Column("error", Message),
     *_times(),
@@ -175,6 +177,7 @@ trials = Table(
     Column("score", Double),
     Column("error", Message),
     Column("params_id", Str),
+    Column("ended_early", Message),
     *_times(),
     UniqueConstraint("sub_train_job_id", "no"),
     Index(None, "train_job_id", "datetime_started", "no"),
@@ -192,6 +195,17 @@ trial_logs = Table(
     sqlite_with_rowid=False,
 )
 
+# Intermediate scores. A trial that was given to another worker begins them anew.
+trial_reports = Table(
+    "trial_reports",
+    metadata,
+    _ref("trial_id", "trials", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", Double, primary_key=True),
+    Column("score", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 inference_jobs = Table(
     "inference_jobs",
     metadata,
@@ -201,6 +215,7 @@ inference_jobs = Table(
     Column("app", Str, nullable=False),
     Column("app_version", Integer, nullable=False),
     Column("budget", Json, nullable=False),
+    Column("ensemble", Json, nullable=False, server_default="{}"),
     _status(InferenceJobStatus),
     Column("error", Message),
     Column("predictor_host", Str),
@@ -219,6 +234,7 @@ served_trials = Table(
     _ref("inference_job_id", "inference_jobs", primary_key=True),
     _ref("trial_id", "trials", primary_key=True),
     Column("position", Integer, nullable=False),
+    Column("weight", Double, nullable=False, server_default="1"),
 )
 
 services = Table(

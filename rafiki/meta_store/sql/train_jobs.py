@@ -46,6 +46,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
         budget: Mapping[str, float | int],
         train_args: Mapping[str, Any],
         models: Sequence[Model],
+        advisor: Mapping[str, Any] | None = None,
     ) -> TrainJob:
         refusals = _refusals(user_id, app, [train_dataset_id, val_dataset_id], models)
         with self._db.write(refusals) as connection:
@@ -66,6 +67,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
                 "val_dataset_id": val_dataset_id,
                 "budget": budget,
                 "train_args": train_args,
+                "advisor": advisor or {},
                 "status": TrainJobStatus.STARTED,
                 "datetime_started": utc_now(),
             }

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, bindparam, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Executable, Table, bindparam, exists, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rafiki import states
 from rafiki.constants import TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog
+from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError
 from rafiki.meta_store.base import TrialStore
 from rafiki.meta_store.sql.database import Refusals, not_found
@@ -21,6 +21,7 @@ from rafiki.meta_store.sql.schema import (
     sub_train_jobs,
     trial_can_be_served,
     trial_logs,
+    trial_reports,
     trials,
 )
 from rafiki.meta_store.sql.train_jobs import check_owner
@@ -96,6 +97,7 @@ class SqlTrialStore(Records, TrialStore):
         owner_id: str | None,
         worker_id: str | None = None,
         attempt: int | None = None,
+        ended_early: str | None = None,
     ) -> Trial:
         if not math.isfinite(score):
             raise InvalidTrialError(f"The score of the trial {trial_id} is {score}, not a finite number.")
@@ -103,6 +105,7 @@ class SqlTrialStore(Records, TrialStore):
             # SQLite keeps a whole REAL as an integer, which has no -0.0; so that PostgreSQL does not either.
             "score": float(score) + 0.0,
             "params_id": params_id,
+            "ended_early": ended_early,
             "datetime_stopped": utc_now(),
         }
         if worker_id is not None:
@@ -165,12 +168,38 @@ class SqlTrialStore(Records, TrialStore):
         # In one order: two deliveries of the same lines at once would deadlock on PostgreSQL otherwise.
         ordered = sorted(entries, key=lambda entry: (entry.attempt, entry.line_no))
         values = [{name: getattr(entry, name) for name in TrialLog.__struct_fields__} for entry in ordered]
+        self._add_once(trial_logs, trial_id, values, owner_id)
+
+    def add_trial_report(self, report: TrialReport, *, owner_id: str | None) -> None:
+        if not (math.isfinite(report.score) and math.isfinite(report.step)):
+            raise InvalidTrialError(f"A report of the trial {report.trial_id} holds a number that is not finite.")
+        values = {name: getattr(report, name) for name in TrialReport.__struct_fields__}
+        self._add_once(trial_reports, report.trial_id, [values], owner_id)
+
+    def list_trial_reports(self, sub_train_job_id: str) -> list[TrialReport]:
+        return self._list_reports(trials.c.sub_train_job_id == sub_train_job_id)
+
+    def list_reports_of_trial(self, trial_id: str) -> list[TrialReport]:
+        return self._list_reports(trials.c.id == trial_id)
+
+    def _list_reports(self, where: ColumnElement[bool]) -> list[TrialReport]:
+        statement = (
+            select(*columns_of(trial_reports, TrialReport))
+            .join(trials, (trial_reports.c.trial_id == trials.c.id) & (trial_reports.c.attempt == trials.c.attempt))
+            .where(where)
+            .order_by(trials.c.no, trial_reports.c.step)
+        )
+        with self._db.read() as connection:
+            return [to_entity(TrialReport, row) for row in connection.execute(statement)]
+
+    def _add_once(self, table: Table, trial_id: str, rows: Sequence[Mapping[str, Any]], owner_id: str | None) -> None:
+        """Add rows of a trial; those whose keys are there already stay as they are."""
         with self._db.write() as connection:
             found = connection.execute(_OWNER, {"trial_id": trial_id}).one_or_none()
             if found is None:
                 raise not_found(InvalidTrialError, "trial", trial_id)
             check_owner(found.id, found.advisor_id, owner_id)
-            connection.execute(self._insert_new_lines(), values)
+            connection.execute(self._insert_new(table), rows)
 
     def list_trial_logs(
         self, trial_id: str, *, attempt: int | None = None, offset: int = 0, limit: int | None = None
@@ -212,7 +241,7 @@ class SqlTrialStore(Records, TrialStore):
             raise not_found(InvalidTrainJobError, "sub train job", sub_train_job_id)
         check_owner(sub_train_job_id, found.advisor_id, owner_id)
 
-    def _insert_new_lines(self) -> Executable:
+    def _insert_new(self, table: Table) -> Executable:
         if self._db.is_sqlite:
-            return sqlite.insert(trial_logs).on_conflict_do_nothing()
-        return postgresql.insert(trial_logs).on_conflict_do_nothing()
+            return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing()

@@ -1,0 +1,1 @@
+"""What architecture search with shared weights is worth: against random architectures, at equal cost."""

@@ -1,0 +1,1 @@
+"""Search schemes side by side on real tuning problems."""

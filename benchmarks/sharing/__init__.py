@@ -1,0 +1,1 @@
+"""What sharing parameters between trials is worth."""

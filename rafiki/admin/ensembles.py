@@ -1,0 +1,139 @@
+"""Which trials an inference job serves, and how much each counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import rafiki
+from rafiki.admin.select_members import NO_PREDICTIONS, SelectAnswer, SelectRequest, unscored
+from rafiki.constants import EnsembleMethod
+from rafiki.contract.inference_jobs import EnsembleSetting, EnsembleView
+from rafiki.entities import TrainJob, Trial
+from rafiki.errors import InvalidInferenceJobError
+from rafiki.tasks.registry import get_task
+from rafiki.tasks.validation import CombiningTask
+from rafiki.utils.logs import log_line
+
+if TYPE_CHECKING:
+    from rafiki.admin.context import AdminContext
+
+DEFAULT_SIZE = 5
+_MOST_CANDIDATES_OF_A_MODEL = 10
+_MOST_CANDIDATES = 50
+_TIMEOUT_S = 60.0
+
+
+class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
+    """The members of an inference job, best first; none when the train job has no trial to serve."""
+
+    trials: list[Trial]
+    weights: list[float]
+    """They sum up to 1."""
+    view: EnsembleView
+
+
+def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetting | None) -> Ensemble:
+    """The trials of a train job that has ended which an inference job shall serve.
+
+    Args:
+        context: the stack.
+        job: the train job.
+        setting: how to choose; None = the best trial of each model, at once: nothing is scored.
+
+    Raises:
+        InvalidInferenceJobError: the setting is at odds with itself or with the task.
+    """
+    is_scored = setting is not None and isinstance(get_task(job.task), CombiningTask)
+    setting = setting or EnsembleSetting()
+    size = _checked_size(setting, job)
+    subs = context.store.train_jobs.list_sub_train_jobs(job.id)
+    n_each = max(1, min(_MOST_CANDIDATES_OF_A_MODEL, _MOST_CANDIDATES // max(1, len(subs))))
+    of_models = [context.store.trials.list_best_trials_of_sub_train_job(s.id, max_count=n_each) for s in subs]
+    match setting.method:
+        case EnsembleMethod.MEAN if size is None:
+            members = _best_first([trials[:1] for trials in of_models])
+        case EnsembleMethod.MEAN:
+            members = context.store.trials.list_best_trials(job.id, max_count=size)
+        case EnsembleMethod.BEST | EnsembleMethod.GREEDY:
+            members = context.store.trials.list_best_trials(job.id, max_count=1)
+    if not members:
+        return Ensemble(trials=[], weights=[], view=EnsembleView(method=setting.method, size=size))
+    if not is_scored:
+        weights = [1 / len(members)] * len(members)
+        return Ensemble(trials=members, weights=weights, view=EnsembleView(method=setting.method, size=size))
+    known = {t.id for t in members}
+    # The best trial is a member by every method, so it stays the first one.
+    candidates = _best_first([members, *([t for t in trials if t.id not in known] for trials in of_models)])
+    request = SelectRequest(
+        task=job.task, params_location=context.params.location, params_ids=[t.params_id or "" for t in candidates],
+        max_members=size or 0 if setting.method is EnsembleMethod.GREEDY else 0,
+        given=[i for i, trial in enumerate(candidates) if trial.id in known],
+    )  # fmt: skip
+    return _to_ensemble(setting.method, size, job.task, candidates, _ask(context, request))
+
+
+def _checked_size(setting: EnsembleSetting, job: TrainJob) -> int | None:
+    match setting.method:
+        case EnsembleMethod.BEST:
+            if setting.size not in (None, 1):
+                raise InvalidInferenceJobError(
+                    f"The method best serves one trial, not {setting.size}. Leave the size out, or take another method."
+                )
+            return 1
+        case EnsembleMethod.GREEDY:
+            if not isinstance(get_task(job.task), CombiningTask):
+                raise InvalidInferenceJobError(
+                    f"Predictions of {job.task} are not joined: the best member answers alone, so there is nothing to "
+                    "choose. Use the method best, or mean to keep more members in reserve."
+                )
+            return setting.size or DEFAULT_SIZE
+        case EnsembleMethod.MEAN:
+            return setting.size
+
+
+def _best_first(parts: Sequence[Sequence[Trial]]) -> list[Trial]:
+    return sorted((t for trials in parts for t in trials), key=lambda t: t.score or 0.0, reverse=True)
+
+
+def _to_ensemble(
+    method: EnsembleMethod, size: int | None, task_name: str, candidates: list[Trial], found: SelectAnswer
+) -> Ensemble:
+    task = get_task(task_name)
+    places = sorted(found.weights)
+    is_scored = found.score is not None and isinstance(task, CombiningTask)
+    view = EnsembleView(
+        method=method,
+        size=size,
+        metric=task.metric if is_scored and isinstance(task, CombiningTask) else None,
+        validation_score=found.score,
+        best_single_score=found.best_single_score,
+        member_scores=[found.single_scores[i] for i in places] if is_scored else [],
+        n_examples=found.n_examples,
+        note=found.note if method is EnsembleMethod.GREEDY else None,
+    )
+    return Ensemble(trials=[candidates[i] for i in places], weights=[found.weights[i] for i in places], view=view)
+
+
+def _ask(context: AdminContext, request: SelectRequest) -> SelectAnswer:
+    """The answer of a process of its own: what it loads (numpy, predictions) goes with it."""
+    if not context.params.has_validation(request.params_ids[0]):
+        return unscored(request, NO_PREDICTIONS)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "rafiki.admin.select_members"], input=msgspec.json.encode(request),
+            capture_output=True, timeout=_TIMEOUT_S, check=True,
+            # Rafiki may itself have been found by the working folder alone.
+            cwd=Path(rafiki.__file__).resolve().parent.parent,
+        )  # fmt: skip
+        return msgspec.json.decode(child.stdout, type=SelectAnswer)
+    except subprocess.CalledProcessError as e:
+        log_line(f"choosing an ensemble failed: {e.stderr.decode(errors='replace')[-2000:]}")
+    except (subprocess.TimeoutExpired, msgspec.DecodeError, OSError) as e:
+        log_line(f"choosing an ensemble failed: {e}")
+    return unscored(request, "Choosing members failed; the admin's log tells why.")

@@ -1,0 +1,67 @@
+"""Asynchronous successive halving: many trials begin, few go on to their end."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.options import AshaOptions
+from rafiki.advisor.schemes import SCHEMES, load_advisor
+from rafiki.errors import InvalidTrainJobError
+from rafiki.model.knobs import FixedKnob
+
+_SEARCHES = ("bayes", "random")
+
+
+class AshaAdvisor(Advisor):
+    """Knobs from another scheme, for trials that :class:`~rafiki.advisor.stopping.AshaRule` ends at its rungs.
+
+    Li et al., "A system for massively parallel hyperparameter tuning", 2020, with the random search of algorithm 2, or
+    with a Bayesian one as in Klein et al., "Model-based asynchronous hyperparameter and neural architecture search",
+    2020, section 3. Where Bayesian optimisation cannot search the knobs (architectures), they are drawn.
+
+    Policies are off, ``EARLY_STOP`` too: the rungs decide how long a trial trains, and the survivors have trained in
+    full when they end.
+
+    Raises:
+        InvalidTrainJobError: for an option ``search`` that is neither.
+    """
+
+    scheme = "asha"
+
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        options = setup.options
+        assert isinstance(options, AshaOptions)
+        if options.search not in _SEARCHES:
+            raise InvalidTrainJobError(
+                f"The option search of the asha scheme must be {' or '.join(_SEARCHES)}, not {options.search!r}."
+            )
+        self._off = dict.fromkeys(self.space.policy_knobs("EARLY_STOP"), False)
+        config = {name: FixedKnob(False) if name in self._off else knob for name, knob in setup.knob_config.items()}
+        name = options.search if SCHEMES[options.search].refuse(config) is None else "random"
+        self._search = load_advisor(
+            SCHEMES[name],
+            msgspec.structs.replace(
+                setup,
+                knob_config=config,
+                first_knobs=(),
+                history=tuple(self._as_searched(t) for t in setup.history),
+                options=SCHEMES[name].options(),
+            ),
+        )
+
+    def _suggest(self, no: int, ask: Ask) -> Proposal:
+        found = self._search.propose(no, ask)
+        return self._proposal(found.knobs, found.meta["phase"], search=self._search.scheme)
+
+    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        super()._book(no, proposal, worker_id)
+        # Known already, unless it was restored or is one of the first that the user gave.
+        self._search.restore([self._as_searched(self._trials[no])])
+
+    def _as_searched(self, trial: TrialRecord) -> TrialRecord:
+        return msgspec.structs.replace(trial, knobs=trial.knobs | self._off)
+
+    def _learn(self, trial: TrialRecord) -> None:
+        self._search.feedback(trial.no, trial.score, is_ended_early=trial.is_ended_early)

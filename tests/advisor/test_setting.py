@@ -1,0 +1,81 @@
+"""The ``advisor`` setting of a job: what it may say, and what it leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rafiki.advisor.schemes import SCHEMES
+from rafiki.advisor.setting import AdvisorSetting, EarlyEnding, parse_setting
+from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule
+from rafiki.errors import InvalidTrainJobError
+from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob
+
+KNOBS = {"x": FloatKnob(0, 1), "n": IntegerKnob(1, 9)}
+
+
+def test_nothing_is_the_default_and_a_name_is_a_scheme() -> None:
+    assert parse_setting(None) == parse_setting({}) == AdvisorSetting()
+    assert parse_setting("asha") == parse_setting({"scheme": "asha"}) == AdvisorSetting(scheme="asha")
+    assert parse_setting({"early_ending": "median"}).early_ending == EarlyEnding(rule="median")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        AdvisorSetting(),
+        AdvisorSetting(scheme="grid", options={"points": 3}, warm_start=True),
+        AdvisorSetting(early_ending=EarlyEnding(rule="asha", eta=4.0), first_knobs=[{"x": 0.5}]),
+    ],
+)
+def test_a_setting_comes_back_from_its_json(setting: AdvisorSetting) -> None:
+    assert parse_setting(setting.to_json()) == setting
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ({}, MedianRule),
+        ({"scheme": "random"}, MedianRule),
+        ({"scheme": "asha"}, AshaRule),
+        ({"scheme": "grid"}, NoRule),
+        ({"scheme": "grid", "early_ending": "median"}, MedianRule),
+        ({"scheme": "asha", "early_ending": "none"}, NoRule),
+        ({"early_ending": {"rule": "asha", "eta": 2}}, AshaRule),
+    ],
+)
+def test_the_scheme_brings_its_rule_unless_the_job_names_one(setting: dict[str, Any], rule: type) -> None:
+    assert type(parse_setting(setting).make_rule(KNOBS)) is rule
+
+
+def test_a_schemes_options_reach_its_rule() -> None:
+    # With eta 2 the lower of two trials ends at the first rung, which lies at step 4.
+    rule = parse_setting({"scheme": "asha", "options": {"eta": 2, "min_step": 4}}).make_rule(KNOBS)
+    assert [rule.report(1, 3, 0.9), rule.report(2, 3, 0.1), rule.report(1, 4, 0.9)] == [None] * 3
+    assert rule.report(2, 4, 0.1) is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"first_knobs": [{"n": 10}]}, "first_knobs, entry 1: Knob 'n'"),
+        ({"first_knobs": [{"n": 9, "x": 0.1}]}, "n < 9"),
+        ({"scheme": "fixed"}, "x, n"),
+        ({"scheme": "pbt"}, "SHARE_PARAMS"),
+        ({"scheme": "nothing"}, "There are: auto, "),
+    ],
+)
+def test_what_does_not_fit_the_knobs_is_refused(setting: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidTrainJobError) as refusal:
+        parse_setting(setting).check(KNOBS, ["n < 9"])
+    assert says in refusal.value.message
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMES))
+def test_every_scheme_has_a_summary_and_checks_its_options(name: str) -> None:
+    assert SCHEMES[name].summary
+    setting = parse_setting({"scheme": name, "options": {"no_such_option": 1}})
+    knobs: dict[str, Any] = {"cell": ArchKnob([[1, 2]])} if SCHEMES[name].refuse(KNOBS) else KNOBS
+    with pytest.raises(InvalidTrainJobError):
+        setting.check(knobs, [])
