@@ -136,7 +136,8 @@ class TrialDone(msgspec.Struct, frozen=True, tag="done"):
     trial_id: str
     attempt: int
     score: float
-    params_id: str
+    params_id: str | None
+    """None when it trained nothing of its own: it evaluated shared parameters."""
     logs: list[TrialLog]
     ended_early: str | None = None
     """Why it was told to end before its training was over."""

@@ -168,16 +168,17 @@ class TrainWorker:
         try:
             ended_early = self._train(model, order)
             score = _checked_score(model.evaluate(spec.val_dataset_path))
+            on = self._policies_on(knobs)
+            if "SKIP_TRAIN" in on:
+                # It evaluated what others trained. Such a score is a guide for the search; it makes no trial to serve.
+                return _Trained(score, None, ended_early)
             params = model.dump_parameters()
             if not isinstance(params, dict):
                 raise ModelError(f"dump_parameters() must return a dict, not a {type(params).__name__}.")
             params_id = self._params.save(params)
-            on = self._policies_on(knobs)
-            if "SHARE_PARAMS" in on and "SKIP_TRAIN" not in on:
-                # Parameters that were not trained here are no news to the others.
+            if "SHARE_PARAMS" in on:
                 self._share(params_id, score)
-            if "QUICK_EVAL" not in on:
-                self._validation.keep(model, params_id, score, order.attempt)
+            self._validation.keep(model, params_id, score, order.attempt)
             return _Trained(score, params_id, ended_early)
         finally:
             _destroy(model)
@@ -235,7 +236,7 @@ class TrainWorker:
 
 class _Trained(NamedTuple):
     score: float
-    params_id: str
+    params_id: str | None
     ended_early: str | None
 
 

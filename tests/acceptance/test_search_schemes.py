@@ -165,6 +165,9 @@ def test_architectures_are_searched_by_two_workers_and_the_best_is_trained_in_fu
     assert {"skip_train", "quick_eval", "share_params"} <= policies["search"]
     assert "share_params" not in policies["full"]
     assert len(by_phase["search"]) >= 20
+    assert {t["is_params_saved"] for t in by_phase["search"] + by_phase["final"]} == {False}
+    best = world.client.get_best_trials_of_train_job("cells", max_count=1)[0]
+    assert best["proposal"]["phase"] in ("train", "full")
     # A search trial does not train: what its score has of training was handed on.
     scores = [t["score"] - 0.5 * t["proposal"]["knobs"]["cell"].count("a") / 4 for t in by_phase["search"]]
     assert max(scores) > 0
