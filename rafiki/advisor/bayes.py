@@ -95,6 +95,10 @@ class BayesAdvisor(Advisor):
         """Knobs at ``key`` with the policies of this phase."""
         return self.space.knobs(key) | dict.fromkeys(self._early_stop, is_search)
 
+    def _first_policies(self) -> Knobs:
+        # Else the user's own knobs would pass for full trainings, which the surrogate does not see.
+        return dict.fromkeys(self._early_stop, True)
+
     def _is_retraining(self, trial: TrialRecord) -> bool:
         return bool(self._early_stop) and not any(trial.knobs[name] for name in self._early_stop)
 

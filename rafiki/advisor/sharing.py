@@ -39,5 +39,8 @@ class SharingAdvisor(BayesAdvisor):
             knobs=proposal.knobs, meta=proposal.meta, start_from=None if is_afresh else SharePolicy.GLOBAL_BEST
         )
 
+    def _first_policies(self) -> Knobs:
+        return super()._first_policies() | dict.fromkeys(self._share, True)
+
     def _with_policies(self, key: Key, is_search: bool) -> Knobs:
         return super()._with_policies(key, is_search=True) | dict.fromkeys(self._share, True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from rafiki.advisor.schemes import SCHEMES
+from rafiki.advisor.budget import TrainBudget
+from rafiki.advisor.schemes import SCHEMES, make_advisor
 from rafiki.advisor.setting import AdvisorSetting, EarlyEnding, parse_setting
 from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule
 from rafiki.errors import InvalidTrainJobError
-from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob
+from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob, PolicyKnob
 
 KNOBS = {"x": FloatKnob(0, 1), "n": IntegerKnob(1, 9)}
 
@@ -79,3 +80,12 @@ def test_every_scheme_has_a_summary_and_checks_its_options(name: str) -> None:
     knobs: dict[str, Any] = {"cell": ArchKnob([[1, 2]])} if SCHEMES[name].refuse(KNOBS) else KNOBS
     with pytest.raises(InvalidTrainJobError):
         setting.check(knobs, [])
+
+
+@pytest.mark.parametrize(("scheme", "on"), [("bayes", {"stop"}), ("sharing", {"stop", "share"}), ("random", set())])
+def test_the_users_own_knobs_run_under_the_policies_of_the_search(scheme: str, on: set[str]) -> None:
+    knobs = {**KNOBS, "stop": PolicyKnob("EARLY_STOP"), "share": PolicyKnob("SHARE_PARAMS")}
+    advisor = make_advisor(knobs, TrainBudget(model_trial_count=20), 0, scheme, first_knobs=({"x": 0.5},))
+    proposal = advisor.propose(1)
+    assert proposal.knobs["x"] == 0.5
+    assert {name for name in ("stop", "share") if proposal.knobs[name]} == on
