@@ -36,8 +36,8 @@ from rafiki.constants import Task
 
 MODEL = Template(TEMPLATES / "speech_recognition" / "ctc.py", "SpeechCtc", {"torch": ">=2.2"})
 QUICK_KNOBS = {
-    "filters": 64, "hidden_size": 128, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
-    "max_epochs": 15, "known_words_only": True,
+    "filters": 48, "hidden_size": 96, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
+    "max_epochs": 12, "known_words_only": True,
 }  # fmt: skip
 
 

@@ -144,6 +144,24 @@ def test_workers_that_share_the_machine_share_its_cores(
     assert run(stack, manager, request).split() == [threads, threads]
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({"OMP_NUM_THREADS": "1"}, "1 1 1"),
+        ({"MKL_NUM_THREADS": "3"}, "3 3 3"),
+        ({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "4"}, "1 4 1"),
+    ],
+)
+def test_a_number_of_threads_that_the_owner_set_goes_for_all_libraries(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], seen: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    manager = stack.manager(model_environment={**worker_environment([]), **given})
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    request = stack.request(f"import os; print(*(os.environ[n] for n in {names}))")
+    assert run(stack, manager, request).strip() == seen
+
+
 def test_both_outputs_of_a_service_are_in_its_log_at_once(stack: Stack, manager: ProcessContainerManager) -> None:
     request = stack.request(
         "import os, sys\nprint('out')\nsys.stderr.write('err\\n')\nos.system('echo child')\n" + FOREVER
