@@ -75,7 +75,7 @@ def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, 
     train, val, test = split_csv(real_data("concrete.csv"), tmp_path, SHARES)
     job = DeployedJob(stack, "TABULAR_REGRESSION")
     # As it would be for any other column: the train arguments reach the templates.
-    job.train(train, val, boosters("Regressor"), n_trials=4, target="compressive_strength")
+    job.train(train, val, boosters("Regressor"), n_trials=8, target="compressive_strength")
     queries, targets = read_rows(test, "compressive_strength")
     numbers = [float(t) for t in targets]
     errors = [p - t for p, t in zip(job.predict(queries), numbers, strict=True)]
