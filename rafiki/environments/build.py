@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -147,10 +148,18 @@ class Build:
             lines = f.read().decode("utf-8", "replace").splitlines()
         errors = [line.strip().removeprefix("ERROR:").strip() for line in lines if line.strip().startswith("ERROR:")]
         found = _conflict(lines) or list(dict.fromkeys(errors)) or lines[-1:]
-        return " ".join(found)[:_MOST_REASON_CHARS] or "pip ended without a word"
+        text = _VERSIONS.sub(_shorten, " ".join(found))
+        return text[:_MOST_REASON_CHARS] or "pip ended without a word"
 
 
 _CONFLICT = "The conflict is caused by:"
+_VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
+
+
+def _shorten(match: re.Match[str]) -> str:
+    """Of all versions that there are, the last ones: the rest would hide what else pip says."""
+    versions = match[1].split(", ")
+    return f"(from versions: {', '.join(['...', *versions[-3:]] if len(versions) > 3 else versions)})"
 
 
 def _conflict(lines: Sequence[str]) -> list[str]:

@@ -115,6 +115,14 @@ def test_a_failed_build_says_why_and_is_tried_again_on_request(
     assert store.wait({"glimmer": "3.0"}).status is READY
 
 
+def test_of_many_versions_the_reason_names_the_last(store: EnvironmentStore, wheels: Path) -> None:
+    for minor in range(200):
+        make_wheel(wheels, "glimmer", f"5.{minor}")
+    reason = store.wait({"glimmer": "9.9"}).reason or ""
+    assert "(from versions: ..., 5.197, 5.198, 5.199)" in reason
+    assert "No matching distribution found for glimmer==9.9" in reason
+
+
 @pytest.mark.parametrize(
     ("requires", "says"),
     [(("numpy<1",), "numpy"), (("no-such-package",), "no-such-package")],
