@@ -27,6 +27,17 @@ def predict(job: dict[str, Any], query: Any) -> httpx.Response:
     return httpx.post(f"http://{job['predictor_host']}/predict", json={"query": query}, timeout=30)
 
 
+def is_gone(job: dict[str, Any]) -> bool:
+    """Whether nobody listens at a job's predictor. One that is ending may cut off a request that just reached it."""
+    try:
+        predict(job, "q")
+    except httpx.ConnectError:
+        return True
+    except httpx.TransportError:
+        return False
+    return False
+
+
 def test_an_inference_job_serves_the_best_trial_as_soon_as_it_is_made(
     finished: Finished, served: dict[str, Any]
 ) -> None:
@@ -89,8 +100,7 @@ def test_a_stopped_job_is_not_running_any_more_and_can_be_made_anew(people: Peop
 
     for method, path in (("GET", f"/inference_jobs/{app}/1"), ("POST", f"/inference_jobs/{app}/1/stop")):
         me.refused("InvalidRunningInferenceJobError", method, path)
-    with pytest.raises(httpx.ConnectError):
-        eventually(lambda: predict(first, "q") is None, "an end of the predictor", timeout_s=10)
+    eventually(lambda: is_gone(first), "an end of the predictor")
     [job] = me.ok("GET", f"/inference_jobs/{app}")
     assert job["status"] == "STOPPED"
     assert job["datetime_stopped"] is not None
