@@ -217,6 +217,7 @@ class Client:
         models: Sequence[str] | None = None,
         train_args: Mapping[str, Any] | None = None,
         advisor: str | Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Json:
         """Start training models under a budget.
 
@@ -226,6 +227,7 @@ class Client:
             train_args: passed on to each model's ``train``.
             advisor: how to search: the name of a scheme, or settings such as ``{"scheme": "asha", "options": {"eta":
                 4}}``; None = by the knobs.
+            labels: notes on the job, such as the commit that it was made from.
 
         Returns:
             ``id``, ``app``, ``app_version``.
@@ -236,7 +238,7 @@ class Client:
             budget={str(k): v for k, v in (budget or {}).items()},
             model_ids=None if models is None else list(models),
             train_args=None if train_args is None else dict(train_args),
-            advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor,
+            advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor, labels=dict(labels or {}),
         )  # fmt: skip
 
     def get_train_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
@@ -303,14 +305,17 @@ class Client:
         app_version: int = -1,
         budget: Mapping[str, Any] | None = None,
         ensemble: Mapping[str, Any] | None = None,
+        deployment: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Json:
         """Serve the best trials of a stopped train job, one per model, as an ensemble.
 
         Args:
             budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
-            best
-                trial of each model, all counting alike.
+                best trial of each model, all counting alike.
+            deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
+            labels: notes on the job, such as the commit that it was made from.
 
         Returns:
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
@@ -320,6 +325,7 @@ class Client:
             app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},
             ensemble=None if ensemble is None else dict(ensemble),
+            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
         )  # fmt: skip
 
     def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:

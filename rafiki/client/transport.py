@@ -190,7 +190,7 @@ class HttpServer:
         with contextlib.suppress(msgspec.DecodeError):
             found = msgspec.json.decode(body)
             if isinstance(found, dict) and isinstance(found.get("error"), str):
-                return error_from_wire(found["error"], str(found.get("message") or ""))
+                return error_from_wire(found["error"], str(found.get("message") or ""), status)
         if status >= 500:
             return InternalError(
                 f"The {self._what} at {self.address} failed (HTTP status {status}). Look into `rafiki logs`."

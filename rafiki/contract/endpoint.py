@@ -26,6 +26,15 @@ SUPERADMIN = frozenset({UserType.SUPERADMIN})
 Number: TypeAlias = Annotated[int, msgspec.Meta(le=2**63 - 1)]
 """A whole number that every database holds."""
 
+Labels: TypeAlias = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=63)],
+        Annotated[str, msgspec.Meta(max_length=1000)],
+    ],
+    msgspec.Meta(max_length=32),
+]
+"""Notes on a job: at most 32 names of at most 63 characters, each with a text of at most 1,000."""
+
 _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
 

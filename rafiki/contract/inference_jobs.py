@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from rafiki.constants import EnsembleMethod, InferenceJobStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
 
 
 class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
@@ -19,12 +19,25 @@ class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
     """Trials at most; None = by the method."""
 
 
+class Deployment(RequestStruct, frozen=True, kw_only=True):
+    """How an inference job serves. None = as the stack's settings say."""
+
+    latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
+    """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    """The most queries that an inference worker takes at once (predictor.batch_size)."""
+
+
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
     budget: dict[str, Any] | None = None
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
+    deployment: Deployment | None = None
+    """None = as the stack's settings say."""
+    labels: Labels = {}
+    """Notes of yours on the job, such as the commit that it was made from."""
 
 
 class ListInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -82,6 +95,8 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[float]
     """How much the predictions of each count; they sum up to 1."""
     ensemble: EnsembleView
+    deployment: Deployment
+    labels: dict[str, str]
     datetime_started: datetime
     datetime_stopped: datetime | None
     predictor_host: str | None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, Endpoint, Labels, Number, RequestStruct
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -22,6 +22,8 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     train_args: dict[str, Any] | None = None
     advisor: Any = None
     """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
+    labels: Labels = {}
+    """Notes of yours on the job, such as the commit that it was made from."""
 
 
 class ListTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     val_dataset_id: str
     train_args: dict[str, Any]
     advisor: dict[str, Any]
+    labels: dict[str, str]
     budget: dict[str, Any]
     models: list[SubTrainJobView]
     datetime_started: datetime

@@ -156,7 +156,9 @@ class EnvironmentStore:
         for found in self.list_environments():
             if found.key == key:
                 return found
-        raise InvalidEnvironmentError(f"There is no environment {key[:80]!r}. List them: `rafiki environment list`.")
+        raise InvalidEnvironmentError.not_found(
+            f"There is no environment {key[:80]!r}. List them: `rafiki environment list`."
+        )
 
     def log_file(self, key: str) -> Path:
         """Where the builds of an environment write their log."""

@@ -94,7 +94,7 @@ def test_a_wrong_job_file_is_a_usage_error_that_says_where(logged_in, folder: Pa
 
 def test_an_unknown_dataset_is_answered_with_the_nearest_name(logged_in) -> None:
     result = logged_in("train", "create", "--app", "a", "--train", "digit_train", "--val", "digits_val")
-    assert result.code == ExitCode.REFUSED
+    assert result.code == ExitCode.NOT_FOUND
     assert "Did you mean 'digits_train'?" in result.err
 
 
@@ -128,6 +128,12 @@ def test_a_refusal_is_one_line_and_the_exit_code_of_its_class(logged_in, server:
     server.answers["get_train_job"] = InvalidTrainJobError("There is no train job of 'x'.")
     result = logged_in("train", "show", "x")
     assert result == (ExitCode.REFUSED, "", "error: There is no train job of 'x'.\n")
+
+
+def test_what_the_admin_does_not_find_has_an_exit_code_of_its_own(logged_in, server: ContractServer) -> None:
+    server.answers["get_train_job"] = InvalidTrainJobError.not_found("There is no train job of 'x'.")
+    result = logged_in("train", "show", "x")
+    assert result == (ExitCode.NOT_FOUND, "", "error: There is no train job of 'x'.\n")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def get_environment_log(context: AdminContext, actor: User, request: Environment
     key = context.environments.get_environment(request.key).key
     visible = _visible(context, actor)
     if visible is not None and key not in visible:
-        raise InvalidEnvironmentError(f"There is no environment {key!r} of a model that you can use.")
+        raise InvalidEnvironmentError.not_found(f"There is no environment {key!r} of a model that you can use.")
     lines = tail_lines(context.environments.log_file(key), _LOG_LINES, max_bytes=_LOG_BYTES)
     return EnvironmentLogView(key=key, lines=lines)
 

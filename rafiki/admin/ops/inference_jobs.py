@@ -13,6 +13,7 @@ from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
+    Deployment,
     EnsembleView,
     InferenceJobCreatedView,
     InferenceJobRequest,
@@ -36,6 +37,7 @@ def _view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
         id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
         app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
         weights=[s.weight / total for s in served], ensemble=msgspec.convert(job.ensemble, EnsembleView),
+        deployment=msgspec.convert(job.deployment, Deployment), labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host,
     )  # fmt: skip
@@ -63,7 +65,8 @@ def create_inference_job(
     job = context.store.inference_jobs.create_inference_job(
         user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
         budget=budget.to_json(), trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights,
-        ensemble=msgspec.to_builtins(ensemble.view),
+        ensemble=msgspec.to_builtins(ensemble.view), labels=request.labels,
+        deployment=msgspec.to_builtins(request.deployment) if request.deployment else None,
     )  # fmt: skip
     context.supervisor.wake()
 
@@ -116,7 +119,7 @@ def _running_job(context: AdminContext, actor: User, request: InferenceJobReques
     train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
     if job is None:
-        raise InvalidRunningInferenceJobError(
+        raise InvalidRunningInferenceJobError.not_found(
             f"No inference job of {train_job.app} version {train_job.app_version} is running. "
             "Start one with `rafiki infer create`."
         )

@@ -53,5 +53,5 @@ def _own_trial(context: AdminContext, actor: User, trial_id: str) -> Trial:
     trial = context.store.trials.get_trial(trial_id)
     job = context.store.train_jobs.get_train_job(trial.train_job_id)
     if job.user_id != actor.id and not is_admin(actor):
-        raise InvalidTrialError(f"You have no trial {trial_id!r}.")
+        raise InvalidTrialError.not_found(f"You have no trial {trial_id!r}.")
     return trial
