@@ -10,14 +10,17 @@ from typing import Any
 
 import msgspec
 
+from rafiki.constants import ExitCode
+from rafiki.errors import RafikiError
 from rafiki_cli.assets import find_asset
-from rafiki_cli.terminal import UsageError
 
 DEFAULT_TEMPLATE = "image_classification/decision_tree"
 
 
-class UnknownTemplateError(UsageError):
+class UnknownTemplateError(RafikiError):
     """There is no such template. List them with `rafiki template list`."""
+
+    exit_code = ExitCode.NOT_FOUND
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"model_class": "class"}):
