@@ -22,6 +22,7 @@ class RafikiGroup(LazyGroup):
     """All commands."""
 
     table = {
+        "init": ("rafiki_cli.commands.init", "Start a project: a model, sample data, a job, tests and CI."),
         "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
         "up": ("rafiki_cli.commands.stack", "Start the stack."),
         "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
@@ -32,6 +33,7 @@ class RafikiGroup(LazyGroup):
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
         "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
+        "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
         "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
