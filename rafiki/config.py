@@ -351,6 +351,11 @@ def load_config(
     return LoadedConfig(config, found.parent if found else start, found, listed)
 
 
+def environment() -> Mapping[str, str]:
+    """This process's environment, for whoever expands the variables of a file."""
+    return os.environ
+
+
 def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Where a person's own state (logins) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
     environ = os.environ if environ is None else environ

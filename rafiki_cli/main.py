@@ -31,6 +31,8 @@ class RafikiGroup(LazyGroup):
         "login": ("rafiki_cli.commands.login", "Log in at the admin."),
         "logout": ("rafiki_cli.commands.login", "Forget the login."),
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
+        "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
+        "schema": ("rafiki_cli.commands.schema", "JSON Schemas of the files you write, for editors."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
         "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
         "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),

@@ -62,7 +62,14 @@ class JobFollower:
         self.job = job
 
 
-def follow(client: Client, app: str, version: int, *, out: Callable[[str], None] = terminal.put) -> ExitCode:
+def follow(
+    client: Client,
+    app: str,
+    version: int,
+    *,
+    out: Callable[[str], None] = terminal.put,
+    timeout_s: float | None = None,
+) -> ExitCode:
     """Show a job until it ends; the exit code tells how.
 
     Raises:

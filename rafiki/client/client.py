@@ -328,6 +328,13 @@ class Client:
             deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
         )  # fmt: skip
 
+    def preview_ensemble(self, app: str, app_version: int = -1, method: str = "mean", size: int | None = None) -> Json:
+        """What an inference job would serve: ``trial_ids``, ``weights`` and ``ensemble`` with its validation scores."""
+        return self._one(
+            inference_jobs.PREVIEW_ENSEMBLE, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version,
+            method=method, size=size,
+        )  # fmt: skip
+
     def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
         """Inference jobs of a user; None = yourself."""
         return self._many(inference_jobs.GET_INFERENCE_JOBS_BY_USER, user_id=user_id)

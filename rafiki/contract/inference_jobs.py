@@ -82,6 +82,23 @@ class EnsembleView(msgspec.Struct, frozen=True, kw_only=True):
     """Why the best trial is served alone though more were asked for."""
 
 
+class PreviewEnsembleRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    method: EnsembleMethod = EnsembleMethod.MEAN
+    size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+
+
+class EnsemblePreviewView(msgspec.Struct, frozen=True, kw_only=True):
+    """The ensemble that an inference job would serve."""
+
+    trial_ids: list[str]
+    """Best first; empty when the train job has no trial to serve."""
+    weights: list[float]
+    """How much the predictions of each would count; they sum up to 1."""
+    ensemble: EnsembleView
+
+
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: InferenceJobStatus
@@ -119,6 +136,11 @@ CREATE_INFERENCE_JOB = Endpoint(
     response=InferenceJobCreatedView, roles=ALL_USERS,
     summary="Serve trials of a stopped train job as an ensemble; the best one of each model unless told otherwise.",
 )  # fmt: skip
+PREVIEW_ENSEMBLE = Endpoint(
+    name="preview_ensemble", method="GET", path="/train_jobs/{app}/{app_version}/ensemble",
+    request=PreviewEnsembleRequest, response=EnsemblePreviewView, roles=ALL_USERS,
+    summary="Which trials of a stopped train job would be served, and what they score together.",
+)  # fmt: skip
 GET_INFERENCE_JOBS_BY_USER = Endpoint(
     name="get_inference_jobs_by_user", method="GET", path="/inference_jobs", request=ListInferenceJobsRequest,
     response=list[InferenceJobView], roles=ALL_USERS, summary="Inference jobs of a user: for that user and admins.",
@@ -141,6 +163,6 @@ STOP_ALL_JOBS = Endpoint(
     roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
 )  # fmt: skip
 ENDPOINTS = [
-    CREATE_INFERENCE_JOB, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
+    CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
     STOP_INFERENCE_JOB, STOP_ALL_JOBS,
 ]  # fmt: skip

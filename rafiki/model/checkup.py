@@ -401,5 +401,3 @@ def _read_recordings(path: str, most: int) -> list[str]:
     with open_dataset_zip(path) as archive:
         names = [row.wav_filename for _, row in zip(range(most), iter_audio_rows(archive), strict=False)]
         return [base64.b64encode(read_member(archive, name, 64 << 20)).decode() for name in names]
-
-

@@ -14,15 +14,18 @@ from rafiki.contract.inference_jobs import (
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
     Deployment,
+    EnsemblePreviewView,
+    EnsembleSetting,
     EnsembleView,
     InferenceJobCreatedView,
     InferenceJobRequest,
     InferenceJobStoppedView,
     InferenceJobView,
     ListInferenceJobsRequest,
+    PreviewEnsembleRequest,
     StoppedJobsView,
 )
-from rafiki.entities import InferenceJob, Model, Trial, User
+from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
 from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
 from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
 
@@ -49,12 +52,7 @@ def create_inference_job(
     budget = parse_inference_budget(request.budget)
     if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
         raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
-    train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
-    if not is_final(TRAIN_JOB_TRANSITIONS, train_job.status):
-        raise InvalidTrainJobError(
-            f"The train job {train_job.app} version {train_job.app_version} is still {train_job.status}. Wait for its "
-            "end, or stop it with `rafiki train stop`."
-        )
+    train_job = _stopped_train_job(context, actor, request)
     ensemble = choose_ensemble(context, train_job, request.ensemble)
     if not ensemble.trials:
         raise InvalidTrainJobError(
@@ -79,6 +77,26 @@ def create_inference_job(
     return InferenceJobCreatedView(
         id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version,
         predictor_host=job.predictor_host,
+    )  # fmt: skip
+
+
+def _stopped_train_job(
+    context: AdminContext, actor: User, request: CreateInferenceJobRequest | PreviewEnsembleRequest
+) -> TrainJob:
+    job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    if not is_final(TRAIN_JOB_TRANSITIONS, job.status):
+        raise InvalidTrainJobError(
+            f"The train job {job.app} version {job.app_version} is still {job.status}. Wait for its end, or stop it with "
+            "`rafiki train stop`."
+        )
+    return job
+
+
+def preview_ensemble(context: AdminContext, actor: User, request: PreviewEnsembleRequest) -> EnsemblePreviewView:
+    job = _stopped_train_job(context, actor, request)
+    found = choose_ensemble(context, job, EnsembleSetting(method=request.method, size=request.size))
+    return EnsemblePreviewView(
+        trial_ids=[t.id for t in found.trials], weights=found.weights, ensemble=found.view
     )  # fmt: skip
 
 
