@@ -243,6 +243,13 @@ class EnvironmentBuildError(RafikiError):
     """The packages that a model depends on could not be installed."""
 
 
+class TooManyStreamsError(RafikiError):
+    """Too many streams of events are open. Close some, or try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+
+
 class ContainerError(RafikiError):
     """A service could not be started or stopped."""
 

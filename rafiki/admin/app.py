@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from python_multipart.multipart import parse_options_header
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 import rafiki
 from rafiki.admin.context import AdminContext
+from rafiki.admin.events import EventStream
 from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.endpoint import Endpoint, FilePart, decode_json
 from rafiki.contract.refusal import refusal_body
@@ -36,7 +38,10 @@ from rafiki.errors import (
 )
 from rafiki.utils.logs import log_unexpected
 
-_OPERATIONS = ("stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs")
+_OPERATIONS = (
+    "stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
+    "train_job_events", "trial_log_events", "inference_job_events", "environment_events", "service_events",
+)  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024
 # Of all that Python knows, some make no text, or half a surrogate pair.
@@ -99,7 +104,7 @@ async def _http_exception(request: Request, e: Exception) -> Response:
 
 
 def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Operation]]) -> Any:
-    async def serve(request: Request) -> Response:
+    async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
             if request.method not in by_method:
@@ -115,6 +120,9 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Oper
                 body = await _read_json(request)
             call = endpoint.parse_request(body, texts)
             answer = await run_in_threadpool(operation, context, actor, call)
+            if endpoint.is_stream:
+                authorize = functools.partial(_authorize, context, endpoint, request)
+                return EventStream(context.hub, answer, cast(User, actor), authorize)
         except RafikiError as e:
             if e.http_status >= 500:
                 log_unexpected(e)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rafiki.admin.auth import Tokens
+from rafiki.admin.events import EventHub
 from rafiki.admin.supervisor import Supervisor
 from rafiki.config import Config
 from rafiki.constants import UserType
@@ -28,6 +29,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     environments: EnvironmentStore
     supervisor: Supervisor
     tokens: Tokens
+    hub: EventHub
 
     def user_of_token(self, token: str) -> User:
         """Who calls.

@@ -110,12 +110,15 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     """With ``{field}`` for fields that travel in the path."""
     request: type[Request]
     response: Any
-    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``."""
+    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its events."""
     roles: frozenset[UserType] | None
     """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
     summary: str
     is_form: bool = False
     """The body is form data, because a file travels."""
+    is_stream: bool = False
+    """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
+    ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""
 
     @cached_property
     def path_fields(self) -> frozenset[str]:

@@ -7,8 +7,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+<<<<<<< HEAD
 from rafiki.constants import EnsembleMethod, InferenceJobStatus
 from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
+=======
+from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
+>>>>>>> views
 
 
 class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
@@ -131,6 +136,79 @@ class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
     inference_jobs: list[dict[str, Any]]
 
 
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial, and the services that serve it."""
+
+    trial_id: str
+    model_name: str
+    no: int
+    score: float | None
+    weight: float
+    """How much its predictions count; those of all members sum up to 1."""
+    state: ServiceStatus
+    """``RUNNING`` when one of its workers runs, ``STARTED`` while the first one starts, ``STOPPED`` without any."""
+    workers: int
+    """How many run."""
+    error: str | None
+    """Why the last one ended, while none runs."""
+
+
+class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial, as the predictor sees it."""
+
+    trial_id: str
+    workers: int
+    """How many take its queries now."""
+    waiting: int
+    """Its queries that are not answered yet."""
+
+
+# ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------
+
+
+class InferenceJobSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """How an inference job stands: what every stream of it begins with."""
+
+    job: InferenceJobView
+    members: list[MemberView]
+
+
+class InferenceJobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
+    """The job or one of its members stands otherwise than before."""
+
+    job: InferenceJobView
+    members: list[MemberView]
+
+
+class InferenceFigures(msgspec.Struct, frozen=True, kw_only=True, tag="figures"):
+    """How much the job serves, once a second."""
+
+    predictors: int
+    """How many tell; without any the rest says nothing."""
+    requests_per_s: float
+    """In the last second."""
+    errors_per_s: float
+    """Requests without a prediction as their answer, in the last second."""
+    p50_ms: float | None
+    """Half of the answers of the last ten seconds took no longer; None without an answer."""
+    p95_ms: float | None
+    requests: int
+    """Since the predictor started."""
+    errors: int
+    waiting: int
+    """Queries that are not answered yet, of all members."""
+    members: list[MemberFigures]
+
+
+class InferenceJobEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The last event of a stream."""
+
+    job: InferenceJobView
+
+
+InferenceJobEvent = InferenceJobSnapshot | InferenceJobChanged | InferenceFigures | InferenceJobEnded
+
+
 CREATE_INFERENCE_JOB = Endpoint(
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
     response=InferenceJobCreatedView, roles=ALL_USERS,
@@ -154,6 +232,11 @@ GET_RUNNING_INFERENCE_JOB = Endpoint(
     request=InferenceJobRequest, response=InferenceJobView, roles=ALL_USERS,
     summary="Your running inference job of an app's version; -1 is the latest.",
 )  # fmt: skip
+WATCH_INFERENCE_JOB = Endpoint(
+    name="watch_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}/events",
+    request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
+    summary="How your running inference job stands, then each change, and every second how much it serves.",
+)  # fmt: skip
 STOP_INFERENCE_JOB = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
     request=InferenceJobRequest, response=InferenceJobStoppedView, roles=ALL_USERS, summary="Stop serving.",
@@ -163,6 +246,11 @@ STOP_ALL_JOBS = Endpoint(
     roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
 )  # fmt: skip
 ENDPOINTS = [
+<<<<<<< HEAD
     CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
     STOP_INFERENCE_JOB, STOP_ALL_JOBS,
+=======
+    CREATE_INFERENCE_JOB, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
+    WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
+>>>>>>> views
 ]  # fmt: skip

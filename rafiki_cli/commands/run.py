@@ -118,12 +118,17 @@ def _runner(
 
     # Where data goes to stdout, the trials are told beside it.
     out = terminal.put if format is Format.TABLE else terminal.say
+    on_event = _put_event if format is Format.JSONL else None
 
     def follow(app: str, version: int, timeout_s: float | None) -> ExitCode:
         with train_loop.detaching(app, ExitCode.INTERRUPTED):
-            return train_loop.follow(client, app, version, out=out, timeout_s=timeout_s)
+            return train_loop.follow(client, app, version, out=out, timeout_s=timeout_s, on_event=on_event)
 
     return JobRunner(client, job, say=terminal.say, follow=follow, deadline=deadline, commit=commit)
+
+
+def _put_event(event: dict[str, Any]) -> None:
+    put_data(event, Format.JSONL)
 
 
 def _run_one(runner: JobRunner, options: dict[str, Any], format: Format) -> None:
@@ -182,7 +187,10 @@ def _tell_plans(plans: Sequence[Any], format: Format) -> None:
 
 
 def _put_outcomes(runners: Sequence[JobRunner], format: Format) -> None:
-    if format is not Format.TABLE:
+    if format is Format.JSONL:
+        for runner in runners:
+            put_data({"type": "result", **runner.outcome.to_json()}, format)
+    elif format is not Format.TABLE:
         put_data([runner.outcome.to_json() for runner in runners], format)
 
 

@@ -33,7 +33,7 @@ _START_WAIT_S = 30.0
 _STOP_WAIT_S = 30.0
 
 
-def _view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
+def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
     served = context.store.inference_jobs.list_served_trials(job.id)
     total = sum(s.weight for s in served) or 1.0
     return InferenceJobView(
@@ -113,27 +113,27 @@ def get_inference_jobs_by_user(
         if not is_admin(actor):
             raise InvalidRunningInferenceJobError("Only admins see the inference jobs of other users.")
         context.store.users.get_user(user_id)
-    return [_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
+    return [inference_job_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
 
 
 def get_inference_jobs_of_app(
     context: AdminContext, actor: User, request: AppInferenceJobsRequest
 ) -> list[InferenceJobView]:
     jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, request.app)
-    return [_view(context, j) for j in jobs]
+    return [inference_job_view(context, j) for j in jobs]
 
 
 def get_running_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobView:
-    return _view(context, _running_job(context, actor, request))
+    return inference_job_view(context, running_job(context, actor, request))
 
 
 def stop_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobStoppedView:
-    job = _running_job(context, actor, request)
+    job = running_job(context, actor, request)
     _stop_inference_jobs(context, [job])
     return InferenceJobStoppedView(id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version)
 
 
-def _running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
+def running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
     train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
     if job is None:
