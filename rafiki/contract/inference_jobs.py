@@ -7,13 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-<<<<<<< HEAD
-from rafiki.constants import EnsembleMethod, InferenceJobStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
-=======
 from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
->>>>>>> views
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
 
 
 class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
@@ -246,11 +241,6 @@ STOP_ALL_JOBS = Endpoint(
     roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
 )  # fmt: skip
 ENDPOINTS = [
-<<<<<<< HEAD
-    CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
-    STOP_INFERENCE_JOB, STOP_ALL_JOBS,
-=======
-    CREATE_INFERENCE_JOB, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
-    WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
->>>>>>> views
+    CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP,
+    GET_RUNNING_INFERENCE_JOB, WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
 ]  # fmt: skip

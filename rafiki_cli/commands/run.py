@@ -42,7 +42,8 @@ def run(
         bool, typer.Option("--validate", help="Check the file and what it names on this machine; ask no server.")
     ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Go over a value of the file; can be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Go over a value of the file; can be repeated."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the train job is made.")] = False,
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Train and check the gates; serve nothing.")] = False,
@@ -110,9 +111,7 @@ def _commit() -> str | None:
     return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
 
 
-def _runner(
-    client: Client, job: LoadedJob, format: Format, deadline: Deadline | None, commit: str | None
-) -> JobRunner:
+def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline | None, commit: str | None) -> JobRunner:
     from rafiki_cli import train_loop
     from rafiki_cli.jobs.apply import JobRunner
 

@@ -1,4 +1,4 @@
-"""Carries a plan out: uploads, trains, checks the gates, deploys. Each step is there to be found when it is run again."""
+"""Carries a plan out: uploads, trains, checks the gates, deploys. What is done is found again by the next run."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ class JobRunner:
         spec, observed = self._job.spec, self._observed
         train, val = (d.found or {} for d in observed.datasets)
         created = self._client.create_train_job(
-            spec.app, observed.task, train["id"], val["id"], budget_of(spec), [(m.found or {})["id"] for m in observed.models],
+            spec.app, observed.task, train["id"], val["id"], budget_of(spec),
+            [(m.found or {})["id"] for m in observed.models],
             spec.train_args or None, advisor_of(spec),
             {**self._labels, SPEC_LABEL: train_hash(self._job, observed) or ""},
         )  # fmt: skip
@@ -227,8 +228,8 @@ class JobRunner:
                 pass
             case ExitCode.TIMED_OUT:
                 raise TimedOutError(
-                    f"{app} v{version} is not done within {self._deadline.duration_s if self._deadline else 0:g} s. It goes "
-                    f"on: run this again to wait for it, or stop it with `rafiki train stop {app}`."
+                    f"{app} v{version} is not done within {self._deadline.duration_s if self._deadline else 0:g} s. It "
+                    f"goes on: run this again to wait for it, or stop it with `rafiki train stop {app}`."
                 )
             case ExitCode.JOB_ERRORED:
                 raise JobErroredError(f"{app} v{version} ended ERRORED: {self.outcome.train_job['error']}")

@@ -162,7 +162,8 @@ def _dataset(
     same = [d for d in rows if d["sha256"] == sha256]
     found = next((d for d in same if d["name"] == name), same[0] if same else None)
     return WantedDataset(
-        part=part, source=source, file=file, sha256=sha256, size_bytes=file.stat().st_size, upload_name=name, found=found
+        part=part, source=source, file=file, sha256=sha256, size_bytes=file.stat().st_size, upload_name=name,
+        found=found,
     )  # fmt: skip
 
 

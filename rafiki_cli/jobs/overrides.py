@@ -14,8 +14,9 @@ _SHORT_FORMS = {"advisor": "scheme", "ensemble": "method"}
 
 
 def apply_overrides(tree: PlacedTree, settings: Sequence[str]) -> None:
-    """Change ``tree`` as ``settings`` (``KEY.KEY=YAML``) say. In a file of several jobs a setting goes for each of them,
-    unless it begins with ``jobs``.
+    """Change ``tree`` as ``settings`` (``KEY.KEY=YAML``) say.
+
+    In a file of several jobs a setting goes for each of them, unless it begins with ``jobs``.
 
     Raises:
         UsageError: naming the setting that cannot be read, or leads to where nothing can stand.

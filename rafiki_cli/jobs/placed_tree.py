@@ -121,11 +121,11 @@ _REASONS = [
     (r"found character '\\t'", "indent and separate with spaces, not tabs."),
     (r"found undefined alias '(.+)'", r"the alias *\1 has no anchor &\1 before it."),
     (r"found duplicate anchor '?([^';]+)'?", r"the anchor &\1 stands here a second time."),
-    (r"mapping values are not allowed here", "a colon stands where none can: put the text in quotes, or check the indent."),
+    (r"mapping values are not allowed", "a colon stands where none can: put the text in quotes, or check the indent."),
     (r"found unexpected end of stream", "a quote or bracket is not closed."),
     (r"expected <block end>", "the indent does not fit the lines above."),
     (r"could not find expected ':'", "a colon is missing after a key (`key: value`)."),
-    (r"expected ',' or '[\]}]'", "a comma or the closing bracket is missing (in a [list] or {mapping}, put ${...} in quotes)."),
+    (r"expected ',' or '[\]}]'", "a comma or closing bracket is missing (inside of [] and {}, put ${...} in quotes)."),
     (r"found unknown escape character '(.+)'", r"\\\1 is no escape in double quotes: use single quotes."),
 ]  # fmt: skip
 
@@ -148,7 +148,7 @@ class _Reader:
         self._environ = environ
         self._yaml = yaml
         self._constructor = yaml.constructor.SafeConstructor()
-        self._resolver = yaml.resolver.Resolver()
+        self._resolve: Any = yaml.resolver.Resolver().resolve
         self._open: set[int] = set()
         self._n_values = 0
 
@@ -205,7 +205,7 @@ class _Reader:
         tag = node.tag
         if text != node.value and node.style is None:
             # What a variable says is read as if it stood here: ${TRIALS:-20} is a number.
-            tag = self._resolver.resolve(self._yaml.ScalarNode, text, (True, False))
+            tag = self._resolve(self._yaml.ScalarNode, text, (True, False))
         if tag not in _PLAIN:
             kind = tag.removeprefix(_TAG)
             raise self._fail(node, f"{dotted(key)}: {text[:40]!r} is read as a {kind}. Put it in quotes.")

@@ -155,14 +155,14 @@ def make_plan(job: LoadedJob, observed: Observed, *, may_deploy: bool = True, mu
         must_retrain: train though nothing has changed.
     """
     steps = [_dataset_step(d) for d in observed.datasets] + [_model_step(m) for m in observed.models]
-    if observed.datasets[0].sha256 is not None and observed.datasets[0].sha256 == observed.datasets[1].sha256:
-        # Uploaded once; what is said of the second tells so.
-        if steps[1].verb is Verb.UPLOAD:
-            steps[1] = msgspec.structs.replace(steps[1], verb=Verb.REUSE, reason="the same file as the training data")
-    train, train_job, conflict = _train_step(job, observed, must_retrain)
-    deploy = _deploy_step(job, observed, train, train_job, may_deploy)
+    train, val = observed.datasets
+    if steps[1].verb is Verb.UPLOAD and train.sha256 == val.sha256:
+        # Uploaded once.
+        steps[1] = msgspec.structs.replace(steps[1], verb=Verb.REUSE, reason="the same file as the training data")
+    train_step, train_job, conflict = _train_step(job, observed, must_retrain)
+    deploy = _deploy_step(job, observed, train_step, train_job, may_deploy)
     return Plan(
-        app=job.spec.app, task=observed.task, steps=[*steps, train, deploy], train_job=train_job, conflict=conflict
+        app=job.spec.app, task=observed.task, steps=[*steps, train_step, deploy], train_job=train_job, conflict=conflict
     )
 
 

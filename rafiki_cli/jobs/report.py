@@ -138,7 +138,7 @@ def _section(outcome: Outcome) -> str:
         lines += ["| trial | score | time | knobs |", "| --- | --- | --- | --- |"]
         for t in scored:
             time = values.duration(values.between(t["datetime_started"], t["datetime_stopped"]))
-            knobs = _escape(values.knobs(t["proposal"].get("knobs")))
+            knobs = _code(values.knobs(t["proposal"].get("knobs")))
             lines.append(f"| {_escape(t['model_name'])}#{t['no']} | {values.score(t['score'])} | {time} | {knobs} |")
         lines += [""]
     ensemble = outcome.ensemble
@@ -175,6 +175,11 @@ def _verdict(outcome: Outcome) -> str:
             return "timed out"
         case code:
             return code.name.lower().replace("_", " ")
+
+
+def _code(text: str) -> str:
+    """Code in a table: a backtick would end it, a bar the cell."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
 
 
 def _escape(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import sys
 from functools import cache
 from typing import Any
@@ -77,7 +78,7 @@ def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(struct).strip())
     body = tree.body[0].body  # type: ignore[attr-defined]
     found: dict[str, str] = {}
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in itertools.pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):

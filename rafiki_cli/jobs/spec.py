@@ -49,14 +49,15 @@ class ModelSource(Part, frozen=True, kw_only=True):
     template: _Text | None = None
     """A template that comes with Rafiki: `rafiki template list`."""
     name: Name | None = None
-    """Without `file` or `template`: a model on the server. With one: the name to upload it under; the class's name if left
-    out."""
+    """Without `file` or `template`: a model on the server. With one: the name to upload it under; the class's name if
+    left out."""
     id: _Text | None = None
     """A model on the server, by its id."""
     class_: _Text | None = msgspec.field(default=None, name="class")
     """The model class in the file; found by itself where there is one."""
     dependencies: dict[str, str] | None = None
-    """PyPI packages that it needs, with versions or ranges: `{scikit-learn: ">=1.4"}`. Those of the template if left out."""
+    """PyPI packages that it needs, with versions or ranges: `{scikit-learn: ">=1.4"}`. Those of the template if left
+    out."""
     access: Literal["private", "public"] = "private"
     """Whether other users may train it too."""
     docker_image: _Text | None = None

@@ -86,8 +86,8 @@ def _stopped_train_job(
     job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     if not is_final(TRAIN_JOB_TRANSITIONS, job.status):
         raise InvalidTrainJobError(
-            f"The train job {job.app} version {job.app_version} is still {job.status}. Wait for its end, or stop it with "
-            "`rafiki train stop`."
+            f"The train job {job.app} version {job.app_version} is still {job.status}. Wait for its end, or stop it "
+            "with `rafiki train stop`."
         )
     return job
 
