@@ -119,9 +119,13 @@ def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline |
     out = terminal.put if format is Format.TABLE else terminal.say
     on_event = _put_event if format is Format.JSONL else None
 
-    def follow(app: str, version: int, timeout_s: float | None) -> ExitCode:
+    def follow(app: str, version: int, timeout_s: float | None) -> tuple[ExitCode, str]:
+        reasons: list[str] = []
         with train_loop.detaching(app, ExitCode.INTERRUPTED):
-            return train_loop.follow(client, app, version, out=out, timeout_s=timeout_s, on_event=on_event)
+            code = train_loop.follow(
+                client, app, version, out=out, timeout_s=timeout_s, on_event=on_event, report=reasons.append
+            )
+        return code, " ".join(reasons)
 
     return JobRunner(client, job, say=terminal.say, follow=follow, deadline=deadline, commit=commit)
 
