@@ -22,7 +22,7 @@ SUPERADMIN_EMAIL = "superadmin@rafiki"
 CONFIG_FILE_NAME = "rafiki.yaml"
 ENV_PREFIX = "RAFIKI_"
 _NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
-"""Variables with the prefix that name no setting; so do those without a double underscore."""
+"""Variables with the prefix that name no setting; so do those without a double underscore (``RAFIKI_HOST``)."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +41,8 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     port: int = 3000
     token_hours: float = 24.0
     """How long a login lasts."""
+    max_api_token_days: float = 366.0
+    """How long an API token may be valid at most; one without an expiry of its own is valid so long."""
     max_dataset_mb: int = 10_240
     dataset_url_timeout_s: float = 600.0
     """How long fetching a `dataset_url` may take."""
@@ -351,11 +353,46 @@ def load_config(
     return LoadedConfig(config, found.parent if found else start, found, listed)
 
 
-def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where a person's own state (logins) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
+def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_HOST``: the admin that commands talk to, as ``host:port`` or ``https://host:port``."""
+    return (os.environ if environ is None else environ).get("RAFIKI_HOST") or None
+
+
+def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
+    return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
+
+
+def is_color_refused(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether colours are unwanted: ``NO_COLOR`` is set (https://no-color.org), or the terminal has none."""
     environ = os.environ if environ is None else environ
-    base = environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "rafiki"
+    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+
+
+def shell_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """The name of the person's shell (``bash``), from ``SHELL``."""
+    environ = os.environ if environ is None else environ
+    return Path(environ["SHELL"]).name if environ.get("SHELL") else None
+
+
+def _user_folder(variable: str, default: str, environ: Mapping[str, str] | None) -> Path:
+    base = (os.environ if environ is None else environ).get(variable)
+    return Path(base) if base else Path.home() / default
+
+
+def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a person's own state (logins, contexts) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
+    return _user_folder("XDG_CONFIG_HOME", ".config", environ) / "rafiki"
+
+
+def user_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where what can be asked for again lies: ``$XDG_CACHE_HOME/rafiki`` or ``~/.cache/rafiki``."""
+    return _user_folder("XDG_CACHE_HOME", ".cache", environ) / "rafiki"
+
+
+def user_data_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a person's programs keep files: ``$XDG_DATA_HOME`` or ``~/.local/share``."""
+    return _user_folder("XDG_DATA_HOME", ".local/share", environ)
 
 
 def worker_environment(names: list[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,15 +11,29 @@ import typer.main
 
 from rafiki import __version__
 from rafiki.constants import ExitCode
-from rafiki.errors import RafikiError
-from rafiki_cli import options, terminal
-from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup
+from rafiki.errors import RafikiError, UnauthorizedError
+from rafiki_cli import options, shell_completion, terminal
+from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup, examples
 
+_EXAMPLES = f"""\
+{examples("rafiki quickstart", "rafiki up", "rafiki train create --help")}
+
+Every command tells its options and examples with --help."""
 _ABOUT = "Train model templates under a budget, search their knobs, serve the best trials as an ensemble."
 
 
 class RafikiGroup(LazyGroup):
     """All commands."""
+
+    sections = {
+        "Getting started": ("init", "template", "quickstart", "up", "run", "doctor"),
+        "Data and models": ("dataset", "model", "environment", "schema"),
+        "Train": ("train", "trial"),
+        "Serve": ("infer", "predict", "export"),
+        "Look": ("status", "logs", "version"),
+        "Access": ("login", "logout", "whoami", "token", "context"),
+        "Administer": ("down", "config", "user", "gc", "stop-all", "completion"),
+    }
 
     table = {
         "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
@@ -37,8 +51,12 @@ class RafikiGroup(LazyGroup):
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
         "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
         "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
-        "user": ("rafiki_cli.commands.user", "Create, list and ban users."),
-        "config": ("rafiki_cli.commands.config", "Show and check the configuration."),
+        "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
+        "token": ("rafiki_cli.commands.token", "Make, list and revoke API tokens, for CI and programs."),
+        "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
+        "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
+        "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
+        "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
         "version": ("rafiki_cli.commands.version", "The version of Rafiki."),
     }
 
@@ -47,7 +65,7 @@ _app = typer.Typer(
     cls=RafikiGroup,
     name="rafiki",
     help=_ABOUT,
-    epilog=options.GLOBAL_OPTIONS_HELP,
+    epilog=_EXAMPLES,
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
@@ -80,6 +98,10 @@ def _close_quietly() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(_app)
+    if shell := os.environ.get(shell_completion.VARIABLE):
+        # A question of the shell, not a setting: it travels as a variable because all arguments are the command line's.
+        terminal.put(shell_completion.answer_shell(command, shell, arguments))
+        return ExitCode.OK
     try:
         command.main(args=options.take_global_options(arguments), prog_name="rafiki")
     except SystemExit as e:
@@ -87,9 +109,16 @@ def _run(arguments: list[str]) -> int:
     except RafikiError as e:
         if options.current.is_debug:
             raise
-        terminal.report(e.message)
+        terminal.report(_explain(e))
         return e.exit_code
     return ExitCode.OK
+
+
+def _explain(error: RafikiError) -> str:
+    """The message, and for a refused token where it came from."""
+    if isinstance(error, UnauthorizedError) and options.current.is_token_from_environment:
+        return f"{error.message} (The token came from RAFIKI_TOKEN in the environment, which goes before a login.)"
+    return error.message
 
 
 def main(arguments: list[str] | None = None) -> int:

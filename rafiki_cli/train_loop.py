@@ -103,7 +103,7 @@ def _follow_live(follower: JobFollower) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console = Console(no_color=not terminal.has_color())
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for _ in follower.states():
             view = train_watch.live_view(follower.job, follower.trials, utc_now(), console.size, follower.notice)

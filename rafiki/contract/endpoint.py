@@ -107,6 +107,8 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     summary: str
     is_form: bool = False
     """The body is form data, because a file travels."""
+    is_login_only: bool = False
+    """Refused to API tokens: what would outlive their revocation takes the token of a login."""
 
     @cached_property
     def path_fields(self) -> frozenset[str]:

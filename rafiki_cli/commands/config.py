@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rafiki_cli import options, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
 
@@ -25,7 +25,7 @@ def mask_secrets(value: Any) -> Any:
     return re.sub(r"([?&]password=)[^&]*", r"\1***", masked)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki config show", "rafiki config show --origin"))
 def show(
     origin: Annotated[bool, typer.Option("--origin", help="Also tell which layer each setting comes from.")] = False,
     format: FormatOption = Format.TABLE,
@@ -55,7 +55,7 @@ def _short_origin(row: Row) -> str:
     return str(row["origin"]).rpartition("/")[2]
 
 
-@app.command()
+@app.command(epilog=examples("rafiki config validate", "rafiki config validate rafiki.yaml"))
 def validate(
     file: Annotated[Path | None, typer.Argument(help="The one in force if left out.")] = None,
     format: FormatOption = Format.TABLE,

@@ -103,7 +103,7 @@ def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
     for column in columns:
         lines = column.cell(record).splitlines() or [""]
         title = (
-            typer.style(column.title.ljust(width), bold=True)
+            terminal.style(column.title.ljust(width), bold=True)
             if terminal.is_interactive()
             else column.title.ljust(width)
         )
@@ -126,7 +126,7 @@ def _put_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     if terminal.is_interactive():
         from rich.console import Console
 
-        console = Console()
+        console = Console(no_color=not terminal.has_color())
         console.print(table_view(rows, columns, console.width))
         return
     # Into a pipe or a file: nothing is cut, whatever the width.
