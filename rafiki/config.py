@@ -409,6 +409,11 @@ def load_config(
     return LoadedConfig(config, found.parent if found else start, found, listed)
 
 
+def environment() -> Mapping[str, str]:
+    """This process's environment, for whoever expands the variables of a file."""
+    return os.environ
+
+
 def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
     """``RAFIKI_HOST``: the admin that commands talk to, as ``host:port`` or ``https://host:port``."""
     return (os.environ if environ is None else environ).get("RAFIKI_HOST") or None
@@ -417,12 +422,6 @@ def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | No
 def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
     """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
     return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
-
-
-def is_color_refused(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether colours are unwanted: ``NO_COLOR`` is set (https://no-color.org), or the terminal has none."""
-    environ = os.environ if environ is None else environ
-    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
 
 
 def shell_from_environment(environ: Mapping[str, str] | None = None) -> str | None:

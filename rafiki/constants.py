@@ -130,5 +130,11 @@ class ExitCode(IntEnum):
     """A train or inference job that was waited for ended ERRORED."""
     NO_RESULT = 7
     """A train job that was waited for ended without one completed trial."""
+    NOT_FOUND = 8
+    """A name or id means nothing: no such app, model, dataset, trial, user or service."""
+    GATE_MISSED = 9
+    """A job ended well, but below what its spec asks for (gates): nothing was deployed."""
+    TIMED_OUT = 10
+    """The time that the command was given is over; the job that it waited for goes on."""
     INTERRUPTED = 130
     """Ctrl-C."""

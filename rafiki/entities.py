@@ -87,6 +87,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     train_args: dict[str, Any]
     advisor: dict[str, Any] = {}
     """How it searches: a :class:`rafiki.advisor.setting.AdvisorSetting` as JSON."""
+    labels: dict[str, str] = {}
+    """What its creator noted on it; Rafiki itself makes nothing of them."""
     status: TrainJobStatus
     error: str | None
     """Why the job is ERRORED, for people."""
@@ -162,6 +164,10 @@ class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     budget: dict[str, int]
     ensemble: dict[str, Any] = {}
     """How its members were chosen: method, size, and what they scored on validation data."""
+    labels: dict[str, str] = {}
+    """What its creator noted on it; Rafiki itself makes nothing of them."""
+    deployment: dict[str, Any] = {}
+    """How it serves, where that differs from the stack's settings."""
     status: InferenceJobStatus
     error: str | None
     predictor_host: str | None

@@ -4,7 +4,7 @@ Each class says how it travels: ``http_status`` in a response of the admin or pr
 process. A client turns the name in a body back into the same class with :func:`error_from_wire`.
 """
 
-from typing import ClassVar
+from typing import Self
 
 from rafiki.constants import ExitCode
 
@@ -12,8 +12,8 @@ from rafiki.constants import ExitCode
 class RafikiError(Exception):
     """Something went wrong in Rafiki."""
 
-    http_status: ClassVar[int] = 400
-    exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
+    http_status: int = 400
+    exit_code: ExitCode = ExitCode.FAILURE
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
@@ -23,6 +23,17 @@ class RafikiError(Exception):
     def code(self) -> str:
         """The class name, which clients match on."""
         return type(self).__name__
+
+    @classmethod
+    def not_found(cls, message: str) -> Self:
+        """The error for a name or id that means nothing: status 404, and an exit code of its own."""
+        error = cls(message)
+        error.http_status = _NOT_FOUND_STATUS
+        error.exit_code = ExitCode.NOT_FOUND
+        return error
+
+
+_NOT_FOUND_STATUS = 404
 
 
 # ---- requests that the admin refuses ------------------------------------------------------------------------------
@@ -48,6 +59,7 @@ class NotFoundError(RequestRefusedError):
     """There is no such page or endpoint."""
 
     http_status = 404
+    exit_code = ExitCode.NOT_FOUND
 
 
 class MethodNotAllowedError(RequestRefusedError):
@@ -67,6 +79,7 @@ class InvalidUserError(RequestRefusedError):
     """There is no such user."""
 
     http_status = 404
+    exit_code = ExitCode.NOT_FOUND
 
 
 class UserExistsError(RequestRefusedError):
@@ -128,7 +141,7 @@ class InvalidTrainJobError(RequestRefusedError):
 class InvalidEnvironmentError(RequestRefusedError):
     """There is no such environment, or it is being built."""
 
-    http_status = 404
+    http_status = 409
 
 
 class EnvironmentUsedError(RequestRefusedError):
@@ -212,6 +225,7 @@ class InvalidServiceError(RafikiError):
     """There is no such service."""
 
     http_status = 404
+    exit_code = ExitCode.NOT_FOUND
 
 
 class StoreFullError(RequestRefusedError):
@@ -239,6 +253,13 @@ class CacheUnavailableError(RafikiError):
 
 class EnvironmentBuildError(RafikiError):
     """The packages that a model depends on could not be installed."""
+
+
+class TooManyStreamsError(RafikiError):
+    """Too many streams of events are open. Close some, or try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
 
 
 class ContainerError(RafikiError):
@@ -288,7 +309,12 @@ def error_types() -> dict[str, type[RafikiError]]:
     return _tree(RafikiError)
 
 
-def error_from_wire(code: str, message: str) -> RafikiError:
-    """The error that another process sent as ``code`` and ``message``; an unknown code becomes a plain RafikiError."""
+def error_from_wire(code: str, message: str, status: int | None = None) -> RafikiError:
+    """The error that another process sent as ``code`` and ``message``, over HTTP with ``status``.
+
+    An unknown code becomes a plain RafikiError.
+    """
     found = error_types().get(code)
-    return found(message) if found else RafikiError(f"{code}: {message}")
+    if found is None:
+        return RafikiError(f"{code}: {message}")
+    return found.not_found(message) if status == _NOT_FOUND_STATUS else found(message)

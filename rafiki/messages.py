@@ -221,6 +221,31 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The prediction's JSON if ok, else the reason as UTF-8 text."""
 
 
+class MemberReport(msgspec.Struct, frozen=True, array_like=True):
+    """One member of the ensemble, as a predictor sees it."""
+
+    trial_id: str
+    workers: int
+    """How many take its queries now."""
+    waiting: int
+    """Its queries that are not answered yet."""
+
+
+class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a predictor serves: told once a second, and forgotten when it is not told again."""
+
+    requests_per_s: float
+    """In the last second."""
+    errors_per_s: float
+    requests: int
+    """Since its start."""
+    errors: int
+    """Those without a prediction as their answer."""
+    latencies: dict[int, int]
+    """Answers of the last ten seconds: bucket of :mod:`rafiki.utils.histogram` -> how many."""
+    members: list[MemberReport]
+
+
 # ---- every service -> admin --------------------------------------------------------------------------------------
 
 

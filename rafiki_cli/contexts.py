@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError
 from rafiki_cli.terminal import UsageError
 
@@ -18,6 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 class NoSuchContextError(ConfigError):
     """There is no such context. `rafiki context list` shows those there are."""
+
+    exit_code = ExitCode.NOT_FOUND
 
 
 class Contexts(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -36,6 +38,7 @@ class RafikiGroup(LazyGroup):
     }
 
     table = {
+        "init": ("rafiki_cli.commands.init", "Start a project: a model, sample data, a job, tests and CI."),
         "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
         "up": ("rafiki_cli.commands.stack", "Start the stack."),
         "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
@@ -44,8 +47,11 @@ class RafikiGroup(LazyGroup):
         "login": ("rafiki_cli.commands.login", "Log in at the admin."),
         "logout": ("rafiki_cli.commands.login", "Forget the login."),
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
+        "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
+        "schema": ("rafiki_cli.commands.schema", "JSON Schemas of the files you write, for editors."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
         "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
+        "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
         "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
@@ -88,6 +94,23 @@ def _root(
     pass
 
 
+@contextlib.contextmanager
+def _colors() -> Iterator[None]:
+    """Rich, and the programs that a command starts, learn of --no-color by the variable that they look at."""
+    if not options.current.is_colorless:
+        yield
+        return
+    before = os.environ.get("NO_COLOR")
+    os.environ["NO_COLOR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NO_COLOR"]
+        else:
+            os.environ["NO_COLOR"] = before
+
+
 def _close_quietly() -> None:
     # A reader that hung up (`rafiki ... | head`) must not end in a traceback at the interpreter's own flush.
     try:
@@ -103,7 +126,9 @@ def _run(arguments: list[str]) -> int:
         terminal.put(shell_completion.answer_shell(command, shell, arguments))
         return ExitCode.OK
     try:
-        command.main(args=options.take_global_options(arguments), prog_name="rafiki")
+        arguments = options.take_global_options(arguments)
+        with _colors():
+            command.main(args=arguments, prog_name="rafiki", color=None if terminal.has_color() else False)
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else ExitCode.OK if e.code is None else ExitCode.FAILURE
     except RafikiError as e:

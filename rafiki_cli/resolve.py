@@ -43,7 +43,7 @@ def choose(rows: Sequence[Json], wanted: str, what: str, error: type[RafikiError
         hint = f"There are: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}."
     else:
         hint = f"Upload one with `rafiki {what} upload`."
-    raise error(f"There is no {what} {wanted!r} that you can use. {hint}")
+    raise error.not_found(f"There is no {what} {wanted!r} that you can use. {hint}")
 
 
 def dataset(client: Client, wanted: str) -> Json:
@@ -90,7 +90,7 @@ def trial(client: Client, wanted: str, name: str | None = None, version: int = -
         if t["id"].startswith(wanted.lower())
     ]
     if not found:
-        raise InvalidTrialError(f"None of your trials has an id that begins with {wanted!r}.")
+        raise InvalidTrialError.not_found(f"None of your trials has an id that begins with {wanted!r}.")
     if len(found) > 1:
         raise InvalidTrialError(f"{wanted!r} begins the ids of {len(found)} trials. Write more of the id.")
     return found[0]
@@ -107,7 +107,7 @@ def _trial_of_app(client: Client, app: str, name: str, version: int) -> Json:
     names = [trial_name(t) for t in rows]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"See `rafiki train trials {app}`."
-    raise InvalidTrialError(f"There is no trial {name!r} of {app!r}. {hint}")
+    raise InvalidTrialError.not_found(f"There is no trial {name!r} of {app!r}. {hint}")
 
 
 def check_task(task: str | None) -> None:

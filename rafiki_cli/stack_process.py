@@ -42,7 +42,7 @@ class AdminEndedError(StackError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         known = code in ExitCode.__members__.values()
-        self.exit_code = ExitCode(code) if known and code else ExitCode.FAILURE  # type: ignore[misc]
+        self.exit_code = ExitCode(code) if known and code else ExitCode.FAILURE
 
 
 class Started(NamedTuple):

@@ -53,10 +53,11 @@ def is_quiet() -> bool:
 
 
 def has_color() -> bool:
-    """Whether colours are not refused; that a terminal is there is another question."""
-    from rafiki.config import is_color_refused
+    """Whether colours are not refused; that a terminal is there is another question.
 
-    return not _Manner.is_colorless and not is_color_refused()
+    Two conventions of terminals, which Rich keeps by itself: NO_COLOR (https://no-color.org) and TERM=dumb.
+    """
+    return not (_Manner.is_colorless or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
 
 
 def style(text: str, **styles: Any) -> str:

@@ -3,77 +3,101 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
-from rafiki.errors import UnreachableError
 from rafiki.utils.clock import Deadline, utc_now
-from rafiki_cli import terminal
+from rafiki_cli import pushed, terminal
 from rafiki_cli.render import train_watch, values
 
 if TYPE_CHECKING:
     from rafiki.client import Client
 
 Json = dict[str, Any]
-REFRESH_S = 0.5
-RESTART_PATIENCE_S = 60.0
-"""How long the admin may be away, as when it is restarted."""
+TICK_S = 0.5
+"""The clocks of a live view go on though nothing happens."""
 
 
 class JobFollower:
-    """Asks the admin for a job and its trials again and again, also over a restart of the admin."""
+    """A train job and its trials as the admin's events tell them, also over a restart of the admin."""
 
     def __init__(self, client: Client, app: str, version: int) -> None:
         self._client, self._app, self._version = client, app, version
+        self._trials: dict[str, Json] = {}
         self.job: Json = {}
-        self.trials: list[Json] = []
         self.notice = ""
+        """That the admin does not answer, while that is so."""
 
-    def states(self) -> Iterator[None]:
-        """Yield after each look; ends with the first look at the job's end.
+    @property
+    def trials(self) -> list[Json]:
+        return list(self._trials.values())
+
+    def states(self, deadline: Deadline | None = None) -> Iterator[list[Json]]:
+        """Yield the events of each change, after they are taken in; nothing at a tick. Ends with the job's end.
 
         Raises:
             UnreachableError: when the admin is away for longer than a restart takes.
         """
-        wait = threading.Event()
-        patience: Deadline | None = None
-        while True:
-            try:
-                self._look()
-                patience, self.notice = None, ""
-            except UnreachableError as e:
-                patience = patience or Deadline(RESTART_PATIENCE_S)
-                if not self.job or patience.is_over():
-                    raise
-                self.notice = f"The admin does not answer; trying for {patience.left_s():.0f} s more. ({e.message})"
-            yield
-            if self.job and not self.notice and train_watch.is_over(self.job):
+        watch = self._client.watch_train_job
+        for batch in pushed.batches(watch, self._app, self._version, tick_s=TICK_S, deadline=deadline):
+            for event in batch:
+                self._take(event)
+            if self.job:
+                yield batch
+
+    def _take(self, event: Json) -> None:
+        match event["type"]:
+            case "away":
+                self.notice = f"The admin does not answer; trying for {event['left_s']:.0f} s more. ({event['reason']})"
                 return
-            # The admin holds the state and tells nobody of changes, so it is asked; never in a tighter loop.
-            wait.wait(REFRESH_S)
+            case "snapshot":
+                self.job, self._trials = event["job"], {t["id"]: t for t in event["trials"]}
+            case "job" | "end":
+                self.job = event["job"]
+            case "trial":
+                self._trials[event["trial"]["id"]] = event["trial"]
+        self.notice = ""
 
-    def _look(self) -> None:
-        job = self._client.get_train_job(self._app, self._version)
-        self._version = job["app_version"]  # -1 is settled once: a newer job is another one
-        # After the job, so that a job seen as ended comes with all its trials.
-        self.trials = self._client.get_trials_of_train_job(self._app, self._version)
-        self.job = job
+    @property
+    def is_over(self) -> bool:
+        return bool(self.job) and train_watch.is_over(self.job)
 
 
-def follow(client: Client, app: str, version: int, *, out: Callable[[str], None] = terminal.put) -> ExitCode:
+def follow(
+    client: Client,
+    app: str,
+    version: int,
+    *,
+    out: Callable[[str], None] = terminal.put,
+    timeout_s: float | None = None,
+    on_event: Callable[[Json], None] | None = None,
+) -> ExitCode:
     """Show a job until it ends; the exit code tells how.
 
+    Args:
+        out: takes the lines; on a terminal a live view goes to stdout instead, unless it is another one than
+            :func:`terminal.put`.
+        timeout_s: return :attr:`ExitCode.TIMED_OUT` after this time; the job goes on.
+        on_event: takes the events themselves; then nothing is shown.
+
     Raises:
+        UnreachableError: when the admin is away for longer than a restart takes.
         KeyboardInterrupt: at Ctrl-C; the job goes on.
     """
     follower = JobFollower(client, app, version)
-    if terminal.is_interactive() and out is terminal.put:
-        _follow_live(follower)
+    deadline = None if timeout_s is None else Deadline(timeout_s)
+    if on_event is not None:
+        _follow_events(follower, deadline, on_event)
+    elif terminal.is_interactive() and out is terminal.put:
+        _follow_live(follower, deadline)
     else:
-        _follow_lines(follower, out)
-    out(train_watch.summary_line(follower.job, follower.trials))
+        _follow_lines(follower, deadline, out)
+    if not follower.is_over:
+        terminal.report(f"The train job has not ended within {timeout_s:g} s. It goes on: `rafiki train watch {app}`.")
+        return ExitCode.TIMED_OUT
+    if on_event is None:
+        out(train_watch.summary_line(follower.job, follower.trials))
     return judge(follower.job, follower.trials)
 
 
@@ -99,28 +123,53 @@ def judge(job: Json, trials: list[Json]) -> ExitCode:
     return ExitCode.OK
 
 
-def _follow_live(follower: JobFollower) -> None:
+def _follow_live(follower: JobFollower, deadline: Deadline | None) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(no_color=not terminal.has_color())
+    console = Console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        for _ in follower.states():
-            view = train_watch.live_view(follower.job, follower.trials, utc_now(), console.size, follower.notice)
+        for _ in follower.states(deadline):
+            view = train_watch.live_view(
+                follower.job, follower.trials, utc_now(), console.size, follower.notice,
+                is_ascii=console.options.ascii_only,
+            )  # fmt: skip
             live.update(view, refresh=True)
 
 
-def _follow_lines(follower: JobFollower, out: Callable[[str], None]) -> None:
+def _follow_lines(follower: JobFollower, deadline: Deadline | None, out: Callable[[str], None]) -> None:
     told: set[str] = set()
+    waits: dict[str, str] = {}
     is_away = False
-    for _ in follower.states():
+    for _ in follower.states(deadline):
         if follower.notice and not is_away:
             terminal.say(follower.notice)
         is_away = bool(follower.notice)
+        _tell_waits(follower.job["models"], waits)
         for trial in sorted(follower.trials, key=lambda t: t["datetime_stopped"] or ""):
             if train_watch.is_done(trial) and trial["id"] not in told:
                 told.add(trial["id"])
                 out(train_watch.trial_line(trial))
+
+
+def _tell_waits(models: Iterable[Json], told: dict[str, str]) -> None:
+    """What a model waits for, once."""
+    for model in models:
+        reason = model.get("waits_for")
+        if reason and told.get(model["model_name"]) != reason:
+            told[model["model_name"]] = reason
+            terminal.say(f"{model['model_name']} waits: {reason}")
+
+
+def _follow_events(follower: JobFollower, deadline: Deadline | None, on_event: Callable[[Json], None]) -> None:
+    is_away = False
+    for batch in follower.states(deadline):
+        if follower.notice and not is_away:
+            terminal.say(follower.notice)
+        is_away = bool(follower.notice)
+        for event in batch:
+            if event["type"] != "away":
+                on_event(event)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.parser
 import email.policy
 import json
 import re
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -24,11 +26,16 @@ class Call(NamedTuple):
 
 
 class ContractServer:
-    """Set ``answers[name]`` to an answer, an error to refuse with, or a function of the request."""
+    """Set ``answers[name]`` to an answer, an error to refuse with, or a function of the request.
+
+    The answer of a stream is an iterable of events. Without one, that of a train job follows from the answers to
+    ``get_train_job`` and ``get_trials_of_train_job``, which are asked until the job has ended.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.answers: dict[str, Any] = {}
+        self.is_closed = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,10 +47,26 @@ class ContractServer:
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, answer = outer.serve(self.command, self.path, self.headers, body)
+                if not isinstance(answer, bytes):
+                    self._stream(answer)
+                    return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def _stream(self, events: Iterator[dict[str, Any]]) -> None:
+                self.close_connection = True
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for event in events:
+                        self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+                        self.wfile.flush()
+                        if outer.is_closed.is_set():
+                            return
 
             do_GET = do_POST = do_DELETE = _serve
 
@@ -54,11 +77,12 @@ class ContractServer:
         self._thread.start()
 
     def close(self) -> None:
+        self.is_closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def serve(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+    def serve(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes | Iterator[Any]]:
         parts = urlsplit(target)
         endpoint, texts = _route(method, parts.path)
         texts |= dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -80,13 +104,43 @@ class ContractServer:
             request = endpoint.parse_request(values, texts)
             token = (headers.get("Authorization") or "").removeprefix("Bearer ") or None
             self.calls.append(Call(endpoint.name, request, token, files))
-            answer = self.answers.get(endpoint.name, {})
-            answer = answer(request) if callable(answer) else answer
-            if isinstance(answer, RafikiError):
-                raise answer
+            if endpoint.name == "watch_train_job" and endpoint.name not in self.answers:
+                return 200, self._train_job_events(request)
+            answer = self._answer(endpoint.name, request)
+            if endpoint.is_stream:
+                return 200, iter(answer)
         except RafikiError as e:
             return e.http_status, json.dumps({"error": e.code, "message": e.message}).encode()
         return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+    def _answer(self, name: str, request: Any) -> Any:
+        answer = self.answers.get(name, {})
+        answer = answer(request) if callable(answer) else answer
+        if isinstance(answer, RafikiError):
+            raise answer
+        return answer
+
+    def _train_job_events(self, request: Any) -> Iterator[dict[str, Any]]:
+        """As the admin tells them, of a job that answers to its other calls describe."""
+
+        def look() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+            # The job before its trials, as the admin does.
+            return self._answer("get_train_job", request), self._answer("get_trials_of_train_job", request)
+
+        def events() -> Iterator[dict[str, Any]]:
+            job, trials = first
+            yield {"type": "snapshot", "job": job, "trials": trials}
+            while job["status"] not in ("STOPPED", "ERRORED"):
+                if self.is_closed.wait(0.02):
+                    return
+                told = {t["id"]: t for t in trials}
+                job, trials = look()
+                yield from ({"type": "trial", "trial": t} for t in trials if told.get(t["id"]) != t)
+                yield {"type": "job", "job": job}
+            yield {"type": "end", "job": job}
+
+        first = look()
+        return events()
 
 
 def _route(method: str, path: str) -> tuple[Endpoint[Any], dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import IO
 import uvicorn
 
 from rafiki.admin.app import make_app
+from rafiki.admin.events import EventHub
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
@@ -45,15 +46,19 @@ def _lock(folder: StackFolder) -> IO[bytes]:
 
 
 class _Server(uvicorn.Server):
-    """Leaves its pid file once it listens."""
+    """Leaves its pid file once it listens; ends the streams of events, which have no end of their own, with itself."""
 
-    def __init__(self, config: uvicorn.Config, folder: StackFolder, host: str, port: int) -> None:
+    def __init__(self, config: uvicorn.Config, folder: StackFolder, host: str, port: int, hub: EventHub) -> None:
         super().__init__(config)
-        self._folder, self._host, self._port = folder, host, port
+        self._folder, self._host, self._port, self._hub = folder, host, port, hub
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         PidFile(process=handle_of(os.getpid()), host=self._host, port=self._port).save(self._folder.admin_pid_file)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await self._hub.close()
+        await super().shutdown(sockets)
 
 
 def run() -> None:
@@ -75,7 +80,7 @@ def run() -> None:
         log_level="warning", server_header=False, timeout_graceful_shutdown=3,
     )  # fmt: skip
     host, port = sock.getsockname()[:2]
-    server = _Server(config, folder, settings.host, port)
+    server = _Server(config, folder, settings.host, port, context.hub)
     log_line(f"admin: listens on http://{host}:{port}, stack {folder.root}")
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from python_multipart.multipart import parse_options_header
@@ -21,6 +22,7 @@ from starlette.routing import Route
 import rafiki
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
+from rafiki.admin.events import EventStream
 from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.endpoint import Endpoint, FilePart, decode_json
 from rafiki.contract.refusal import refusal_body
@@ -38,16 +40,9 @@ from rafiki.errors import (
 from rafiki.utils.logs import log_unexpected
 
 _OPERATIONS = (
-    "stack",
-    "users",
-    "api_tokens",
-    "datasets",
-    "models",
-    "environments",
-    "train_jobs",
-    "trials",
-    "inference_jobs",
-)
+    "stack", "users", "api_tokens", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
+    "train_job_events", "trial_log_events", "inference_job_events", "environment_events", "service_events",
+)  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024
 # Of all that Python knows, some make no text, or half a surrogate pair.
@@ -110,7 +105,7 @@ async def _http_exception(request: Request, e: Exception) -> Response:
 
 
 def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Operation]]) -> Any:
-    async def serve(request: Request) -> Response:
+    async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
             if request.method not in by_method:
@@ -126,6 +121,9 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Oper
                 body = await _read_json(request)
             call = endpoint.parse_request(body, texts)
             answer = await run_in_threadpool(operation, context, actor, call)
+            if endpoint.is_stream:
+                authorize = functools.partial(_authorize, context, endpoint, request)
+                return EventStream(context.hub, answer, cast(User, actor), authorize)
         except RafikiError as e:
             if e.http_status >= 500:
                 log_unexpected(e)

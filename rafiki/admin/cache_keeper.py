@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 
 import redis
 
+from rafiki.cache.changes import read_predictor_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader, RedisReports
 from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError
-from rafiki.messages import CacheAddress, ServiceReport, TrainEvent
+from rafiki.messages import CacheAddress, PredictorReport, ServiceReport, TrainEvent
 from rafiki.utils.logs import log_line
 from rafiki.utils.process import Backoff
 
@@ -22,7 +23,7 @@ class CacheKeeper:
     """Used by the supervisor's thread; :meth:`on_report` starts one of its own."""
 
     def __init__(self, address: CacheAddress, server: CacheServer | None, job_key: str) -> None:
-        self._address = address
+        self.address = address
         self._server = server
         self._reader = RedisReportReader(address)
         self._lock = threading.Lock()
@@ -66,6 +67,10 @@ class CacheKeeper:
         """Reports by service id, for (job id, service id) pairs."""
         return self._reader.read(services)
 
+    def read_predictor_reports(self, services: Iterable[tuple[str, str]]) -> dict[str, PredictorReport]:
+        """What predictors told last, by service id, for (job id, service id) pairs."""
+        return read_predictor_reports(self.address, services)
+
     def send_train_event(self, job_id: str, sub_train_job_id: str, event: TrainEvent) -> None:
         """Tell an advisor something."""
         cache = RedisTrainCache(self.credentials.address_of(job_id), sub_train_job_id)
@@ -90,7 +95,7 @@ class CacheKeeper:
         backoff = Backoff()
         while not self._closed.is_set():
             # Health checks notice a server that is gone; the wait itself has no end.
-            client = connect(self._address, socket_timeout_s=30.0)
+            client = connect(self.address, socket_timeout_s=30.0)
             try:
                 with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                     channel.psubscribe(REPORTS_CHANNEL_PATTERN)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
+from rafiki.admin.events import EventHub
 from rafiki.admin.supervisor import Supervisor
 from rafiki.config import Config
 from rafiki.constants import UserType
@@ -35,6 +36,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     environments: EnvironmentStore
     supervisor: Supervisor
     tokens: Tokens
+    hub: EventHub
 
     def user_of_token(self, token: str) -> User:
         """Who calls.

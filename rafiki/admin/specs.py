@@ -13,6 +13,7 @@ from rafiki.cache.credentials import Credentials
 from rafiki.config import Config
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceRequest
+from rafiki.contract.inference_jobs import Deployment
 from rafiki.data_store.base import DataStore
 from rafiki.entities import Model
 from rafiki.environments.store import EnvironmentStore
@@ -176,15 +177,19 @@ class SpecBuilder:
             knobs=trial.proposal["knobs"],
             params_folder=str(self._params_folder),
             params_id=trial.params_id,
-            batch_size=self._config.predictor.batch_size,
+            batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,
         )
+
+    def _deployment(self, inference_job_id: str) -> Deployment:
+        return msgspec.convert(self._store.inference_jobs.get_inference_job(inference_job_id).deployment, Deployment)
 
     def _predictor(self, action: StartService, service_id: str, port: int) -> PredictorSpec:
         job = self._store.inference_jobs.get_inference_job(action.job_id)
         served = self._store.inference_jobs.list_served_trials(job.id)
         trials = [self._store.trials.get_trial(s.trial_id) for s in served]
         settings = self._config.predictor
+        budget_ms = self._deployment(job.id).latency_budget_ms
         return PredictorSpec(
             service_id=service_id,
             inference_job_id=job.id,
@@ -196,7 +201,7 @@ class SpecBuilder:
                 EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score, weight=s.weight)
                 for t, s in zip(trials, served, strict=True)
             ],
-            deadline_s=settings.deadline_s,
+            deadline_s=budget_ms / 1000 if budget_ms else settings.deadline_s,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             heartbeat_s=self._config.train.heartbeat_s,

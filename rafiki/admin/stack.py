@@ -8,6 +8,7 @@ import tempfile
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.events import EventHub
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
@@ -101,10 +102,12 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         config=config, store=store, datasets=datasets, params_folder=folder.params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments,
     )  # fmt: skip
+    hub = EventHub(cache.address)
     supervisor = Supervisor(
-        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments
+        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub
     )
     return AdminContext(
         config=config, store=store, datasets=datasets, params=FolderParamStore(folder.params), containers=containers,
-        environments=environments, supervisor=supervisor, tokens=Tokens(secrets.token_key, config.admin.token_hours),
+        environments=environments, supervisor=supervisor, hub=hub,
+        tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.events import SERVICES, EventHub
 from rafiki.admin.planner import (
     Action,
     FailSearch,
@@ -28,6 +29,7 @@ from rafiki.admin.planner import (
     plan,
 )
 from rafiki.admin.specs import SpecBuilder
+from rafiki.cache.changes import Change
 from rafiki.config import Config
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
 from rafiki.container.base import ContainerManager, ServiceExit
@@ -35,7 +37,7 @@ from rafiki.entities import InferenceJob, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, RafikiError
-from rafiki.messages import ServiceReport, StopRequested, WorkerLost
+from rafiki.messages import PredictorReport, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
@@ -58,6 +60,7 @@ class Supervisor:
         cache: CacheKeeper,
         specs: SpecBuilder,
         environments: EnvironmentStore,
+        hub: EventHub,
     ) -> None:
         self._config = config
         self._store = store
@@ -65,6 +68,7 @@ class Supervisor:
         self._cache = cache
         self._specs = specs
         self._environments = environments
+        self._hub = hub
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._looked = threading.Condition()
@@ -80,6 +84,7 @@ class Supervisor:
     def start(self) -> None:
         self._cache.on_report(self.wake)
         self._environments.on_change(self.wake)
+        self._environments.on_change(lambda: self._hub.note_all(Change.JOB))
         self._thread.start()
 
     def wake(self) -> None:
@@ -103,6 +108,13 @@ class Supervisor:
                 self._cache.send_train_event(train_job_id, sub.id, StopRequested())
             except CacheUnavailableError as e:
                 log_line(f"cannot tell the advisor of {sub.model_name} to stop: {e.message}")
+
+    def read_predictor_reports(self, predictors: list[Service]) -> dict[str, PredictorReport]:
+        """What predictors told last of how much they serve, by service id; nothing when the cache cannot tell."""
+        try:
+            return self._cache.read_predictor_reports([(s.job_id, s.id) for s in predictors])
+        except CacheUnavailableError:
+            return {}
 
     def shut_down(self) -> None:
         """Stop looking, end every service, and the private cache. Jobs stay live: they go on at the next start."""
@@ -251,7 +263,8 @@ class Supervisor:
             case StopService():
                 self._stop_later(action.service, action.error)
             case NoteRunning():
-                self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
+                service = self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
+                self._tell_watchers(service.job_id)
             case NoteEnded():
                 self._note_ended(action.service, action.error)
             case FailSearch():
@@ -259,13 +272,20 @@ class Supervisor:
             case SetTrainJobStatus():
                 self._store.train_jobs.set_train_job_status(action.job.id, action.status, action.error)
                 log_line(f"train job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}")
+                self._tell_watchers(action.job.id)
                 self._wake.set()
             case SetInferenceJobStatus():
                 self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
                 log_line(
                     f"inference job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}"
                 )
+                self._tell_watchers(action.job.id)
                 self._wake.set()
+
+    def _tell_watchers(self, job_id: str) -> None:
+        """Something of a job or of its services has changed in the meta store."""
+        self._hub.note(job_id, Change.JOB)
+        self._hub.note(SERVICES, Change.JOB)
 
     def _start(self, action: StartService) -> None:
         service_id = new_id()
@@ -283,6 +303,7 @@ class Supervisor:
         except RafikiError as e:
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
             log_line(f"{action.service_type} {short_id(service_id)}: could not be started: {e.message}")
+            self._tell_watchers(action.job_id)
             self._wake.set()
             return
         self._store.services.set_service_handle(service_id, handle)
@@ -292,6 +313,7 @@ class Supervisor:
             host = f"{self._config.predictor.host}:{port}"
             self._store.inference_jobs.set_predictor_host(action.job_id, host)
         log_line(f"{service.service_type} {short_id(service_id)}: started (attempt {action.attempt})")
+        self._tell_watchers(action.job_id)
 
     def _port_for(self, action: StartService) -> int:
         """The port that the job's last predictor had, so that clients find it again; else any free one."""
@@ -308,6 +330,7 @@ class Supervisor:
             self._containers.stop(service.id, service.handle, 0.0)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
         self._store.services.set_service_status(service.id, status, error)
+        self._tell_watchers(service.job_id)
         if error is not None:
             log_line(f"{service.service_type} {short_id(service.id)}: ended: {error}")
         if error is not None and service.service_type is ServiceType.TRAIN:
@@ -353,6 +376,7 @@ class Supervisor:
                 self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
             self._store.services.set_service_status(service.id, status, error)
+            self._tell_watchers(service.job_id)
             if error is not None and service.service_type is ServiceType.TRAIN:
                 self._tell_lost(service, error)
         except RafikiError as e:
@@ -376,6 +400,7 @@ class Supervisor:
         error = action.error if status is TrainJobStatus.ERRORED else None
         self._store.train_jobs.set_sub_train_job_status(sub_id, status, error, owner_id=None)
         log_line(f"model {action.sub.model_name}: search failed: {action.error}")
+        self._tell_watchers(action.sub.train_job_id)
         self._wake.set()
 
     def _is_stop(self, action: FailSearch) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import redis
 
+from rafiki.cache.changes import Change, changes_channel
 from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, EndTrialOrder, Order, TrainEvent
@@ -45,6 +46,7 @@ class RedisTrainCache:
         self._events = f"{base}:events"
         self._orders = f"{base}:orders:"
         self._ends = f"{base}:ends:"
+        self._changes = changes_channel(address.prefix)
         self._replay = True
 
     # ---- worker (and admin) side
@@ -127,9 +129,15 @@ class RedisTrainCache:
                     self._client.xdel(self._events, entry_id)
         return events
 
-    def acknowledge(self, received: list[ReceivedEvent], orders: list[tuple[str, Order]]) -> None:
-        """Send ``orders`` (worker id, order) and acknowledge the events that led to them, in one step."""
-        if not received and not orders:
+    def acknowledge(
+        self, received: list[ReceivedEvent], orders: list[tuple[str, Order]], change: Change | None = None
+    ) -> None:
+        """Send ``orders`` (worker id, order) and acknowledge the events that led to them, in one step.
+
+        Args:
+            change: what they changed in the meta store, for those who watch the job. It costs no round trip here.
+        """
+        if not received and not orders and change is None:
             return
         with cache_errors(self._address), self._client.pipeline(transaction=True) as pipe:
             for worker_id, order in orders:
@@ -141,6 +149,8 @@ class RedisTrainCache:
                 ids = [r.entry_id for r in received]
                 pipe.xack(self._events, _GROUP, *ids)
                 pipe.xdel(self._events, *ids)
+            if change is not None:
+                pipe.publish(self._changes, change.value)
             pipe.execute()
 
     def drop_worker(self, worker_id: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
+from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, WATCH_PATIENCE_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
 from rafiki.contract import api_tokens, datasets, environments, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, FilePart
@@ -71,6 +71,9 @@ class Client:
     def _many(self, endpoint: Endpoint[Any], **fields: Any) -> list[Json]:
         return cast("list[Json]", self._caller.call(endpoint, **fields))
 
+    def _watch(self, endpoint: Endpoint[Any], **fields: Any) -> Iterator[Json]:
+        return self._caller.watch(endpoint, **{"patience_s": WATCH_PATIENCE_S, **fields})
+
     # ---- stack and users -----------------------------------------------------------------------------------
 
     def get_health(self) -> Json:
@@ -80,6 +83,14 @@ class Client:
     def get_services(self) -> list[Json]:
         """The live services of all jobs."""
         return self._many(stack.GET_SERVICES)
+
+    def watch_services(self, **how: Any) -> Iterator[Json]:
+        """The live services of all jobs, again at each change; without an end. For admins.
+
+        Yields:
+            Events of the type ``services`` with ``services``; ``away`` as in :meth:`watch_train_job`.
+        """
+        return self._watch(stack.WATCH_SERVICES, **how)
 
     def login(self, email: str, password: str) -> Json:
         """Log in; later calls are made as this user. Returns ``user_id``, ``user_type``, ``token``."""
@@ -209,9 +220,13 @@ class Client:
         """One model: for its owner and admins."""
         return self._one(models.GET_MODEL, model_id=model_id)
 
-    def download_model_file(self, model_id: str, out_model_file_path: str | Path) -> Json:
+    def download_model_file(
+        self, model_id: str, out_model_file_path: str | Path, *, progress: Progress | None = None
+    ) -> Json:
         """Write the file of a model to ``out_model_file_path``; returns the model."""
-        self._caller.call_to_file(models.GET_MODEL_FILE, Path(out_model_file_path), model_id=model_id)
+        self._caller.call_to_file(
+            models.GET_MODEL_FILE, Path(out_model_file_path), progress=progress, model_id=model_id
+        )
         return self.get_model(model_id)
 
     def get_available_models(self, task: str | None = None) -> list[Json]:
@@ -232,6 +247,23 @@ class Client:
         """``key`` and ``lines``: what was said when an environment was built."""
         return self._one(environments.GET_ENVIRONMENT_LOG, key=key)
 
+    def create_environment(self, dependencies: Mapping[str, str]) -> Json:
+        """Begin to install packages, as :meth:`create_model` does, without waiting for the end.
+
+        Returns:
+            ``key`` (None: all of them are there already), ``status`` (``READY``, ``BUILDING``, ``FAILED``), ``reason``.
+        """
+        return self._one(environments.CREATE_ENVIRONMENT, dependencies=dict(dependencies))
+
+    def watch_environment(self, key: str, **how: Any) -> Iterator[Json]:
+        """What the build of an environment says, until it has ended.
+
+        Yields:
+            Events by their ``type``: ``snapshot`` with ``key``, ``status``, ``requirements`` and ``lines``, ``lines``
+            with those that are new, ``end`` with ``status`` and ``reason``; ``away`` as in :meth:`watch_train_job`.
+        """
+        return self._watch(environments.WATCH_ENVIRONMENT, key=key, **how)
+
     def remove_environment(self, key: str) -> Json:
         """Delete an environment that no live job uses; returns what it was. It is built again when it is needed."""
         return self._one(environments.REMOVE_ENVIRONMENT, timeout_s=JOB_CALL_TIMEOUT_S, key=key)
@@ -248,6 +280,7 @@ class Client:
         models: Sequence[str] | None = None,
         train_args: Mapping[str, Any] | None = None,
         advisor: str | Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Json:
         """Start training models under a budget.
 
@@ -257,6 +290,7 @@ class Client:
             train_args: passed on to each model's ``train``.
             advisor: how to search: the name of a scheme, or settings such as ``{"scheme": "asha", "options": {"eta":
                 4}}``; None = by the knobs.
+            labels: notes on the job, such as the commit that it was made from.
 
         Returns:
             ``id``, ``app``, ``app_version``.
@@ -267,8 +301,22 @@ class Client:
             budget={str(k): v for k, v in (budget or {}).items()},
             model_ids=None if models is None else list(models),
             train_args=None if train_args is None else dict(train_args),
-            advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor,
+            advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor, labels=dict(labels or {}),
         )  # fmt: skip
+
+    def watch_train_job(self, app: str, app_version: int = -1, **how: Any) -> Iterator[Json]:
+        """How one of your train jobs stands, then each change, pushed by the admin until the job has ended.
+
+        Args:
+            how: ``patience_s`` (60): how long the admin may be away, as when it is restarted; ``stop``: an event of
+                ``threading`` that ends the waits for it.
+
+        Yields:
+            Events by their ``type``: ``snapshot`` with ``job`` and ``trials``; ``job`` with ``job``, ``trial`` with
+            ``trial``: what has changed; ``end`` with ``job``; ``away`` with ``reason`` and ``left_s`` while the admin
+            does not answer, after which a new ``snapshot`` follows.
+        """
+        return self._watch(train_jobs.WATCH_TRAIN_JOB, app=app, app_version=app_version, **how)
 
     def get_train_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
         """Train jobs of a user; None = yourself."""
@@ -312,9 +360,25 @@ class Client:
         """What the model logged in a trial: ``messages``, ``metrics``, ``plots``."""
         return self._one(train_jobs.GET_TRIAL_LOGS, trial_id=trial_id)
 
+    def watch_trial_logs(self, trial_id: str, **how: Any) -> Iterator[Json]:
+        """What the model has logged in a trial, then what it logs, until the trial has ended.
+
+        Yields:
+            Events by their ``type``: ``snapshot`` with ``trial``, ``messages``, ``metrics`` and ``plots`` (again when
+            the trial was given to another worker), ``lines`` with those that are new, ``end`` with ``trial``; ``away``
+            as in :meth:`watch_train_job`.
+        """
+        return self._watch(train_jobs.WATCH_TRIAL_LOGS, trial_id=trial_id, **how)
+
     def get_trial_parameters(self, trial_id: str) -> bytes:
         """The trained parameters of a trial, as the bytes of a safetensors file."""
         return cast(bytes, self._caller.call(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
+
+    def download_trial_parameters(
+        self, trial_id: str, out_path: str | Path, *, progress: Progress | None = None
+    ) -> None:
+        """Write the trained parameters of a trial to a safetensors file, as they come in."""
+        self._caller.call_to_file(train_jobs.GET_TRIAL_PARAMETERS, Path(out_path), progress=progress, trial_id=trial_id)
 
     def load_trial_model(self, trial_id: str, ModelClass: type[M]) -> M:
         """The trained model of a trial, in this process: a ``ModelClass`` with its parameters loaded."""
@@ -334,14 +398,17 @@ class Client:
         app_version: int = -1,
         budget: Mapping[str, Any] | None = None,
         ensemble: Mapping[str, Any] | None = None,
+        deployment: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Json:
         """Serve the best trials of a stopped train job, one per model, as an ensemble.
 
         Args:
             budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
-            best
-                trial of each model, all counting alike.
+                best trial of each model, all counting alike.
+            deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
+            labels: notes on the job, such as the commit that it was made from.
 
         Returns:
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
@@ -351,6 +418,14 @@ class Client:
             app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},
             ensemble=None if ensemble is None else dict(ensemble),
+            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
+        )  # fmt: skip
+
+    def preview_ensemble(self, app: str, app_version: int = -1, method: str = "mean", size: int | None = None) -> Json:
+        """What an inference job would serve: ``trial_ids``, ``weights`` and ``ensemble`` with its validation scores."""
+        return self._one(
+            inference_jobs.PREVIEW_ENSEMBLE, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version,
+            method=method, size=size,
         )  # fmt: skip
 
     def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
@@ -364,6 +439,16 @@ class Client:
     def get_running_inference_job(self, app: str, app_version: int = -1) -> Json:
         """Your running inference job of an app's version; -1 is the latest."""
         return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
+
+    def watch_inference_job(self, app: str, app_version: int = -1, **how: Any) -> Iterator[Json]:
+        """How your running inference job of an app's version stands, and every second how much it serves.
+
+        Yields:
+            Events by their ``type``: ``snapshot`` and ``job`` with ``job`` and ``members``; ``figures`` with
+            ``requests_per_s``, ``errors_per_s``, ``p50_ms``, ``p95_ms``, ``waiting`` and more; ``end`` with ``job``;
+            ``away`` as in :meth:`watch_train_job`.
+        """
+        return self._watch(inference_jobs.WATCH_INFERENCE_JOB, app=app, app_version=app_version, **how)
 
     def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
         """Stop serving."""

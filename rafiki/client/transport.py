@@ -24,6 +24,8 @@ from rafiki.errors import (
     UnreachableError,
     error_from_wire,
 )
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import Backoff
 
 if TYPE_CHECKING:
     import httpx
@@ -34,6 +36,10 @@ JOB_CALL_TIMEOUT_S = 60.0
 """For calls that start or stop services."""
 INSTALL_TIMEOUT_S = 3600.0
 """For calls that may wait until packages are installed; the admin ends its own wait before."""
+WATCH_PATIENCE_S = 60.0
+"""How long the admin may be away from who watches: longer than a restart takes."""
+SILENCE_TIMEOUT_S = 45.0
+"""The longest silence on a stream of events: the admin says something every 15 s."""
 IDLE_TIMEOUT_S = 60.0
 """The longest pause within an upload or a download."""
 CHECK_TIMEOUT_S = 600.0
@@ -42,7 +48,7 @@ CHECK_TIMEOUT_S = 600.0
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes sent so far and the bytes in all."""
+"""Called with the bytes that have travelled so far and the bytes in all."""
 
 
 def _httpx() -> ModuleType:
@@ -178,7 +184,7 @@ class HttpServer:
             raise self._refusal(answer.status_code, answer.content)
         return bytes(answer.content)
 
-    def download(self, path: str, out: Path, *, headers: Mapping[str, str]) -> None:
+    def download(self, path: str, out: Path, *, headers: Mapping[str, str], progress: Progress | None = None) -> None:
         """Write the body of a successful answer to ``out`` as it comes in."""
         timeout = _httpx().Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with (
@@ -187,9 +193,29 @@ class HttpServer:
         ):
             if not answer.is_success:
                 raise self._refusal(answer.status_code, answer.read())
+            total, done = int(answer.headers.get("content-length") or 0), 0
             with out.open("wb") as f:
                 for chunk in answer.iter_bytes():
                     f.write(chunk)
+                    done += len(chunk)
+                    if progress is not None:
+                        progress(done, max(total, done))
+
+    def open_stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+        """The events of a stream as (kind, data), as they come in. Ends with the answer.
+
+        Raises:
+            UnreachableError: when no server answers, or the connection breaks or is silent for too long.
+            RafikiError: the server refuses.
+        """
+        timeout = _httpx().Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with (
+            self._as_errors(SILENCE_TIMEOUT_S),
+            self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
+        ):
+            if not answer.is_success:
+                raise self._refusal(answer.status_code, answer.read())
+            yield from _parse_events(answer.iter_bytes())
 
     @contextlib.contextmanager
     def _as_errors(self, timeout_s: float) -> Iterator[None]:
@@ -213,7 +239,7 @@ class HttpServer:
         with contextlib.suppress(msgspec.DecodeError):
             found = msgspec.json.decode(body)
             if isinstance(found, dict) and isinstance(found.get("error"), str):
-                return error_from_wire(found["error"], str(found.get("message") or ""))
+                return error_from_wire(found["error"], str(found.get("message") or ""), status)
         if status >= 500:
             return InternalError(
                 f"The {self._what} at {self.address} failed (HTTP status {status}). Look into `rafiki logs`."
@@ -271,13 +297,58 @@ class ContractCaller(HttpServer):
             )
         return body if endpoint.response is bytes else self.decode(body)
 
-    def call_to_file(self, endpoint: Endpoint[Any], out: Path, **fields: Any) -> None:
+    def call_to_file(
+        self, endpoint: Endpoint[Any], out: Path, *, progress: Progress | None = None, **fields: Any
+    ) -> None:
         """Like :meth:`call`, for an answer in bytes that goes to a file."""
         path, _, headers = self._prepare(endpoint, fields)
         try:
-            self.download(path, out, headers=headers)
+            self.download(path, out, headers=headers, progress=progress)
         except OSError as e:
             raise InvalidRequestError(f"{out}: cannot be written: {e.strerror}.") from e
+
+    def watch(
+        self, endpoint: Endpoint[Any], *, patience_s: float, stop: threading.Event | None = None, **fields: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The events of a stream, until its end; a broken one is opened again.
+
+        While no admin answers, an event of the type ``away`` comes before each try. A stream that was opened again
+        begins with a snapshot, like every other.
+
+        Args:
+            patience_s: how long the admin may be away, once the stream has begun.
+            stop: set from another thread to end the waits between tries.
+
+        Raises:
+            UnreachableError: when no admin answers at first, or it is away for longer.
+            RafikiError: the error that the admin raised.
+        """
+        path, _, headers = self._prepare(endpoint, fields)
+        backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
+        away: Deadline | None = None
+        has_begun = False
+        while True:
+            try:
+                for kind, data in self.open_stream(path, headers=headers):
+                    event = self.decode(data)
+                    if kind == "error":
+                        error = error_from_wire(event["error"], event["message"])
+                        if error.http_status < 500:
+                            raise error
+                        raise UnreachableError(error.message)
+                    has_begun, away = True, None
+                    backoff.reset()
+                    yield event
+                    if kind == "end":
+                        return
+                raise UnreachableError(f"The admin at {self.address} ended the stream.")
+            except UnreachableError as e:
+                away = away or Deadline(patience_s)
+                if not has_begun or away.is_over():
+                    raise
+                yield {"type": "away", "reason": e.message, "left_s": away.left_s()}
+            if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
+                return
 
     def _prepare(
         self, endpoint: Endpoint[Any], fields: Mapping[str, Any]
@@ -315,6 +386,33 @@ class ContractCaller(HttpServer):
                 endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=timeout_s,
                 timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
             )  # fmt: skip
+
+
+def _parse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) from the bytes of a stream.
+
+    Of the format what the admin uses: lines end with a line feed, and the fields are ``event`` and ``data``.
+    """
+    kind = "message"
+    data: list[bytes] = []
+    rest: list[bytes] = []
+    for chunk in chunks:
+        *lines, last = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*rest, lines[0]])
+            rest = []
+        rest.append(last)
+        for line in lines:
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if not line:
+                if data:
+                    yield kind, b"\n".join(data)
+                kind, data = "message", []
+            elif name == b"event":
+                kind = value.decode("utf-8", "replace")
+            elif name == b"data":
+                data.append(value)
 
 
 def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:

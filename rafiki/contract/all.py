@@ -63,7 +63,9 @@ def openapi(version: str) -> dict[str, Any]:
     }
     for e in ENDPOINTS.values():
         request_schema = components[e.request.__name__]
-        if e.response is bytes:
+        if e.is_stream:
+            content = {"text/event-stream": {"schema": by_type[repr(e.response)]}}
+        elif e.response is bytes:
             content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         else:
             content = {"application/json": {"schema": by_type[repr(e.response)]}}

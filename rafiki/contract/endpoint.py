@@ -26,6 +26,15 @@ SUPERADMIN = frozenset({UserType.SUPERADMIN})
 Number: TypeAlias = Annotated[int, msgspec.Meta(le=2**63 - 1)]
 """A whole number that every database holds."""
 
+Labels: TypeAlias = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=63)],
+        Annotated[str, msgspec.Meta(max_length=1000)],
+    ],
+    msgspec.Meta(max_length=32),
+]
+"""Notes on a job: at most 32 names of at most 63 characters, each with a text of at most 1,000."""
+
 _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
 
@@ -101,7 +110,7 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     """With ``{field}`` for fields that travel in the path."""
     request: type[Request]
     response: Any
-    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``."""
+    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its events."""
     roles: frozenset[UserType] | None
     """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
     summary: str
@@ -109,6 +118,9 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     """The body is form data, because a file travels."""
     is_login_only: bool = False
     """Refused to API tokens: what would outlive their revocation takes the token of a login."""
+    is_stream: bool = False
+    """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
+    ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""
 
     @cached_property
     def path_fields(self) -> frozenset[str]:

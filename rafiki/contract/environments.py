@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ADMINS, ALL_USERS, Empty, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ADMINS, ALL_USERS, MODEL_DEVELOPERS, Empty, Endpoint, RequestStruct
 
 
 class EnvironmentRequest(RequestStruct, frozen=True, kw_only=True):
@@ -36,6 +36,56 @@ class EnvironmentLogView(msgspec.Struct, frozen=True, kw_only=True):
     """The last lines that pip wrote, of all attempts."""
 
 
+class CreateEnvironmentRequest(RequestStruct, frozen=True, kw_only=True):
+    dependencies: dict[str, str]
+    """PyPI package -> version, as of a model."""
+
+
+class EnvironmentStateView(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands with the packages that something depends on."""
+
+    key: str | None
+    """Of their environment; None when what is installed beside Rafiki will do."""
+    status: str
+    """``READY``, ``BUILDING`` or ``FAILED``."""
+    reason: str | None
+    """Why they cannot be installed."""
+
+
+# ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------
+
+
+class EnvironmentSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """How an environment stands, and the last lines of its build: what every stream of it begins with."""
+
+    key: str
+    status: str
+    requirements: list[str]
+    lines: list[str]
+
+
+class EnvironmentLines(msgspec.Struct, frozen=True, kw_only=True, tag="lines"):
+    """What the build has said since."""
+
+    lines: list[str]
+
+
+class EnvironmentEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The build has ended: the last event of a stream."""
+
+    key: str
+    status: str
+    reason: str | None
+
+
+EnvironmentEvent = EnvironmentSnapshot | EnvironmentLines | EnvironmentEnded
+
+
+CREATE_ENVIRONMENT = Endpoint(
+    name="create_environment", method="POST", path="/environments", request=CreateEnvironmentRequest,
+    response=EnvironmentStateView, roles=MODEL_DEVELOPERS,
+    summary="Begin to install packages, as the upload of a model that depends on them does.",
+)  # fmt: skip
 GET_ENVIRONMENTS = Endpoint(
     name="get_environments", method="GET", path="/environments", request=Empty, response=list[EnvironmentView],
     roles=ALL_USERS, summary="The installed sets of packages that models depend on: those of models you can use.",
@@ -44,9 +94,13 @@ GET_ENVIRONMENT_LOG = Endpoint(
     name="get_environment_log", method="GET", path="/environments/{key}/log", request=EnvironmentRequest,
     response=EnvironmentLogView, roles=ALL_USERS, summary="What was said when it was built.",
 )  # fmt: skip
+WATCH_ENVIRONMENT = Endpoint(
+    name="watch_environment", method="GET", path="/environments/{key}/events", request=EnvironmentRequest,
+    response=EnvironmentEvent, roles=ALL_USERS, is_stream=True, summary="What its build says, until the build ends.",
+)  # fmt: skip
 REMOVE_ENVIRONMENT = Endpoint(
     name="remove_environment", method="DELETE", path="/environments/{key}", request=EnvironmentRequest,
     response=EnvironmentView, roles=ADMINS,
     summary="Delete one that no live job uses. Whoever needs it again has it built again.",
 )  # fmt: skip
-ENDPOINTS = [GET_ENVIRONMENTS, GET_ENVIRONMENT_LOG, REMOVE_ENVIRONMENT]
+ENDPOINTS = [CREATE_ENVIRONMENT, GET_ENVIRONMENTS, GET_ENVIRONMENT_LOG, WATCH_ENVIRONMENT, REMOVE_ENVIRONMENT]

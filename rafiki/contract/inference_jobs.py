@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from rafiki.constants import EnsembleMethod, InferenceJobStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Number, RequestStruct
+from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
+from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
 
 
 class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
@@ -19,12 +19,25 @@ class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
     """Trials at most; None = by the method."""
 
 
+class Deployment(RequestStruct, frozen=True, kw_only=True):
+    """How an inference job serves. None = as the stack's settings say."""
+
+    latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
+    """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    """The most queries that an inference worker takes at once (predictor.batch_size)."""
+
+
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
     budget: dict[str, Any] | None = None
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
+    deployment: Deployment | None = None
+    """None = as the stack's settings say."""
+    labels: Labels = {}
+    """Notes of yours on the job, such as the commit that it was made from."""
 
 
 class ListInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -69,6 +82,23 @@ class EnsembleView(msgspec.Struct, frozen=True, kw_only=True):
     """Why the best trial is served alone though more were asked for."""
 
 
+class PreviewEnsembleRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    method: EnsembleMethod = EnsembleMethod.MEAN
+    size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+
+
+class EnsemblePreviewView(msgspec.Struct, frozen=True, kw_only=True):
+    """The ensemble that an inference job would serve."""
+
+    trial_ids: list[str]
+    """Best first; empty when the train job has no trial to serve."""
+    weights: list[float]
+    """How much the predictions of each would count; they sum up to 1."""
+    ensemble: EnsembleView
+
+
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: InferenceJobStatus
@@ -82,6 +112,8 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[float]
     """How much the predictions of each count; they sum up to 1."""
     ensemble: EnsembleView
+    deployment: Deployment
+    labels: dict[str, str]
     datetime_started: datetime
     datetime_stopped: datetime | None
     predictor_host: str | None
@@ -99,10 +131,88 @@ class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
     inference_jobs: list[dict[str, Any]]
 
 
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial, and the services that serve it."""
+
+    trial_id: str
+    model_name: str
+    no: int
+    score: float | None
+    weight: float
+    """How much its predictions count; those of all members sum up to 1."""
+    state: ServiceStatus
+    """``RUNNING`` when one of its workers runs, ``STARTED`` while the first one starts, ``STOPPED`` without any."""
+    workers: int
+    """How many run."""
+    error: str | None
+    """Why the last one ended, while none runs."""
+
+
+class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial, as the predictor sees it."""
+
+    trial_id: str
+    workers: int
+    """How many take its queries now."""
+    waiting: int
+    """Its queries that are not answered yet."""
+
+
+# ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------
+
+
+class InferenceJobSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """How an inference job stands: what every stream of it begins with."""
+
+    job: InferenceJobView
+    members: list[MemberView]
+
+
+class InferenceJobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
+    """The job or one of its members stands otherwise than before."""
+
+    job: InferenceJobView
+    members: list[MemberView]
+
+
+class InferenceFigures(msgspec.Struct, frozen=True, kw_only=True, tag="figures"):
+    """How much the job serves, once a second."""
+
+    predictors: int
+    """How many tell; without any the rest says nothing."""
+    requests_per_s: float
+    """In the last second."""
+    errors_per_s: float
+    """Requests without a prediction as their answer, in the last second."""
+    p50_ms: float | None
+    """Half of the answers of the last ten seconds took no longer; None without an answer."""
+    p95_ms: float | None
+    requests: int
+    """Since the predictor started."""
+    errors: int
+    waiting: int
+    """Queries that are not answered yet, of all members."""
+    members: list[MemberFigures]
+
+
+class InferenceJobEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The last event of a stream."""
+
+    job: InferenceJobView
+
+
+InferenceJobEvent = InferenceJobSnapshot | InferenceJobChanged | InferenceFigures | InferenceJobEnded
+
+
 CREATE_INFERENCE_JOB = Endpoint(
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
     response=InferenceJobCreatedView, roles=ALL_USERS,
     summary="Serve trials of a stopped train job as an ensemble; the best one of each model unless told otherwise.",
+)  # fmt: skip
+PREVIEW_ENSEMBLE = Endpoint(
+    name="preview_ensemble", method="GET", path="/train_jobs/{app}/{app_version}/ensemble",
+    request=PreviewEnsembleRequest, response=EnsemblePreviewView, roles=ALL_USERS,
+    summary="Which trials of a stopped train job would be served, and what they score together.",
 )  # fmt: skip
 GET_INFERENCE_JOBS_BY_USER = Endpoint(
     name="get_inference_jobs_by_user", method="GET", path="/inference_jobs", request=ListInferenceJobsRequest,
@@ -117,6 +227,11 @@ GET_RUNNING_INFERENCE_JOB = Endpoint(
     request=InferenceJobRequest, response=InferenceJobView, roles=ALL_USERS,
     summary="Your running inference job of an app's version; -1 is the latest.",
 )  # fmt: skip
+WATCH_INFERENCE_JOB = Endpoint(
+    name="watch_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}/events",
+    request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
+    summary="How your running inference job stands, then each change, and every second how much it serves.",
+)  # fmt: skip
 STOP_INFERENCE_JOB = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
     request=InferenceJobRequest, response=InferenceJobStoppedView, roles=ALL_USERS, summary="Stop serving.",
@@ -126,6 +241,6 @@ STOP_ALL_JOBS = Endpoint(
     roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
 )  # fmt: skip
 ENDPOINTS = [
-    CREATE_INFERENCE_JOB, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP, GET_RUNNING_INFERENCE_JOB,
-    STOP_INFERENCE_JOB, STOP_ALL_JOBS,
+    CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP,
+    GET_RUNNING_INFERENCE_JOB, WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
 ]  # fmt: skip

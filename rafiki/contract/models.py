@@ -43,6 +43,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     task: str
     model_class: str
+    model_file_sha256: str
     datetime_created: datetime
     dependencies: dict[str, str]
     access_right: ModelAccessRight

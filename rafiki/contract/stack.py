@@ -8,6 +8,7 @@ import msgspec
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.contract.endpoint import ADMINS, Empty, Endpoint
+from rafiki.contract.inference_jobs import InferenceFigures
 
 
 class HealthView(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,16 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     memory_bytes: int | None
     datetime_started: datetime
+    last_error: str | None
+    """Why the service that had its place before ended, where that was an error."""
+    figures: InferenceFigures | None
+    """Of a predictor: how much it serves."""
+
+
+class ServicesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="services"):
+    """The live services of all jobs: at first, and when something of them has changed."""
+
+    services: list[ServiceView]
 
 
 GET_HEALTH = Endpoint(
@@ -42,4 +53,8 @@ GET_SERVICES = Endpoint(
     name="get_services", method="GET", path="/services", request=Empty, response=list[ServiceView], roles=ADMINS,
     summary="The live services of all jobs.",
 )  # fmt: skip
-ENDPOINTS = [GET_HEALTH, GET_SERVICES]
+WATCH_SERVICES = Endpoint(
+    name="watch_services", method="GET", path="/services/events", request=Empty, response=ServicesEvent, roles=ADMINS,
+    is_stream=True, summary="The live services of all jobs, again at each change; it has no end.",
+)  # fmt: skip
+ENDPOINTS = [GET_HEALTH, GET_SERVICES, WATCH_SERVICES]

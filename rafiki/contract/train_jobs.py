@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, Endpoint, Labels, Number, RequestStruct
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -22,6 +22,8 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     train_args: dict[str, Any] | None = None
     advisor: Any = None
     """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
+    labels: Labels = {}
+    """Notes of yours on the job, such as the commit that it was made from."""
 
 
 class ListTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     val_dataset_id: str
     train_args: dict[str, Any]
     advisor: dict[str, Any]
+    labels: dict[str, str]
     budget: dict[str, Any]
     models: list[SubTrainJobView]
     datetime_started: datetime
@@ -113,6 +116,63 @@ class TrialLogsView(msgspec.Struct, frozen=True, kw_only=True):
     plots: list[dict[str, Any]]
 
 
+# ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------
+
+
+class TrainJobSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """How a train job stands: what every stream of it begins with."""
+
+    job: TrainJobView
+    trials: list[TrialView]
+
+
+class TrainJobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
+    """The job, or the search over one of its models, stands otherwise than before."""
+
+    job: TrainJobView
+
+
+class TrialChanged(msgspec.Struct, frozen=True, kw_only=True, tag="trial"):
+    """A trial is new, or stands otherwise than before."""
+
+    trial: TrialView
+
+
+class TrainJobEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The last event of a stream."""
+
+    job: TrainJobView
+
+
+TrainJobEvent = TrainJobSnapshot | TrainJobChanged | TrialChanged | TrainJobEnded
+
+
+class TrialLogsSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """What a trial has logged so far. It comes again when the trial was given to another worker, with a new log."""
+
+    trial: TrialView
+    messages: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    plots: list[dict[str, Any]]
+
+
+class TrialLogsAdded(msgspec.Struct, frozen=True, kw_only=True, tag="lines"):
+    """What a trial has logged since."""
+
+    messages: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    plots: list[dict[str, Any]]
+
+
+class TrialEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The last event of a stream."""
+
+    trial: TrialView
+
+
+TrialLogsEvent = TrialLogsSnapshot | TrialLogsAdded | TrialEnded
+
+
 CREATE_TRAIN_JOB = Endpoint(
     name="create_train_job", method="POST", path="/train_jobs", request=CreateTrainJobRequest,
     response=TrainJobCreatedView, roles=ALL_USERS, summary="Start training models on your datasets under a budget.",
@@ -128,6 +188,11 @@ GET_TRAIN_JOBS_OF_APP = Endpoint(
 GET_TRAIN_JOB = Endpoint(
     name="get_train_job", method="GET", path="/train_jobs/{app}/{app_version}", request=TrainJobRequest,
     response=TrainJobView, roles=ALL_USERS, summary="One of your train jobs; version -1 is the latest.",
+)  # fmt: skip
+WATCH_TRAIN_JOB = Endpoint(
+    name="watch_train_job", method="GET", path="/train_jobs/{app}/{app_version}/events", request=TrainJobRequest,
+    response=TrainJobEvent, roles=ALL_USERS, is_stream=True,
+    summary="How one of your train jobs stands, then each change of it and of its trials, until it ends.",
 )  # fmt: skip
 STOP_TRAIN_JOB = Endpoint(
     name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
@@ -145,11 +210,16 @@ GET_TRIAL_LOGS = Endpoint(
     name="get_trial_logs", method="GET", path="/trials/{trial_id}/logs", request=TrialRequest,
     response=TrialLogsView, roles=ALL_USERS, summary="What the model logged in a trial.",
 )  # fmt: skip
+WATCH_TRIAL_LOGS = Endpoint(
+    name="watch_trial_logs", method="GET", path="/trials/{trial_id}/logs/events", request=TrialRequest,
+    response=TrialLogsEvent, roles=ALL_USERS, is_stream=True,
+    summary="What the model has logged in a trial, then what it logs, until the trial ends.",
+)  # fmt: skip
 GET_TRIAL_PARAMETERS = Endpoint(
     name="get_trial_parameters", method="GET", path="/trials/{trial_id}/parameters", request=TrialRequest,
     response=bytes, roles=ALL_USERS, summary="The trained parameters of a trial, as safetensors.",
 )  # fmt: skip
 ENDPOINTS = [
-    CREATE_TRAIN_JOB, GET_TRAIN_JOBS_BY_USER, GET_TRAIN_JOBS_OF_APP, GET_TRAIN_JOB, STOP_TRAIN_JOB,
-    GET_TRIALS_OF_TRAIN_JOB, GET_TRIAL, GET_TRIAL_LOGS, GET_TRIAL_PARAMETERS,
+    CREATE_TRAIN_JOB, GET_TRAIN_JOBS_BY_USER, GET_TRAIN_JOBS_OF_APP, GET_TRAIN_JOB, WATCH_TRAIN_JOB, STOP_TRAIN_JOB,
+    GET_TRIALS_OF_TRAIN_JOB, GET_TRIAL, GET_TRIAL_LOGS, WATCH_TRIAL_LOGS, GET_TRIAL_PARAMETERS,
 ]  # fmt: skip

@@ -22,6 +22,8 @@ from rafiki.errors import EnvironmentBuildError
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.files import tail_lines
 
+HEADING = b"--- "
+"""Begins the first line of each attempt in the log."""
 _MOST_REASON_CHARS = 600
 _KILL_TIMEOUT_S = 5.0
 _STOPPED = "the stack was stopped while it was built"
@@ -61,7 +63,7 @@ class Build:
             self._folder.mkdir(parents=True, mode=0o700)
             with self._log_file.open("ab") as log:
                 wanted = ", ".join(lines_of(self._requirements))
-                log.write(f"--- {utc_now():%Y-%m-%d %H:%M:%S} {wanted}\n".encode())
+                log.write(HEADING + f"{utc_now():%Y-%m-%d %H:%M:%S} {wanted}\n".encode())
                 log.flush()
                 start = log.tell()
                 self._make(log)

@@ -52,6 +52,7 @@ class EnvironmentStore:
         self._changed = threading.Condition()
         self._building: dict[str, list[str]] = {}
         self._failed: dict[str, Environment] = {}
+        self._asked: dict[str, set[str]] = {}
         self._current: Build | None = None
         self._n_waiting = 0
         self._is_shut_down = False
@@ -83,15 +84,27 @@ class EnvironmentStore:
                 self._begin(key, requirements)
             return EnvironmentState(status=EnvironmentStatus.BUILDING, key=key)
 
-    def request(self, dependencies: Mapping[str, str]) -> EnvironmentState:
+    def request(self, dependencies: Mapping[str, str], *, user_id: str | None = None) -> EnvironmentState:
         """Like :meth:`look`, but what failed before is tried again: the package may be there now.
+
+        Args:
+            user_id: who asks: may watch the build, though no model depends on it yet.
 
         Raises:
             InvalidModelError: when the dependencies are none.
         """
+        key = key_of(parse_dependencies(dependencies))
         with self._changed:
-            self._failed.pop(key_of(parse_dependencies(dependencies)), None)
-        return self.look(dependencies)
+            self._failed.pop(key, None)
+            state = self.look(dependencies)
+            if user_id is not None and state.key is not None:
+                self._asked.setdefault(key, set()).add(user_id)
+        return state
+
+    def was_asked_by(self, key: str, user_id: str) -> bool:
+        """Whether this user asked for that environment since the admin's start."""
+        with self._changed:
+            return user_id in self._asked.get(key, ())
 
     def wait(self, dependencies: Mapping[str, str]) -> EnvironmentState:
         """Like :meth:`request`, and waits until it is ready or has failed.
@@ -156,7 +169,9 @@ class EnvironmentStore:
         for found in self.list_environments():
             if found.key == key:
                 return found
-        raise InvalidEnvironmentError(f"There is no environment {key[:80]!r}. List them: `rafiki environment list`.")
+        raise InvalidEnvironmentError.not_found(
+            f"There is no environment {key[:80]!r}. List them: `rafiki environment list`."
+        )
 
     def log_file(self, key: str) -> Path:
         """Where the builds of an environment write their log."""
@@ -173,6 +188,7 @@ class EnvironmentStore:
             if key in self._building:
                 raise InvalidEnvironmentError(f"The environment {key} is being built at this moment.")
             self._failed.pop(key, None)
+            self._asked.pop(key, None)
             removed = self._folder / f"{_REMOVED}{key}"
             with contextlib.suppress(FileNotFoundError):
                 # One step: nobody finds half an environment.

@@ -1,40 +1,26 @@
 """``test_model_class``: a model's whole life on this machine, without a stack. For model files' ``__main__``.
 
 It does what a train job and an inference job would: knobs from the same advisor, parameters through the same format,
-queries and predictions through the task's own checks; so a model that passes here runs there.
+queries and predictions through the task's own checks; so a model that passes here runs there. ``rafiki model test`` and
+:func:`rafiki.model.checkup.check_model` do the same and look closer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from rafiki.advisor.budget import TrainBudget, TrialQuota, parse_train_budget
-from rafiki.advisor.schemes import make_advisor
+from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.constants import BudgetOption
-from rafiki.environments.requirements import lines_of, missing, parse_dependencies
-from rafiki.errors import InvalidModelError, InvalidTrainJobError, ModelError
+from rafiki.errors import InvalidTrainJobError
+from rafiki.model import trial_steps
 from rafiki.model.base import BaseModel
-from rafiki.model.knobs import (
-    BaseKnob,
-    CategoricalKnob,
-    FixedKnob,
-    KnobConfig,
-    Knobs,
-    PolicyKnob,
-    knob_config_from_json,
-    knob_config_to_json,
-)
-from rafiki.model.loader import load_model_class_from_path, user_traceback
-from rafiki.param_store.codec import decode_params, encode_params
+from rafiki.model.knobs import KnobConfig, Knobs
+from rafiki.model.loader import load_model_class_from_path
 from rafiki.tasks.registry import get_task
-from rafiki.utils.clock import utc_now
-
-_SEED = 0
 
 
 def test_model_class(
@@ -73,33 +59,25 @@ def test_model_class(
         InvalidModelError: when the dependencies are none, or not installed here.
         InvalidTrainJobError, InvalidDatasetError, InvalidQueryError: when an argument is wrong.
     """
-    _check_dependencies(dependencies)
+    trial_steps.check_dependencies(dependencies)
     rules = get_task(task)
-    for path in (train_dataset_path, val_dataset_path, test_dataset_path):
-        if path is not None:
-            rules.validate_dataset(Path(path))
+    trial_steps.check_datasets(rules, (train_dataset_path, val_dataset_path, test_dataset_path))
     found = load_model_class_from_path(model_file_path, model_class)
     file_name = Path(model_file_path).name
     options = _options(sys.argv[1:])
     limits = parse_train_budget({**(budget or {}), **_budget_options(options)})
-    knob_config = _fix_knobs(_read_knobs(found, file_name), options)
+    knob_config, constraints = trial_steps.read_knobs(found, file_name)
+    knob_config = trial_steps.fix_knobs(knob_config, {n: t for n, t in options.items() if n in knob_config})
 
-    knobs, params = _search(
-        found, file_name, knob_config, limits, (str(train_dataset_path), str(val_dataset_path)), dict(train_args or {})
-    )
-    try:
-        model = found(**knobs)
-        # Through the format in which they are stored: what does not survive it would not be served.
-        model.load_parameters(decode_params(params))
-        if test_dataset_path is not None:
-            _say(f"Score on the test dataset: {float(model.evaluate(str(test_dataset_path))):g}")
-        decoded = [rules.decode_query(_as_json(query)) for query in queries or []]
-        answers = list(model.predict(decoded)) if decoded else []
-    except (Exception, SystemExit) as e:
-        raise _failure("Serving the best model", e, file_name) from e
-    if len(answers) != len(decoded):
-        raise ModelError(f"predict() returned {len(answers)} predictions for {len(decoded)} queries.")
-    predictions = [msgspec.json.decode(rules.encode_prediction(answer)) for answer in answers]
+    paths = (str(train_dataset_path), str(val_dataset_path))
+    knobs, params = _search(found, file_name, knob_config, constraints, limits, paths, dict(train_args or {}))
+    model = trial_steps.create(found, knobs, file_name)
+    # Through the format in which they are stored: what does not survive it would not be served.
+    trial_steps.load(model, params, file_name)
+    if test_dataset_path is not None:
+        _say(f"Score on the test dataset: {trial_steps.evaluate(model, str(test_dataset_path), file_name):g}")
+    decoded = trial_steps.decode_queries(queries or [], rules)
+    predictions = trial_steps.predict(model, decoded, rules, file_name)
     for prediction in predictions:
         _say(f"Prediction: {str(prediction)[:200]}")
     return predictions, model
@@ -109,76 +87,35 @@ def test_model_class(
 test_model_class.__test__ = False  # type: ignore[attr-defined]
 
 
-def _check_dependencies(dependencies: Mapping[str, str]) -> None:
-    if lacking := lines_of(missing(parse_dependencies(dependencies))):
-        # Quoted for a shell: `<` and `>` are redirections there.
-        command = " ".join(f"'{line}'" for line in lacking)
-        raise InvalidModelError(f"Not installed here: {', '.join(lacking)}. Install it first: pip install {command}")
-
-
 def _search(
     model_class: type[BaseModel],
     file_name: str,
     knob_config: KnobConfig,
+    constraints: tuple[str, ...],
     limits: TrainBudget,
     paths: tuple[str, str],
     train_args: dict[str, Any],
 ) -> tuple[Knobs, bytes]:
-    """The knobs and the encoded parameters of the best trial."""
-    advisor = make_advisor(
-        knob_config, limits, _SEED, constraints=tuple(model_class.get_knob_constraints()), n_workers=1
-    )
-    quota = TrialQuota(limits.model_trial_count, advisor.max_trials)
-    started = utc_now()
-    best: tuple[float, Knobs, bytes] | None = None
-    no = 1
-    while quota.may_start(no) and (no == 1 or not limits.is_time_over(started, utc_now())):
-        knobs = advisor.propose(no).knobs
+    """The knobs and the stored parameters of the best trial."""
+
+    def run_trial(no: int, knobs: Knobs) -> tuple[float, bytes]:
         _say(f"Trial {no}: {', '.join(f'{k}={v!r}' for k, v in knobs.items())}")
-        score, params = _run_trial(model_class, file_name, knobs, paths, train_args)
-        advisor.feedback(no, score)
+        model = trial_steps.create(model_class, knobs, file_name)
+        with contextlib.ExitStack() as stack:
+            stack.callback(trial_steps.destroy, model, file_name)
+            trial_steps.train(model, paths[0], train_args, file_name)
+            score = trial_steps.evaluate(model, paths[1], file_name)
+            return score, trial_steps.dump(model, file_name)[1]
+
+    best: tuple[float, Knobs, bytes] | None = None
+    for no, knobs, score, params in trial_steps.search(knob_config, constraints, limits, run_trial):
         _say(f"Trial {no}: score {score:g}")
         if best is None or score > best[0]:
             best = (score, knobs, params)
-        no += 1
     if best is None:
         raise InvalidTrainJobError("The budget allows no trial.")
     _say(f"Best score: {best[0]:g}")
     return best[1], best[2]
-
-
-def _run_trial(
-    model_class: type[BaseModel], file_name: str, knobs: Knobs, paths: tuple[str, str], train_args: dict[str, Any]
-) -> tuple[float, bytes]:
-    try:
-        model = model_class(**knobs)
-        try:
-            model.train(paths[0], **train_args)
-            score = float(model.evaluate(paths[1]))
-            return score, encode_params(model.dump_parameters())
-        finally:
-            model.destroy()
-    except (Exception, SystemExit) as e:
-        raise _failure("The trial", e, file_name) from e
-
-
-def _read_knobs(model_class: type[BaseModel], file_name: str) -> KnobConfig:
-    try:
-        # There and back: a job gets them as JSON.
-        return knob_config_from_json(knob_config_to_json(model_class.get_knob_config()))
-    except (Exception, SystemExit) as e:
-        raise _failure("get_knob_config()", e, file_name) from e
-
-
-def _failure(what: str, e: BaseException, file_name: str) -> ModelError:
-    return ModelError(f"{what} failed: {user_traceback(e, file_name)}")
-
-
-def _as_json(query: Any) -> bytes:
-    try:
-        return msgspec.json.encode(query, enc_hook=lambda value: value.tolist())
-    except (TypeError, AttributeError) as e:
-        raise ModelError(f"A query must be JSON values or arrays, not {query!r:.80}.") from e
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:
@@ -197,36 +134,8 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _value(text: str) -> Any:
-    """A number, a bool or a list where the text is one in JSON; else the text."""
-    try:
-        return msgspec.json.decode({"True": "true", "False": "false"}.get(text, text))
-    except msgspec.DecodeError:
-        return text
-
-
 def _budget_options(options: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _value(text) for name, text in options.items() if name in list(BudgetOption)}
-
-
-def _fix_knobs(knob_config: KnobConfig, options: Mapping[str, str]) -> KnobConfig:
-    """The configuration with the knobs fixed that the command line names."""
-    fixed: dict[str, BaseKnob] = {}
-    for name, text in options.items():
-        if (knob := knob_config.get(name)) is None:
-            continue
-        value: Any = _value(text)
-        if isinstance(knob, (CategoricalKnob, FixedKnob)) and knob.value_type is str:
-            value = text
-        if isinstance(knob, PolicyKnob):
-            # The advisor alone turns policies on; a fixed value takes the place of the knob.
-            fixed[name] = FixedKnob(bool(value))
-            continue
-        checked = value if isinstance(knob, FixedKnob) else knob.check(value)
-        if isinstance(checked, list):
-            raise ModelError(f"--{name}: an architecture cannot be fixed from the command line.")
-        fixed[name] = FixedKnob(checked)
-    return {**knob_config, **fixed}
+    return {name: trial_steps.parse_value(text) for name, text in options.items() if name in list(BudgetOption)}
 
 
 def _say(line: str) -> None:

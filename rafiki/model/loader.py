@@ -15,6 +15,7 @@ import traceback
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from rafiki.errors import ModelError
 from rafiki.model.base import REQUIRED_METHODS, BaseModel
@@ -112,6 +113,22 @@ def _where(e: BaseException, file_name: str) -> str:
             place = "" if frame.name == "<module>" else f", in {frame.name}"
             return f"(line {frame.lineno} of {file_name}{place})"
     return ""
+
+
+class UserFrame(NamedTuple):
+    """One line of model code on the way to where it failed."""
+
+    line: int
+    function: str
+    code: str
+
+
+def user_frames(exc: BaseException, filename: str = "model.py", most: int = 5) -> list[UserFrame]:
+    """The traceback cut to the model's own file: the ``most`` deepest lines of it, the deepest last."""
+    if isinstance(exc, SyntaxError) and exc.lineno is not None and _is_model_file(exc.filename or "", filename):
+        return [UserFrame(exc.lineno, "<module>", (exc.text or "").strip())]
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if _is_model_file(f.filename, filename)]
+    return [UserFrame(f.lineno or 0, f.name, (f.line or "").strip()) for f in frames[-most:]]
 
 
 def _is_model_file(path: str, file_name: str) -> bool:

@@ -44,7 +44,8 @@ def _metric(name: str, value: Any) -> float | str:
     return number if math.isfinite(number) else str(number)
 
 
-def _to_line(entry: LogEntry) -> str:
+def log_line(entry: LogEntry) -> str:
+    """An entry as one line for people."""
     match entry["type"]:
         case "MESSAGE":
             return str(entry["message"])
@@ -138,7 +139,7 @@ class ModelLogger:
         if self._sink is not None:
             self._sink(entry)
         else:
-            sys.stdout.write(_to_line(entry) + "\n")
+            sys.stdout.write(log_line(entry) + "\n")
             sys.stdout.flush()
 
 

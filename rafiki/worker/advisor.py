@@ -14,13 +14,14 @@ from datetime import timedelta
 from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.setting import parse_setting
+from rafiki.cache.changes import Change
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
 from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
-from rafiki.messages import AdvisorSpec, EndOrder, Order, WorkerLost
+from rafiki.messages import AdvisorSpec, EndOrder, Order, StopRequested, TrialProgress, TrialScored, WorkerLost
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.model.knobs import knob_config_from_json
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
@@ -87,6 +88,8 @@ class AdvisorWorker:
             return
         if sub.status is TrainJobStatus.STARTED:
             self._set_status(TrainJobStatus.RUNNING)
+            with contextlib.suppress(CacheUnavailableError):
+                self._cache.acknowledge([], [], Change.JOB)
         backoff = Backoff()
         unreachable: Deadline | None = None
         must_restore = False
@@ -122,18 +125,21 @@ class AdvisorWorker:
         self._look_for_end(is_look_due)
         search.forget_idle(r.event.worker_id for r in received if isinstance(r.event, WorkerLost))
         orders = [order for r in received for order in search.handle(r.event)]
+        change = _change_of(received)
         if is_look_due:
-            orders += self._look_for_lost_workers()
+            lost = self._look_for_lost_workers()
+            if lost is not None:
+                orders, change = orders + lost, Change.TRIALS
             self._next_look = Deadline(_LOOK_UP_S)
         if search.is_over:
             self._drain(received)
             self._finish()
-            self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers])
+            self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers], Change.JOB)
             # The admin marks the job as ended when it looks: now, and not only at its next tick.
             with contextlib.suppress(CacheUnavailableError):
                 self._reports.announce(self._spec.service_id, self._spec.heartbeat_s)
             return True
-        self._cache.acknowledge(received, orders)
+        self._cache.acknowledge(received, orders, change)
         search.prepare()
         return False
 
@@ -146,18 +152,18 @@ class AdvisorWorker:
             if job.datetime_stop_requested is not None:
                 self._search.ending = STOPPED_BY_OWNER
 
-    def _look_for_lost_workers(self) -> list[tuple[str, Order]]:
-        """Workers that went silent without anybody's word."""
+    def _look_for_lost_workers(self) -> list[tuple[str, Order]] | None:
+        """Workers that went silent without anybody's word: the orders that follow; None when there are no such."""
         busy = self._search.busy_workers
         alive = self._reports.are_alive(busy)
-        orders: list[tuple[str, Order]] = []
+        orders: list[tuple[str, Order]] | None = None
         for worker_id in busy:
             if worker_id in alive or worker_id not in self._seen:
                 self._seen[worker_id] = Deadline(self._spec.lost_after_s)
             elif self._seen[worker_id].is_over():
                 del self._seen[worker_id]
                 reason = f"no heartbeat for {self._spec.lost_after_s:g} s"
-                orders += self._search.handle(WorkerLost(worker_id, reason))
+                orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
         return orders
 
     def _drain(self, received: list[ReceivedEvent]) -> None:
@@ -179,6 +185,14 @@ class AdvisorWorker:
         self._store.train_jobs.set_sub_train_job_status(
             self._spec.sub_train_job_id, status, error, owner_id=self._spec.service_id
         )
+
+
+def _change_of(received: list[ReceivedEvent]) -> Change | None:
+    """What acting on these events may have changed in the meta store."""
+    kinds = {type(r.event) for r in received}
+    if kinds - {TrialProgress, TrialScored, StopRequested}:
+        return Change.TRIALS
+    return Change.LOGS if TrialProgress in kinds else None
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ and no admin.
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from rafiki.model.base import BaseModel
 from rafiki.model.knobs import PolicyKnob, check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
+from rafiki.model.score import checked_score
 from rafiki.param_store.base import ParamStore
 from rafiki.param_store.codec import decode_params
 from rafiki.param_store.folder import FolderParamStore
@@ -167,7 +167,7 @@ class TrainWorker:
         model = self._model_class(**knobs)
         try:
             ended_early = self._train(model, order)
-            score = _checked_score(model.evaluate(spec.val_dataset_path))
+            score = checked_score(model.evaluate(spec.val_dataset_path))
             on = self._policies_on(knobs)
             if "SKIP_TRAIN" in on:
                 # It evaluated what others trained. Such a score is a guide for the search; it makes no trial to serve.
@@ -238,21 +238,6 @@ class _Trained(NamedTuple):
     score: float
     params_id: str | None
     ended_early: str | None
-
-
-def _checked_score(score: Any) -> float:
-    """The score as a float.
-
-    Raises:
-        ModelError: when evaluate() returned no finite number.
-    """
-    try:
-        value = float(score)
-    except (TypeError, ValueError, OverflowError) as e:
-        raise ModelError(f"evaluate() must return a number; it returned {score!r:.80}.") from e
-    if isinstance(score, str) or not math.isfinite(value):
-        raise ModelError(f"evaluate() must return a finite number; it returned {score!r:.80}.")
-    return value
 
 
 def _destroy(model: BaseModel) -> None:

@@ -92,4 +92,6 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
         return found[0]
     if found:
         raise InvalidEnvironmentError(f"{wanted!r} begins the keys of {len(found)} environments. Write more of it.")
-    raise InvalidEnvironmentError(f"There is no environment {wanted!r}. List them: `rafiki environment list`.")
+    raise InvalidEnvironmentError.not_found(
+        f"There is no environment {wanted!r}. List them: `rafiki environment list`."
+    )

@@ -10,7 +10,6 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from rafiki.constants import ExitCode
 from rafiki.errors import InvalidServiceError
 from rafiki_cli import completers, options, terminal
 from rafiki_cli.lazy import examples, new_app
@@ -28,8 +27,6 @@ _COLUMNS = [
 
 class NoSuchLogError(InvalidServiceError):
     """There is no such log. `rafiki logs` lists those there are."""
-
-    exit_code = ExitCode.REFUSED
 
 
 @app.command(epilog=examples("rafiki logs", "rafiki logs admin -n 20", "rafiki logs admin --follow"))

@@ -12,6 +12,7 @@ from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.arguments import ModelArgument, TaskFilterOption, TaskOption
+from rafiki_cli.commands import model_test
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
@@ -218,3 +219,6 @@ def delete(
         terminal.say(f"Deleted the model {deleted['name']} ({deleted['id']}).")
     else:
         put_record(deleted, [], format)
+
+
+app.command("test", epilog=model_test.EXAMPLES)(model_test.test)

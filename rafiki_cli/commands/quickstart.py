@@ -71,8 +71,8 @@ def quickstart(
 
 def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
     from rafiki.client import PredictorClient
-    from rafiki_cli import stack_process, train_loop
-    from rafiki_cli.quickstart import assets, digits
+    from rafiki_cli import assets, stack_process, train_loop
+    from rafiki_cli.quickstart import digits
     from rafiki_cli.quickstart import steps as admin
 
     with contextlib.ExitStack() as stack:

@@ -102,4 +102,4 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
         raise InvalidApiTokenError(f"{wanted!r} begins the ids of {len(found)} tokens. Write more of the id.")
     close = difflib.get_close_matches(wanted, [row["name"] for row in rows], n=1)
     hint = f"Did you mean {close[0]!r}?" if close else "`rafiki token list` shows those you have."
-    raise InvalidApiTokenError(f"You have no API token {wanted!r}. {hint}")
+    raise InvalidApiTokenError.not_found(f"You have no API token {wanted!r}. {hint}")

@@ -242,9 +242,11 @@ def watch(app: AppArgument, version: VersionOption = -1, format: FormatOption = 
 
 
 def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
-    """Watch a job; JSON and YAML hold the job as it ended, and its trials are told on stderr."""
+    """Watch a job. JSON Lines hold its events; JSON and YAML the job as it ended, and its trials are told on stderr."""
     from rafiki_cli import train_loop
 
+    if format is Format.JSONL:
+        return train_loop.follow(client, app, version, on_event=lambda event: put_data(event, Format.JSONL))
     is_table = format is Format.TABLE
     code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)
     if not is_table:

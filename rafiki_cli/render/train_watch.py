@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki_cli.render import values
 from rafiki_cli.render.output import STATUS_STYLES
+from rafiki_cli.render.sparkline import best_so_far, last, sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 DEFAULT_TIME_HOURS = 0.1
+_LEAST_CURVE = 8
+_MOST_CURVE = 100
 _FINAL = (TrialStatus.COMPLETED, TrialStatus.ERRORED)
 
 
@@ -132,6 +135,29 @@ def summary_line(job: Json, trials: Sequence[Json]) -> str:
     return f"{text}; best {values.score(best['score'])} by {best['model_name']}#{best['no']}" if best else text
 
 
+def best_line(trials: Sequence[Json], width: int, *, is_ascii: bool = False) -> str:
+    """The best trial, and how the best score rose with each finished one; empty before the first score."""
+    best = best_trial(trials)
+    if best is None:
+        return ""
+    text = f"best {values.score(best['score'])} by {best['model_name']}#{best['no']}"
+    finished = sorted((t for t in trials if is_done(t)), key=lambda t: t["datetime_stopped"] or "")
+    scores = [t["score"] if t["status"] == TrialStatus.COMPLETED else None for t in finished]
+    room = min(_MOST_CURVE, width - len(text) - 2)
+    if len(scores) < 2 or room < _LEAST_CURVE:
+        return text
+    return f"{text}  {sparkline(best_so_far(scores), room, pick=last, is_ascii=is_ascii)}"
+
+
+def early_line(trials: Sequence[Json]) -> str:
+    """Why the latest trial that was ended early was; empty when none was."""
+    early = [t for t in trials if t.get("ended_early")]
+    if not early:
+        return ""
+    latest = max(early, key=lambda t: t["datetime_stopped"] or "")
+    return f"{latest['model_name']}#{latest['no']} was ended early: {values.first_line(latest['ended_early'], 200)}"
+
+
 def varying_knobs(trials: Sequence[Json]) -> dict[str, set[str]]:
     """For each model the knobs to show: those with different values in its trials, or all of them in its first."""
     by_model: dict[str, list[Mapping[str, Any]]] = {}
@@ -144,13 +170,14 @@ def varying_knobs(trials: Sequence[Json]) -> dict[str, set[str]]:
 
 
 def live_view(
-    job: Json, trials: Sequence[Json], now: datetime, size: tuple[int, int], notice: str = ""
+    job: Json, trials: Sequence[Json], now: datetime, size: tuple[int, int], notice: str = "", *, is_ascii: bool = False
 ) -> RenderableType:
     """The job for a terminal.
 
     Args:
         size: its columns and lines.
         notice: a line of its own above the table, such as that the admin does not answer.
+        is_ascii: draw with plain characters only.
     """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -168,6 +195,10 @@ def live_view(
         line = Table.grid(padding=(0, 2))
         line.add_row(ProgressBar(total=1.0, completed=p.share, width=bar_width), text)
         parts[1] = line
+    if curve := best_line(trials, width, is_ascii=is_ascii):
+        parts.append(Text(curve, style="green", no_wrap=True, overflow="ellipsis"))
+    if early := early_line(trials):
+        parts.append(Text(early, style="dim", no_wrap=True, overflow="ellipsis"))
     if notice:
         parts.append(Text(notice, style="yellow"))
     for model in job["models"]:
@@ -200,8 +231,15 @@ def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapp
         is_best = best is not None and trial["id"] == best["id"]
         is_failed = trial["status"] == TrialStatus.ERRORED
         chosen = {k: v for k, v in (trial["proposal"].get("knobs") or {}).items() if k in knobs[trial["model_name"]]}
-        about = values.first_line(trial["error"]) if is_failed else values.knobs(chosen)
-        # Early enders are many: one sign, and `rafiki trial show` tells why.
+        is_waiting = trial["status"] == TrialStatus.PENDING
+        about = values.knobs(chosen)
+        if is_failed:
+            about = values.first_line(trial["error"], 200)
+        elif is_waiting:
+            about = f"waits for a worker: its last one was lost (attempt {trial['attempt']})"
+        elif trial.get("ended_early"):
+            about = f"{about}  ⏹ {values.first_line(trial['ended_early'], 200)}"
+        # Early enders are many: one sign beside the time, and why where there is room for it.
         time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"], now))
         table.add_row(
             Text("★" if is_best else "", style=STATUS_STYLES["★"]),
@@ -210,6 +248,6 @@ def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapp
             Text(trial["status"], style=STATUS_STYLES.get(trial["status"], "")),
             Text(values.score(trial["score"]), style="bold" if is_best else ""),
             Text(f"{time} ⏹" if trial.get("ended_early") else time),
-            Text(about, style="red" if is_failed else "dim"),
+            Text(about, style="red" if is_failed else "yellow" if is_waiting else "dim"),
         )
     return table

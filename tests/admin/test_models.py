@@ -9,7 +9,7 @@ from running_stack import MODELS
 
 FIELDS = [
     "access_right", "datetime_created", "dependencies", "docker_image", "id", "knob_config", "knob_constraints",
-    "load_error", "model_class", "name", "task", "user_id",
+    "load_error", "model_class", "model_file_sha256", "name", "task", "user_id",
 ]  # fmt: skip
 CANNOT_IMPORT = b"import a_package_that_nobody_has\n"
 

@@ -125,7 +125,7 @@ def test_logs_are_found_by_name_or_beginning_of_an_id(cli, folder: Path) -> None
         (logs / f"{name}.log").write_text("".join(f"{name} {i}\n" for i in range(200)))
     assert cli("logs", "admin", "-n", "2").out == "admin 198\nadmin 199\n"
     assert cli("logs", "aa", "-n", "1").out == "train-aa11 199\n"
-    assert cli("logs", "train").code == cli("logs", "nosuch").code == ExitCode.REFUSED
+    assert cli("logs", "train").code == cli("logs", "nosuch").code == ExitCode.NOT_FOUND
     assert json.loads(cli("logs", "aa", "-n", "1", "-o", "json").out)["lines"] == ["train-aa11 199"]
     assert cli("logs", "aa", "-n", "0").out == ""
     assert "train-aa11, train-ab22" in cli("logs", "train").err

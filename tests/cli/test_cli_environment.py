@@ -71,7 +71,7 @@ def test_named_ones_are_removed(logged_in, server: ContractServer) -> None:
         (["remove"], ExitCode.USAGE, "either KEYs or --unused"),
         (["remove", "aaaa", "--unused"], ExitCode.USAGE, "either KEYs or --unused"),
         (["remove", "aaa"], ExitCode.REFUSED, "begins the keys of 2 environments"),
-        (["log", "dddd"], ExitCode.REFUSED, "no environment 'dddd'"),
+        (["log", "dddd"], ExitCode.NOT_FOUND, "no environment 'dddd'"),
     ],
 )
 def test_what_names_none_or_several_is_refused(

@@ -94,7 +94,7 @@ def test_a_wrong_job_file_is_a_usage_error_that_says_where(logged_in, folder: Pa
 
 def test_an_unknown_dataset_is_answered_with_the_nearest_name(logged_in) -> None:
     result = logged_in("train", "create", "--app", "a", "--train", "digit_train", "--val", "digits_val")
-    assert result.code == ExitCode.REFUSED
+    assert result.code == ExitCode.NOT_FOUND
     assert "Did you mean 'digits_train'?" in result.err
 
 
@@ -124,10 +124,31 @@ def test_structured_output_holds_the_answer_as_it_came(logged_in, trial: dict[st
     assert load(result.out) == [trial]
 
 
+def test_json_lines_are_one_compact_line_for_each_row_of_a_list_and_one_for_a_record(
+    logged_in, server: ContractServer, job: dict[str, Any], trial: dict[str, Any]
+) -> None:
+    trial["error"] = "first\nsecond é"
+    server.answers["get_trials_of_train_job"] = [trial, trial]
+    lines = logged_in("train", "trials", "digits", "-o", "jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == [trial, trial]
+    assert "é" in lines[0]
+    assert '": ' not in lines[0]
+    (line,) = logged_in("train", "show", "digits", "-o", "jsonl").out.splitlines()
+    assert json.loads(line) == job
+    server.answers["get_trials_of_train_job"] = []
+    assert logged_in("train", "trials", "digits", "-o", "jsonl").out == ""
+
+
 def test_a_refusal_is_one_line_and_the_exit_code_of_its_class(logged_in, server: ContractServer) -> None:
     server.answers["get_train_job"] = InvalidTrainJobError("There is no train job of 'x'.")
     result = logged_in("train", "show", "x")
     assert result == (ExitCode.REFUSED, "", "error: There is no train job of 'x'.\n")
+
+
+def test_what_the_admin_does_not_find_has_an_exit_code_of_its_own(logged_in, server: ContractServer) -> None:
+    server.answers["get_train_job"] = InvalidTrainJobError.not_found("There is no train job of 'x'.")
+    result = logged_in("train", "show", "x")
+    assert result == (ExitCode.NOT_FOUND, "", "error: There is no train job of 'x'.\n")
 
 
 @pytest.mark.parametrize(

@@ -30,19 +30,21 @@ def test_a_trial_is_named_by_its_id_the_beginning_of_it_or_its_app_and_number(lo
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "code", "message"),
     [
-        (["aaaa"], "begins the ids of 2 trials"),
-        (["bbbb"], "None of your trials"),
-        (["digits"], "rafiki trial show digits MODEL#1"),
-        (["digits", "SkSvn#2"], "Did you mean 'SkSvm#2'?"),
-        (["digits", "aaaa"], "means 2 trials"),
+        (["aaaa"], ExitCode.REFUSED, "begins the ids of 2 trials"),
+        (["bbbb"], ExitCode.NOT_FOUND, "None of your trials"),
+        (["digits"], ExitCode.REFUSED, "rafiki trial show digits MODEL#1"),
+        (["digits", "SkSvn#2"], ExitCode.NOT_FOUND, "Did you mean 'SkSvm#2'?"),
+        (["digits", "aaaa"], ExitCode.REFUSED, "means 2 trials"),
     ],
 )
-def test_a_trial_that_is_not_found_is_refused_with_a_way_on(logged_in, words: list[str], message: str) -> None:
+def test_a_trial_that_is_not_found_is_refused_with_a_way_on(
+    logged_in, words: list[str], code: ExitCode, message: str
+) -> None:
     for verb in ("show", "logs"):
         result = logged_in("trial", verb, *words)
-        assert (result.code, result.out) == (ExitCode.REFUSED, "")
+        assert (result.code, result.out) == (code, "")
         assert message in result.err
 
 

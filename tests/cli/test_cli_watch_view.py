@@ -95,9 +95,10 @@ def test_the_progress_takes_one_line_at_any_width(job: dict[str, Any], trial: di
     console = Console(width=width, height=24, record=True, file=io.StringIO())
     trials = _trials(trial, "c" * 100 + "e" * 11 + "rr")
     console.print(train_watch.live_view(job, trials, START + timedelta(seconds=211), (width, 24)))
-    title, progress, blank = console.export_text().splitlines()[:3]
+    title, progress, best, blank = console.export_text().splitlines()[:4]
     assert title == "digits v1  RUNNING"
     assert "111/240 trials" in progress
+    assert best.startswith("best 0.1000 by SkSvm#100")
     assert blank.strip() == ""
 
 

@@ -59,7 +59,7 @@ def test_a_value_that_a_knob_cannot_take_is_refused(data: Path, monkeypatch: pyt
 def test_a_failing_model_is_an_error_that_names_its_line(data: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text((MODELS / "tiny.py").read_text().replace("time.sleep(sleep_s)", "raise ValueError('oh')"))
-    with pytest.raises(ModelError, match=r"The trial failed: ValueError: oh \(line \d+ of broken.py, in train\)"):
+    with pytest.raises(ModelError, match=r"train\(\) failed: ValueError: oh \(line \d+ of broken.py, in train\)"):
         run(data, broken, budget={"MODEL_TRIAL_COUNT": 1})
 
 

@@ -83,5 +83,7 @@ def own_dataset(context: AdminContext, actor: User, dataset_id: str) -> Dataset:
     """
     dataset = context.store.datasets.get_dataset(dataset_id)
     if dataset.user_id != actor.id:
-        raise InvalidDatasetError(f"You have no dataset {dataset_id!r}. List yours with `rafiki dataset list`.")
+        raise InvalidDatasetError.not_found(
+            f"You have no dataset {dataset_id!r}. List yours with `rafiki dataset list`."
+        )
     return dataset

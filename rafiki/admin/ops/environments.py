@@ -27,12 +27,22 @@ def get_environments(context: AdminContext, actor: User, request: Empty) -> list
 
 
 def get_environment_log(context: AdminContext, actor: User, request: EnvironmentRequest) -> EnvironmentLogView:
-    key = context.environments.get_environment(request.key).key
-    visible = _visible(context, actor)
-    if visible is not None and key not in visible:
-        raise InvalidEnvironmentError(f"There is no environment {key!r} of a model that you can use.")
+    key = visible_environment(context, actor, request.key).key
     lines = tail_lines(context.environments.log_file(key), _LOG_LINES, max_bytes=_LOG_BYTES)
     return EnvironmentLogView(key=key, lines=lines)
+
+
+def visible_environment(context: AdminContext, actor: User, key: str) -> Environment:
+    """An environment of a model that the actor can use, or that the actor has asked for.
+
+    Raises:
+        InvalidEnvironmentError
+    """
+    found = context.environments.get_environment(key)
+    visible = _visible(context, actor)
+    if visible is not None and key not in visible and not context.environments.was_asked_by(key, actor.id):
+        raise InvalidEnvironmentError.not_found(f"There is no environment {key!r} of a model that you can use.")
+    return found
 
 
 def remove_environment(context: AdminContext, actor: User, request: EnvironmentRequest) -> EnvironmentView:

@@ -13,15 +13,19 @@ from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
+    Deployment,
+    EnsemblePreviewView,
+    EnsembleSetting,
     EnsembleView,
     InferenceJobCreatedView,
     InferenceJobRequest,
     InferenceJobStoppedView,
     InferenceJobView,
     ListInferenceJobsRequest,
+    PreviewEnsembleRequest,
     StoppedJobsView,
 )
-from rafiki.entities import InferenceJob, Model, Trial, User
+from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
 from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
 from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
 
@@ -29,13 +33,14 @@ _START_WAIT_S = 30.0
 _STOP_WAIT_S = 30.0
 
 
-def _view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
+def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
     served = context.store.inference_jobs.list_served_trials(job.id)
     total = sum(s.weight for s in served) or 1.0
     return InferenceJobView(
         id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
         app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
         weights=[s.weight / total for s in served], ensemble=msgspec.convert(job.ensemble, EnsembleView),
+        deployment=msgspec.convert(job.deployment, Deployment), labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host,
     )  # fmt: skip
@@ -47,12 +52,7 @@ def create_inference_job(
     budget = parse_inference_budget(request.budget)
     if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
         raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
-    train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
-    if not is_final(TRAIN_JOB_TRANSITIONS, train_job.status):
-        raise InvalidTrainJobError(
-            f"The train job {train_job.app} version {train_job.app_version} is still {train_job.status}. Wait for its "
-            "end, or stop it with `rafiki train stop`."
-        )
+    train_job = _stopped_train_job(context, actor, request)
     ensemble = choose_ensemble(context, train_job, request.ensemble)
     if not ensemble.trials:
         raise InvalidTrainJobError(
@@ -63,7 +63,8 @@ def create_inference_job(
     job = context.store.inference_jobs.create_inference_job(
         user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
         budget=budget.to_json(), trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights,
-        ensemble=msgspec.to_builtins(ensemble.view),
+        ensemble=msgspec.to_builtins(ensemble.view), labels=request.labels,
+        deployment=msgspec.to_builtins(request.deployment) if request.deployment else None,
     )  # fmt: skip
     context.supervisor.wake()
 
@@ -76,6 +77,26 @@ def create_inference_job(
     return InferenceJobCreatedView(
         id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version,
         predictor_host=job.predictor_host,
+    )  # fmt: skip
+
+
+def _stopped_train_job(
+    context: AdminContext, actor: User, request: CreateInferenceJobRequest | PreviewEnsembleRequest
+) -> TrainJob:
+    job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    if not is_final(TRAIN_JOB_TRANSITIONS, job.status):
+        raise InvalidTrainJobError(
+            f"The train job {job.app} version {job.app_version} is still {job.status}. Wait for its end, or stop it "
+            "with `rafiki train stop`."
+        )
+    return job
+
+
+def preview_ensemble(context: AdminContext, actor: User, request: PreviewEnsembleRequest) -> EnsemblePreviewView:
+    job = _stopped_train_job(context, actor, request)
+    found = choose_ensemble(context, job, EnsembleSetting(method=request.method, size=request.size))
+    return EnsemblePreviewView(
+        trial_ids=[t.id for t in found.trials], weights=found.weights, ensemble=found.view
     )  # fmt: skip
 
 
@@ -92,31 +113,31 @@ def get_inference_jobs_by_user(
         if not is_admin(actor):
             raise InvalidRunningInferenceJobError("Only admins see the inference jobs of other users.")
         context.store.users.get_user(user_id)
-    return [_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
+    return [inference_job_view(context, j) for j in context.store.inference_jobs.list_inference_jobs(user_id)]
 
 
 def get_inference_jobs_of_app(
     context: AdminContext, actor: User, request: AppInferenceJobsRequest
 ) -> list[InferenceJobView]:
     jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, request.app)
-    return [_view(context, j) for j in jobs]
+    return [inference_job_view(context, j) for j in jobs]
 
 
 def get_running_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobView:
-    return _view(context, _running_job(context, actor, request))
+    return inference_job_view(context, running_job(context, actor, request))
 
 
 def stop_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobStoppedView:
-    job = _running_job(context, actor, request)
+    job = running_job(context, actor, request)
     _stop_inference_jobs(context, [job])
     return InferenceJobStoppedView(id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version)
 
 
-def _running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
+def running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
     train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
     if job is None:
-        raise InvalidRunningInferenceJobError(
+        raise InvalidRunningInferenceJobError.not_found(
             f"No inference job of {train_job.app} version {train_job.app_version} is running. "
             "Start one with `rafiki infer create`."
         )

@@ -33,9 +33,9 @@ from rafiki.model.knobs import knob_config_from_json
 def _view(m: Model) -> ModelView:
     return ModelView(
         id=m.id, user_id=m.user_id, name=m.name, task=m.task, model_class=m.model_class,
-        datetime_created=m.datetime_created, dependencies=m.dependencies, access_right=m.access_right,
-        docker_image=m.docker_image, knob_config=m.knob_config, knob_constraints=m.knob_constraints,
-        load_error=m.load_error,
+        model_file_sha256=m.model_file_sha256, datetime_created=m.datetime_created, dependencies=m.dependencies,
+        access_right=m.access_right, docker_image=m.docker_image, knob_config=m.knob_config,
+        knob_constraints=m.knob_constraints, load_error=m.load_error,
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def delete_model(context: AdminContext, actor: User, request: ModelRequest) -> M
 def _own_model(context: AdminContext, actor: User, model_id: str) -> Model:
     model = context.store.models.get_model(model_id)
     if model.user_id != actor.id and not is_admin(actor):
-        raise InvalidModelError(f"You have no model {model_id!r}. List yours with `rafiki model list`.")
+        raise InvalidModelError.not_found(f"You have no model {model_id!r}. List yours with `rafiki model list`.")
     return model
 
 
@@ -118,5 +118,7 @@ def usable_model(context: AdminContext, actor: User, model_id: str) -> Model:
     """
     model = context.store.models.get_model(model_id)
     if model.user_id != actor.id and model.access_right is not ModelAccessRight.PUBLIC and not is_admin(actor):
-        raise InvalidModelError(f"No model {model_id!r} is available to you. List them with `rafiki model list`.")
+        raise InvalidModelError.not_found(
+            f"No model {model_id!r} is available to you. List them with `rafiki model list`."
+        )
     return model

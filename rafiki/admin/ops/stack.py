@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import rafiki
 from rafiki.admin.context import AdminContext
+from rafiki.admin.ops.inference_job_events import sum_up
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceUsage
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.stack import HealthView, ServiceView
-from rafiki.entities import User
+from rafiki.entities import Service, User
 from rafiki.errors import InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
 
 
@@ -24,8 +25,16 @@ def get_health(context: AdminContext, actor: User | None, request: Empty) -> Hea
 
 
 def get_services(context: AdminContext, actor: User, request: Empty) -> list[ServiceView]:
+    return service_views(context)
+
+
+def service_views(context: AdminContext) -> list[ServiceView]:
+    """The live services of all jobs."""
     views = []
-    for s in context.store.services.list_live_services():
+    live = context.store.services.list_live_services()
+    ended = _last_errors(context, live)
+    reports = context.supervisor.read_predictor_reports([s for s in live if s.service_type is ServiceType.PREDICT])
+    for s in live:
         nothing = ServiceUsage(pid=None, memory_bytes=None)
         usage = context.containers.usage(s.id, s.handle) if s.handle else nothing
         views.append(
@@ -33,10 +42,21 @@ def get_services(context: AdminContext, actor: User, request: Empty) -> list[Ser
                 id=s.id, service_type=s.service_type, job_id=s.job_id,
                 app=_app_of(context, s.service_type, s.job_id), status=s.status, error=s.error, attempt=s.attempt,
                 gpus=s.gpus, port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
-                datetime_started=s.datetime_started,
+                datetime_started=s.datetime_started, last_error=ended.get((s.service_type, s.unit_id, s.slot)),
+                figures=sum_up([reports[s.id]]) if s.id in reports else None,
             )
         )  # fmt: skip
     return views
+
+
+def _last_errors(context: AdminContext, live: list[Service]) -> dict[tuple[ServiceType, str, int], str]:
+    """Why the service that had the place of a live one before ended, where that was an error."""
+    found: dict[tuple[ServiceType, str, int], str] = {}
+    for job_id in {s.job_id for s in live if s.attempt > 1}:
+        for s in context.store.services.list_services(job_id):
+            if s.error is not None:
+                found[s.service_type, s.unit_id, s.slot] = s.error
+    return found
 
 
 def _app_of(context: AdminContext, service_type: ServiceType, job_id: str) -> str | None:

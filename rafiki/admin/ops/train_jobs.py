@@ -49,7 +49,7 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     return TrainJobView(
         id=job.id, user_id=job.user_id, status=job.status, error=job.error, app=job.app,
         app_version=job.app_version, task=job.task, train_dataset_id=job.train_dataset_id,
-        val_dataset_id=job.val_dataset_id, train_args=job.train_args, advisor=job.advisor,
+        val_dataset_id=job.val_dataset_id, train_args=job.train_args, advisor=job.advisor, labels=job.labels,
         budget=job.budget, models=models,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     job = context.store.train_jobs.create_train_job(
         user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
         val_dataset_id=request.val_dataset_id, budget=budget.to_json(), train_args=request.train_args or {},
-        models=models, advisor=setting.to_json(),
+        models=models, advisor=setting.to_json(), labels=request.labels,
     )  # fmt: skip
     broken = [m for m in models if m.knob_config is None]
     if broken:

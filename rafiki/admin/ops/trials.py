@@ -9,7 +9,7 @@ from rafiki.errors import InvalidRequestError, InvalidTrialError
 from rafiki.model.logs import parse_logs
 
 
-def _view(t: Trial) -> TrialView:
+def trial_view(t: Trial) -> TrialView:
     return TrialView(
         id=t.id, train_job_id=t.train_job_id, no=t.no, worker_id=t.worker_id, attempt=t.attempt, proposal=t.proposal,
         status=t.status, score=t.score, ended_early=t.ended_early, error=t.error, model_name=t.model_name,
@@ -29,29 +29,29 @@ def get_trials_of_train_job(context: AdminContext, actor: User, request: ListTri
             trials = context.store.trials.list_trials(job.id, offset=request.offset, limit=request.limit)
         case other:
             raise InvalidRequestError(f"Field 'type': must be 'best' or left out, not {other!r}.")
-    return [_view(t) for t in trials]
+    return [trial_view(t) for t in trials]
 
 
 def get_trial(context: AdminContext, actor: User, request: TrialRequest) -> TrialView:
-    return _view(_own_trial(context, actor, request.trial_id))
+    return trial_view(own_trial(context, actor, request.trial_id))
 
 
 def get_trial_logs(context: AdminContext, actor: User, request: TrialRequest) -> TrialLogsView:
-    trial = _own_trial(context, actor, request.trial_id)
+    trial = own_trial(context, actor, request.trial_id)
     logs = parse_logs(line.entry for line in context.store.trials.list_trial_logs(trial.id))
     return TrialLogsView(messages=logs["messages"], metrics=logs["metrics"], plots=logs["plots"])
 
 
 def get_trial_parameters(context: AdminContext, actor: User, request: TrialRequest) -> bytes:
-    trial = _own_trial(context, actor, request.trial_id)
+    trial = own_trial(context, actor, request.trial_id)
     if trial.params_id is None:
         raise InvalidTrialError(f"Trial {trial.no} has no saved parameters (it is {trial.status}).")
     return context.params.read_bytes(trial.params_id)
 
 
-def _own_trial(context: AdminContext, actor: User, trial_id: str) -> Trial:
+def own_trial(context: AdminContext, actor: User, trial_id: str) -> Trial:
     trial = context.store.trials.get_trial(trial_id)
     job = context.store.train_jobs.get_train_job(trial.train_job_id)
     if job.user_id != actor.id and not is_admin(actor):
-        raise InvalidTrialError(f"You have no trial {trial_id!r}.")
+        raise InvalidTrialError.not_found(f"You have no trial {trial_id!r}.")
     return trial

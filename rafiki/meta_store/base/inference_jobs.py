@@ -25,12 +25,16 @@ class InferenceJobStore(ABC):
         trial_ids: Sequence[str],
         weights: Sequence[float] | None = None,
         ensemble: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        deployment: Mapping[str, Any] | None = None,
     ) -> InferenceJob:
         """Add a STARTED inference job that serves these trials, best first.
 
         Args:
             weights: one for each trial; None = all count alike.
             ensemble: how they were chosen, as JSON.
+            labels: what the creator notes on it.
+            deployment: how it serves, as JSON, where that differs from the stack's settings.
 
         Raises:
             RunningInferenceJobExistsError: one of this train job is live (STARTED or RUNNING).

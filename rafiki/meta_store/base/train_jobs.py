@@ -31,6 +31,7 @@ class TrainJobStore(ABC):
         train_args: Mapping[str, Any],
         models: Sequence[Model],
         advisor: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> TrainJob:
         """Add a STARTED train job as the next version of the user's app, with a STARTED sub train job for
         each model.

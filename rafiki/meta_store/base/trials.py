@@ -107,6 +107,14 @@ class TrialStore(ABC):
         """The trials of one model, by ``no``: what a restarted advisor replays."""
 
     @abstractmethod
+    def list_new_trials(self, sub_train_job_id: str, *, after_no: int, live_ids: Sequence[str]) -> list[Trial]:
+        """The trials of one model with a number above ``after_no``, and those of ``live_ids``, by ``no``.
+
+        What may have changed since somebody who knows the trials up to ``after_no`` saw those of ``live_ids`` as not
+        final; no clock decides.
+        """
+
+    @abstractmethod
     def list_best_trials(self, train_job_id: str, *, max_count: int | None = 2, offset: int = 0) -> list[Trial]:
         """The COMPLETED trials with parameters, highest score first; of equal scores the one started
         earlier.

@@ -64,7 +64,7 @@ _NO_REFUSALS = Refusals()
 
 def not_found(error: type[RafikiError], noun: str, record_id: str) -> RafikiError:
     """The error for an unknown id."""
-    return error(f"There is no {noun} with the id {record_id!r}.")
+    return error.not_found(f"There is no {noun} with the id {record_id!r}.")
 
 
 class Database:

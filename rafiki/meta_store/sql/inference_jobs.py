@@ -47,6 +47,8 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         trial_ids: Sequence[str],
         weights: Sequence[float] | None = None,
         ensemble: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        deployment: Mapping[str, Any] | None = None,
     ) -> InferenceJob:
         values = {
             "id": new_id(),
@@ -56,6 +58,8 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             "app_version": app_version,
             "budget": budget,
             "ensemble": ensemble or {},
+            "labels": labels or {},
+            "deployment": deployment or {},
             "status": InferenceJobStatus.STARTED,
             "datetime_started": utc_now(),
         }

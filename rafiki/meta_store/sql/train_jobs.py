@@ -47,6 +47,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
         train_args: Mapping[str, Any],
         models: Sequence[Model],
         advisor: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> TrainJob:
         refusals = _refusals(user_id, app, [train_dataset_id, val_dataset_id], models)
         with self._db.write(refusals) as connection:
@@ -68,6 +69,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
                 "budget": budget,
                 "train_args": train_args,
                 "advisor": advisor or {},
+                "labels": labels or {},
                 "status": TrainJobStatus.STARTED,
                 "datetime_started": utc_now(),
             }
@@ -86,7 +88,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
         found = self._list(train_jobs, TrainJob, where, [train_jobs.c.app_version.desc()], limit=1)
         if not found:
             version = "" if app_version == -1 else f" of version {app_version}"
-            raise InvalidTrainJobError(f"There is no train job{version} of the app {app!r}.")
+            raise InvalidTrainJobError.not_found(f"There is no train job{version} of the app {app!r}.")
         return found[0]
 
     def list_train_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[TrainJob]:

@@ -141,6 +141,12 @@ class SqlTrialStore(Records, TrialStore):
         where = [trials.c.sub_train_job_id == sub_train_job_id]
         return self._list(trials, Trial, where, [trials.c.no], offset, limit)
 
+    def list_new_trials(self, sub_train_job_id: str, *, after_no: int, live_ids: Sequence[str]) -> list[Trial]:
+        is_new = trials.c.no > after_no
+        may_have_changed = is_new | trials.c.id.in_(live_ids) if live_ids else is_new
+        where = [trials.c.sub_train_job_id == sub_train_job_id, may_have_changed]
+        return self._list(trials, Trial, where, [trials.c.no])
+
     def list_best_trials(self, train_job_id: str, *, max_count: int | None = 2, offset: int = 0) -> list[Trial]:
         return self._list_best(trials.c.train_job_id == train_job_id, max_count, offset)
 

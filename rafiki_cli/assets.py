@@ -1,4 +1,4 @@
-"""The files that quickstart uploads: in the wheel, or in a checkout beside this package."""
+"""The files that come with the command line: in the wheel beside this module, or in a checkout beside this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rafiki.errors import RafikiError
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
 _HOMES = {
     "templates": (_PACKAGE / "_templates", _PACKAGE.parent / "templates"),
     "examples": (_PACKAGE / "_examples", _PACKAGE.parent / "examples"),
@@ -17,18 +17,18 @@ _HOMES = {
 
 
 class MissingAssetError(RafikiError):
-    """This installation lacks a file that quickstart needs. Install Rafiki again."""
+    """This installation lacks a file that comes with Rafiki. Install Rafiki again."""
 
 
 def find_asset(kind: str, name: str) -> Path:
-    """The file ``name`` among ``templates`` or ``examples``.
+    """The file or folder ``name`` among ``templates`` or ``examples``.
 
     Raises:
         MissingAssetError: naming where it was looked for.
     """
     for home in _HOMES[kind]:
-        if (file := home / name).is_file():
-            return file
+        if (path := home / name).exists():
+            return path
     looked = " or ".join(str(home / name) for home in _HOMES[kind])
     raise MissingAssetError(f"This installation lacks {looked}. Install Rafiki again.")
 

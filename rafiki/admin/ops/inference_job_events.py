@@ -1,0 +1,119 @@
+"""The stream of an inference job: who serves, and how much."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rafiki.admin.context import AdminContext
+from rafiki.admin.events import EventHub, Source, encode_event
+from rafiki.admin.ops.inference_jobs import inference_job_view, running_job
+from rafiki.cache.changes import Change
+from rafiki.constants import ServiceStatus, ServiceType
+from rafiki.contract.inference_jobs import (
+    InferenceFigures,
+    InferenceJobChanged,
+    InferenceJobEnded,
+    InferenceJobRequest,
+    InferenceJobSnapshot,
+    InferenceJobView,
+    MemberFigures,
+    MemberView,
+)
+from rafiki.entities import Service, Trial, User
+from rafiki.messages import PredictorReport
+from rafiki.states import INFERENCE_JOB_TRANSITIONS, SERVICE_TRANSITIONS, is_final
+from rafiki.utils.histogram import quantile_s
+
+_RELOOK_S = 2.0
+"""A predictor that has died tells no more; so it is asked for."""
+
+
+class InferenceJobSource(Source):
+    """One stream of an inference job."""
+
+    relook_s = _RELOOK_S
+
+    def __init__(self, context: AdminContext, job_id: str, trials: dict[str, Trial]) -> None:
+        self.topic = job_id
+        self._context = context
+        self._trials = trials
+        self._predictor_ids: list[str] = []
+        self._told: tuple[InferenceJobView, list[MemberView]] | None = None
+
+    async def read(self, hub: EventHub, changes: frozenset[Change]) -> list[bytes]:
+        events = []
+        if Change.JOB in changes:
+            job, members, self._predictor_ids = await hub.in_thread(self._look)
+            if self._told is None:
+                events.append(encode_event(InferenceJobSnapshot(job=job, members=members)))
+            elif self._told != (job, members):
+                events.append(encode_event(InferenceJobChanged(job=job, members=members)))
+            self._told = job, members
+            if is_final(INFERENCE_JOB_TRANSITIONS, job.status):
+                self.is_over = True
+                return [*events, encode_event(InferenceJobEnded(job=job))]
+        if Change.FIGURES in changes:
+            reports = await hub.read_predictor_reports(self.topic, self._predictor_ids)
+            events.append(encode_event(sum_up(reports)))
+        return events
+
+    def _look(self) -> tuple[InferenceJobView, list[MemberView], list[str]]:
+        store = self._context.store
+        job = inference_job_view(self._context, store.inference_jobs.get_inference_job(self.topic))
+        services = store.services.list_services(self.topic)
+        members = [
+            _member(self._trials[trial_id], weight, [s for s in services if s.unit_id == trial_id])
+            for trial_id, weight in zip(job.trial_ids, job.weights, strict=True)
+        ]
+        predictors = [
+            s.id
+            for s in services
+            if s.service_type is ServiceType.PREDICT and not is_final(SERVICE_TRANSITIONS, s.status)
+        ]
+        return job, members, predictors
+
+
+def _member(trial: Trial, weight: float, services: list[Service]) -> MemberView:
+    running = [s for s in services if s.status is ServiceStatus.RUNNING]
+    starting = [s for s in services if s.status in (ServiceStatus.STARTED, ServiceStatus.DEPLOYING)]
+    state = ServiceStatus.RUNNING if running else ServiceStatus.STARTED if starting else ServiceStatus.STOPPED
+    ended = [s for s in services if s.datetime_stopped is not None]
+    error = None if running or not ended else max(ended, key=lambda s: s.datetime_stopped or s.datetime_started).error
+    return MemberView(
+        trial_id=trial.id, model_name=trial.model_name, no=trial.no, score=trial.score, weight=weight, state=state,
+        workers=len(running), error=error,
+    )  # fmt: skip
+
+
+def sum_up(reports: list[PredictorReport]) -> InferenceFigures:
+    """The figures of all predictors of a job together."""
+    latencies: Counter[int] = Counter()
+    waiting: Counter[str] = Counter()
+    workers: dict[str, int] = {}
+    for report in reports:
+        latencies.update(report.latencies)
+        for member in report.members:
+            waiting[member.trial_id] += member.waiting
+            # All predictors see the same workers.
+            workers[member.trial_id] = max(workers.get(member.trial_id, 0), member.workers)
+    return InferenceFigures(
+        predictors=len(reports),
+        requests_per_s=sum(r.requests_per_s for r in reports),
+        errors_per_s=sum(r.errors_per_s for r in reports),
+        p50_ms=_ms(quantile_s(latencies, 0.5)),
+        p95_ms=_ms(quantile_s(latencies, 0.95)),
+        requests=sum(r.requests for r in reports),
+        errors=sum(r.errors for r in reports),
+        waiting=sum(waiting.values()),
+        members=[MemberFigures(trial_id=t, workers=n, waiting=waiting[t]) for t, n in workers.items()],
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 3)
+
+
+def watch_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobSource:
+    job = running_job(context, actor, request)
+    served = context.store.inference_jobs.list_served_trials(job.id)
+    return InferenceJobSource(context, job.id, {s.trial_id: context.store.trials.get_trial(s.trial_id) for s in served})

@@ -1,0 +1,116 @@
+"""Notes that something of a job has changed. They only tell where to look: what has changed is in the meta store.
+
+Whoever writes something publishes a note after it; the admin listens while somebody watches, and reads. So a note that
+is lost, comes twice or comes from model code does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, cast
+
+import msgspec
+
+from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
+from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
+from rafiki.messages import CacheAddress, PredictorReport
+
+CHANGES_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:changes"
+_MOST_WAIT_S = 20.0
+
+
+class Change(StrEnum):
+    """What of a job has changed."""
+
+    JOB = "job"
+    TRIALS = "trials"
+    LOGS = "logs"
+    FIGURES = "figures"
+
+
+def changes_channel(prefix: str) -> str:
+    """Where notes about one job are published."""
+    return f"{prefix}changes"
+
+
+def predictor_report_key(prefix: str, service_id: str) -> str:
+    """Where a predictor tells how much it serves."""
+    return f"{prefix}figures:{service_id}"
+
+
+class RedisChanges:
+    """The notes about all jobs, seen from the admin's event loop.
+
+    Methods raise CacheUnavailableError when the cache cannot be reached.
+    """
+
+    def __init__(self, admin: CacheAddress) -> None:
+        self._address = admin
+        self._client = connect_async(admin, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
+        self._channel: Any = None
+
+    async def open(self) -> None:
+        """Begin to listen: what is noted from now on is heard."""
+        await self.close_channel()
+        with cache_errors(self._address):
+            self._channel = self._client.pubsub(ignore_subscribe_messages=True)
+            await self._channel.psubscribe(CHANGES_CHANNEL_PATTERN)
+
+    async def take(self, timeout_s: float) -> tuple[str, Change] | None:
+        """The next note, as the job's id and what of it has changed; None when the timeout passes."""
+        with cache_errors(self._address):
+            message = await self._channel.get_message(timeout=min(timeout_s, _MOST_WAIT_S))
+        if message is None:
+            return None
+        try:
+            job_id = message["channel"].decode().removeprefix(ROOT_PREFIX).rpartition(":")[0]
+            return job_id, Change(message["data"].decode())
+        except ValueError:
+            # Model code can write here.
+            return None
+
+    async def read_predictor_reports(self, job_id: str, service_ids: Iterable[str]) -> list[PredictorReport]:
+        """What the predictors of a job told last; those that told nothing lately are left out."""
+        keys = [predictor_report_key(job_prefix(job_id), i) for i in service_ids]
+        if not keys:
+            return []
+        with cache_errors(self._address):
+            return decode_reports(await cast(Any, self._client.mget(keys)))
+
+    async def close_channel(self) -> None:
+        if self._channel is not None:
+            await self._channel.aclose()
+            self._channel = None
+
+    async def close(self) -> None:
+        await self.close_channel()
+        await self._client.aclose()
+
+
+def read_predictor_reports(admin: CacheAddress, services: Iterable[tuple[str, str]]) -> dict[str, PredictorReport]:
+    """What predictors told last, by service id, for (job id, service id) pairs.
+
+    Raises:
+        CacheUnavailableError: when the cache cannot be reached.
+    """
+    wanted = list(services)
+    if not wanted:
+        return {}
+    keys = [predictor_report_key(job_prefix(job_id), service_id) for job_id, service_id in wanted]
+    with cache_errors(admin), connect(admin) as client:
+        found = cast("list[bytes | None]", client.mget(keys))
+    reports = {s: decode_reports([data]) for (_, s), data in zip(wanted, found, strict=True)}
+    return {service_id: report[0] for service_id, report in reports.items() if report}
+
+
+def decode_reports(found: Iterable[bytes | None]) -> list[PredictorReport]:
+    """Those that are there and can be read: model code can write here too."""
+    reports = []
+    for data in found:
+        try:
+            if data:
+                reports.append(msgspec.json.decode(data, type=PredictorReport))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return reports

@@ -1,0 +1,355 @@
+"""From a job file to specs that hold together, or to one clear error about the first thing that is wrong."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import Task
+from rafiki_cli.find_class import find_model_class, model_classes
+from rafiki_cli.jobs.overrides import apply_overrides
+from rafiki_cli.jobs.placed_tree import Key, PlacedTree, read_placed_tree
+from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
+from rafiki_cli.terminal import UsageError, check_file
+
+
+class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A spec that is valid as far as this machine can tell: files are there, models can be parsed."""
+
+    spec: JobSpec
+    folder: Path
+    """Where its relative paths start."""
+    train: DatasetSource
+    val: DatasetSource
+    models: list[ModelSource]
+    """As in the spec, with their classes and names filled in where they have files."""
+    tree: PlacedTree
+    top: Key
+    """Where the job stands in the file."""
+
+    def error(self, key: Key, reason: str) -> UsageError:
+        """The error for a value of the job, with its place in the file."""
+        return self.tree.error((*self.top, *key), reason)
+
+    def path(self, text: str) -> Path:
+        """A path of the spec."""
+        return self.folder / Path(text).expanduser()
+
+
+def load_jobs(file: Path, environ: Mapping[str, str], overrides: Sequence[str] = ()) -> list[LoadedJob]:
+    """The jobs of a file, in its order.
+
+    Raises:
+        UsageError: with file, line and column of the first thing that is wrong.
+    """
+    tree = read_placed_tree(file, environ)
+    apply_overrides(tree, overrides)
+    if not isinstance(tree.value, dict):
+        raise tree.error((), "a job spec is a mapping that begins with `app: NAME`.")
+    if "jobs" in tree.value:
+        specs = _convert(tree, (), JobFile).jobs
+        tops: list[Key] = [("jobs", i) for i in range(len(specs))]
+    else:
+        specs, tops = [_convert(tree, (), JobSpec)], [()]
+    _refuse_same_apps(tree, specs, tops)
+    return [_complete(spec, file.resolve().parent, tree, top) for spec, top in zip(specs, tops, strict=True)]
+
+
+# ---- values that fit the structs
+
+
+T = typing.TypeVar("T")
+
+
+def _convert(tree: PlacedTree, key: Key, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(tree.value, kind)
+    except msgspec.ValidationError as e:
+        raise _explain(tree, key, kind, str(e)) from e
+
+
+_PATH = re.compile(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])")
+
+
+def _explain(tree: PlacedTree, key: Key, kind: Any, error: str) -> UsageError:
+    """What msgspec says, in the words of the file."""
+    reason, _, where = error.partition(" - at `$")
+    for name, index, any_value in _PATH.findall(where.rstrip("`")):
+        if not any_value:
+            key = (*key, name or int(index))
+    value = _look(tree.value, key)
+    if m := re.match(r"Object missing required field `(\w+)`", reason):
+        return tree.error(key, f"{m[1]!r} is missing.")
+    if m := re.match(r"Object contains unknown field `(.*)`", reason):
+        valid = _fields_at(kind, tree.value, key)
+        return tree.error((*key, m[1]), f"unknown key.{nearest(m[1], valid)}")
+    if m := re.match(r"Invalid enum value (.+)", reason):
+        return tree.error(
+            key, f"{value!r} is none of its values.{nearest(str(value), _choices_at(kind, tree.value, key))}"
+        )
+    if m := re.match(r"Expected `(\w+)` (of length )?(<=|>=|<|>) (\S+)", reason):
+        return tree.error(key, _bound(m[1], bool(m[2]), m[3], m[4], value))
+    if m := re.match(r"Expected `(.+)`, got `(.+)`", reason):
+        return tree.error(key, _kind(m[1], value))
+    return tree.error(key, f"{reason}.")
+
+
+def _look(value: Any, key: Key) -> Any:
+    for part in key:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+_KINDS = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "a mapping",
+    "array": "a list", "null": "nothing",
+}  # fmt: skip
+
+
+def _kind(expected: str, value: Any) -> str:
+    kinds = [_KINDS.get(k.strip(), k.strip()) for k in expected.split("|") if k.strip() != "null"]
+    shown = "nothing" if value is None else f"{value!r:.60}"
+    if isinstance(value, (dict, list)):
+        shown = "a mapping" if isinstance(value, dict) else "a list"
+    hint = ""
+    if "a text" in kinds and isinstance(value, (int, float)):
+        hint = " Put it in quotes."
+    elif isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", value, re.IGNORECASE):
+        hint = " Write it without quotes" + (", as in 1.0e3." if "e" in value.lower() else ".")
+    return f"must be {' or '.join(kinds)}, not {shown}.{hint}"
+
+
+def _bound(kind: str, is_length: bool, sign: str, limit: str, value: Any) -> str:
+    words = {">=": "or more", "<=": "or less"}
+    bound = f"{limit} {words[sign]}" if sign in words else f"{'above' if sign == '>' else 'below'} {limit}"
+    if is_length:
+        if sign == ">=" and limit == "1":
+            return "must not be empty."
+        return f"must have {bound} {'entries' if kind == 'array' else 'characters'}."
+    return f"must be {bound}, not {value!r}."
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """``" Did you mean 'x'?"``, or all valid names."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
+
+
+def _kinds_at(kind: Any, value: Any, key: Key) -> list[Any]:
+    """The declared types of what stands at ``key``."""
+    kinds = _members(kind)
+    for part in key:
+        value = value[part] if isinstance(value, dict) and part in value else value
+        below: list[Any] = []
+        for k in kinds:
+            if isinstance(part, int):
+                below += [m for a in typing.get_args(k) for m in _members(a)]
+            elif isinstance(k, type) and issubclass(k, Part):
+                below += [m for f in msgspec.structs.fields(k) if f.encode_name == part for m in _members(f.type)]
+        kinds = below
+    return kinds
+
+
+def _members(kind: Any) -> list[Any]:
+    if typing.get_origin(kind) is typing.Annotated:
+        return _members(typing.get_args(kind)[0])
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return [m for a in typing.get_args(kind) for m in _members(a)]
+    return [kind]
+
+
+def _fields_at(kind: Any, value: Any, key: Key) -> list[str]:
+    parts = [k for k in _kinds_at(kind, value, key) if isinstance(k, type) and issubclass(k, Part)]
+    return [f.encode_name for part in parts for f in msgspec.structs.fields(part)]
+
+
+def _choices_at(kind: Any, value: Any, key: Key) -> list[str]:
+    found: list[str] = []
+    for k in _kinds_at(kind, value, key):
+        if isinstance(k, type) and issubclass(k, StrEnum):
+            found += [str(member) for member in k]
+        elif typing.get_origin(k) is typing.Literal:
+            found += [str(a) for a in typing.get_args(k)]
+    return found
+
+
+# ---- what no type can say
+
+
+def _refuse_same_apps(tree: PlacedTree, specs: Sequence[JobSpec], tops: Sequence[Key]) -> None:
+    seen: dict[str, Key] = {}
+    for spec, top in zip(specs, tops, strict=True):
+        if spec.app in seen:
+            first = tree.place((*seen[spec.app], "app"))
+            raise tree.error((*top, "app"), f"{spec.app!r} is the app of another job too ({first}). One job an app.")
+        seen[spec.app] = top
+
+
+def _complete(spec: JobSpec, folder: Path, tree: PlacedTree, top: Key) -> LoadedJob:
+    job = LoadedJob(spec=spec, folder=folder, train=DatasetSource(), val=DatasetSource(), models=[], tree=tree, top=top)
+    _check_name(job, ("app",), spec.app)
+    _check_task(job)
+    sources = {part: _dataset(job, ("datasets", part), getattr(spec.datasets, part)) for part in ("train", "val")}
+    models = [_model(job, ("models", i), model) for i, model in enumerate(spec.models)]
+    _refuse_same_names(job, models)
+    _check_numbers(job)
+    return msgspec.structs.replace(job, train=sources["train"], val=sources["val"], models=models)
+
+
+_NAME = re.compile(r"[^\s/\\#@]+")
+
+
+def _check_name(job: LoadedJob, key: Key, name: str) -> None:
+    if not _NAME.fullmatch(name) or not name.isprintable():
+        raise job.error(key, f"{name!r} cannot be a name: no spaces, slashes, `#` or `@`.")
+
+
+def _check_task(job: LoadedJob) -> None:
+    task = job.spec.task
+    if task is None or task in list(Task):
+        return
+    close = difflib.get_close_matches(task.upper().replace("-", "_"), list(Task), n=1, cutoff=0.8)
+    if close:
+        raise job.error(("task",), f"{task!r} is no task of Rafiki's. Did you mean {str(close[0])!r}?")
+
+
+def _one_of(job: LoadedJob, key: Key, part: Part, names: Sequence[str]) -> str:
+    given = [name for name in names if getattr(part, name) is not None]
+    if len(given) != 1:
+        what = " and ".join(given) if given else "none"
+        raise job.error(key, f"give exactly one of {', '.join(names)}; here is {what}.")
+    return given[0]
+
+
+def _dataset(job: LoadedJob, key: Key, given: str | DatasetSource) -> DatasetSource:
+    source = _dataset_of_text(job, given) if isinstance(given, str) else given
+    _one_of(job, key, source, ("path", "url", "name", "id"))
+    if source.as_ is not None:
+        if source.path is None and source.url is None:
+            raise job.error((*key, "as"), "only what is uploaded (path, url) can be named anew.")
+        _check_name(job, (*key, "as"), source.as_)
+    if source.path is not None:
+        path_key = key if isinstance(given, str) else (*key, "path")
+        file = job.path(source.path)
+        _check_file(job, path_key, file)
+        if file.stat().st_size == 0:
+            raise job.error(path_key, f"{file} is empty.")
+    if source.url is not None and not re.match(r"https?://[^/\s]+", source.url):
+        raise job.error(key if isinstance(given, str) else (*key, "url"), "must be an http or https address.")
+    return source
+
+
+def _dataset_of_text(job: LoadedJob, text: str) -> DatasetSource:
+    if "://" in text:
+        return DatasetSource(url=text)
+    looks_like_path = "/" in text or "\\" in text or bool(Path(text).suffix) or text.startswith("~")
+    if looks_like_path or job.path(text).exists():
+        return DatasetSource(path=text)
+    if re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", text):
+        return DatasetSource(id=text)
+    return DatasetSource(name=text)
+
+
+def _check_file(job: LoadedJob, key: Key, file: Path) -> None:
+    try:
+        check_file(file)
+    except UsageError as e:
+        raise job.error(key, e.message) from e
+
+
+def _model(job: LoadedJob, key: Key, model: ModelSource) -> ModelSource:
+    if model.file is None and model.template is None:
+        _one_of(job, key, model, ("file", "template", "name", "id"))
+        for name, value in (("class", model.class_), ("dependencies", model.dependencies)):
+            if value is not None:
+                raise job.error((*key, name), "is of a model that is uploaded, and this one is on the server already.")
+        return model
+    if model.id is not None or (model.file is not None and model.template is not None):
+        raise job.error(key, "give exactly one of file, template, name and id; `name` may go with the first two.")
+    if model.template is not None:
+        model = _from_template(job, key, model)
+    file = job.path(model.file or "")
+    _check_file(job, (*key, "file"), file)
+    class_name = _model_class(job, key, file, model.class_)
+    name = model.name or class_name
+    _check_name(job, (*key, "name"), name)
+    for package in model.dependencies or {}:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", package):
+            raise job.error((*key, "dependencies", package), "is no name of a package on PyPI.")
+    return msgspec.structs.replace(model, class_=class_name, name=name)
+
+
+def _from_template(job: LoadedJob, key: Key, model: ModelSource) -> ModelSource:
+    from rafiki_cli.scaffold.catalogue import UnknownTemplateError, get_template
+
+    try:
+        template = get_template(model.template or "")
+    except UnknownTemplateError as e:
+        raise job.error((*key, "template"), e.message) from e
+    if job.spec.task is not None and template.task != job.spec.task:
+        raise job.error((*key, "template"), f"{model.template} is for {template.task}, not for {job.spec.task}.")
+    dependencies = template.dependencies if model.dependencies is None else model.dependencies
+    return msgspec.structs.replace(
+        model, file=str(template.path), class_=model.class_ or template.model_class, dependencies=dependencies
+    )
+
+
+def _model_class(job: LoadedJob, key: Key, file: Path, wanted: str | None) -> str:
+    if wanted is None:
+        try:
+            return find_model_class(file)
+        except UsageError as e:
+            reason = e.message.replace("--class", "`class:`")
+            raise job.error((*key, "file"), reason) from e
+    try:
+        source = file.read_text("utf-8")
+        names = [n.name for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
+    except SyntaxError as e:
+        raise job.error((*key, "file"), f"{file}, line {e.lineno}: this is not valid Python: {e.msg}.") from e
+    except ValueError as e:
+        raise job.error((*key, "file"), f"{file}: this is not valid Python: {e}.") from e
+    if names and wanted not in names and not re.search(rf"^(from|import)\b.*\b{re.escape(wanted)}\b", source, re.M):
+        raise job.error(
+            (*key, "class"), f"{file} has no class {wanted!r}.{nearest(wanted, model_classes(source) or names)}"
+        )
+    return wanted
+
+
+def _refuse_same_names(job: LoadedJob, models: Sequence[ModelSource]) -> None:
+    seen: dict[str, int] = {}
+    for i, model in enumerate(models):
+        name = model.name or model.id or ""
+        if name in seen:
+            raise job.error(
+                ("models", i), f"{name!r} is the name of models[{seen[name]}] too. Give one of them another `name:`."
+            )
+        seen[name] = i
+
+
+def _check_numbers(job: LoadedJob) -> None:
+    spec = job.spec
+    if spec.budget.trials == 0:
+        raise job.error(("budget", "trials"), "must be 1 or more, or -1 for as many as the time allows; not 0.")
+    gates = spec.gates
+    if gates.min_ensemble_score is not None and (spec.ensemble is None or spec.deploy is False):
+        what = "`deploy: false`" if spec.deploy is False else "no `ensemble`"
+        raise job.error(("gates", "min_ensemble_score"), f"needs an ensemble that is served, and here is {what}.")
+    most = spec.budget.trials * len(job.spec.models)
+    if gates.min_trials is not None and 0 < most < gates.min_trials:
+        raise job.error(
+            ("gates", "min_trials"), f"{gates.min_trials} trials cannot complete: the budget allows {most} in all."
+        )
+    if isinstance(spec.ensemble, Ensemble) and spec.ensemble.method == "best" and (spec.ensemble.size or 1) > 1:
+        raise job.error(("ensemble", "size"), "`best` serves one trial: leave size out, or choose mean or greedy.")

@@ -1,0 +1,212 @@
+"""What of a job is on the server already: read, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from rafiki.constants import InferenceJobStatus
+from rafiki.errors import InvalidDatasetError, InvalidModelError, RafikiError
+from rafiki_cli import resolve
+from rafiki_cli.jobs.load import LoadedJob
+from rafiki_cli.jobs.spec import DatasetSource, ModelSource
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
+
+Json = dict[str, Any]
+LIVE = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
+
+
+class WantedDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset of a job, and the one on the server that is it."""
+
+    part: str
+    """``train`` or ``val``."""
+    source: DatasetSource
+    file: Path | None
+    sha256: str | None
+    """Of the contents; None for a URL that was not fetched yet."""
+    size_bytes: int | None
+    upload_name: str
+    found: Json | None
+
+
+class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of a job, and the one on the server that is it."""
+
+    source: ModelSource
+    file: Path | None
+    content: str
+    """Tells apart what trains differently: a hash of the file, the class and the packages."""
+    upload_name: str
+    found: Json | None
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """A job beside what its server holds."""
+
+    task: str
+    datasets: list[WantedDataset]
+    models: list[WantedModel]
+    train_jobs: list[Json]
+    """Those of the app, newest first."""
+    inference_jobs: list[Json]
+    """The live ones of the app, newest first."""
+
+
+def observe(client: Client, job: LoadedJob) -> Observed:
+    """Look up what the job names, and what equals what it would upload.
+
+    Raises:
+        RafikiError: when a name or id means nothing, or is for another task; with its place in the file.
+    """
+    me = client.get_current_user()["id"]
+    datasets = client.get_datasets()
+    models = sorted(client.get_available_models(), key=lambda m: m["user_id"] != me)
+    named = {part: _named_dataset(job, part, datasets) for part in ("train", "val")}
+    named_models = [_named_model(job, i, models) for i in range(len(job.models))]
+    task = _task(job, named, named_models)
+    for part, dataset in named.items():
+        if dataset and dataset["task"] != task:
+            raise job.error(
+                ("datasets", part), f"the dataset {dataset['name']!r} is for {dataset['task']}, not for {task}."
+            )
+    for i, model in enumerate(named_models):
+        if model and model["task"] != task:
+            raise job.error(("models", i), f"the model {model['name']!r} is for {model['task']}, not for {task}.")
+    own = [m for m in models if m["user_id"] == me]
+    return Observed(
+        task=task,
+        datasets=[
+            _dataset(job, part, source, task, named[part], datasets)
+            for part, source in (("train", job.train), ("val", job.val))
+        ],
+        models=[
+            _model(job, i, source, task, named_models[i], own) for i, source in enumerate(job.models)
+        ],
+        train_jobs=client.get_train_jobs_of_app(job.spec.app),
+        inference_jobs=[j for j in client.get_inference_jobs_of_app(job.spec.app) if j["status"] in LIVE],
+    )  # fmt: skip
+
+
+def _with_place(job: LoadedJob, key: tuple[str | int, ...], e: RafikiError) -> RafikiError:
+    message = f"{job.error(key, e.message).message}"
+    return type(e).not_found(message)
+
+
+def _named_dataset(job: LoadedJob, part: str, datasets: list[Json]) -> Json | None:
+    source = job.train if part == "train" else job.val
+    wanted = source.name or source.id
+    if wanted is None:
+        return None
+    try:
+        return resolve.choose(datasets, wanted, "dataset", InvalidDatasetError)
+    except InvalidDatasetError as e:
+        hint = " A file is meant? Write its path: `path: ...`." if source.name else ""
+        raise _with_place(job, ("datasets", part), InvalidDatasetError(e.message + hint)) from e
+
+
+def _named_model(job: LoadedJob, i: int, models: list[Json]) -> Json | None:
+    source = job.models[i]
+    if source.file is not None:
+        return None
+    key = "id" if source.id else "name"
+    wanted = source.id or source.name or ""
+    rows = [m for m in models if job.spec.task in (None, m["task"])] or models
+    try:
+        return resolve.choose(rows, wanted, "model", InvalidModelError)
+    except InvalidModelError as e:
+        raise _with_place(job, ("models", i, key), e) from e
+
+
+def _task(job: LoadedJob, named: dict[str, Json | None], models: list[Json | None]) -> str:
+    """The job's task, from whatever tells it."""
+    if job.spec.task is not None:
+        return job.spec.task
+    for found in [*named.values(), *models]:
+        if found:
+            return str(found["task"])
+    for i, source in enumerate(job.models):
+        if source.template:
+            from rafiki_cli.scaffold.catalogue import get_template
+
+            return get_template(job.spec.models[i].template or "").task
+    raise job.error((), "`task` is missing, and nothing here tells it. Write it: `task: IMAGE_CLASSIFICATION`.")
+
+
+def _dataset(
+    job: LoadedJob, part: str, source: DatasetSource, task: str, named: Json | None, datasets: list[Json]
+) -> WantedDataset:
+    if named is not None:
+        return WantedDataset(
+            part=part, source=source, file=None, sha256=named["sha256"], size_bytes=named["size_bytes"],
+            upload_name=named["name"], found=named,
+        )  # fmt: skip
+    rows = [d for d in datasets if d["task"] == task]
+    if source.url is not None:
+        # What an address holds is not known before it is fetched, so a dataset of an address goes by a name of its own.
+        name = f"{source.as_ or _name_of_url(source.url)}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}"
+        found = next((d for d in rows if d["name"] == name), None)
+        return WantedDataset(
+            part=part, source=source, file=None, sha256=found["sha256"] if found else None,
+            size_bytes=found["size_bytes"] if found else None, upload_name=name, found=found,
+        )  # fmt: skip
+    file = job.path(source.path or "")
+    sha256 = hash_file(file)
+    name = source.as_ or file.stem
+    same = [d for d in rows if d["sha256"] == sha256]
+    found = next((d for d in same if d["name"] == name), same[0] if same else None)
+    return WantedDataset(
+        part=part, source=source, file=file, sha256=sha256, size_bytes=file.stat().st_size, upload_name=name,
+        found=found,
+    )  # fmt: skip
+
+
+def _name_of_url(url: str) -> str:
+    return Path(unquote(urlsplit(url).path)).stem or "dataset"
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file's contents, in hex."""
+    with file.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def content_of(sha256: str, class_name: str, dependencies: dict[str, str], image: str | None) -> str:
+    """A hash of all of a model that bears on how it trains."""
+    told = msgspec.json.encode([sha256, class_name, sorted(dependencies.items()), image])
+    return hashlib.sha256(told).hexdigest()
+
+
+def _content_of_row(m: Json) -> str:
+    return content_of(m["model_file_sha256"], m["model_class"], m["dependencies"], m["docker_image"])
+
+
+def _model(
+    job: LoadedJob, i: int, source: ModelSource, task: str, named: Json | None, own: list[Json]
+) -> WantedModel:  # fmt: skip
+    if named is not None:
+        return WantedModel(
+            source=source, file=None, content=_content_of_row(named), upload_name=named["name"], found=named
+        )
+    file = job.path(source.file or "")
+    content = content_of(hash_file(file), source.class_ or "", source.dependencies or {}, source.docker_image)
+    access = source.access.upper()
+    same = [
+        m for m in own
+        if m["task"] == task and m["access_right"] == access and _content_of_row(m) == content
+    ]  # fmt: skip
+    name = source.name or source.class_ or ""
+    found = next((m for m in same if m["name"] == name), same[0] if same else None)
+    if found is None and any(m["name"] == name for m in own):
+        # Earlier train jobs may refer to the model of that name, so a changed one stands beside it.
+        name = f"{name}-{content[:8]}"
+        taken = {m["name"] for m in own}
+        if name in taken:
+            raise job.error(("models", i, "name"), f"your models {source.name!r} and {name!r} are both other ones.")
+    return WantedModel(source=source, file=file, content=content, upload_name=name, found=found)

@@ -1,0 +1,74 @@
+"""What came of a job, as plain values: what is printed, reported and returned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import ExitCode, TrialStatus
+from rafiki_cli.jobs.gates import GateResult
+from rafiki_cli.jobs.plan import Plan
+from rafiki_cli.render.train_watch import best_trial
+
+Json = dict[str, Any]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """Filled in while a job runs; what was not reached stays empty."""
+
+    app: str
+    plan: Plan | None = None
+    exit_code: ExitCode = ExitCode.OK
+    message: str = ""
+    """Why it did not end well, or what it came to."""
+    train_job: Json | None = None
+    trials: list[Json] = []
+    gates: list[GateResult] = []
+    ensemble: Json | None = None
+    predictor_host: str | None = None
+    seconds: dict[str, float] = {}
+    """By part: ``datasets``, ``models``, ``train``, ``deploy``; what was done in this run alone."""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.exit_code is ExitCode.OK
+
+    @property
+    def version(self) -> int | None:
+        return self.train_job["app_version"] if self.train_job else None
+
+    @property
+    def best(self) -> Json | None:
+        """The best trial."""
+        found = best_trial(self.trials)
+        return dict(found) if found else None
+
+    def count(self, status: TrialStatus) -> int:
+        """Trials of a status."""
+        return sum(t["status"] == status for t in self.trials)
+
+    def to_json(self) -> Json:
+        """What ``-o json`` puts out."""
+        best = self.best
+        return {
+            "app": self.app,
+            "app_version": self.version,
+            "exit_code": int(self.exit_code),
+            "outcome": self.exit_code.name,
+            "message": self.message,
+            "steps": [msgspec.to_builtins(step) for step in self.plan.steps] if self.plan else [],
+            "train_job_id": self.train_job["id"] if self.train_job else None,
+            "status": self.train_job["status"] if self.train_job else None,
+            "trials_completed": self.count(TrialStatus.COMPLETED),
+            "trials_failed": self.count(TrialStatus.ERRORED),
+            "best": best
+            and {
+                "trial_id": best["id"], "model": best["model_name"], "no": best["no"], "score": best["score"],
+                "knobs": best["proposal"].get("knobs"),
+            },
+            "gates": [msgspec.to_builtins(gate) for gate in self.gates],
+            "ensemble": self.ensemble,
+            "predictor_host": self.predictor_host,
+            "seconds": {part: round(s, 2) for part, s in self.seconds.items()},
+        }  # fmt: skip

@@ -1,0 +1,274 @@
+"""What is to be done for a job: decided from plain values, so that a dry run and a real one cannot differ."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from rafiki.constants import BudgetOption, InferenceBudgetOption, InferenceJobStatus, TrainJobStatus
+from rafiki_cli.jobs.load import LoadedJob
+from rafiki_cli.jobs.observe import Observed
+from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec
+from rafiki_cli.render import values
+
+Json = dict[str, Any]
+SPEC_LABEL = "rafiki.spec"
+"""Label of a job that a spec made: a hash of what bears on its outcome."""
+
+
+class Verb(StrEnum):
+    """What happens to one thing of a job."""
+
+    REUSE = "reuse"
+    """It is there, and as it should be."""
+    UPLOAD = "upload"
+    FETCH = "fetch"
+    """The admin fetches it from its address."""
+    CREATE = "create"
+    FOLLOW = "follow"
+    """It is running already, as it should."""
+    REPLACE = "replace"
+    """A new one takes the place of one that differs."""
+    SKIP = "skip"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing of a job, and what happens to it."""
+
+    kind: str
+    """``dataset``, ``model``, ``train`` or ``deploy``."""
+    name: str
+    verb: Verb
+    reason: str
+    """Why, for people."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a job needs, in the order in which it is done."""
+
+    app: str
+    task: str
+    steps: list[Step]
+    train_job: Json | None
+    """The train job that stands for the spec already, finished or running."""
+    conflict: str | None = None
+    """Why the job cannot be run now."""
+
+    @property
+    def is_nothing_to_do(self) -> bool:
+        return all(step.verb in (Verb.REUSE, Verb.SKIP) for step in self.steps)
+
+    def step(self, kind: str) -> Step:
+        """The only step of its kind."""
+        return next(step for step in self.steps if step.kind == kind)
+
+
+# ---- what bears on the outcome
+
+
+def budget_of(spec: JobSpec) -> Json:
+    """The budget as the admin takes it."""
+    b = spec.budget
+    return {
+        str(BudgetOption.TIME_HOURS): b.hours,
+        str(BudgetOption.GPU_COUNT): b.gpus,
+        str(BudgetOption.MODEL_TRIAL_COUNT): b.trials,
+        str(BudgetOption.CPU_WORKER_COUNT): b.workers,
+    }
+
+
+def advisor_of(spec: JobSpec) -> Json:
+    """The advisor's setting as the admin takes it."""
+    a = spec.advisor if isinstance(spec.advisor, Advisor) else Advisor(scheme=spec.advisor)
+    setting: Json = {"scheme": a.scheme}
+    if a.options:
+        setting["options"] = a.options
+    if a.try_:
+        setting["first_knobs"] = a.try_
+    if a.early_ending is not None:
+        setting["early_ending"] = {"rule": a.early_ending} if isinstance(a.early_ending, str) else a.early_ending
+    if a.warm_start:
+        setting["warm_start"] = True
+    return setting
+
+
+def ensemble_of(spec: JobSpec) -> Json | None:
+    """How the members are chosen, as the admin takes it."""
+    if spec.ensemble is None:
+        return None
+    e = spec.ensemble if isinstance(spec.ensemble, Ensemble) else Ensemble(method=spec.ensemble)
+    return {"method": str(e.method), "size": e.size}
+
+
+def deploy_of(spec: JobSpec) -> Deploy | None:
+    """How to serve; None = not at all."""
+    if isinstance(spec.deploy, Deploy):
+        return spec.deploy
+    return Deploy() if spec.deploy else None
+
+
+def inference_budget_of(deploy: Deploy) -> Json:
+    return {
+        str(InferenceBudgetOption.GPU_COUNT): deploy.gpus,
+        str(InferenceBudgetOption.REPLICA_COUNT): deploy.replicas,
+    }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
+
+
+def train_hash(job: LoadedJob, observed: Observed) -> str | None:
+    """A hash of what bears on the outcome of the training; None while a dataset's contents are not known."""
+    if any(d.sha256 is None for d in observed.datasets):
+        return None
+    spec = job.spec
+    return _hash(
+        {
+            "task": observed.task,
+            "datasets": [d.sha256 for d in observed.datasets],
+            "models": [m.content for m in observed.models],
+            "budget": budget_of(spec),
+            "advisor": advisor_of(spec),
+            "train_args": spec.train_args,
+        }
+    )
+
+
+def deploy_hash(spec: JobSpec, train_job_id: str) -> str:
+    """A hash of what is served and how."""
+    deploy = deploy_of(spec)
+    return _hash([train_job_id, ensemble_of(spec), msgspec.to_builtins(deploy) if deploy else None])
+
+
+# ---- decisions
+
+
+def make_plan(job: LoadedJob, observed: Observed, *, may_deploy: bool = True, must_retrain: bool = False) -> Plan:
+    """What is to be done.
+
+    Args:
+        may_deploy: False = leave serving as it is.
+        must_retrain: train though nothing has changed.
+    """
+    steps = [_dataset_step(d) for d in observed.datasets] + [_model_step(m) for m in observed.models]
+    train, val = observed.datasets
+    if steps[1].verb is Verb.UPLOAD and train.sha256 == val.sha256:
+        # Uploaded once.
+        steps[1] = msgspec.structs.replace(steps[1], verb=Verb.REUSE, reason="the same file as the training data")
+    train_step, train_job, conflict = _train_step(job, observed, must_retrain)
+    deploy = _deploy_step(job, observed, train_step, train_job, may_deploy)
+    return Plan(
+        app=job.spec.app, task=observed.task, steps=[*steps, train_step, deploy], train_job=train_job, conflict=conflict
+    )
+
+
+def _dataset_step(d: Any) -> Step:
+    name = f"{d.part}: {d.upload_name}"
+    if d.found is not None:
+        said = f" as {d.found['name']!r}" if d.found["name"] != d.upload_name else ""
+        return Step(kind="dataset", name=name, verb=Verb.REUSE, reason=f"on the server{said}")
+    if d.source.url is not None:
+        return Step(kind="dataset", name=name, verb=Verb.FETCH, reason=f"from {mask_url(d.source.url)}")
+    return Step(kind="dataset", name=name, verb=Verb.UPLOAD, reason=f"{d.source.path}, {values.size(d.size_bytes)}")
+
+
+def mask_url(url: str) -> str:
+    """An address without what may be secret in it: user, password, query."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
+
+
+def _model_step(m: Any) -> Step:
+    if m.found is not None:
+        said = f" as {m.found['name']!r}" if m.found["name"] != m.upload_name else ""
+        return Step(kind="model", name=m.upload_name, verb=Verb.REUSE, reason=f"on the server{said}")
+    file = m.source.template or m.source.file
+    changed = m.upload_name != (m.source.name or m.source.class_)
+    why = f"{file}, which differs from your {m.source.name or m.source.class_!r}" if changed else str(file)
+    return Step(kind="model", name=m.upload_name, verb=Verb.UPLOAD, reason=why)
+
+
+def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple[Step, Json | None, str | None]:
+    spec = job.spec
+    latest = observed.train_jobs[0] if observed.train_jobs else None
+    version = (latest["app_version"] if latest else 0) + 1
+    wanted = train_hash(job, observed)
+    n_models = values.count(len(spec.models), "model")
+    budget = f"{n_models}, {_budget_text(spec)}"
+
+    def step(verb: Verb, no: int, reason: str) -> Step:
+        return Step(kind="train", name=f"{spec.app} v{no}", verb=verb, reason=reason)
+
+    if latest is None:
+        return step(Verb.CREATE, version, budget), None, None
+    is_same = wanted is not None and latest["labels"].get(SPEC_LABEL) == wanted
+    is_live = latest["status"] in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING)
+    current = latest["app_version"]
+    if is_live:
+        if is_same:
+            return step(Verb.FOLLOW, current, "is running as asked for"), latest, None
+        what = f"{spec.app} v{current}"
+        conflict = (
+            f"{what} is training with other settings. Wait for it (`rafiki train watch {spec.app}`), or stop it "
+            f"(`rafiki train stop {spec.app}`)."
+        )
+        return step(Verb.CREATE, version, budget), None, conflict
+    if is_same and latest["status"] == TrainJobStatus.STOPPED and not must_retrain:
+        return step(Verb.REUSE, current, "nothing has changed since"), latest, None
+    if must_retrain and is_same:
+        why = "asked to train again"
+    elif is_same:
+        why = f"v{current} ended {latest['status']}"
+    elif SPEC_LABEL in latest["labels"]:
+        why = f"something has changed since v{current}"
+    else:
+        why = f"v{current} was not made from this spec"
+    return step(Verb.CREATE, version, f"{why}; {budget}"), None, None
+
+
+def _budget_text(spec: JobSpec) -> str:
+    b = spec.budget
+    parts = [f"{values.count(b.trials, 'trial')} each"] if b.trials > 0 else []
+    parts += [f"at most {values.number(b.hours)} h"]
+    parts += [values.count(b.gpus, "GPU")] if b.gpus else []
+    return ", ".join(parts)
+
+
+def _deploy_step(job: LoadedJob, observed: Observed, train: Step, train_job: Json | None, may_deploy: bool) -> Step:
+    spec = job.spec
+    deploy = deploy_of(spec)
+
+    def step(verb: Verb, reason: str) -> Step:
+        return Step(kind="deploy", name=train.name, verb=verb, reason=reason)
+
+    if deploy is None:
+        return step(Verb.SKIP, "the spec says `deploy: false`")
+    if not may_deploy:
+        return step(Verb.SKIP, "not asked for")
+    how = f"{values.count(deploy.replicas, 'replica')}, {_ensemble_text(spec)}"
+    if train.verb is Verb.REUSE and train_job is not None:
+        serving = next((j for j in observed.inference_jobs if j["train_job_id"] == train_job["id"]), None)
+        if serving is not None:
+            is_same = serving["labels"].get(SPEC_LABEL) == deploy_hash(spec, train_job["id"])
+            if is_same and serving["status"] in (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING):
+                return step(Verb.REUSE, f"serves at http://{serving['predictor_host']}/predict")
+            return step(Verb.REPLACE, f"is served otherwise; {how}")
+    older = [f"v{j['app_version']}" for j in observed.inference_jobs]
+    if older:
+        return step(Verb.REPLACE, f"takes the place of {', '.join(older)}; {how}")
+    return step(Verb.CREATE, how)
+
+
+def _ensemble_text(spec: JobSpec) -> str:
+    ensemble = ensemble_of(spec)
+    if ensemble is None:
+        return "the best trial of each model"
+    size = f" of at most {ensemble['size']}" if ensemble["size"] else ""
+    return f"ensemble {ensemble['method']}{size}"

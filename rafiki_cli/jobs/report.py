@@ -1,0 +1,188 @@
+"""Reports of jobs for CI: JUnit XML, and a summary in Markdown."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+from rafiki.constants import ExitCode, TrialStatus
+from rafiki.utils.files import write_atomic
+from rafiki_cli.jobs.outcome import Outcome
+from rafiki_cli.render import values
+from rafiki_cli.terminal import UsageError
+
+_PARTS = ("datasets", "models", "train", "deploy")
+_BEST_ROWS = 5
+_CODES_OF_PART = {
+    ExitCode.JOB_ERRORED: "train",
+    ExitCode.NO_RESULT: "train",
+    ExitCode.TIMED_OUT: "train",
+}
+
+
+def write_report(file: Path, text: str) -> None:
+    """Write a report, with the folders above it.
+
+    Raises:
+        UsageError: when it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, text.encode(errors="replace"))
+    except OSError as e:
+        raise UsageError(f"{file}: the report cannot be written: {e.strerror}.") from e
+
+
+# ---- JUnit
+
+
+def junit(outcomes: Sequence[Outcome]) -> str:
+    """JUnit XML: a test suite for each job; a test case for each part of it and for each gate."""
+    root = ET.Element("testsuites", name="rafiki")
+    for outcome in outcomes:
+        root.append(_suite(outcome))
+    for count in ("tests", "failures", "errors", "skipped"):
+        root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
+    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.2f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(outcome: Outcome) -> ET.Element:
+    name = f"{outcome.app} v{outcome.version}" if outcome.version else outcome.app
+    suite = ET.Element("testsuite", name=name)
+    failed = _failed_part(outcome)
+    reached = True
+    for part in _PARTS:
+        if part == "deploy":
+            for gate in outcome.gates:
+                case = _case(suite, outcome, f"gate {gate.name}: {gate.text}", 0.0)
+                if not gate.is_met:
+                    _add(case, "failure", gate.text)
+        case = _case(suite, outcome, part, outcome.seconds.get(part, 0.0))
+        if part == failed:
+            _add(case, "error", outcome.message)
+            reached = False
+        elif not reached or (part == "deploy" and outcome.predictor_host is None):
+            ET.SubElement(case, "skipped")
+        elif part == "train":
+            ET.SubElement(case, "system-out").text = _clean("\n".join(_trial_lines(outcome)))
+    for kind, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(count, str(sum(case.find(kind) is not None for case in suite)))
+    suite.set("tests", str(len(suite)))
+    suite.set("time", f"{sum(outcome.seconds.values()):.2f}")
+    return suite
+
+
+def _failed_part(outcome: Outcome) -> str | None:
+    if outcome.exit_code in (ExitCode.OK, ExitCode.GATE_MISSED):
+        return None
+    if outcome.train_job is not None and outcome.trials and outcome.exit_code is not ExitCode.NO_RESULT:
+        is_trained = outcome.train_job["status"] == "STOPPED"
+        return "deploy" if is_trained else "train"
+    if found := _CODES_OF_PART.get(outcome.exit_code):
+        return found
+    if outcome.train_job is not None:
+        return "train"
+    return "models" if "models" in outcome.seconds else "datasets"
+
+
+def _case(suite: ET.Element, outcome: Outcome, name: str, seconds: float) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=f"rafiki.{outcome.app}", name=_clean(name), time=f"{seconds:.2f}")
+
+
+def _add(case: ET.Element, kind: str, message: str) -> None:
+    ET.SubElement(case, kind, message=_clean(message.splitlines()[0] if message else kind)).text = _clean(message)
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that XML has no way to write."""
+    return "".join(
+        c for c in text if c in "\t\n" or (c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")
+    )
+
+
+def _trial_lines(outcome: Outcome) -> list[str]:
+    from rafiki_cli.render.train_watch import trial_line
+
+    return [trial_line(t) for t in outcome.trials if t["status"] in (TrialStatus.COMPLETED, TrialStatus.ERRORED)]
+
+
+# ---- Markdown
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """A summary for people: what was reached, the gates, the best trials, where it is served."""
+    return "\n".join(_section(outcome) for outcome in outcomes)
+
+
+def _section(outcome: Outcome) -> str:
+    name = f"{outcome.app} v{outcome.version}" if outcome.version else outcome.app
+    mark = "✅" if outcome.is_ok else "❌"
+    lines = [f"## {mark} {_escape(name)}: {_verdict(outcome)}", ""]
+    if not outcome.is_ok:
+        lines += [f"> {_escape(line)}" for line in outcome.message.splitlines() or [""]] + [""]
+    if outcome.gates:
+        lines += ["| gate | wanted | found | |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| `{g.name}` | {values.number(g.wanted)} | {'-' if g.found is None else values.number(g.found)} | "
+            f"{'met' if g.is_met else '**missed**'} |"
+            for g in outcome.gates
+        ]
+        lines += [""]
+    scored = sorted((t for t in outcome.trials if t["score"] is not None), key=lambda t: -t["score"])[:_BEST_ROWS]
+    if scored:
+        completed, failed = outcome.count(TrialStatus.COMPLETED), outcome.count(TrialStatus.ERRORED)
+        lines += [f"{values.count(completed, 'trial')} completed, {failed} failed. The best:", ""]
+        lines += ["| trial | score | time | knobs |", "| --- | --- | --- | --- |"]
+        for t in scored:
+            time = values.duration(values.between(t["datetime_started"], t["datetime_stopped"]))
+            knobs = _code(values.knobs(t["proposal"].get("knobs")))
+            lines.append(f"| {_escape(t['model_name'])}#{t['no']} | {values.score(t['score'])} | {time} | {knobs} |")
+        lines += [""]
+    ensemble = outcome.ensemble
+    if ensemble and ensemble.get("validation_score") is not None:
+        lines += [
+            f"Ensemble ({ensemble['method']}): {ensemble['metric']} {values.score(ensemble['validation_score'])} on "
+            f"{ensemble['n_examples']:,} validation examples; the best single trial "
+            f"{values.score(ensemble['best_single_score'])}.",
+            "",
+        ]
+    if outcome.predictor_host:
+        lines += [f"Serves at `http://{outcome.predictor_host}/predict`.", ""]
+    if outcome.plan:
+        done = [f"{step.kind} {step.name}: {step.verb} ({step.reason})" for step in outcome.plan.steps]
+        lines += [
+            "<details><summary>What was done</summary>",
+            "",
+            *(f"- {_escape(line)}" for line in done),
+            "",
+            "</details>",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(outcome: Outcome) -> str:
+    match outcome.exit_code:
+        case ExitCode.OK:
+            best = outcome.best
+            score = f", best score {values.score(best['score'])}" if best else ""
+            return f"{outcome.message or 'done'}{score}"
+        case ExitCode.GATE_MISSED:
+            return "gate missed"
+        case ExitCode.TIMED_OUT:
+            return "timed out"
+        case code:
+            return code.name.lower().replace("_", " ")
+
+
+def _code(text: str) -> str:
+    """Code in a table: a backtick would end it, a bar the cell."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def _escape(text: str) -> str:
+    for sign in "\\`*_{}[]<>|#":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

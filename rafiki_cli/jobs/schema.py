@@ -1,0 +1,86 @@
+"""JSON Schemas of the files that people write, for their editors."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import sys
+from functools import cache
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def job_schema() -> Schema:
+    """Of a job file: one job, or several under ``jobs``."""
+    from rafiki_cli.jobs import spec
+
+    found = _schema(spec.JobFile, "Rafiki job")
+    definitions = found["$defs"]
+    # Either form; an editor then completes both.
+    found["anyOf"] = [{"$ref": "#/$defs/JobSpec"}, {"$ref": "#/$defs/JobFile"}]
+    del found["$ref"]
+    _loosen(definitions)
+    return found
+
+
+def config_schema() -> Schema:
+    """Of rafiki.yaml."""
+    from rafiki import config
+
+    found = _schema(config.Config, "rafiki.yaml")
+    for definition in found["$defs"].values():
+        # A section without settings (`admin:`) is valid.
+        for name, value in definition.get("properties", {}).items():
+            if "$ref" in value:
+                definition["properties"][name] = {"anyOf": [value, {"type": "null"}]}
+    return found
+
+
+def _schema(kind: type[msgspec.Struct], title: str) -> Schema:
+    found = msgspec.json.schema(kind)
+    for name, definition in found["$defs"].items():
+        if struct := _find_struct(kind, name):
+            _describe(definition, struct)
+    return {"$schema": _DRAFT, "title": title, **found}
+
+
+def _loosen(definitions: Schema) -> None:
+    """``${VARIABLE}`` may stand for any value that is not a text."""
+    expression = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
+    for definition in definitions.values():
+        for name, value in definition.get("properties", {}).items():
+            if value.get("type") in ("integer", "number", "boolean"):
+                about = {k: value.pop(k) for k in ("description", "default") if k in value}
+                definition["properties"][name] = {"anyOf": [value, expression], **about}
+
+
+def _find_struct(kind: type[msgspec.Struct], name: str) -> type[msgspec.Struct] | None:
+    module = sys.modules[kind.__module__]
+    found = getattr(module, name, None)
+    return found if isinstance(found, type) and issubclass(found, msgspec.Struct) else None
+
+
+def _describe(definition: Schema, struct: type[msgspec.Struct]) -> None:
+    about = field_docs(struct)
+    for field in msgspec.structs.fields(struct):
+        if field.encode_name in definition.get("properties", {}) and field.name in about:
+            definition["properties"][field.encode_name]["description"] = about[field.name]
+
+
+@cache
+def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Field -> the text that stands below it in the source, in one line."""
+    tree = ast.parse(inspect.getsource(struct).strip())
+    body = tree.body[0].body  # type: ignore[attr-defined]
+    found: dict[str, str] = {}
+    for field, text in itertools.pairwise(body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
+            found[field.target.id] = " ".join(text.value.value.split())
+    return found

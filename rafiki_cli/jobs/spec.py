@@ -1,0 +1,157 @@
+"""What a job file may hold. The reference of job specs and the JSON Schema are made from these structs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rafiki.constants import EnsembleMethod
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A mapping of a job file."""
+
+
+class DatasetSource(Part, frozen=True, kw_only=True):
+    """Where a dataset comes from: exactly one of `path`, `url`, `name` and `id`."""
+
+    path: _Text | None = None
+    """A file; relative to the folder of the job file."""
+    url: _Text | None = None
+    """An http or https address from which the admin fetches it, once."""
+    name: _Text | None = None
+    """One that you uploaded; of several with the name the newest."""
+    id: _Text | None = None
+    """One that you uploaded, by its id."""
+    as_: Name | None = msgspec.field(default=None, name="as")
+    """The name to upload it under; the file's name without its ending if left out."""
+
+
+class Datasets(Part, frozen=True, kw_only=True):
+    """The data to train and to validate on. A text is a URL, a path or a name."""
+
+    train: _Text | DatasetSource
+    """What the models are trained on."""
+    val: _Text | DatasetSource
+    """What the trials are scored on."""
+
+
+class ModelSource(Part, frozen=True, kw_only=True):
+    """A model to search: exactly one of `file`, `template`, `name` and `id`."""
+
+    file: _Text | None = None
+    """A Python file; relative to the folder of the job file."""
+    template: _Text | None = None
+    """A template that comes with Rafiki: `rafiki template list`."""
+    name: Name | None = None
+    """Without `file` or `template`: a model on the server. With one: the name to upload it under; the class's name if
+    left out."""
+    id: _Text | None = None
+    """A model on the server, by its id."""
+    class_: _Text | None = msgspec.field(default=None, name="class")
+    """The model class in the file; found by itself where there is one."""
+    dependencies: dict[str, str] | None = None
+    """PyPI packages that it needs, with versions or ranges: `{scikit-learn: ">=1.4"}`. Those of the template if left
+    out."""
+    access: Literal["private", "public"] = "private"
+    """Whether other users may train it too."""
+    docker_image: _Text | None = None
+    """The image in which it runs where workers run in containers."""
+
+
+class Budget(Part, frozen=True, kw_only=True):
+    """What the search may spend; it ends when the first limit is reached."""
+
+    trials: Annotated[int, Meta(ge=-1)] = -1
+    """Trials of each model; -1 = as many as the time allows."""
+    hours: Annotated[float, Meta(gt=0, le=87_600)] = 0.1
+    """Hours of the whole train job."""
+    gpus: Annotated[int, Meta(ge=0)] = 0
+    """GPUs of the whole train job."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Train workers of each model that has no GPU."""
+
+
+class Advisor(Part, frozen=True, kw_only=True):
+    """How knobs are proposed; `advisor: tpe` is short for `advisor: {scheme: tpe}`."""
+
+    scheme: Name = "auto"
+    """The search scheme; `auto` chooses by the knobs."""
+    options: dict[str, Any] = {}
+    """Options of the scheme."""
+    try_: list[dict[str, Any]] = msgspec.field(default=[], name="try")
+    """Knobs to try first; what one leaves out is drawn."""
+    early_ending: Literal["auto", "none", "median", "asha"] | dict[str, Any] | None = None
+    """When hopeless trials end: a rule, or its settings (`{rule: median, min_trials: 10}`)."""
+    warm_start: bool = False
+    """Learn from the trials of earlier jobs of the app."""
+
+
+class Ensemble(Part, frozen=True, kw_only=True):
+    """Which trials are served together; `ensemble: greedy` is short for `ensemble: {method: greedy}`."""
+
+    method: EnsembleMethod = EnsembleMethod.MEAN
+    """`best`: the best trial alone. `mean`: with equal weights. `greedy`: members and weights that do best together on
+    validation data."""
+    size: Annotated[int, Meta(ge=1, le=100)] | None = None
+    """Trials at most; one of each model if left out, 5 for `greedy`."""
+
+
+class Deploy(Part, frozen=True, kw_only=True):
+    """How the ensemble is served; `deploy: false` means not at all."""
+
+    replicas: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Inference workers of each served trial."""
+    gpus: Annotated[int, Meta(ge=0)] = 0
+    """GPUs of the whole inference job."""
+    latency_budget_ms: Annotated[float, Meta(gt=0, le=3_600_000)] | None = None
+    """A query is answered, or refused with a reason, within this time; `predictor.deadline_s` if left out."""
+    batch_size: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """The most queries that a worker takes at once; `predictor.batch_size` if left out."""
+
+
+class Gates(Part, frozen=True, kw_only=True):
+    """What must hold before anything is deployed; else the command exits with 9."""
+
+    min_score: float | None = None
+    """The least validation score of the best trial."""
+    min_ensemble_score: float | None = None
+    """The least validation score of the ensemble; it needs `ensemble`."""
+    min_trials: Annotated[int, Meta(ge=1)] | None = None
+    """The least number of completed trials."""
+    max_failed_trials: Annotated[int, Meta(ge=0)] | None = None
+    """The most trials that may fail."""
+
+
+class JobSpec(Part, frozen=True, kw_only=True):
+    """One job: what to train on which data, under which budget, and how to serve it."""
+
+    app: Name
+    """The app's name. Each training of it is a new version."""
+    task: Name | None = None
+    """Such as IMAGE_CLASSIFICATION; that of the models or datasets on the server, or of the template, if left out."""
+    datasets: Datasets
+    models: Annotated[list[ModelSource], Meta(min_length=1)]
+    """The models to search, each under the whole trial budget."""
+    budget: Budget = Budget()
+    advisor: Name | Advisor = "auto"
+    """A search scheme, or its settings."""
+    train_args: dict[str, Any] = {}
+    """Further arguments of the models' `train()`."""
+    ensemble: EnsembleMethod | Ensemble | None = None
+    """`best`, `mean` or `greedy`, or settings; the best trial of each model if left out."""
+    deploy: bool | Deploy = True
+    """`false`, or how to serve."""
+    gates: Gates = Gates()
+
+
+class JobFile(Part, frozen=True, kw_only=True):
+    """A file of several jobs."""
+
+    jobs: Annotated[list[JobSpec], Meta(min_length=1)]
+    """Run one after another."""

@@ -1,0 +1,1 @@
+"""`rafiki model test`: what surrounds the process in which the model runs."""
