@@ -22,7 +22,7 @@ SUPERADMIN_EMAIL = "superadmin@rafiki"
 CONFIG_FILE_NAME = "rafiki.yaml"
 ENV_PREFIX = "RAFIKI_"
 _NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
-"""Variables with the prefix that name no setting; so do those without a double underscore."""
+"""Variables with the prefix that name no setting; so do those without a double underscore (``RAFIKI_HOST``)."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +41,8 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     port: int = 3000
     token_hours: float = 24.0
     """How long a login lasts."""
+    max_api_token_days: float = 366.0
+    """How long an API token may be valid at most; one without an expiry of its own is valid so long."""
     max_dataset_mb: int = 10_240
     dataset_url_timeout_s: float = 600.0
     """How long fetching a `dataset_url` may take."""
@@ -223,12 +225,56 @@ def _read_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
 
 
+def parse_value(text: str, where: str) -> Any:
+    """A setting that is written as text: a YAML value.
+
+    Args:
+        where: begins the message of a refusal.
+
+    Raises:
+        ConfigError: when it is no YAML.
+    """
+    return _read_yaml(text, where)
+
+
+def check_key(dotted: str, where: str) -> tuple[str, str]:
+    """The section and the key of ``section.key``.
+
+    Raises:
+        ConfigError: when there is no such setting, with the nearest that there is.
+    """
+    section, _, key = dotted.partition(".")
+    _check_names({section: {key: None}} if key else {section: None}, where)
+    if not key:
+        raise ConfigError(f"{where}: {section} is a section. Name a setting of it, as in {section}.{_first(section)}.")
+    return section, key
+
+
+def _first(section: str) -> str:
+    return msgspec.structs.fields(_sections()[section])[0].name
+
+
+def check_file_text(text: str, file: Path) -> None:
+    """Check what a configuration file would hold, before it is written.
+
+    Raises:
+        ConfigError: as :func:`load_config` does, naming ``file``.
+    """
+    tree, lines = _tree_of(text, file)
+    origins = {key: f"{file}, line {line}" for key, line in lines.items()}
+    _convert(tree, origins)
+
+
 def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """The file's settings by section, and the lines of its keys."""
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{file}: cannot be read: {e}.") from e
+    return _tree_of(text, file)
+
+
+def _tree_of(text: str, file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     tree = _read_yaml(text, str(file))
     if tree is None:
         return {}, {}
@@ -289,6 +335,21 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
                 raise ConfigError(f"{where}: {key} = {value}: must be above 0.")
 
 
+def configured_file(
+    file: Path | None = None, *, start: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Path | None:
+    """The configuration file in force; None = there is none. One that was named need not be there.
+
+    Args:
+        file, start, environ: as for :func:`load_config`.
+    """
+    environ = os.environ if environ is None else environ
+    if file is None and environ.get("RAFIKI_CONFIG"):
+        file = Path(environ["RAFIKI_CONFIG"])
+    found = file or find_config_file((start or Path.cwd()).resolve())
+    return found.resolve() if found else None
+
+
 def load_config(
     file: Path | None = None,
     *,
@@ -309,12 +370,9 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     start = (start or Path.cwd()).resolve()
-    if file is None and environ.get("RAFIKI_CONFIG"):
-        file = Path(environ["RAFIKI_CONFIG"])
-    if file is not None and not file.is_file():
-        raise ConfigError(f"{file}: there is no such configuration file.")
-    file = (file or find_config_file(start) or Path("/nonexistent")).resolve()
-    found = file if file.is_file() else None
+    found = configured_file(file, start=start, environ=environ)
+    if found is not None and not found.is_file():
+        raise ConfigError(f"{found}: there is no such configuration file.")
 
     layers: list[tuple[str, dict[str, Any]]] = []
     lines: dict[str, int] = {}
@@ -356,11 +414,40 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where a person's own state (logins) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
+def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_HOST``: the admin that commands talk to, as ``host:port`` or ``https://host:port``."""
+    return (os.environ if environ is None else environ).get("RAFIKI_HOST") or None
+
+
+def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
+    return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
+
+
+def shell_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """The name of the person's shell (``bash``), from ``SHELL``."""
     environ = os.environ if environ is None else environ
-    base = environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "rafiki"
+    return Path(environ["SHELL"]).name if environ.get("SHELL") else None
+
+
+def _user_folder(variable: str, default: str, environ: Mapping[str, str] | None) -> Path:
+    base = (os.environ if environ is None else environ).get(variable)
+    return Path(base) if base else Path.home() / default
+
+
+def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a person's own state (logins, contexts) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
+    return _user_folder("XDG_CONFIG_HOME", ".config", environ) / "rafiki"
+
+
+def user_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where what can be asked for again lies: ``$XDG_CACHE_HOME/rafiki`` or ``~/.cache/rafiki``."""
+    return _user_folder("XDG_CACHE_HOME", ".cache", environ) / "rafiki"
+
+
+def user_data_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a person's programs keep files: ``$XDG_DATA_HOME`` or ``~/.local/share``."""
+    return _user_folder("XDG_DATA_HOME", ".local/share", environ)
 
 
 def worker_environment(names: list[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:

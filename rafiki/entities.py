@@ -30,6 +30,20 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     banned_date: datetime | None = None
 
 
+class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that a user made for a program. The token itself is not kept, only its hash."""
+
+    id: str
+    user_id: str
+    name: str
+    secret_hash: str
+    datetime_created: datetime
+    datetime_expires: datetime
+    datetime_used: datetime | None = None
+    """When it was last used, to the minute."""
+    datetime_revoked: datetime | None = None
+
+
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user_id: str

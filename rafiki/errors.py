@@ -98,6 +98,18 @@ class InvalidPasswordError(UnauthorizedError):
     """The email or the password is wrong."""
 
 
+class InvalidApiTokenError(RequestRefusedError):
+    """You have no such API token. `rafiki token list` shows those you have."""
+
+    http_status = 404
+
+
+class ApiTokenExistsError(RequestRefusedError):
+    """You have an API token of that name already. Revoke it, or choose another name."""
+
+    http_status = 409
+
+
 class InvalidModelError(RequestRefusedError):
     """There is no such model, or its file cannot be used."""
 

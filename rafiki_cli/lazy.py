@@ -1,23 +1,48 @@
-"""Command groups that load when they are used, so that help costs no import of what commands need."""
+"""Command groups that load when they are used, so that help costs no import of what commands need.
+
+Also how help looks: commands in groups, options in two columns, examples line by line.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from rafiki_cli import options
 
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "default_map": {"help": False}}
+# The class that Typer raises for wrong use is that of click, which newer versions of Typer hold a copy of.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+_LEFT_COLUMN = 30
+"""The widest option that its help stands beside; that of a wider one stands below it."""
 
 
-def new_app(help: str) -> typer.Typer:
+class App(typer.Typer):
+    """A Typer app whose commands show their help as this module does."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        settings.setdefault("cls", PlainCommand)
+        return super().command(name, **settings)
+
+
+def examples(*commands: str) -> str:
+    """The epilog of a command: what people may type, one command a line."""
+    return "\n\n".join(["Examples:", *(f"  {command}" for command in commands)])
+
+
+def new_app(help: str) -> App:
     """A Typer app of this command line: plain help, no arguments mean help."""
     # Rich help costs about 50 ms at every --help.
-    return typer.Typer(
+    return App(
         cls=PlainGroup,
         help=help,
         rich_markup_mode=None,
@@ -27,25 +52,48 @@ def new_app(help: str) -> typer.Typer:
     )
 
 
+class PlainCommand(TyperCommand):
+    """A command whose help keeps the lines of its examples, and that names the nearest of a mistyped option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _nearest_option(self, ctx):
+            return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _format_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _format_examples(self.epilog, formatter)
+
+
 class PlainGroup(TyperGroup):
     """A group whose help tells the first sentence of each command in full."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _nearest_option(self, ctx):
+            return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        _format_options(self, ctx, formatter)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _first_sentence(c.help or "")) for name, c in commands if c and not c.hidden])
+        _write_section(
+            formatter, "Commands", [(name, _first_sentence(c.help or "")) for name, c in commands if c and not c.hidden]
+        )
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _format_examples(self.epilog, formatter)
 
 
-def _first_sentence(text: str) -> str:
-    sentence, dot, _ = " ".join(text.split()).partition(". ")
-    return sentence + dot.strip()
-
-
-class LazyGroup(TyperGroup):
+class LazyGroup(PlainGroup):
     """The root group: names, modules and help texts stand in :attr:`table`."""
 
     table: ClassVar[dict[str, tuple[str, str]]] = {}
     """Command -> (module that holds ``app``, one line of help)."""
+    sections: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Heading -> the commands below it; a command that stands nowhere comes last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.table)
@@ -54,20 +102,87 @@ class LazyGroup(TyperGroup):
         if cmd_name not in self.table:
             if ctx.resilient_parsing:
                 return None
-            close = difflib.get_close_matches(cmd_name, self.table, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {cmd_name!r}.{hint}")
+            ctx.fail(f"No such command {cmd_name!r}.{nearest(cmd_name, self.table)}")
         module = importlib.import_module(self.table[cmd_name][0])
         loaded = typer.main.get_command(module.app)
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
         return getattr(loaded, "commands", {}).get(cmd_name, loaded)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help) for name, (_, help) in self.table.items()])
+        width = max(map(len, self.table))  # One column for all sections.
+        left = {name: (name.ljust(width), help) for name, (_, help) in self.table.items()}
+        for heading, names in self.sections.items():
+            _write_section(formatter, heading, [left.pop(name) for name in names if name in left])
+        _write_section(formatter, "Other", list(left.values()))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        rows = [r for p in self.get_params(ctx) if (r := p.get_help_record(ctx))]
+        _write_section(formatter, "Options of every command", [*options.GLOBAL_OPTIONS.items(), *rows])
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as e:
             raise typer.Exit(130) from e
+
+
+def nearest(wanted: str, names: Iterable[str]) -> str:
+    """`` Did you mean 'train'?``, or nothing when no name is near."""
+    close = difflib.get_close_matches(wanted, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class _nearest_option:
+    """Names the option that was meant when there is none of that name."""
+
+    def __init__(self, command: Any, ctx: Any) -> None:
+        self._command, self._ctx = command, ctx
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        # NoSuchOption: by what it holds, because its class lies in a private module of Typer.
+        if isinstance(error, UsageError) and hasattr(error, "possibilities"):
+            known = [o for p in self._command.get_params(self._ctx) for o in (*p.opts, *p.secondary_opts)]
+            known += [*options.VALUE_OPTIONS, *options.FLAGS]
+            wanted = str(getattr(error, "option_name", ""))
+            hint = nearest(wanted, [o for o in known if o.startswith("--")])
+            vars(error)["possibilities"] = None
+            vars(error)["message"] = f"No such option {wanted!r}.{hint}"
+
+
+def _first_sentence(text: str) -> str:
+    sentence, dot, _ = " ".join(text.split()).partition(". ")
+    return sentence + dot.strip()
+
+
+def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
+    arguments: list[tuple[str, str]] = []
+    flags: list[tuple[str, str]] = []
+    for param in command.get_params(ctx):
+        if record := param.get_help_record(ctx):
+            # An option that can be repeated says so in its help, and a range stands at the end of that.
+            name = re.sub(r"<list\[(.+)\]>", r"<\1>", record[0]).replace(" range>", ">")
+            (arguments if param.param_type_name == "argument" else flags).append((name, record[1]))
+    _write_section(formatter, "Arguments", arguments)
+    _write_section(formatter, "Options", flags)
+
+
+def _write_section(formatter: Any, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows, col_max=_LEFT_COLUMN)
+
+
+def _format_examples(epilog: str | None, formatter: Any) -> None:
+    """The epilog line by line: what is indented is a command to type, and stays as it is."""
+    if not epilog:
+        return
+    for line in filter(str.strip, epilog.splitlines()):
+        if line.startswith(" "):
+            formatter.write(f"  {line.strip()}\n")
+        else:
+            formatter.write("\n")
+            formatter.write_text(line)

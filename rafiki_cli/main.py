@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -11,15 +13,29 @@ import typer.main
 
 from rafiki import __version__
 from rafiki.constants import ExitCode
-from rafiki.errors import RafikiError
-from rafiki_cli import options, terminal
-from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup
+from rafiki.errors import RafikiError, UnauthorizedError
+from rafiki_cli import options, shell_completion, terminal
+from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup, examples
 
+_EXAMPLES = f"""\
+{examples("rafiki quickstart", "rafiki up", "rafiki train create --help")}
+
+Every command tells its options and examples with --help."""
 _ABOUT = "Train model templates under a budget, search their knobs, serve the best trials as an ensemble."
 
 
 class RafikiGroup(LazyGroup):
     """All commands."""
+
+    sections = {
+        "Getting started": ("init", "template", "quickstart", "up", "run", "doctor"),
+        "Data and models": ("dataset", "model", "environment", "schema"),
+        "Train": ("train", "trial"),
+        "Serve": ("infer", "predict", "export"),
+        "Look": ("status", "logs", "version"),
+        "Access": ("login", "logout", "whoami", "token", "context"),
+        "Administer": ("down", "config", "user", "gc", "stop-all", "completion"),
+    }
 
     table = {
         "init": ("rafiki_cli.commands.init", "Start a project: a model, sample data, a job, tests and CI."),
@@ -41,8 +57,12 @@ class RafikiGroup(LazyGroup):
         "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
         "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
         "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
-        "user": ("rafiki_cli.commands.user", "Create, list and ban users."),
-        "config": ("rafiki_cli.commands.config", "Show and check the configuration."),
+        "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
+        "token": ("rafiki_cli.commands.token", "Make, list and revoke API tokens, for CI and programs."),
+        "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
+        "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
+        "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
+        "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
         "version": ("rafiki_cli.commands.version", "The version of Rafiki."),
     }
 
@@ -51,7 +71,7 @@ _app = typer.Typer(
     cls=RafikiGroup,
     name="rafiki",
     help=_ABOUT,
-    epilog=options.GLOBAL_OPTIONS_HELP,
+    epilog=_EXAMPLES,
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
@@ -74,6 +94,23 @@ def _root(
     pass
 
 
+@contextlib.contextmanager
+def _colors() -> Iterator[None]:
+    """Rich, and the programs that a command starts, learn of --no-color by the variable that they look at."""
+    if not options.current.is_colorless:
+        yield
+        return
+    before = os.environ.get("NO_COLOR")
+    os.environ["NO_COLOR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NO_COLOR"]
+        else:
+            os.environ["NO_COLOR"] = before
+
+
 def _close_quietly() -> None:
     # A reader that hung up (`rafiki ... | head`) must not end in a traceback at the interpreter's own flush.
     try:
@@ -84,16 +121,29 @@ def _close_quietly() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(_app)
+    if shell := os.environ.get(shell_completion.VARIABLE):
+        # A question of the shell, not a setting: it travels as a variable because all arguments are the command line's.
+        terminal.put(shell_completion.answer_shell(command, shell, arguments))
+        return ExitCode.OK
     try:
-        command.main(args=options.take_global_options(arguments), prog_name="rafiki")
+        arguments = options.take_global_options(arguments)
+        with _colors():
+            command.main(args=arguments, prog_name="rafiki", color=None if terminal.has_color() else False)
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else ExitCode.OK if e.code is None else ExitCode.FAILURE
     except RafikiError as e:
         if options.current.is_debug:
             raise
-        terminal.report(e.message)
+        terminal.report(_explain(e))
         return e.exit_code
     return ExitCode.OK
+
+
+def _explain(error: RafikiError) -> str:
+    """The message, and for a refused token where it came from."""
+    if isinstance(error, UnauthorizedError) and options.current.is_token_from_environment:
+        return f"{error.message} (The token came from RAFIKI_TOKEN in the environment, which goes before a login.)"
+    return error.message
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,24 +7,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rafiki_cli import terminal
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
     from rafiki.stack_folder import StackFolder
 
-GLOBAL_OPTIONS_HELP = """\
-Options of every command, before or after its name: --config FILE (the rafiki.yaml to use), --admin HOST:PORT (the
-admin to talk to), --debug (show the traceback of an unexpected error)."""
+GLOBAL_OPTIONS = {
+    "--config FILE": "The rafiki.yaml to use.",
+    "--admin HOST:PORT": "The admin to talk to.",
+    "--context NAME": "The context to use (see `rafiki context`).",
+    "-q, --quiet": "No messages but errors.",
+    "-v, --verbose": "Also tell each request, its status and its time.",
+    "--no-color": "No colours; so does NO_COLOR in the environment.",
+    "--debug": "Show the traceback of an unexpected error.",
+}
+"""Options of every command, before or after its name."""
+
+VALUE_OPTIONS = ("--config", "--admin", "--context")
+FLAGS = {
+    "--debug": "is_debug", "--quiet": "is_quiet", "-q": "is_quiet", "--verbose": "is_verbose", "-v": "is_verbose",
+    "--no-color": "is_colorless",
+}  # fmt: skip
 
 
 @dataclass
 class GlobalOptions:
-    """What ``--config``, ``--admin`` and ``--debug`` said."""
+    """What the options of every command said, and what is known of the running command."""
 
     config_file: Path | None = None
     admin: str | None = None
+    context: str | None = None
     is_debug: bool = False
+    is_quiet: bool = False
+    is_verbose: bool = False
+    is_colorless: bool = False
+    is_token_from_environment: bool = False
+    """Whether the command is run with ``RAFIKI_TOKEN``."""
 
 
 current = GlobalOptions()
@@ -37,29 +57,35 @@ def take_global_options(arguments: list[str]) -> list[str]:
     They may stand anywhere before ``--``.
 
     Raises:
-        UsageError: when one of them lacks its value.
+        UsageError: when one of them lacks its value, or two of them exclude each other.
     """
-    current.config_file, current.admin, current.is_debug = None, None, False
+    vars(current).update(vars(GlobalOptions()))
     rest: list[str] = []
     left = list(arguments)
     while left:
         argument = left.pop(0)
         name, has_value, value = argument.partition("=")
         if argument == "--":
-            return [*rest, argument, *left]
-        if argument == "--debug":
-            current.is_debug = True
-        elif name in ("--config", "--admin"):
+            rest += [argument, *left]
+            break
+        if argument in FLAGS:
+            setattr(current, FLAGS[argument], True)
+        elif name in VALUE_OPTIONS:
             if not has_value:
                 if not left:
                     raise UsageError(f"{name} needs a value.")
                 value = left.pop(0)
+            if not value:
+                raise UsageError(f"{name} needs a value.")
             if name == "--config":
                 current.config_file = Path(value)
             else:
-                current.admin = value
+                setattr(current, name.removeprefix("--"), value)
         else:
             rest.append(argument)
+    if current.is_quiet and current.is_verbose:
+        raise UsageError("Give --quiet or --verbose, not both.")
+    terminal.set_up(is_quiet=current.is_quiet, is_verbose=current.is_verbose, is_colorless=current.is_colorless)
     return rest
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rafiki.errors import ConfigError, InvalidRequestError, UnauthorizedError
-from rafiki_cli import options
+from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError, UnauthorizedError
+from rafiki_cli import contexts, options, terminal
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,38 @@ if TYPE_CHECKING:
     from rafiki.utils.process import PidFile
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+TOKEN_VARIABLE = "RAFIKI_TOKEN"
+
+
+class Source(StrEnum):
+    """What named the admin; the first of these that is there wins."""
+
+    ADMIN_OPTION = "--admin"
+    CONTEXT_OPTION = "--context"
+    ENVIRONMENT = "RAFIKI_HOST"
+    CONTEXT = "the current context"
+    STACK = "the stack of this folder"
+    CONFIGURED = "the configured port"
+
+
+class Target(NamedTuple):
+    """The admin that commands talk to."""
+
+    host: str
+    port: int
+    source: Source
+    context: str = contexts.LOCAL
+
+    @property
+    def address(self) -> str:
+        from rafiki.client.transport import join_address
+
+        return join_address(self.host, self.port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the stack of this folder, running or not."""
+        return self.source in (Source.STACK, Source.CONFIGURED)
 
 
 def reachable_host(host: str) -> str:
@@ -21,19 +54,50 @@ def reachable_host(host: str) -> str:
     return _ANY_ADDRESS.get(host, host)
 
 
-def admin_address() -> tuple[str, int]:
-    """Host and port of the admin: ``--admin``, else the one that runs in the stack's folder, else the configured one.
+def target() -> Target:
+    """The admin: ``--admin``, else ``--context``, else ``RAFIKI_HOST``, else the current context, else the one that
+    runs in the stack's folder, else the configured one.
+
+    Raises:
+        ConfigError: when the configuration is wrong, or there is no such context.
+        UsageError: when an address is not ``host:port``, or --admin and --context are given both.
+    """
+    from rafiki.config import admin_from_environment
+
+    current = options.current
+    if current.admin and current.context:
+        raise UsageError("Give --admin or --context, not both.")
+    if current.admin:
+        return Target(*parse_address(current.admin, "--admin", "an admin"), Source.ADMIN_OPTION)
+    if current.context:
+        return _of_context(contexts.read_contexts(), current.context, Source.CONTEXT_OPTION)
+    if host := admin_from_environment():
+        return Target(*parse_address(host, "RAFIKI_HOST", "an admin"), Source.ENVIRONMENT)
+    kept = contexts.read_contexts()
+    return _of_context(kept, kept.current or contexts.LOCAL, Source.CONTEXT)
+
+
+def _of_context(kept: contexts.Contexts, name: str, source: Source) -> Target:
+    if host := kept.host_of(name):
+        return Target(*parse_address(host, f"The context {name!r}", "an admin"), source, name)
+    return local_target()
+
+
+def local_target() -> Target:
+    """The admin that runs in the stack's folder, else the configured address.
 
     Raises:
         ConfigError: when the configuration is wrong.
-        UsageError: when ``--admin`` is not ``host:port``.
     """
-    if options.current.admin:
-        return parse_address(options.current.admin, "--admin", "an admin")
     loaded = options.loaded_config()
     if running := find_running(options.stack_folder(loaded).admin_pid_file):
-        return reachable_host(running.host), running.port
-    return reachable_host(loaded.config.admin.host), loaded.config.admin.port
+        return Target(reachable_host(running.host), running.port, Source.STACK)
+    return Target(reachable_host(loaded.config.admin.host), loaded.config.admin.port, Source.CONFIGURED)
+
+
+def admin_address() -> tuple[str, int]:
+    """Host and port of the admin; see :func:`target`."""
+    return target()[:2]
 
 
 def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
@@ -62,7 +126,10 @@ def find_running(pid_file: Path) -> PidFile | None:
 
 def is_local_stack() -> bool:
     """Whether commands talk to the stack of this folder."""
-    return options.current.admin is None
+    return target().is_local
+
+
+# ---- kept logins ---------------------------------------------------------------------------------------------------
 
 
 def logins_file() -> Path:
@@ -86,19 +153,6 @@ def _read_logins() -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{file}: the kept logins are damaged ({e}). Remove the file and log in again.") from e
 
 
-def _write_logins(logins: dict[str, dict[str, Any]]) -> None:
-    import msgspec
-
-    from rafiki.utils.files import write_private
-
-    file = logins_file()
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(file, msgspec.json.format(msgspec.json.encode(logins)).decode() + "\n")
-    except OSError as e:
-        raise ConfigError(f"{file}: the login cannot be kept: {e.strerror}.") from e
-
-
 def find_login(address: str) -> dict[str, Any] | None:
     """``email``, ``user_type`` and ``token`` of the login kept for an admin."""
     return _read_logins().get(address)
@@ -108,7 +162,7 @@ def keep_login(address: str, email: str, answer: dict[str, Any]) -> None:
     """Keep a login for later commands."""
     logins = _read_logins()
     logins[address] = {"email": email, "user_type": answer["user_type"], "token": answer["token"]}
-    _write_logins(logins)
+    contexts.write_user_file(logins_file(), logins)
 
 
 def forget_login(address: str) -> dict[str, Any] | None:
@@ -116,8 +170,11 @@ def forget_login(address: str) -> dict[str, Any] | None:
     logins = _read_logins()
     found = logins.pop(address, None)
     if found:
-        _write_logins(logins)
+        contexts.write_user_file(logins_file(), logins)
     return found
+
+
+# ---- clients -------------------------------------------------------------------------------------------------------
 
 
 def anonymous_client() -> Client:
@@ -128,14 +185,68 @@ def anonymous_client() -> Client:
 
 
 def client() -> Client:
-    """A client with the login that is kept for the admin.
+    """A client with ``RAFIKI_TOKEN``, else with the login that is kept for the admin.
+
+    Whoever may read the superadmin's password of the stack that runs in this folder needs to do nothing: they are
+    logged in by themselves.
 
     Raises:
-        UnauthorizedError: when there is none.
+        UnauthorizedError: when there is no login.
     """
-    found = anonymous_client()
+    from rafiki.client import Client
+    from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
+
+    admin = target()
+    found = Client(admin.host, admin.port)
+    if token := token_from_environment():
+        found.token = token
+        options.current.is_token_from_environment = True
+        return found
     login = find_login(found.address)
-    if login is None:
-        raise UnauthorizedError(f"Not logged in at {found.address}. Log in with `rafiki login`.")
-    found.token = login["token"]
+    if login is not None:
+        found.token = login["token"]
+    if admin.source is Source.STACK and (login is None or login["email"] == SUPERADMIN_EMAIL):
+        _log_in_as_owner(found)
+    if found.token is None:
+        words = "rafiki login" if admin.is_local else f"rafiki{_selection(admin)} login EMAIL"
+        raise UnauthorizedError(f"Not logged in at {found.address}. Log in with `{words}`, or set {TOKEN_VARIABLE}.")
     return found
+
+
+def _selection(admin: Target) -> str:
+    """The option that a command needs to talk to the same admin again."""
+    if admin.source is Source.ADMIN_OPTION:
+        return f" --admin {admin.address}"
+    return f" --context {admin.context}" if admin.source is Source.CONTEXT_OPTION else ""
+
+
+def _log_in_as_owner(client: Client) -> None:
+    """Log in as the superadmin of the stack of this folder, where this user may read its password.
+
+    A login that was kept may be too old, or of another stack that had the same port, so it is tried first.
+    """
+    from rafiki.config import SUPERADMIN_EMAIL
+
+    file = options.stack_folder().superadmin_password_file
+    try:
+        password = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return
+    if client.token is not None:
+        try:
+            client.get_current_user()
+            return
+        except UnauthorizedError:
+            client.logout()
+    try:
+        answer = client.login(SUPERADMIN_EMAIL, password)
+    except InvalidPasswordError as e:
+        raise UnauthorizedError(
+            f"Not logged in at {client.address}: the superadmin has another password by now than that in {file}. "
+            "Log in with `rafiki login EMAIL`."
+        ) from e
+    terminal.say(f"Logged in at {client.address} as {SUPERADMIN_EMAIL}, with the password in {file}.")
+    try:
+        keep_login(client.address, SUPERADMIN_EMAIL, answer)
+    except ConfigError as e:
+        terminal.warn(f"{e.message} Every command logs in anew.")

@@ -69,7 +69,9 @@ def health(host: str, port: int, timeout_s: float = 2.0) -> dict[str, Any] | Non
     import http.client
     import json
 
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    name = host.removeprefix("https://")
+    kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
+    connection = kind(name, port, timeout=timeout_s)
     try:
         connection.request("GET", "/")
         found = json.loads(connection.getresponse().read())

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -20,14 +20,66 @@ class UsageError(RafikiError):
     exit_code = ExitCode.USAGE
 
 
+class _Manner:
+    """How the running command talks; set by :func:`set_up`."""
+
+    is_quiet = False
+    is_colorless = False
+
+
+def set_up(*, is_quiet: bool = False, is_verbose: bool = False, is_colorless: bool = False) -> None:
+    """Set how the running command talks."""
+    _Manner.is_quiet, _Manner.is_colorless = is_quiet, is_colorless
+    if is_verbose:
+        _tell_requests()
+
+
+def _tell_requests() -> None:
+    """Tell each request to a server on stderr, as the client logs it."""
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(style(record.getMessage(), dim=True))
+
+    logger = logging.getLogger("rafiki.client")
+    logger.handlers, logger.propagate = [Lines()], False
+    logger.setLevel(logging.DEBUG)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but data and errors is wanted."""
+    return _Manner.is_quiet
+
+
+def has_color() -> bool:
+    """Whether colours are not refused; that a terminal is there is another question.
+
+    Two conventions of terminals, which Rich keeps by itself: NO_COLOR (https://no-color.org) and TERM=dumb.
+    """
+    return not (_Manner.is_colorless or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+
+
+def style(text: str, **styles: Any) -> str:
+    """``text`` with the styles of ``typer.style``; what is no terminal gets it without them."""
+    return typer.style(text, **styles) if has_color() else text
+
+
 def say(message: str) -> None:
     """A message for people."""
-    typer.echo(message, err=True)
+    if not _Manner.is_quiet:
+        typer.echo(message, err=True)
+
+
+def hint(message: str) -> None:
+    """What could be done next: for people who look, not for logs."""
+    if sys.stderr.isatty():
+        say(style(message, dim=True))
 
 
 def warn(message: str) -> None:
     """Something that people should look at, though the command goes on."""
-    typer.echo(f"{typer.style('warning:', fg='yellow')} {message}", err=True)
+    say(f"{style('warning:', fg='yellow')} {message}")
 
 
 def put(text: str) -> None:
@@ -37,7 +89,7 @@ def put(text: str) -> None:
 
 def report(message: str) -> None:
     """The message of an error."""
-    typer.echo(f"{typer.style('error:', fg='red')} {message}", err=True)
+    typer.echo(f"{style('error:', fg='red')} {message}", err=True)
 
 
 def abort(message: str, code: int = ExitCode.FAILURE) -> NoReturn:
@@ -51,13 +103,20 @@ def finish(code: int) -> NoReturn:
     raise typer.Exit(int(code))
 
 
+def can_ask() -> bool:
+    """Whether a person is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def ask_password(question: str, *, confirm: bool = False) -> str:
     """A password from the terminal.
 
     Raises:
         KeyboardInterrupt: at Ctrl-C.
-        UsageError: at the end of the input.
+        UsageError: at the end of the input, and where there is no terminal.
     """
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask for the password. Use --password-stdin or --password-file.")
     try:
         password: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
     except typer.Abort as e:
@@ -65,8 +124,34 @@ def ask_password(question: str, *, confirm: bool = False) -> str:
     return password
 
 
-def ask(question: str) -> bool:
-    """A yes or no from the terminal; raises as :func:`ask_password` does."""
+def read_password(
+    question: str, file: Path | None, from_stdin: bool, *, option: str = "--password", confirm: bool = False
+) -> str:
+    """A password from the file or from stdin that options named, else from the terminal.
+
+    Args:
+        option: what the two options begin with.
+
+    Raises:
+        UsageError: when both are given, the file cannot be read, or nobody is there to ask.
+    """
+    if file is not None and from_stdin:
+        raise UsageError(f"Give {option}-file or {option}-stdin, not both.")
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if file is not None:
+        return read_text(file, "the password").strip()
+    return ask_password(question, confirm=confirm)
+
+
+def ask(question: str, *, otherwise: str = "--yes") -> bool:
+    """A yes or no from the terminal; raises as :func:`ask_password` does.
+
+    Args:
+        otherwise: the option that answers yes where there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"There is no terminal to ask: {question} Confirm it with {otherwise}.")
     try:
         return typer.confirm(question, err=True)
     except typer.Abort as e:

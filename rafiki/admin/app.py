@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rafiki
+from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventStream
 from rafiki.contract.all import ENDPOINTS, openapi
@@ -39,7 +40,7 @@ from rafiki.errors import (
 from rafiki.utils.logs import log_unexpected
 
 _OPERATIONS = (
-    "stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
+    "stack", "users", "api_tokens", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
     "train_job_events", "trial_log_events", "inference_job_events", "environment_events", "service_events",
 )  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -163,7 +164,12 @@ def _authorize(context: AdminContext, endpoint: Endpoint[Any], request: Request)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise UnauthorizedError("No token came with this request. Log in with `rafiki login`.")
-    user = context.user_of_token(token.strip())
+    token = token.strip()
+    user = context.user_of_token(token)
+    if endpoint.is_login_only and is_api_token(token):
+        raise UnauthorizedError(
+            "An API token makes no tokens, users or passwords. Log in with `rafiki login` for that."
+        )
     if user.user_type not in endpoint.roles:
         roles = ", ".join(sorted(endpoint.roles))
         raise UnauthorizedError(f"This call is for {roles}; you are {user.user_type}.")

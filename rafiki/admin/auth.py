@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import argon2
 import jwt
 
 from rafiki.entities import User
-from rafiki.errors import UnauthorizedError
+from rafiki.errors import InvalidUserError, UnauthorizedError
+from rafiki.meta_store.base import UserStore
 from rafiki.utils.clock import utc_now
+from rafiki.utils.ids import new_secret
 
 _ALGORITHM = "HS256"
 # OWASP's Password Storage Cheat Sheet, Argon2id with 7 MiB and 5 passes: of its settings of equal strength the one with
@@ -31,18 +34,42 @@ def is_password(user: User | None, password: str) -> bool:
         return False
 
 
+_API_TOKEN_PREFIX = "rfk_"
+"""By which people and scanners of leaked secrets know an API token."""
+
+
+def new_api_token() -> str:
+    """A fresh API token, with 256 bits of entropy."""
+    return _API_TOKEN_PREFIX + new_secret()
+
+
+def is_api_token(token: str) -> bool:
+    """Whether a token is an API token and none of a login, by its form."""
+    return token.startswith(_API_TOKEN_PREFIX)
+
+
+def hash_api_token(token: str) -> str:
+    """What is kept of an API token. One round of SHA-256 does: 256 bits of entropy cannot be guessed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _password_mark(user: User) -> str:
+    """Changes with the password, and tells nothing of it."""
+    return hashlib.sha256(user.password_hash.encode()).hexdigest()[:16]
+
+
 class Tokens:
-    """Signed tokens that name a user for some hours."""
+    """Signed tokens that name a user for some hours. A new password of the user ends them."""
 
     def __init__(self, key: str, hours: float) -> None:
         self._key = key
         self._lifetime = timedelta(hours=hours)
 
     def issue(self, user: User) -> str:
-        claims = {"sub": user.id, "exp": utc_now() + self._lifetime}
+        claims = {"sub": user.id, "exp": utc_now() + self._lifetime, "pwd": _password_mark(user)}
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
-    def user_id(self, token: str) -> str:
+    def user_of(self, token: str, users: UserStore) -> User:
         """Whom the token names.
 
         Raises:
@@ -54,4 +81,10 @@ class Tokens:
             raise UnauthorizedError("Your login has expired. Log in again with `rafiki login`.") from e
         except jwt.InvalidTokenError as e:
             raise UnauthorizedError("This token is not valid. Log in with `rafiki login`.") from e
-        return str(claims["sub"])
+        try:
+            user = users.get_user(str(claims["sub"]))
+        except InvalidUserError as e:
+            raise UnauthorizedError("This token's user does not exist in this stack. Log in again.") from e
+        if claims.get("pwd", _password_mark(user)) != _password_mark(user):
+            raise UnauthorizedError("The password has changed since this login. Log in again with `rafiki login`.")
+        return user

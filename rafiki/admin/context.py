@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import timedelta
+
 import msgspec
 
-from rafiki.admin.auth import Tokens
+from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.events import EventHub
 from rafiki.admin.supervisor import Supervisor
 from rafiki.config import Config
@@ -13,9 +16,13 @@ from rafiki.container.base import ContainerManager
 from rafiki.data_store.base import DataStore
 from rafiki.entities import User
 from rafiki.environments.store import EnvironmentStore
-from rafiki.errors import InvalidUserError, UnauthorizedError
+from rafiki.errors import MetaStoreError, StoreFullError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.utils.clock import utc_now
+
+_USED_STEP = timedelta(minutes=1)
+"""How exactly it is noted when an API token was last used: a write for each request would slow them all."""
 
 
 class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +44,28 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UnauthorizedError: when the token is not valid or its user is banned.
         """
-        try:
-            user = self.store.users.get_user(self.tokens.user_id(token))
-        except InvalidUserError as e:
-            raise UnauthorizedError("This token's user does not exist in this stack. Log in again.") from e
+        if is_api_token(token):
+            user = self._user_of_api_token(token)
+        else:
+            user = self.tokens.user_of(token, self.store.users)
         if user.banned_date is not None:
             raise UnauthorizedError("This user is banned.")
         return user
+
+    def _user_of_api_token(self, token: str) -> User:
+        found = self.store.api_tokens.find_api_token(hash_api_token(token))
+        if found is None:
+            raise UnauthorizedError("There is no such API token in this stack. Make one with `rafiki token create`.")
+        if found.datetime_revoked is not None:
+            raise UnauthorizedError(f"The API token {found.name!r} was revoked. Make one with `rafiki token create`.")
+        now = utc_now()
+        if found.datetime_expires <= now:
+            raise UnauthorizedError(f"The API token {found.name!r} has expired. Make one with `rafiki token create`.")
+        # A disk without space must not lock out whoever comes to free some.
+        with contextlib.suppress(MetaStoreError, StoreFullError):
+            if found.datetime_used is None or found.datetime_used <= now - _USED_STEP:
+                self.store.api_tokens.set_api_token_used(found.id, unless_since=now - _USED_STEP)
+        return self.store.users.get_user(found.user_id)
 
 
 def is_admin(user: User) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, WATCH_PATIENCE_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
-from rafiki.contract import datasets, environments, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import api_tokens, datasets, environments, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import InvalidRequestError
 
@@ -31,7 +31,8 @@ class Client:
     between threads.
 
     Args:
-        admin_host: name or address of the machine on which the admin runs.
+        admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
+            front of the admin speaks TLS.
         admin_port: port of the admin.
     """
 
@@ -116,6 +117,36 @@ class Client:
     def ban_user(self, email: str) -> Json:
         """Ban a user for good."""
         return self._one(users.BAN_USER, email=email)
+
+    def set_password(self, password: str, *, old_password: str | None = None, email: str | None = None) -> Json:
+        """Change a password, which ends the logins that were made with the old one: this client needs a new one too
+        where it was its own.
+
+        Args:
+            password: the new one.
+            old_password: needed for one's own.
+            email: whose, for admins; None = one's own.
+        """
+        return self._one(users.SET_PASSWORD, password=password, old_password=old_password, email=email)
+
+    def create_api_token(self, name: str, expires_in_s: int | None = None) -> Json:
+        """Make an API token, which programs use instead of a login.
+
+        Args:
+            expires_in_s: how long it is valid; None = as long as the stack allows.
+
+        Returns:
+            ``id``, ``name``, ``datetime_expires`` and ``token``, which is shown this once.
+        """
+        return self._one(api_tokens.CREATE_API_TOKEN, name=name, expires_in_s=expires_in_s)
+
+    def get_api_tokens(self) -> list[Json]:
+        """Your API tokens that are not revoked, without the tokens themselves."""
+        return self._many(api_tokens.GET_API_TOKENS)
+
+    def revoke_api_token(self, token_id: str) -> Json:
+        """Revoke one of your API tokens, from now on and for good."""
+        return self._one(api_tokens.REVOKE_API_TOKEN, token_id=token_id)
 
     # ---- datasets ------------------------------------------------------------------------------------------
 

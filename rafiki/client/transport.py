@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +45,8 @@ IDLE_TIMEOUT_S = 60.0
 CHECK_TIMEOUT_S = 600.0
 """The longest time that the admin may take to check and store a file after its last byte."""
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 """Called with the bytes that have travelled so far and the bytes in all."""
 
@@ -53,21 +57,38 @@ def _httpx() -> ModuleType:
     return httpx
 
 
+_HTTPS = "https://"
+
+
 def split_address(address: str, what: str) -> tuple[str, int]:
-    """``host:port`` in its parts (IPv6 as ``[::1]:3000``).
+    """``host:port`` in its parts (IPv6 as ``[::1]:3000``). The host of an ``https://`` address keeps that beginning.
 
     Raises:
         InvalidRequestError: when it is not of that form.
     """
-    host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+    scheme = _HTTPS if address.startswith(_HTTPS) else ""
+    host, _, port = address.removeprefix("http://").removeprefix(_HTTPS).rstrip("/").rpartition(":")
+    if not re.fullmatch(r"[^/@?#\s]+", host) or not port.isdecimal() or not 0 < int(port) <= 65535:
         raise InvalidRequestError(f"{address!r} is not the address of {what}. Write host:port, as in localhost:3000.")
-    return host.strip("[]"), int(port)
+    return scheme + host.strip("[]"), int(port)
 
 
 def join_address(host: str, port: int) -> str:
-    """``host:port``, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """``host:port``, with brackets around an IPv6 address; ``https://`` before the host stays there."""
+    name = host.removeprefix(_HTTPS)
+    scheme = host[: len(host) - len(name)]
+    return f"{scheme}[{name}]:{port}" if ":" in name else f"{scheme}{name}:{port}"
+
+
+def _note_start(request: httpx.Request) -> None:
+    request.extensions["rafiki_start_s"] = time.perf_counter()
+
+
+def _log_answer(answer: httpx.Response) -> None:
+    """Tell of a request at level DEBUG. Never its headers or body: tokens and passwords travel in those."""
+    request = answer.request
+    took_ms = 1000 * (time.perf_counter() - request.extensions["rafiki_start_s"])
+    logger.debug("%s %s: %d in %.0f ms", request.method, request.url, answer.status_code, took_ms)
 
 
 class _Reader:
@@ -115,6 +136,7 @@ class HttpServer:
     def __init__(self, host: str, port: int, *, what: str, hint: str) -> None:
         self.address = join_address(host, port)
         self._what, self._hint = what, hint
+        host = host.removeprefix(_HTTPS)
         self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         self._connections: httpx.Client | None = None
         self._lock = threading.Lock()
@@ -124,10 +146,11 @@ class HttpServer:
         with self._lock:
             if self._connections is None:
                 self._connections = httpx.Client(
-                    base_url=f"http://{self.address}",
+                    base_url=self.address if self.address.startswith(_HTTPS) else f"http://{self.address}",
                     # A proxy from the environment must not catch calls to this machine.
                     trust_env=not self._is_loopback,
                     limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+                    event_hooks={"request": [_note_start], "response": [_log_answer]},
                 )
             return self._connections
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from rafiki.contract import datasets, environments, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import api_tokens, datasets, environments, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
 
 ENDPOINTS: dict[str, Endpoint[Any]] = {
     e.name: e
-    for group in (stack, users, datasets, models, environments, train_jobs, inference_jobs)
+    for group in (stack, users, api_tokens, datasets, models, environments, train_jobs, inference_jobs)
     for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
 }
 
@@ -87,6 +87,12 @@ def openapi(version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token of a login (`POST /tokens`), or an API token (`POST /api_tokens`).",
+                }
+            },
         },
     }

@@ -116,6 +116,8 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     summary: str
     is_form: bool = False
     """The body is form data, because a file travels."""
+    is_login_only: bool = False
+    """Refused to API tokens: what would outlive their revocation takes the token of a login."""
     is_stream: bool = False
     """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
     ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""

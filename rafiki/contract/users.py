@@ -38,13 +38,22 @@ class BanUserRequest(RequestStruct, frozen=True, kw_only=True):
     email: str
 
 
+class SetPasswordRequest(RequestStruct, frozen=True, kw_only=True):
+    password: str
+    """The new one."""
+    old_password: str | None = None
+    """Needed for one's own."""
+    email: str | None = None
+    """Whose; None = one's own."""
+
+
 LOGIN = Endpoint(
     name="login", method="POST", path="/tokens", request=TokenRequest, response=TokenView, roles=None,
     summary="A token for an email and a password.",
 )  # fmt: skip
 CREATE_USER = Endpoint(
     name="create_user", method="POST", path="/users", request=CreateUserRequest, response=UserView, roles=ADMINS,
-    summary="Create a user. Only the superadmin makes admins.",
+    is_login_only=True, summary="Create a user. Only the superadmin makes admins.",
 )  # fmt: skip
 GET_USERS = Endpoint(
     name="get_users", method="GET", path="/users", request=Empty, response=list[UserView], roles=ADMINS,
@@ -58,4 +67,10 @@ BAN_USER = Endpoint(
     name="ban_user", method="DELETE", path="/users", request=BanUserRequest, response=UserView, roles=ADMINS,
     summary="Ban a user for good. Only the superadmin bans admins.",
 )  # fmt: skip
-ENDPOINTS = [LOGIN, CREATE_USER, GET_USERS, GET_CURRENT_USER, BAN_USER]
+SET_PASSWORD = Endpoint(
+    name="set_password", method="POST", path="/users/password", request=SetPasswordRequest, response=UserView,
+    roles=ALL_USERS, is_login_only=True,
+    summary="Change your own password, or reset that of a user as an admin. Only the superadmin resets those of "
+    "admins. It ends the user's logins, not their API tokens.",
+)  # fmt: skip
+ENDPOINTS = [LOGIN, CREATE_USER, GET_USERS, GET_CURRENT_USER, BAN_USER, SET_PASSWORD]

@@ -36,7 +36,6 @@ from rafiki.model.loader import load_model_class_from_path
 from rafiki.model.signatures import Problem, find_problem, find_static_problem
 from rafiki.model.trial_steps import MethodFailedError, UnknownKnobError, find_difference
 from rafiki.tasks.audio_files import iter_audio_rows
-from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.speech_recognition import SpeechRecognitionTask

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rafiki_cli import options, terminal
-from rafiki_cli.lazy import new_app
+from rafiki.errors import ConfigError
+from rafiki_cli import completers, options, session, terminal
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
 
-app = new_app("Show and check the configuration.")
+app = new_app("Show, check and change the configuration.")
+KeyArgument = Annotated[str, typer.Argument(help="SECTION.KEY, as in admin.port.", autocompletion=completers.settings)]
 
 
 def mask_secrets(value: Any) -> Any:
@@ -25,7 +28,7 @@ def mask_secrets(value: Any) -> Any:
     return re.sub(r"([?&]password=)[^&]*", r"\1***", masked)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki config show", "rafiki config show --origin"))
 def show(
     origin: Annotated[bool, typer.Option("--origin", help="Also tell which layer each setting comes from.")] = False,
     format: FormatOption = Format.TABLE,
@@ -50,12 +53,106 @@ def show(
         terminal.say(f"File: {loaded.file or 'none (rafiki.yaml is looked for upward from this folder)'}")
 
 
+def _setting(name: str) -> Any:
+    """The setting in force of that name, and where it comes from.
+
+    Raises:
+        ConfigError: when there is no such setting.
+    """
+    from rafiki.config import check_key
+
+    key = ".".join(check_key(name, "KEY"))
+    return next(o for o in options.loaded_config().origins if o.key == key)
+
+
+@app.command(epilog=examples("rafiki config get admin.port", "rafiki config get admin.port -o json"))
+def get(key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
+    """Print one setting in force."""
+    found = _setting(key)
+    value = mask_secrets(found.value)
+    if format is Format.TABLE:
+        terminal.put("" if value is None else values.text(value))
+    else:
+        put_data({"key": found.key, "value": value, "origin": found.origin}, format)
+
+
+@app.command(
+    "set",
+    epilog=examples(
+        "rafiki config set admin.port 3001",
+        "rafiki config set container.gpus '[0, 1]'",
+        "rafiki config set meta_store.url - < url.txt",
+        "rafiki config set admin.port --unset",
+    ),
+)
+def set_(
+    key: KeyArgument,
+    value: Annotated[str | None, typer.Argument(help="The value, as in YAML; `-` reads it from stdin.")] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Take the setting out: its default counts again.")] = False,
+) -> None:
+    """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
+    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, parse_value
+    from rafiki.utils.files import write_atomic
+    from rafiki_cli import config_edit
+
+    if (value is None) != unset:
+        raise terminal.UsageError("Give a VALUE, or --unset.")
+    section, name = check_key(key, "KEY")
+    file = _file_to_change() or Path.cwd() / CONFIG_FILE_NAME
+    old = terminal.read_text(file, "the configuration") if file.exists() else ""
+    parse_value(old, str(file))  # A file that is no YAML is not changed blindly.
+    try:
+        if unset:
+            new = config_edit.unset(old, section, name)
+        else:
+            new = config_edit.set_value(old, section, name, _parsed(value))
+    except config_edit.CannotEditError as e:
+        raise ConfigError(f"{file}: {e.message}") from e
+    try:
+        check_file_text(new, file)
+    except ConfigError as e:
+        raise ConfigError(f"{e.message} Nothing was written.") from e
+    if new == old:
+        terminal.say(f"{file}: {'there is no' if unset else 'nothing to change in'} {key}.")
+        return
+    try:
+        write_atomic(file, new.encode(), mode=file.stat().st_mode & 0o777 if file.exists() else 0o644)
+    except OSError as e:
+        raise ConfigError(f"{file}: cannot be written: {e.strerror}.") from e
+    terminal.say(f"{file}: {f'took {key} out' if unset else f'set {key}'}.")
+    _tell_effect(key)
+
+
+def _parsed(value: str | None) -> Any:
+    from rafiki.config import parse_value
+
+    if value == "-":
+        value = sys.stdin.read().strip()
+    return parse_value(value or "", "VALUE")
+
+
+def _file_to_change() -> Path | None:
+    """The file in force, or the one that --config or RAFIKI_CONFIG names, which need not be there yet."""
+    from rafiki.config import configured_file
+
+    return configured_file(options.current.config_file)
+
+
+def _tell_effect(key: str) -> None:
+    """Whether the change counts at once."""
+    found = _setting(key)
+    if found.origin.startswith("environment"):
+        terminal.warn(f"{found.origin} goes before it.")
+    if session.find_running(options.stack_folder().admin_pid_file):
+        terminal.hint("The stack runs: the change counts from the next `rafiki up`. Next: rafiki down && rafiki up")
+
+
 def _short_origin(row: Row) -> str:
     """A file without its folder: ``rafiki.yaml, line 4``."""
     return str(row["origin"]).rpartition("/")[2]
 
 
-@app.command()
+@app.command(epilog=examples("rafiki config validate", "rafiki config validate rafiki.yaml"))
 def validate(
     file: Annotated[Path | None, typer.Argument(help="The one in force if left out.")] = None,
     format: FormatOption = Format.TABLE,

@@ -11,7 +11,8 @@ import typer
 
 from rafiki.constants import Task
 from rafiki_cli import resolve, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli.arguments import DatasetArgument, TaskFilterOption, TaskOption
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
 
@@ -25,9 +26,15 @@ _COLUMNS = [
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki dataset upload data/train.zip --task IMAGE_CLASSIFICATION",
+        "rafiki dataset upload train.csv --task TABULAR_REGRESSION --name prices",
+        "rafiki dataset upload --url https://example.org/d.zip --task POS_TAGGING",
+    )
+)
 def upload(
-    task: Annotated[str, typer.Option(help="Such as IMAGE_CLASSIFICATION; any other name is a custom task.")],
+    task: TaskOption,
     file: Annotated[Path | None, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")] = None,
     url: Annotated[
         str | None, typer.Option(help="Instead of FILE: an http or https address from which the admin fetches it.")
@@ -56,10 +63,10 @@ def _name_in(url: str) -> str:
     return name
 
 
-@app.command()
+@app.command(epilog=examples("rafiki dataset validate data/train.zip --task IMAGE_CLASSIFICATION"))
 def validate(
     file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")],
-    task: Annotated[str, typer.Option(help="Such as IMAGE_CLASSIFICATION; any other name is a custom task.")],
+    task: TaskOption,
 ) -> None:
     """Check a dataset as the admin does at upload, without uploading it."""
     from rafiki.errors import InvalidDatasetError
@@ -95,9 +102,9 @@ def _progress() -> Callable[[int, int], None] | None:
     return show
 
 
-@app.command("list")
+@app.command("list", epilog=examples("rafiki dataset list", "rafiki dataset list --task POS_TAGGING -o json"))
 def list_(
-    task: Annotated[str | None, typer.Option(help="Those of one task only.")] = None,
+    task: TaskFilterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your datasets, newest first."""
@@ -105,9 +112,9 @@ def list_(
     put_rows(rows, _COLUMNS, format, nothing="No datasets. Upload one with `rafiki dataset upload`.")
 
 
-@app.command()
+@app.command(epilog=examples("rafiki dataset show train"))
 def show(
-    dataset: Annotated[str, typer.Argument(help="Id, name, or the beginning of the id.")],
+    dataset: DatasetArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show one of your datasets."""

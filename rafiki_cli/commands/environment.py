@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.errors import InvalidEnvironmentError
-from rafiki_cli import session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import completers, session, terminal
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -37,15 +37,17 @@ _COLUMNS = [
 _NONE = "No environments: what the models depend on is installed beside Rafiki."
 
 
-@app.command("list")
+@app.command("list", epilog=examples("rafiki environment list"))
 def list_(format: FormatOption = Format.TABLE) -> None:
     """List the environments."""
     put_rows(session.client().get_environments(), _COLUMNS, format, nothing=_NONE)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki environment log 1f3a"))
 def log(
-    key: Annotated[str, typer.Argument(help="Its key, or the beginning of it.")],
+    key: Annotated[
+        str, typer.Argument(help="Its key, or the beginning of it.", autocompletion=completers.environments)
+    ],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show what was said when an environment was built."""
@@ -58,9 +60,12 @@ def log(
         terminal.put(line)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki environment remove 1f3a", "rafiki environment remove --unused"))
 def remove(
-    keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.")] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.", autocompletion=completers.environments),
+    ] = None,
     unused: Annotated[bool, typer.Option("--unused", help="All that no model depends on.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:

@@ -10,7 +10,8 @@ import typer
 from rafiki.constants import EnsembleMethod, InferenceBudgetOption
 from rafiki.errors import UnreachableError
 from rafiki_cli import resolve, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rafiki.client import Client
 
 app = new_app("Deploy the best trials of a train job as an ensemble.")
-VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 _COLUMNS = [
     Column("APP", "app", least=12),
     Column("VERSION", "app_version", is_right=True),
@@ -41,9 +41,15 @@ _COLUMNS = [
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki infer create digits",
+        "rafiki infer create digits --ensemble greedy --size 5",
+        "rafiki infer create digits --version 2 --replicas 2",
+    )
+)
 def create(
-    app: Annotated[str, typer.Argument(help="An app whose train job has stopped.")],
+    app: AppArgument,
     version: VersionOption = -1,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job. [default: 0]")] = None,
     replicas: Annotated[
@@ -109,9 +115,9 @@ def _method(job: Row) -> str:
     return f"{method}, at most {view['size']}" if view["size"] else f"{method}, one trial of each model"
 
 
-@app.command("list")
+@app.command("list", epilog=examples("rafiki infer list", "rafiki infer list digits"))
 def list_(
-    app: Annotated[str | None, typer.Argument(help="Those of one app only.")] = None,
+    app: AppFilterArgument = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your inference jobs, newest first."""
@@ -120,8 +126,8 @@ def list_(
     put_rows(rows, _COLUMNS, format, nothing="No inference jobs. Make one with `rafiki infer create APP`.")
 
 
-@app.command()
-def show(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki infer show digits"))
+def show(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Show the running inference job of an app and the members of its ensemble."""
     client = session.client()
     job = client.get_running_inference_job(app, version)
@@ -166,8 +172,8 @@ def _absent_members(job: Row) -> list[str]:
     return [str(t) for t in health.get("absent") or [] if t in job["trial_ids"]]
 
 
-@app.command()
-def stop(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki infer stop digits"))
+def stop(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop serving an app."""
     stopped = session.client().stop_inference_job(app, version)
     if format is Format.TABLE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +10,20 @@ import typer
 
 from rafiki.errors import UnauthorizedError
 from rafiki_cli import options, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, put_record
 
 app = new_app("Logging in.")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki login",
+        "rafiki login ada@example.org",
+        "rafiki login ada@example.org --password-file password.txt",
+        "rafiki --context prod login ada@example.org",
+    )
+)
 def login(
     email: Annotated[
         str | None, typer.Argument(help="Who you are; the superadmin of this folder's stack if left out.")
@@ -26,49 +32,37 @@ def login(
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
     """Log in at the admin; later commands are run as this user. The password is never an argument."""
-    from rafiki.config import SUPERADMIN_EMAIL
+    from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 
-    own_file = None
+    admin = session.target()
     if email is None:
-        if not session.is_local_stack():
-            raise terminal.UsageError("Whose login? Write `rafiki --admin HOST:PORT login EMAIL`.")
+        if not admin.is_local:
+            raise terminal.UsageError(
+                f"Whose login at {admin.address} (named by {admin.source})? Write `rafiki login EMAIL`."
+            )
         email = SUPERADMIN_EMAIL
         own_file = options.stack_folder().superadmin_password_file
+        if password_file is None and not password_stdin and os.access(own_file, os.R_OK):
+            password_file = own_file
     with session.anonymous_client() as client:
         client.get_health()  # No password is asked for when nobody is there to check it.
-        password = _password(email, password_file, password_stdin, own_file)
+        password = terminal.read_password(f"Password of {email}", password_file, password_stdin)
         answer = client.login(email=email, password=password)
         session.keep_login(client.address, email, answer)
         terminal.say(f"Logged in at {client.address} as {email} ({answer['user_type']}).")
+    if token_from_environment():
+        terminal.warn(f"{session.TOKEN_VARIABLE} is set in the environment and goes before this login.")
 
 
-def _password(email: str, file: Path | None, from_stdin: bool, own_file: Path | None) -> str:
-    if file is not None and from_stdin:
-        raise terminal.UsageError("Give --password-file or --password-stdin, not both.")
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\n")
-    if file is not None:
-        return terminal.read_text(file, "the password").strip()
-    if own_file is not None and os.access(own_file, os.R_OK):
-        return terminal.read_text(own_file, "the password").strip()
-    if not sys.stdin.isatty():
-        raise terminal.UsageError(
-            "There is no terminal to ask for the password. Use --password-stdin or --password-file."
-        )
-    return terminal.ask_password(f"Password of {email}")
-
-
-@app.command()
+@app.command(epilog=examples("rafiki logout"))
 def logout() -> None:
     """Forget the login at the admin."""
-    from rafiki.client.transport import join_address
-
-    address = join_address(*session.admin_address())
+    address = session.target().address
     found = session.forget_login(address)
     terminal.say(f"Logged out {found['email']} at {address}." if found else f"Not logged in at {address}.")
 
 
-@app.command()
+@app.command(epilog=examples("rafiki whoami", "rafiki whoami -o json"))
 def whoami(format: FormatOption = Format.TABLE) -> None:
     """The user whom commands are run as."""
     with session.client() as client:

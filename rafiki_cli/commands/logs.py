@@ -11,8 +11,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from rafiki.errors import InvalidServiceError
-from rafiki_cli import options, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import completers, options, terminal
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows, time_column
 
@@ -29,10 +29,14 @@ class NoSuchLogError(InvalidServiceError):
     """There is no such log. `rafiki logs` lists those there are."""
 
 
-@app.command()
+@app.command(epilog=examples("rafiki logs", "rafiki logs admin -n 20", "rafiki logs admin --follow"))
 def logs(
     service: Annotated[
-        str | None, typer.Argument(help="admin, cache, or a service: its log's name or its id (the first letters).")
+        str | None,
+        typer.Argument(
+            help="admin, cache, or a service: its log's name or its id (the first letters).",
+            autocompletion=completers.logs,
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines to show.")] = 100,

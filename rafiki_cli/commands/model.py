@@ -11,8 +11,9 @@ import typer
 from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import resolve, session, terminal
+from rafiki_cli.arguments import ModelArgument, TaskFilterOption, TaskOption
 from rafiki_cli.commands import model_test
-from rafiki_cli.lazy import new_app
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
 
@@ -36,10 +37,16 @@ _COLUMNS = [
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki model upload my_model.py --task IMAGE_CLASSIFICATION",
+        "rafiki model upload svm.py --task T --dep scikit-learn=1.5.2 --access PUBLIC",
+        "rafiki model upload svm.py --task T --class Svm --name Svm2 --replace",
+    )
+)
 def upload(
     file: Annotated[Path, typer.Argument(help="The Python file of the template.")],
-    task: Annotated[str, typer.Option(help="The task that the model is for.")],
+    task: TaskOption,
     model_class: Annotated[
         str | None, typer.Option("--class", help="Its model class; found by itself when there is just one.")
     ] = None,
@@ -125,9 +132,9 @@ def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
     return found
 
 
-@app.command("list")
+@app.command("list", epilog=examples("rafiki model list", "rafiki model list --task IMAGE_CLASSIFICATION"))
 def list_(
-    task: Annotated[str | None, typer.Option(help="Those of one task only.")] = None,
+    task: TaskFilterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your own models and all public ones."""
@@ -135,14 +142,29 @@ def list_(
     put_rows(rows, _COLUMNS, format, nothing="No models. Upload one with `rafiki model upload`.")
 
 
+@app.command(epilog=examples("rafiki model download SkSvm", "rafiki model download SkSvm --to old/svm.py --force"))
+def download(
+    model: ModelArgument,
+    to: Annotated[Path | None, typer.Option(help="A file or folder; NAME.py in this folder if left out.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write the file of a model: for its owner and admins."""
+    client = session.client()
+    found = _find(client, model)
+    file = Path(f"{found['name']}.py") if to is None else to / f"{found['name']}.py" if to.is_dir() else to
+    if file.exists() and not force:
+        raise terminal.UsageError(f"{file} is there already. Overwrite it with --force, or choose a file with --to.")
+    _save(client, found, file)
+
+
 def _knobs(row: Row) -> str:
     config = row.get("knob_config") or {}
     return "\n".join(f"{knob}: {json.dumps(about)}" for knob, about in config.items())
 
 
-@app.command()
+@app.command(epilog=examples("rafiki model show SkSvm", "rafiki model show SkSvm -o yaml"))
 def show(
-    model: Annotated[str, typer.Argument(help="Id, name, or the beginning of the id.")],
+    model: ModelArgument,
     save: Annotated[Path | None, typer.Option(help="Also write the model's file to this path.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -176,9 +198,9 @@ def _save(client: Client, model: Row, file: Path) -> None:
     terminal.say(f"Wrote {file}.")
 
 
-@app.command()
+@app.command(epilog=examples("rafiki model delete SkSvm"))
 def delete(
-    model: Annotated[str, typer.Argument(help="Id, name, or the beginning of the id.")],
+    model: ModelArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Delete a model that no train job refers to."""

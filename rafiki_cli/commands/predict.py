@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
-from rafiki_cli import resolve, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import completers, resolve, session, terminal
+from rafiki_cli.arguments import VersionOption
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Format, put_data
 
 if TYPE_CHECKING:
@@ -21,14 +22,21 @@ app = new_app("Predictions.")
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki predict digits --query-file image.png",
+        "rafiki predict houses --query '[5.1, 3.5, 1.4, 0.2]'",
+        "rafiki predict digits --queries-file queries.json -o json",
+        "rafiki predict --host localhost:41234 --query-file query.json",
+    )
+)
 def predict(
-    app: Annotated[str | None, typer.Argument(help="A deployed app.")] = None,
+    app: Annotated[str | None, typer.Argument(help="A deployed app.", autocompletion=completers.served_apps)] = None,
     query: Annotated[str | None, typer.Option(help="One query, as JSON.")] = None,
     query_file: Annotated[Path | None, typer.Option(help="One query: a JSON file, or an image.")] = None,
     queries_file: Annotated[Path | None, typer.Option(help="A JSON file with a list of queries.")] = None,
     host: Annotated[str | None, typer.Option(help="HOST:PORT of a predictor, instead of an app.")] = None,
-    version: Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")] = -1,
+    version: VersionOption = -1,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
     format: Annotated[
         Format | None,

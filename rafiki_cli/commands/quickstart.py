@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import options, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import contexts, options, session, terminal
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
 
@@ -31,13 +31,13 @@ class Steps:
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
         number = len(self.rows) + 1
-        terminal.say(f"{typer.style(f'[{number}/6]', bold=True)} {title}")
+        terminal.say(f"{terminal.style(f'[{number}/6]', bold=True)} {title}")
         start = time.monotonic()
         yield
         self.rows.append({"step": title, "seconds": round(time.monotonic() - start, 2)})
 
 
-@app.command()
+@app.command(epilog=examples("rafiki quickstart", "rafiki quickstart --trials 6 --down"))
 def quickstart(
     trials: Annotated[int, typer.Option(min=1, help="Trials of each of the two models.")] = 12,
     workers: Annotated[int, typer.Option(min=1, help="Train workers of each model.")] = 1,
@@ -45,8 +45,10 @@ def quickstart(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train two models on handwritten digits, deploy the best of each as an ensemble, test it: about ten seconds."""
-    if options.current.admin is not None:
-        raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin.")
+    if options.current.admin is not None or options.current.context not in (None, contexts.LOCAL):
+        raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin and --context.")
+    # Whatever context or RAFIKI_HOST is in force: it starts a stack here, and that is the one that it means.
+    options.current.context = contexts.LOCAL
     steps = Steps()
     try:
         result = _run(steps, trials, workers, format)
@@ -77,7 +79,7 @@ def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, A
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with steps.step("Start the stack"):
             started = stack_process.start(options.loaded_config())
-            client = stack.enter_context(admin.log_in())
+            client = stack.enter_context(session.client())
             terminal.say(f"      {started.url}{'' if started.is_new else ' (it ran already)'}")
         with steps.step("Upload the digits: 1,078 images to train on, 359 to validate"):
             train_zip, val_zip, test_zip = assets.write_digits(folder)

@@ -11,7 +11,7 @@ import typer
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki_cli import options, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -27,7 +27,7 @@ from rafiki_cli.render.output import (
 app = new_app("The stack.")
 
 
-@app.command()
+@app.command(epilog=examples("rafiki up", "rafiki up --port 3001", "rafiki up --foreground"))
 def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the terminal; Ctrl-C stops the stack.")
@@ -47,7 +47,19 @@ def up(
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")
-    terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; `rafiki login` reads it.")
+    terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; commands read it there.")
+    _warn_of_others(started.url)
+    terminal.hint("Next: rafiki quickstart, or rafiki dataset upload ...")
+
+
+def _warn_of_others(url: str) -> None:
+    """Tell when commands in this folder go to another admin than the one that was started."""
+    found = session.target()
+    if not found.is_local:
+        terminal.warn(
+            f"Commands here go to {found.address}, named by {found.source}, not to {url}. "
+            f"`--context local` chooses the stack of this folder."
+        )
 
 
 def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
@@ -67,7 +79,7 @@ def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
     os.execve(command[0], command, stack_process.admin_environment(loaded, folder, port))
 
 
-@app.command()
+@app.command(epilog=examples("rafiki down"))
 def down() -> None:
     """Stop the admin, the cache and all services of jobs. Nothing is lost: jobs go on at the next `rafiki up`."""
     from rafiki_cli import stack_process
@@ -102,15 +114,15 @@ _PROCESSES = [
 ]
 
 
-@app.command()
+@app.command(epilog=examples("rafiki status", "rafiki status -o json"))
 def status(format: FormatOption = Format.TABLE) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down."""
     from rafiki_cli import stack_process
 
-    host, port = session.admin_address()
-    found = stack_process.health(host, port)
-    state: dict[str, Any] = {"admin": {"address": f"{host}:{port}", "is_up": found is not None, **(found or {})}}
-    if session.is_local_stack():
+    admin = session.target()
+    found = stack_process.health(admin.host, admin.port)
+    state: dict[str, Any] = {"admin": {"address": admin.address, "is_up": found is not None, **(found or {})}}
+    if admin.is_local:
         _add_local(state)
     services = _services() if found else None
     if services is not None:
@@ -122,7 +134,8 @@ def status(format: FormatOption = Format.TABLE) -> None:
     if "folder" in state and state["folder"] != str(here := options.stack_folder().root):
         terminal.warn(f"This admin does not belong to {here}: it only has the port that is configured here.")
     if found is None:
-        terminal.abort(f"No admin answers at {host}:{port}. Start the stack with `rafiki up`.", ExitCode.UNREACHABLE)
+        hint = "Start the stack with `rafiki up`." if admin.is_local else "Check the address."
+        terminal.abort(f"No admin answers at {admin.address}. {hint}", ExitCode.UNREACHABLE)
 
 
 def _add_local(state: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ import typer
 
 from rafiki.constants import BudgetOption, ExitCode
 from rafiki.errors import NoModelsForTrainJobError
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import completers, resolve, session, terminal
+from rafiki_cli.arguments import AppArgument, AppFilterArgument, VersionOption
 from rafiki_cli.commands.trial import TRIAL_COLUMNS
-from rafiki_cli.lazy import new_app
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -27,7 +28,6 @@ from rafiki_cli.render.output import (
 from rafiki_cli.render.train_watch import best_trial
 
 app = new_app("Create, watch and stop train jobs.")
-VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 
 
 def _budget(row: Row) -> str:
@@ -60,15 +60,32 @@ _COLUMNS = [
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki train create --app digits --train train --val val --trials 20",
+        "rafiki train create -f job.yaml --hours 0.5 --watch",
+        "rafiki train create -f job.yaml --advisor asha --option eta=4",
+        "rafiki train create -f job.yaml --try '{\"max_depth\": 8}' --arg epochs=3",
+    )
+)
 def create(
     file: Annotated[Path | None, typer.Option("-f", "--file", help="A YAML job file; options go over it.")] = None,
-    app: Annotated[str | None, typer.Option(help="Name of the app.")] = None,
-    task: Annotated[str | None, typer.Option(help="That of the training dataset if left out.")] = None,
-    train: Annotated[str | None, typer.Option(help="Training dataset: id or name.")] = None,
-    val: Annotated[str | None, typer.Option(help="Validation dataset: id or name.")] = None,
+    app: Annotated[str | None, typer.Option(help="Name of the app.", autocompletion=completers.apps)] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="That of the training dataset if left out.", autocompletion=completers.tasks),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(help="Training dataset: id or name.", autocompletion=completers.datasets)
+    ] = None,
+    val: Annotated[
+        str | None, typer.Option(help="Validation dataset: id or name.", autocompletion=completers.datasets)
+    ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="Id or name; can be repeated. All available models if left out.")
+        list[str] | None,
+        typer.Option(
+            help="Id or name; can be repeated. All available models if left out.", autocompletion=completers.models
+        ),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(help="Trials of each model (MODEL_TRIAL_COUNT). [default: -1, no limit]")
@@ -79,7 +96,10 @@ def create(
         int | None, typer.Option(min=1, help="CPU workers of each model (CPU_WORKER_COUNT). [default: 1]")
     ] = None,
     arg: Annotated[list[str] | None, typer.Option(help="KEY=JSON for the models' train(); can be repeated.")] = None,
-    advisor: Annotated[str | None, typer.Option(help="Search scheme, such as tpe or asha. [default: auto]")] = None,
+    advisor: Annotated[
+        str | None,
+        typer.Option(help="Search scheme, such as tpe or asha. [default: auto]", autocompletion=completers.schemes),
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="KEY=JSON of the search scheme; can be repeated.")] = None,
     try_: Annotated[
         list[str] | None, typer.Option("--try", help="Knobs to try first, as JSON; can be repeated.")
@@ -156,9 +176,9 @@ def _wait(client: Any, created: dict[str, Any], format: Format) -> None:
     terminal.finish(code)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("rafiki train list", "rafiki train list digits -o json"))
 def list_(
-    app: Annotated[str | None, typer.Argument(help="Those of one app only.")] = None,
+    app: AppFilterArgument = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your train jobs, newest first."""
@@ -167,8 +187,8 @@ def list_(
     put_rows(rows, _COLUMNS, format, nothing="No train jobs. Make one with `rafiki train create`.")
 
 
-@app.command()
-def show(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki train show digits", "rafiki train show digits --version 2"))
+def show(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Show a train job and the state of each model's search."""
     client = session.client()
     job = client.get_train_job(app, version)
@@ -209,8 +229,8 @@ def _best_line(trials: list[dict[str, Any]]) -> str:
     return f"{values.score(best['score'])} by {resolve.trial_name(best)} ({best['id']})" if best else values.NOTHING
 
 
-@app.command()
-def watch(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki train watch digits"))
+def watch(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Watch a train job until it ends. Ctrl-C leaves it running."""
     from rafiki_cli import train_loop
 
@@ -234,9 +254,11 @@ def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
     return code
 
 
-@app.command()
+@app.command(
+    epilog=examples("rafiki train trials digits", "rafiki train trials digits --offset 100 --limit 50 -o json")
+)
 def trials(
-    app: str,
+    app: AppArgument,
     version: VersionOption = -1,
     offset: Annotated[int, typer.Option(min=0, help="How many to skip.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="How many to show at most. [default: all]")] = None,
@@ -247,9 +269,9 @@ def trials(
     put_rows(rows, TRIAL_COLUMNS, format, nothing="No more trials." if offset else "No trials yet.")
 
 
-@app.command()
+@app.command(epilog=examples("rafiki train best digits", "rafiki train best digits -n 5"))
 def best(
-    app: str,
+    app: AppArgument,
     version: VersionOption = -1,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 2,
     format: FormatOption = Format.TABLE,
@@ -259,8 +281,8 @@ def best(
     put_rows(rows, TRIAL_COLUMNS, format, nothing="No completed trial yet.")
 
 
-@app.command()
-def stop(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki train stop digits"))
+def stop(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop a train job. Its finished trials stay and can be deployed."""
     stopped = session.client().stop_train_job(app, version)
     if format is Format.TABLE:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rafiki_cli import resolve, session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import completers, resolve, session, terminal
+from rafiki_cli.arguments import VersionOption
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -45,15 +46,26 @@ TRIAL_COLUMNS = [
     error_column(least=22),
 ]
 TrialArgument = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or an app together with MODEL#N.")
+    str,
+    typer.Argument(
+        metavar="TRIAL",
+        help="A trial's id, the beginning of it, or an app together with MODEL#N.",
+        autocompletion=completers.apps,
+    ),
 ]
 NameArgument = Annotated[
-    str | None, typer.Argument(metavar="[MODEL#N]", help="Trial N of a model of the app TRIAL, as in SkSvm#10.")
+    str | None,
+    typer.Argument(
+        metavar="[MODEL#N]",
+        help="Trial N of a model of the app TRIAL, as in SkSvm#10.",
+        autocompletion=completers.trials,
+    ),
 ]
-VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 
 
-@app.command()
+@app.command(
+    epilog=examples("rafiki trial show digits SkSvm#10", "rafiki trial show 5d0c7e2a --save-params params.safetensors")
+)
 def show(
     trial: TrialArgument,
     name: NameArgument = None,
@@ -83,7 +95,7 @@ def show(
     put_record(found, [*TRIAL_COLUMNS[:-1], *extra], format)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki trial logs digits SkSvm#10", "rafiki trial logs 5d0c7e2a -o json"))
 def logs(
     trial: TrialArgument,
     name: NameArgument = None,

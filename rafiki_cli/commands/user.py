@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from rafiki.constants import UserType
-from rafiki_cli import session, terminal
-from rafiki_cli.lazy import new_app
+from rafiki_cli import completers, options, session, terminal
+from rafiki_cli.arguments import EmailArgument
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
 
-app = new_app("Create, list and ban users (for admins).")
+app = new_app("Create, list and ban users, for admins; change passwords.")
 _COLUMNS = [
     Column("EMAIL", "email", least=20),
     Column("TYPE", "user_type"),
@@ -31,9 +32,14 @@ class NewUserType(StrEnum):
     APP_DEVELOPER = UserType.APP_DEVELOPER
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "rafiki user create ada@example.org --type MODEL_DEVELOPER",
+        "rafiki user create bob@example.org --password-file password.txt",
+    )
+)
 def create(
-    email: str,
+    email: Annotated[str, typer.Argument(help="The new user's email, which is their name here.")],
     type: Annotated[
         NewUserType, typer.Option(case_sensitive=False, help="What the user may do.")
     ] = NewUserType.APP_DEVELOPER,
@@ -43,36 +49,56 @@ def create(
 ) -> None:
     """Create a user; the password is asked for, or read from a file or stdin."""
     client = session.client()
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    elif password_file is not None:
-        password = terminal.read_text(password_file, "the password").strip()
-    elif sys.stdin.isatty():
-        password = terminal.ask_password(f"Password of {email}", confirm=True)
-    else:
-        raise terminal.UsageError(
-            "There is no terminal to ask for the password. Use --password-stdin or --password-file."
-        )
+    password = terminal.read_password(f"Password of {email}", password_file, password_stdin, confirm=True)
     put_record(client.create_user(email, password, UserType(type)), _COLUMNS, format)
 
 
-@app.command("list")
+@app.command(
+    epilog=examples(
+        "rafiki user password",
+        "rafiki user password --old-password-file old.txt --password-file new.txt",
+        "rafiki user password ada@example.org",
+    )
+)
+def password(
+    email: Annotated[
+        str | None,
+        typer.Argument(help="Whose, for admins; your own if left out.", autocompletion=completers.users),
+    ] = None,
+    old_password_file: Annotated[Path | None, typer.Option(help="A file that holds your present password.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="A file that holds the new password.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the new password from stdin.")] = False,
+) -> None:
+    """Change your password, or reset that of a user. It ends their logins, not their API tokens."""
+    client = session.client()
+    me = client.get_current_user()
+    is_own = email is None or email.casefold() == me["email"].casefold()
+    old = None
+    if is_own:
+        if old_password_file is None and not sys.stdin.isatty():
+            raise terminal.UsageError("There is no terminal to ask for the present password. Use --old-password-file.")
+        old = terminal.read_password(f"Present password of {me['email']}", old_password_file, False)
+    new = terminal.read_password(f"New password of {email or me['email']}", password_file, password_stdin, confirm=True)
+    changed = client.set_password(new, old_password=old, email=None if is_own else email)
+    terminal.say(f"The password of {changed['email']} is changed. Logins that were made with the old one have ended.")
+    if is_own and not options.current.is_token_from_environment:
+        session.keep_login(client.address, changed["email"], client.login(changed["email"], new))
+
+
+@app.command("list", epilog=examples("rafiki user list"))
 def list_(format: FormatOption = Format.TABLE) -> None:
     """List all users."""
     put_rows(session.client().get_users(), _COLUMNS, format)
 
 
-@app.command()
+@app.command(epilog=examples("rafiki user ban bob@example.org"))
 def ban(
-    email: str,
+    email: EmailArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Ban a user. There is no way back."""
     client = session.client()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise terminal.UsageError("A ban is for good. Confirm it with --yes.")
-        if not terminal.ask(f"Ban {email} for good?"):
-            terminal.abort("Nobody was banned.")
+    if not yes and not terminal.ask(f"Ban {email} for good?"):
+        terminal.abort("Nobody was banned.")
     put_record(client.ban_user(email), _COLUMNS, format)

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.constants import BudgetOption, InferenceJobStatus, Task
-from rafiki.errors import StackError, UnauthorizedError
+from rafiki.errors import StackError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
-from rafiki_cli import options, session
 from rafiki_cli.assets import find_asset
 from rafiki_cli.render.train_watch import is_over
 
@@ -25,30 +23,6 @@ APP = "digits"
 TASK = Task.IMAGE_CLASSIFICATION
 MODELS = {"SkDt": "decision_tree.py", "SkSvm": "svm.py"}
 DEPLOY_TIMEOUT_S = 60.0
-
-
-def log_in() -> Client:
-    """A client with the login that is kept, or as the superadmin of the stack of this folder.
-
-    Raises:
-        StackError: when there is neither a login nor a readable password file.
-    """
-    client = session.anonymous_client()
-    if login := session.find_login(client.address):
-        client.token = login["token"]
-        try:
-            client.get_current_user()
-            return client
-        except UnauthorizedError:
-            client.logout()
-    file = options.stack_folder().superadmin_password_file
-    try:
-        password = file.read_text("utf-8").strip()
-    except OSError as e:
-        raise StackError(f"{file}: the superadmin's password cannot be read. Log in with `rafiki login`.") from e
-    answer = client.login(SUPERADMIN_EMAIL, password)
-    session.keep_login(client.address, SUPERADMIN_EMAIL, answer)
-    return client
 
 
 def upload_dataset(client: Client, file: Path) -> Json:

@@ -106,7 +106,7 @@ def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
     for column in columns:
         lines = column.cell(record).splitlines() or [""]
         title = (
-            typer.style(column.title.ljust(width), bold=True)
+            terminal.style(column.title.ljust(width), bold=True)
             if terminal.is_interactive()
             else column.title.ljust(width)
         )

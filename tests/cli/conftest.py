@@ -36,7 +36,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("RAFIKI_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name in ("RAFIKI_CONFIG", "RAFIKI_HOST", "RAFIKI_TOKEN", "NO_COLOR", "_RAFIKI_COMPLETE"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 

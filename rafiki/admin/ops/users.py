@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 
 from rafiki.admin.auth import hash_password, is_password
-from rafiki.admin.context import AdminContext
+from rafiki.admin.context import AdminContext, is_admin
 from rafiki.constants import UserType
 from rafiki.contract.endpoint import Empty
-from rafiki.contract.users import BanUserRequest, CreateUserRequest, TokenRequest, TokenView, UserView
+from rafiki.contract.users import (
+    BanUserRequest,
+    CreateUserRequest,
+    SetPasswordRequest,
+    TokenRequest,
+    TokenView,
+    UserView,
+)
 from rafiki.entities import User
 from rafiki.errors import InvalidPasswordError, InvalidRequestError, InvalidUserError, UnauthorizedError
 
@@ -44,6 +51,25 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
         email=email, password_hash=hash_password(request.password), user_type=request.user_type
     )
     return _view(user)
+
+
+def set_password(context: AdminContext, actor: User, request: SetPasswordRequest) -> UserView:
+    if not request.password:
+        raise InvalidRequestError("Field 'password': must not be empty.")
+    user = actor if request.email is None else context.store.users.find_user_by_email(request.email)
+    if user is not None and user.id == actor.id:
+        # Whoever sits at an unlocked terminal must not lock its owner out.
+        if request.old_password is None:
+            raise InvalidRequestError("Field 'old_password' is missing: it is needed for one's own password.")
+        if not is_password(actor, request.old_password):
+            raise InvalidPasswordError("The old password is wrong.")
+    elif not is_admin(actor):
+        raise UnauthorizedError("Only admins reset the passwords of others.")
+    elif user is None:
+        raise InvalidUserError(f"There is no user {(request.email or '')[:80]!r}.")
+    elif is_admin(user) and actor.user_type is not UserType.SUPERADMIN:
+        raise UnauthorizedError("Only the superadmin resets the passwords of admins.")
+    return _view(context.store.users.set_password_hash(user.id, hash_password(request.password)))
 
 
 def get_users(context: AdminContext, actor: User, request: Empty) -> list[UserView]:

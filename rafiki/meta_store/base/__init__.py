@@ -1,5 +1,6 @@
 """The meta store's interface. These docstrings are the law; a back end adds nothing to the promise."""
 
+from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
@@ -10,6 +11,7 @@ from rafiki.meta_store.base.trials import TrialStore
 from rafiki.meta_store.base.users import UserStore
 
 __all__ = [
+    "ApiTokenStore",
     "DatasetStore",
     "InferenceJobStore",
     "MetaStore",

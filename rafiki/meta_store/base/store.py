@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
+from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
@@ -39,6 +40,7 @@ class MetaStore(ABC):
     """
 
     users: UserStore
+    api_tokens: ApiTokenStore
     datasets: DatasetStore
     models: ModelStore
     train_jobs: TrainJobStore

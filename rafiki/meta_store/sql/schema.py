@@ -81,6 +81,22 @@ users = Table(
     UniqueConstraint("email_key"),
 )
 
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("name", Str, nullable=False),
+    Column("secret_hash", Str, nullable=False),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Column("datetime_expires", UtcDateTime, nullable=False),
+    Column("datetime_used", UtcDateTime),
+    Column("datetime_revoked", UtcDateTime),
+    UniqueConstraint("secret_hash"),
+)
+api_token_is_live = api_tokens.c.datetime_revoked.is_(None)
+_partial_index("uq_api_tokens_live", api_tokens.c.user_id, api_tokens.c.name, where=api_token_is_live, unique=True)
+
 datasets = Table(
     "datasets",
     metadata,

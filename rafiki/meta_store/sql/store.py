@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from rafiki.meta_store.base import MetaStore
+from rafiki.meta_store.sql.api_tokens import SqlApiTokenStore
 from rafiki.meta_store.sql.database import Database
 from rafiki.meta_store.sql.datasets import SqlDatasetStore
 from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
@@ -22,6 +23,7 @@ class SqlMetaStore(MetaStore):
     def __init__(self, url: str) -> None:
         self._db = Database(url)
         self.users = SqlUserStore(self._db)
+        self.api_tokens = SqlApiTokenStore(self._db)
         self.datasets = SqlDatasetStore(self._db)
         self.models = SqlModelStore(self._db)
         self.train_jobs = SqlTrainJobStore(self._db)

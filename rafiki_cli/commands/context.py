@@ -1,0 +1,143 @@
+"""``rafiki context ...``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rafiki_cli import arguments, contexts, session, terminal
+from rafiki_cli.lazy import examples, new_app
+from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record, put_rows
+
+app = new_app("Name the admins you work with, and choose among them.")
+_COLUMNS = [
+    Column("IN FORCE", lambda r: "*" if r["is_in_force"] else ""),
+    Column("NAME", "name", least=8),
+    Column("ADMIN", "address"),
+    Column("LOGIN", "login", least=12),
+]
+_WHY = {
+    session.Source.ADMIN_OPTION: "--admin names it.",
+    session.Source.CONTEXT_OPTION: "--context names it.",
+    session.Source.ENVIRONMENT: "RAFIKI_HOST in the environment names it, and goes before contexts.",
+    session.Source.CONTEXT: "it is the current context.",
+    session.Source.STACK: "no other context is chosen, and this is the stack of this folder.",
+    session.Source.CONFIGURED: "no other context is chosen, and this is the port that is configured here.",
+}
+
+
+def _login_of(address: str) -> str | None:
+    login = session.find_login(address)
+    return str(login["email"]) if login else None
+
+
+@app.command(
+    epilog=examples(
+        "rafiki context add prod --host rafiki.example.org:3000",
+        "rafiki context add cloud --host https://rafiki.example.org:443 --use",
+    )
+)
+def add(
+    name: Annotated[str, typer.Argument(help="A name of your choice.")],
+    host: Annotated[str, typer.Option(help="The admin: HOST:PORT, or https://HOST:PORT where a proxy speaks TLS.")],
+    use: Annotated[bool, typer.Option("--use", help="Also make it the current context.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take the place of a context of that name.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Name an admin."""
+    from rafiki.client.transport import join_address
+
+    contexts.check_new_name(name)
+    address = join_address(*session.parse_address(host, "--host", "an admin"))
+    kept = contexts.read_contexts()
+    if name in kept.hosts and kept.hosts[name] != address and not force:
+        raise terminal.UsageError(
+            f"The context {name!r} is there already, for {kept.hosts[name]}. Replace it with --force."
+        )
+    contexts.write_contexts(contexts.Contexts({**kept.hosts, name: address}, name if use else kept.current))
+    if format is not Format.TABLE:
+        put_data({"name": name, "address": address, "is_current": use or kept.current == name}, format)
+    terminal.say(f"The context {name!r} means the admin at {address}.")
+    if use:
+        terminal.say(f"Commands go to {name!r} from now on.")
+    if _login_of(address) is None:
+        terminal.hint(f"Next: rafiki --context {name} login EMAIL")
+    elif not use:
+        terminal.hint(f"Next: rafiki context use {name}")
+
+
+@app.command(epilog=examples("rafiki context use prod", "rafiki context use local"))
+def use(name: arguments.ContextArgument) -> None:
+    """Make a context the current one: commands in every folder go to its admin."""
+    kept = contexts.read_contexts()
+    host = kept.host_of(name)
+    contexts.write_contexts(contexts.Contexts(kept.hosts, None if host is None else name))
+    if host is None:
+        terminal.say("Commands go to the stack of the folder they are run in.")
+    else:
+        terminal.say(f"Commands go to {host} from now on. `rafiki context use {contexts.LOCAL}` goes back.")
+    _warn_of_others(name)
+
+
+def _warn_of_others(name: str) -> None:
+    """Tell what goes before the current context here."""
+    found = session.target()
+    if found.source is session.Source.ENVIRONMENT:
+        terminal.warn(f"RAFIKI_HOST is set to {found.address}, and goes before the context {name!r}.")
+
+
+@app.command("list", epilog=examples("rafiki context list", "rafiki context list -o json"))
+def list_(format: FormatOption = Format.TABLE) -> None:
+    """List the contexts, and tell which admin commands go to here, and why."""
+    kept, found = contexts.read_contexts(), session.target()
+    here = session.local_target().address
+    rows = [
+        {
+            "name": name,
+            "address": address,
+            "login": _login_of(address),
+            "is_current": name == (kept.current or contexts.LOCAL),
+            "is_in_force": name == found.context and found.source not in _NO_CONTEXT,
+        }
+        for name, address in [(contexts.LOCAL, here), *kept.hosts.items()]
+    ]
+    put_rows(rows, _COLUMNS, format)
+    if format is Format.TABLE:
+        terminal.say(f"In force: {found.address}, because {_WHY[found.source]}")
+
+
+_NO_CONTEXT = (session.Source.ADMIN_OPTION, session.Source.ENVIRONMENT)
+
+
+@app.command(epilog=examples("rafiki context show", "rafiki context show prod -o json"))
+def show(name: arguments.OptionalContextArgument = None, format: FormatOption = Format.TABLE) -> None:
+    """Show a context; without a name, the admin that commands go to here, and why."""
+    from rafiki.config import token_from_environment
+
+    if name is None:
+        found = session.target()
+        context = None if found.source in _NO_CONTEXT else found.context
+        address, why = found.address, _WHY[found.source]
+    else:
+        host = contexts.read_contexts().host_of(name)
+        context, address, why = name, host or session.local_target().address, None
+    token = session.TOKEN_VARIABLE if token_from_environment() else None
+    record: Row = {"name": context, "address": address, "why": why, "login": token or _login_of(address)}
+    columns = [Column("context", "name"), Column("admin", "address"), Column("login", "login")]
+    if why:
+        columns.insert(2, Column("why", "why"))
+    put_record(record, columns, format)
+
+
+@app.command(epilog=examples("rafiki context remove prod"))
+def remove(name: arguments.ContextArgument) -> None:
+    """Forget a context. The login that is kept for its admin stays."""
+    kept = contexts.read_contexts()
+    if kept.host_of(name) is None:
+        raise terminal.UsageError(f"{contexts.LOCAL!r} is always there.")
+    left = {n: h for n, h in kept.hosts.items() if n != name}
+    contexts.write_contexts(contexts.Contexts(left, None if kept.current == name else kept.current))
+    terminal.say(f"Removed the context {name!r}.")
+    if kept.current == name:
+        terminal.say("It was the current one: commands go to the stack of the folder they are run in.")

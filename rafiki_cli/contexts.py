@@ -1,0 +1,113 @@
+"""Contexts: names for the admins that a person works with. They are kept in one private file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rafiki.constants import ExitCode
+from rafiki.errors import ConfigError
+from rafiki_cli.terminal import UsageError
+
+LOCAL = "local"
+"""The context that is always there: the stack of the folder that a command is run in."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class NoSuchContextError(ConfigError):
+    """There is no such context. `rafiki context list` shows those there are."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class Contexts(NamedTuple):
+    """What the file holds."""
+
+    hosts: Mapping[str, str]
+    """Name -> address, in the order of their making."""
+    current: str | None
+    """The one that commands use when nothing else is said; None = :data:`LOCAL`."""
+
+    def host_of(self, name: str) -> str | None:
+        """The address of a context; None for :data:`LOCAL`.
+
+        Raises:
+            NoSuchContextError: when there is none of that name.
+        """
+        if name == LOCAL:
+            return None
+        if name not in self.hosts:
+            names = [LOCAL, *self.hosts]
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(names)}."
+            raise NoSuchContextError(f"There is no context {name!r}. {hint}")
+        return self.hosts[name]
+
+
+def contexts_file() -> Path:
+    from rafiki.config import user_config_folder
+
+    return user_config_folder() / "contexts.json"
+
+
+def read_contexts() -> Contexts:
+    """The kept contexts.
+
+    Raises:
+        ConfigError: when the file is damaged.
+    """
+    import msgspec
+
+    from rafiki.utils.files import read_text
+
+    class Kept(msgspec.Struct):
+        contexts: dict[str, str]
+        current: str | None = None
+
+    file = contexts_file()
+    text = read_text(file)
+    if not text:
+        return Contexts({}, None)
+    try:
+        kept = msgspec.json.decode(text, type=Kept)
+    except msgspec.DecodeError as e:
+        raise ConfigError(f"{file}: the kept contexts are damaged ({e}). Remove the file and add them again.") from e
+    return Contexts(kept.contexts, kept.current if kept.current in kept.contexts else None)
+
+
+def write_contexts(contexts: Contexts) -> None:
+    """Keep ``contexts`` instead of those that were kept."""
+    tree: dict[str, Any] = {"current": contexts.current, "contexts": dict(contexts.hosts)}
+    write_user_file(contexts_file(), tree)
+
+
+def write_user_file(file: Path, tree: Mapping[str, Any]) -> None:
+    """Replace a private JSON file in the user's config folder in one step.
+
+    Raises:
+        ConfigError: when it cannot be written.
+    """
+    import msgspec
+
+    from rafiki.utils.files import write_private
+
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(file, msgspec.json.format(msgspec.json.encode(tree)).decode() + "\n")
+    except OSError as e:
+        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+
+
+def check_new_name(name: str) -> None:
+    """Check a name for a context that is made.
+
+    Raises:
+        UsageError: when it is none.
+    """
+    if name == LOCAL:
+        raise UsageError(f"{LOCAL!r} always means the stack of the folder you are in. Choose another name.")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a context: write letters, digits, '.', '_' and '-'.")

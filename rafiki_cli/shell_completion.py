@@ -1,0 +1,176 @@
+"""Answers the shells that ask what a word of a command line may become. See ``rafiki completion``.
+
+The scripts in ``rafiki_cli/shells`` run the command itself with :data:`VARIABLE` set, and with the words up to the
+cursor as its arguments (bash: as ``COMP_LINE``). The first line of the answer says what the words are, ``values`` or
+``files``; then comes one value a line, with a tab and a word about it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rafiki_cli import options
+from rafiki_cli.terminal import UsageError
+
+VARIABLE = "_RAFIKI_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Answer(NamedTuple):
+    """What the last word may become."""
+
+    values: list[tuple[str, str]]
+    """Each with a word about it, which may be empty."""
+    is_file: bool = False
+    """The shell completes the names of files by itself."""
+
+
+def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
+    """What ``incomplete`` may become after ``words``, the words before it (without ``rafiki``)."""
+    option, equals, value = incomplete.partition("=")
+    if words and words[-1] in options.VALUE_OPTIONS:
+        return _global_value(words[-1], incomplete)
+    if equals and option in options.VALUE_OPTIONS:
+        return _joined(option, _global_value(option, value))
+    words = _without_global_options(words)
+    ctx = root.make_context("rafiki", [], resilient_parsing=True)
+    command, left = root, list(words)
+    while hasattr(command, "list_commands") and left:
+        name = left.pop(0)
+        if name.startswith("-"):
+            continue
+        found = command.get_command(ctx, name)
+        if found is None:
+            return Answer([])
+        command, ctx = found, found.make_context(name, [], parent=ctx, resilient_parsing=True)
+    if hasattr(command, "list_commands"):
+        names = [
+            (n, c) for n in command.list_commands(ctx) if n.startswith(incomplete) and (c := _help(command, ctx, n))
+        ]
+        return _options(command, ctx, incomplete) if incomplete.startswith("-") else Answer(names)
+    ctx = command.make_context(ctx.info_name, left, parent=ctx.parent, resilient_parsing=True)
+    return _of_command(command, ctx, left, incomplete)
+
+
+def _of_command(command: Any, ctx: Any, words: Sequence[str], incomplete: str) -> Answer:
+    takes_value = {o: p for p in command.get_params(ctx) for o in p.opts if _is_value_option(p)}
+    is_text = "--" in words
+    if words and words[-1] in takes_value and not is_text:
+        return _of_parameter(takes_value[words[-1]], ctx, incomplete)
+    if incomplete.startswith("-") and not is_text:
+        option, equals, value = incomplete.partition("=")
+        if equals and option in takes_value:
+            return _joined(option, _of_parameter(takes_value[option], ctx, value))
+        return _options(command, ctx, incomplete)
+    for param in command.get_params(ctx):
+        if param.param_type_name == "argument":
+            source = ctx.get_parameter_source(param.name)
+            if param.nargs == -1 or source is None or source.name != "COMMANDLINE":
+                return _of_parameter(param, ctx, incomplete)
+    return Answer([])
+
+
+def _is_value_option(param: Any) -> bool:
+    return param.param_type_name == "option" and not param.is_flag and not param.count
+
+
+def _of_parameter(param: Any, ctx: Any, incomplete: str) -> Answer:
+    items = param.shell_complete(ctx, incomplete)
+    values = [(str(i.value), " ".join((i.help or "").split())) for i in items if i.type == "plain"]
+    # A path without a completer of its own is completed by the shell, which knows of ~ and CDPATH.
+    return Answer(values, is_file=not values and _is_path(param))
+
+
+def _is_path(param: Any) -> bool:
+    kind = getattr(param, "type_descriptor", None)
+    if kind is None:  # Typer before 0.29
+        return getattr(param.type, "name", "") in ("path", "file", "directory")
+    return bool(kind.is_path or kind.is_file)
+
+
+def _help(group: Any, ctx: Any, name: str) -> str:
+    table = getattr(group, "table", None)
+    if table is not None:
+        return str(table[name][1])
+    command = group.get_command(ctx, name)
+    return "" if command.hidden else " ".join((command.help or name).split()).partition(". ")[0]
+
+
+def _options(command: Any, ctx: Any, incomplete: str) -> Answer:
+    found = [
+        (o, " ".join((p.help or "").split()))
+        for p in command.get_params(ctx)
+        if p.param_type_name == "option" and not p.hidden
+        for o in (*p.opts, *p.secondary_opts)
+    ]
+    for names, help in options.GLOBAL_OPTIONS.items():
+        found += [(name.split()[0], help) for name in names.split(", ")]
+    return Answer([(o, help) for o, help in found if o.startswith(incomplete) and o.startswith("--")])
+
+
+def _joined(option: str, answer: Answer) -> Answer:
+    return answer._replace(values=[(f"{option}={value}", help) for value, help in answer.values])
+
+
+def _global_value(option: str, incomplete: str) -> Answer:
+    from rafiki_cli import completers
+
+    if option == "--context":
+        return Answer([v for v in completers.contexts() if v[0].startswith(incomplete)])
+    return Answer([], is_file=option == "--config")
+
+
+def _without_global_options(words: Sequence[str]) -> list[str]:
+    """The words of the command itself; the options also count for what completes it (which admin to ask)."""
+    try:
+        return options.take_global_options(list(words))
+    except UsageError:
+        return list(words)
+
+
+# ---- what the shells send and read ---------------------------------------------------------------------------------
+
+
+def answer_shell(root: Any, shell: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+    """The answer to a script of :data:`SHELLS`."""
+    environ = os.environ if environ is None else environ
+    cut = 0
+    if shell == "bash":
+        line = environ.get("COMP_LINE", "")[: int(environ.get("COMP_POINT") or 0)]
+        words, incomplete = split_line(line)
+        words = words[1:]
+        # bash itself takes a word apart at these, and puts a value in the place of the last part.
+        breaks = [incomplete.rfind(c) for c in environ.get("COMP_WORDBREAKS", "") if c in "=:@"]
+        cut = max(breaks, default=-1) + 1
+    else:
+        words, incomplete = list(arguments[:-1]), arguments[-1] if arguments else ""
+    answer = complete(root, words, incomplete)
+    if answer.is_file:
+        return "files"
+    if shell == "bash":
+        return "\n".join(["values", *(_escaped(value)[cut:] for value, _ in answer.values)])
+    return "\n".join(["values", *(f"{value}\t{help}" for value, help in answer.values)])
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"([^\w@%+=:,./#-])", r"\\\1", value)
+
+
+def split_line(line: str) -> tuple[list[str], str]:
+    """The whole words of a command line, and the one that the cursor stands at the end of."""
+    import shlex
+
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words: list[str] = []
+    try:
+        words.extend(lexer)
+    except ValueError:  # A quote is not closed yet: what stands after it is the word.
+        words.append(lexer.token)
+        return words[:-1], words[-1]
+    if line and not line[-1].isspace() and words:
+        return words[:-1], words[-1]
+    return words, ""
