@@ -32,7 +32,7 @@ class RafikiGroup(LazyGroup):
         "logout": ("rafiki_cli.commands.login", "Forget the login."),
         "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
-        "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
+        "model": ("rafiki_cli.commands.model", "Write, test, upload and list model templates."),
         "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
         "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
