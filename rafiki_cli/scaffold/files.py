@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from rafiki.errors import RafikiError
+from rafiki_cli import terminal
 from rafiki_cli.terminal import UsageError
 
 Files = Mapping[str, bytes]
@@ -128,6 +129,7 @@ def _umask() -> int:
 
 def tree_lines(root: str, names: Iterable[str]) -> list[str]:
     """The files as a tree, folders first."""
+    last, other, through = ("└── ", "├── ", "│   ") if terminal.can_show("└├│─") else ("`-- ", "|-- ", "|   ")
     tree: dict[str, dict] = {}  # type: ignore[type-arg]
     for name in names:
         level = tree
@@ -139,8 +141,8 @@ def tree_lines(root: str, names: Iterable[str]) -> list[str]:
         order = sorted(level, key=lambda part: (not level[part], part))
         for part in order:
             is_last = part == order[-1]
-            found.append(f"{indent}{'└── ' if is_last else '├── '}{part}{'/' if level[part] else ''}")
-            found += lines(level[part], indent + ("    " if is_last else "│   "))
+            found.append(f"{indent}{last if is_last else other}{part}{'/' if level[part] else ''}")
+            found += lines(level[part], indent + ("    " if is_last else through))
         return found
 
     return [root, *lines(tree, "")]
