@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import re
+import sys
 import tokenize
 from collections.abc import Iterable
 
@@ -29,23 +31,31 @@ def make_model_source(template: Template, model_class: str) -> str:
                 f"The template {template.name} uses the name {model_class!r} for something else. Choose another."
             )
         source = _rename(source, template.model_class, model_class)
-    return _with_docstring(source, template, model_class)
+    return _with_docstring(_with_sorted_imports(source), template, model_class)
 
 
 def _names(source: str) -> set[str]:
+    """Every name in the source, also of what is imported and of attributes."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {token.string for token in tokens if token.type == tokenize.NAME}
 
 
 def _rename(source: str, old: str, new: str) -> str:
-    lines = source.splitlines(keepends=True)
-    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.NAME]
-    for token in reversed(tokens):
-        if token.string == old:
-            row, column = token.start
-            line = lines[row - 1]
-            lines[row - 1] = line[:column] + new + line[column + len(old) :]
-    return "".join(lines)
+    """The source with its class ``old`` called ``new``, where it is defined and where it is used. Attributes of that name
+    (``sklearn.ensemble.X``) and texts are something else."""
+    tree = ast.parse(source)
+    places = [(node.lineno, node.col_offset) for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old]
+    places += [
+        (node.lineno, node.col_offset + len("class "))
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == old
+    ]
+    # In bytes, as the syntax tree counts columns.
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    for row, column in sorted(places, reverse=True):
+        line = lines[row - 1]
+        lines[row - 1] = line[:column] + new.encode() + line[column + len(old) :]
+    return b"".join(lines).decode()
 
 
 def _without_classes(source: str, names: Iterable[str]) -> str:
@@ -78,6 +88,24 @@ def _without_unused_imports(source: str) -> str:
         shortened = type(node)(**{**dict(ast.iter_fields(node)), "names": kept})
         lines[start:end] = [ast.unparse(shortened) + "\n"] if kept else []
     return "".join(lines)
+
+
+def _with_sorted_imports(source: str) -> str:
+    """The imports at the top as isort orders them where Rafiki is one package among others, and not the project."""
+    body = ast.parse(source).body
+    lines = source.splitlines(keepends=True)
+    imports = list(itertools.takewhile(lambda n: isinstance(n, (ast.Import, ast.ImportFrom)), body[1:]))
+    groups: dict[bool, list[tuple[bool, str, str]]] = {False: [], True: []}
+    for node in imports:
+        is_from = isinstance(node, ast.ImportFrom)
+        module = (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) or ""
+        text = "".join(lines[node.lineno - 1 : node.end_lineno])
+        groups[module.partition(".")[0] not in sys.stdlib_module_names].append((is_from, module, text))
+    blocks = ["".join(text for *_, text in sorted(group)) for group in groups.values() if group]
+    if not imports:
+        return source
+    start, end = imports[0].lineno - 1, imports[-1].end_lineno
+    return "".join([*lines[:start], "\n".join(blocks), *lines[end:]])
 
 
 def _with_docstring(source: str, template: Template, model_class: str) -> str:
