@@ -32,7 +32,9 @@ def predict(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
     format: Annotated[
         Format | None,
-        typer.Option("--output", "-o", help="table, json or yaml: the whole answer. The prediction alone if left out."),
+        typer.Option(
+            "--output", "-o", help="table, json, jsonl or yaml: the whole answer. The prediction alone if left out."
+        ),
     ] = None,
 ) -> None:
     """Ask a deployed app, and print the prediction (or the list of them) as JSON."""

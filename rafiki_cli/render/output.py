@@ -1,4 +1,4 @@
-"""Puts data out as a table, as JSON or as YAML."""
+"""Puts data out as a table, as JSON, as JSON lines or as YAML."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ Row = Mapping[str, Any]
 class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
     YAML = "yaml"
 
 
-FormatOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+FormatOption = Annotated[
+    Format, typer.Option("--output", "-o", help="table, json, jsonl (a line for each row) or yaml.")
+]
 
 
 class Column(NamedTuple):
@@ -80,7 +83,7 @@ def error_column(title: str = "ERROR", key: str = "error", least: int = 16) -> C
 
 
 def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, nothing: str = "") -> None:
-    """Put out a list. JSON and YAML hold the rows as they are; a table shows ``columns``.
+    """Put out a list. The other formats hold the rows as they are; a table shows ``columns``.
 
     Args:
         nothing: what to tell people, on stderr, when there are no rows.
@@ -95,7 +98,7 @@ def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, 
 
 
 def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
-    """Put out one thing: a line for each column, or the whole record as JSON or YAML."""
+    """Put out one thing: a line for each column, or the whole record in the other formats."""
     if format is not Format.TABLE:
         put_data(dict(record), format)
         return
@@ -113,11 +116,17 @@ def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
 
 
 def put_data(data: Any, format: Format) -> None:
-    """Put out plain values as JSON (also where a table is asked for but makes no sense) or YAML."""
+    """Put out plain values as JSON (also where a table is asked for but makes no sense), JSON lines or YAML.
+
+    JSON lines are one compact line for each element of a list (none for an empty one), and one for anything else.
+    """
     if format is Format.YAML:
         import yaml
 
         terminal.put(yaml.safe_dump(data, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    elif format is Format.JSONL:
+        for value in data if isinstance(data, list) else [data]:
+            terminal.put(json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str))
     else:
         terminal.put(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 

@@ -124,6 +124,21 @@ def test_structured_output_holds_the_answer_as_it_came(logged_in, trial: dict[st
     assert load(result.out) == [trial]
 
 
+def test_json_lines_are_one_compact_line_for_each_row_of_a_list_and_one_for_a_record(
+    logged_in, server: ContractServer, job: dict[str, Any], trial: dict[str, Any]
+) -> None:
+    trial["error"] = "first\nsecond é"
+    server.answers["get_trials_of_train_job"] = [trial, trial]
+    lines = logged_in("train", "trials", "digits", "-o", "jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == [trial, trial]
+    assert "é" in lines[0]
+    assert '": ' not in lines[0]
+    (line,) = logged_in("train", "show", "digits", "-o", "jsonl").out.splitlines()
+    assert json.loads(line) == job
+    server.answers["get_trials_of_train_job"] = []
+    assert logged_in("train", "trials", "digits", "-o", "jsonl").out == ""
+
+
 def test_a_refusal_is_one_line_and_the_exit_code_of_its_class(logged_in, server: ContractServer) -> None:
     server.answers["get_train_job"] = InvalidTrainJobError("There is no train job of 'x'.")
     result = logged_in("train", "show", "x")
