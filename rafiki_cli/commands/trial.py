@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rafiki_cli import resolve, session, terminal
+from rafiki_cli.commands import trial_plot
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -114,3 +115,6 @@ def _time(text: str) -> str:
         return values.local_time(text)
     except ValueError:
         return text
+
+
+app.command("plot", epilog=trial_plot.EPILOG)(trial_plot.plot)
