@@ -165,7 +165,7 @@ def _density(dimension: Dimension, cells: Ints) -> Floats:
         return (counts + 1.0 / size) / (n + 1.0)
     kernels = _kernels(size, _scott(cells))
     # The prior: a kernel as wide as the grid, at its middle.
-    steps: Floats = (np.arange(size + 1) - size / 2) / size
+    steps: Floats = np.linspace(-0.5, 0.5, size + 1)
     prior = np.diff(_normal_cdf(steps))
     return np.asarray((counts @ kernels + prior / prior.sum()) / (n + 1.0))
 
@@ -183,7 +183,7 @@ def _scott(cells: Ints) -> float:
 def _kernels(size: int, sigma: float) -> Floats:
     """For each cell of a value the mass that its kernel has in each cell, cut off at the ends of the grid."""
     # What a kernel has up to an edge depends on the distance alone, so few normal distributions are computed.
-    distances: Floats = np.arange(-size, size + 1) + 0.5
+    distances: Floats = np.linspace(0.5 - size, size + 0.5, 2 * size + 1)
     cdf = _normal_cdf(distances / sigma)
     place = np.arange(size)[:, None]
     edge = np.arange(size + 1)[None, :]

@@ -10,7 +10,7 @@ import typer
 from rafiki.constants import BudgetOption, ExitCode
 from rafiki.errors import NoModelsForTrainJobError
 from rafiki_cli import resolve, session, terminal
-from rafiki_cli.commands import train_importance
+from rafiki_cli.commands import train_compare, train_importance
 from rafiki_cli.commands.trial import TRIAL_COLUMNS
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
@@ -269,3 +269,4 @@ def stop(app: str, version: VersionOption = -1, format: FormatOption = Format.TA
 
 
 app.command("importance", epilog=train_importance.EPILOG)(train_importance.importance)
+app.command("compare", epilog=train_compare.EPILOG)(train_compare.compare)
