@@ -193,9 +193,7 @@ def _properties(jobs: Sequence[Json], look: Look, curve_width: int) -> list[Prop
         Property("val", "val_dataset", plain(lambda job: job["val_dataset"]["name"])),
         Property("budget", "budget", plain(_budget)),
         Property("advisor", "advisor", plain(_advisor)),
-        *_only_if(
-            jobs, "train_args", Property("args", "train_args", plain(lambda job: values.knobs(job["train_args"])))
-        ),
+        *([Property("args", "train_args", plain(_args))] if any(job["train_args"] for job in jobs) else []),
         Property("models", "models", plain(lambda job: ", ".join(job["models"]))),
         Property("time", None, plain(lambda job: values.duration(job["duration_s"]))),
         Property("trials", None, plain(_trials)),
