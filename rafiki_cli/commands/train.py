@@ -10,8 +10,7 @@ import typer
 from rafiki.constants import BudgetOption, ExitCode
 from rafiki.errors import NoModelsForTrainJobError
 from rafiki_cli import resolve, session, terminal
-from rafiki_cli.commands import train_compare, train_importance
-from rafiki_cli.commands.trial import TRIAL_COLUMNS
+from rafiki_cli.commands import train_compare, train_importance, train_trials
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -234,31 +233,6 @@ def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
 
 
 @app.command()
-def trials(
-    app: str,
-    version: VersionOption = -1,
-    offset: Annotated[int, typer.Option(min=0, help="How many to skip.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many to show at most. [default: all]")] = None,
-    format: FormatOption = Format.TABLE,
-) -> None:
-    """List the trials of a train job."""
-    rows = session.client().get_trials_of_train_job(app, version, offset=offset, limit=limit)
-    put_rows(rows, TRIAL_COLUMNS, format, nothing="No more trials." if offset else "No trials yet.")
-
-
-@app.command()
-def best(
-    app: str,
-    version: VersionOption = -1,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 2,
-    format: FormatOption = Format.TABLE,
-) -> None:
-    """List the trials with the highest scores, best first."""
-    rows = session.client().get_best_trials_of_train_job(app, version, max_count=count)
-    put_rows(rows, TRIAL_COLUMNS, format, nothing="No completed trial yet.")
-
-
-@app.command()
 def stop(app: str, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop a train job. Its finished trials stay and can be deployed."""
     stopped = session.client().stop_train_job(app, version)
@@ -268,5 +242,7 @@ def stop(app: str, version: VersionOption = -1, format: FormatOption = Format.TA
         put_record(stopped, [], format)
 
 
-app.command("importance", epilog=train_importance.EPILOG)(train_importance.importance)
+app.command("trials", epilog=train_trials.TRIALS_EPILOG)(train_trials.trials)
+app.command("best", epilog=train_trials.BEST_EPILOG)(train_trials.best)
 app.command("compare", epilog=train_compare.EPILOG)(train_compare.compare)
+app.command("importance", epilog=train_importance.EPILOG)(train_importance.importance)

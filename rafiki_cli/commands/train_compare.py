@@ -188,6 +188,7 @@ def _properties(jobs: Sequence[Json], look: Look, curve_width: int) -> list[Prop
     return [
         Property("", None, plain(name_of)),
         Property("status", "status", lambda job, _: Cell(job["status"], _status_color(job["status"]))),
+        *([Property("error", None, plain(_error))] if any(job["error"] for job in jobs) else []),
         Property("task", "task", plain(lambda job: job["task"])),
         Property("train", "train_dataset", plain(lambda job: job["train_dataset"]["name"])),
         Property("val", "val_dataset", plain(lambda job: job["val_dataset"]["name"])),
@@ -229,6 +230,10 @@ def _advisor(job: Json) -> str:
     options = setting.pop("options", None) or {}
     more = {k: v for k, v in setting.items() if v not in (None, [], {}, False, "")}
     return " ".join([scheme, *(f"{k}={values.text(v)}" for k, v in {**options, **more}.items())])
+
+
+def _error(job: Json) -> str:
+    return values.one_line(job["error"]) or values.NOTHING
 
 
 def _args(job: Json) -> str:
