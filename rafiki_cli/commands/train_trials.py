@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -90,7 +90,7 @@ def _of_model(rows: list[Json], wanted: str | None) -> list[Json]:
     return found
 
 
-_KEYS = {
+_KEYS: dict[str, Callable[[Row], Any]] = {
     "no": lambda r: r["no"],
     "time": lambda r: values.between(r["datetime_started"], r["datetime_stopped"]),
     "started": lambda r: r["datetime_started"],
@@ -149,13 +149,14 @@ def put_trials(rows: Sequence[Json], format: Format, *, nothing: str) -> None:
     columns = terminal_columns(rows)
     put_rows(rows, columns, format)
     shown = fit(columns, natural_widths(rows, columns), looks.width())
-    hidden = [c.title for i, c in enumerate(columns) if i not in shown and c.title in _varying(rows)]
+    varying = _varying(rows)
+    hidden = [c.title for i, c in enumerate(columns) if i not in shown and c.title in varying]
     if hidden:
-        terminal.say(f"Without the {_knobs_noun(hidden)} for want of room. All stand in `-o json`.")
-
-
-def _knobs_noun(names: Sequence[str]) -> str:
-    return f"knob{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        noun = "these knobs" if len(hidden) > 1 else "this knob"
+        terminal.say(f"No room for {noun}: {', '.join(hidden)}. A wider terminal or `-o json` shows all.")
+    alike = {k: v for k, v in (rows[0]["proposal"].get("knobs") or {}).items() if k not in varying}
+    if alike and len({r["model_name"] for r in rows}) == 1:
+        terminal.say(f"Alike in all of these: {values.knobs(alike)}")
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:

@@ -98,7 +98,7 @@ def _decimals(value: float, step: float) -> str:
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     if decimals > 5 or abs(value) >= 1e6:
         digits = max(1, math.ceil(math.log10(max(abs(value), step) / step) + 1e-9) + 1)
-        return f"{value:.{min(digits, 6)}g}"
+        return f"{value:.{min(digits, 16)}g}"
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
