@@ -7,6 +7,7 @@ that the trials had.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from rafiki_cli.render import values
 Json = Mapping[str, Any]
 GRID = 50
 """Cells of a numeric dimension, as common for PED-ANOVA."""
-_LOG_SPREAD = 100.0
-"""Positive values that spread by this factor and more are taken as searched on a log scale, where nobody tells."""
+_LOG_SPREAD = 10.0
+"""Values that spread by less than this factor look alike on either scale."""
 
 
 class Dimension(NamedTuple):
@@ -95,8 +96,18 @@ def _dimension(name: str, column: Sequence[Any], spec: Json) -> Dimension:
     is_whole = kind == "integer" or (kind is None and all(isinstance(v, int) for v in numbers))
     low = float(min([spec.get("value_min", math.inf), *numbers]))
     high = float(max([spec.get("value_max", -math.inf), *numbers]))
-    is_log = bool(spec["is_exp"]) if "is_exp" in spec else low > 0 and high / low >= _LOG_SPREAD
+    is_log = bool(spec["is_exp"]) if "is_exp" in spec else _looks_logarithmic(numbers)
     return _ordered(name, column, low, high, is_log=is_log and low > 0, is_whole=is_whole)
+
+
+def _looks_logarithmic(numbers: Sequence[float]) -> bool:
+    """Whether the median of the values lies nearer to the middle of their range on a log scale than on a plain one."""
+    low, high, median = min(numbers), max(numbers), statistics.median(numbers)
+    if low <= 0 or high / low < _LOG_SPREAD:
+        return False
+    plain = (median - low) / (high - low)
+    log = math.log(median / low) / math.log(high / low)
+    return abs(log - 0.5) < abs(plain - 0.5)
 
 
 def _choices(name: str, column: Sequence[Any], candidates: Sequence[Any] | None = None) -> Dimension:
@@ -110,14 +121,18 @@ def _choices(name: str, column: Sequence[Any], candidates: Sequence[Any] | None 
 
 def _ordered(name: str, column: Sequence[Any], low: float, high: float, *, is_log: bool, is_whole: bool) -> Dimension:
     raw = [None if v is None else float(v) for v in column]
-    is_own_cell = is_whole and not is_log and high - low < GRID
-    # An integer owns the room up to half way to its neighbours, so that both ends count in full.
-    room = 0.5 if is_whole else 0.0
-    a, b = (math.log(low - room), math.log(high + room)) if is_log else (low - room, high + room)
-    count = round(high - low) + 1 if is_own_cell else GRID
-    if is_whole and is_log:
-        # No more cells than there are integers to tell apart at the low end, or most would always be empty.
-        count = min(GRID, math.ceil(math.log2(high - low + 1)) + 1)
+    count = GRID
+    if is_log:
+        a, b = math.log(low), math.log(high + 1 if is_whole else high)
+        if is_whole:
+            # Cells as wide as the lowest whole number's own, so that none is empty whatever the trials tried.
+            count = min(GRID, max(2, math.floor((b - a) / math.log((low + 1) / low))))
+    elif is_whole:
+        # A whole number owns the room up to half way to its neighbours, so that both ends count in full.
+        a, b = low - 0.5, high + 0.5
+        count = min(GRID, round(b - a))
+    else:
+        a, b = low, high
     edges = np.linspace(a, b, count + 1)
     placed = np.array([a if v is None else math.log(v) if is_log else v for v in raw])
     cells = np.clip(np.searchsorted(edges, placed, side="right") - 1, 0, count - 1).astype(np.int64)

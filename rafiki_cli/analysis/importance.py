@@ -89,8 +89,8 @@ def region(dimension: Dimension, cells: Sequence[int]) -> Json:
     first, last = cells[0], cells[-1]
     low, high = dimension.edges[first], dimension.edges[last + 1]
     if dimension.is_whole:
-        # Rounding errors of the edges (2.5000001) must not lose a whole number.
-        low, high = float(math.ceil(low - 1e-9)), float(math.floor(high + 1e-9))
+        # A cell holds its lower edge and not its upper one; rounding errors must not lose a whole number.
+        low, high = float(math.ceil(low * (1 - 1e-9))), float(math.ceil(high * (1 - 1e-9)) - 1)
     return {"low": low, "high": high, "text": _range_text(dimension, low, high, first == 0, last == dimension.size - 1)}
 
 
@@ -142,7 +142,9 @@ def _choices(dimension: Dimension, scores: Any, top: Any) -> list[Json]:
             "best": float(scores[own].max()) if count else None, "among_best": int((own & top).sum()),
             "among_best_share": float((own & top).sum() / count) if count else None,
         })  # fmt: skip
-    return sorted(rows, key=lambda r: -math.inf if r["mean"] is None else r["mean"], reverse=True)
+    untried = (-1.0, -math.inf)
+    # Not by the mean: that says as much of the other knobs of those trials.
+    return sorted(rows, key=lambda r: (r["among_best_share"], r["mean"]) if r["trials"] else untried, reverse=True)
 
 
 def _curve(dimension: Dimension, x: Sequence[float], scores: Any, count: int = 60) -> Json:

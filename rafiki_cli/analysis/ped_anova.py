@@ -163,31 +163,30 @@ def _density(dimension: Dimension, cells: Ints) -> Floats:
     size, n = dimension.size, len(cells)
     if not dimension.is_ordered:
         return (counts + 1.0 / size) / (n + 1.0)
-    kernels = _kernels(size, _scott(cells))
+    tried = np.flatnonzero(counts)
+    found = counts[tried] @ _kernels(size, tried, _scott(counts))
     # The prior: a kernel as wide as the grid, at its middle.
-    steps: Floats = np.linspace(-0.5, 0.5, size + 1)
-    prior = np.diff(_normal_cdf(steps))
-    return np.asarray((counts @ kernels + prior / prior.sum()) / (n + 1.0))
+    prior = np.diff(_normal_cdf(np.linspace(-0.5, 0.5, size + 1)))
+    return np.asarray((found + prior / prior.sum()) / (n + 1.0))
 
 
-def _scott(cells: Ints) -> float:
+def _scott(counts: Floats) -> float:
     """The width of the kernels, in cells, by Scott's rule (D. W. Scott, "Multivariate Density Estimation", 1992)."""
-    n = len(cells)
+    n = counts.sum()
     if n < 2:
         return _LEAST_SIGMA
-    q1, q3 = np.quantile(cells, [0.25, 0.75])
-    spread = min(float(np.std(cells, ddof=1)), float(q3 - q1) / 1.34)
-    return max(_LEAST_SIGMA, 1.059 * spread / math.pow(n, 0.2))
+    cells = np.arange(len(counts))
+    mean = counts @ cells / n
+    deviation = math.sqrt(counts @ (cells - mean) ** 2 / (n - 1))
+    q1, q3 = np.searchsorted(np.cumsum(counts), [0.25 * n, 0.75 * n])
+    return max(_LEAST_SIGMA, 1.059 * min(deviation, float(q3 - q1) / 1.34) / math.pow(n, 0.2))
 
 
-def _kernels(size: int, sigma: float) -> Floats:
-    """For each cell of a value the mass that its kernel has in each cell, cut off at the ends of the grid."""
+def _kernels(size: int, tried: Ints, sigma: float) -> Floats:
+    """For each of the tried cells the mass that its kernel has in each cell, cut off at the ends of the grid."""
     # What a kernel has up to an edge depends on the distance alone, so few normal distributions are computed.
-    distances: Floats = np.linspace(0.5 - size, size + 0.5, 2 * size + 1)
-    cdf = _normal_cdf(distances / sigma)
-    place = np.arange(size)[:, None]
-    edge = np.arange(size + 1)[None, :]
-    mass = np.diff(cdf[edge - place + size - 1], axis=1)
+    cdf = _normal_cdf(np.linspace(0.5 - size, size + 0.5, 2 * size + 1) / sigma)
+    mass = np.diff(cdf[np.arange(size + 1)[None, :] - tried[:, None] + size - 1], axis=1)
     return np.asarray(mass / mass.sum(axis=1, keepdims=True))
 
 

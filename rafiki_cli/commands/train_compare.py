@@ -260,6 +260,8 @@ def _score(job: Json, is_first: bool) -> Cell:
     text = values.score(job["best"]["score"])
     if is_first or delta is None:
         return Cell(text)
+    if values.score(abs(delta)) == values.score(0.0):
+        return Cell(f"{text} (same)")
     return Cell(f"{text} ({delta:+.4f})", _good_or_bad(delta))
 
 
@@ -268,6 +270,8 @@ def _time(job: Json, is_first: bool, key: str) -> Cell:
     text = values.duration(seconds)
     if is_first or delta is None:
         return Cell(text)
+    if values.duration(abs(delta)) == values.duration(0.0):
+        return Cell(f"{text} (same)")
     sign = "-" if delta < 0 else "+"
     return Cell(f"{text} ({sign}{values.duration(abs(delta))})", _good_or_bad(-delta))
 

@@ -190,4 +190,5 @@ def _knob_column(name: str, rows: Sequence[Row], rank: int) -> Column:
         return (row["proposal"].get("knobs") or {}).get(name)
 
     is_right = all(isinstance(v, (int, float)) and not isinstance(v, bool) for r in rows if (v := value(r)) is not None)
-    return Column(name, value, is_right=is_right, least=8, rank=rank)
+    # Never so narrow that its name is cut: then it rather goes.
+    return Column(name, value, is_right=is_right, least=None if is_right else len(name), rank=rank)
