@@ -44,7 +44,9 @@ def _rename(source: str, old: str, new: str) -> str:
     """The source with its class ``old`` called ``new``, where it is defined and where it is used. Attributes of that name
     (``sklearn.ensemble.X``) and texts are something else."""
     tree = ast.parse(source)
-    places = [(node.lineno, node.col_offset) for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old]
+    places = [
+        (node.lineno, node.col_offset) for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old
+    ]
     places += [
         (node.lineno, node.col_offset + len("class "))
         for node in tree.body

@@ -16,7 +16,7 @@ import pytest
 from rafiki.constants import ExitCode
 
 ROOT = Path(__file__).parents[2]
-MODEL = '''\
+MODEL = """\
 import time
 
 import numpy as np
@@ -48,7 +48,7 @@ class Mean(BaseModel):
 
     def load_parameters(self, params):
         self.mean = params["mean"]
-'''
+"""
 
 
 class Broken(NamedTuple):
