@@ -29,7 +29,7 @@ def main() -> None:
             events.flush()
 
     from rafiki.errors import RafikiError
-    from rafiki.model.checkup import Checkup, CheckRequest
+    from rafiki.model.checkup import CheckRequest, Checkup
     from rafiki.model.logger import log_line, logger
 
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=CheckRequest)

@@ -24,9 +24,7 @@ _MODULES = {"scikit-learn": "sklearn"}
 )
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The project's folder.")] = Path(),
-    template: Annotated[
-        str, typer.Option(help="The model template, as in `rafiki template list`.")
-    ] = _DEFAULT,
+    template: Annotated[str, typer.Option(help="The model template, as in `rafiki template list`.")] = _DEFAULT,
     name: Annotated[str | None, typer.Option(help="The app's name; the folder's name if left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> None:

@@ -45,7 +45,9 @@ def list_(
         terminal.say(f"\nRead one with `rafiki template show {rows[0]['name']}`; start from one with `rafiki init`.")
 
 
-@app.command(epilog="Examples:\n\n  rafiki template show image_classification/svm\n\n  rafiki template show svm > svm.py")
+@app.command(
+    epilog="Examples:\n\n  rafiki template show image_classification/svm\n\n  rafiki template show svm > svm.py"
+)
 def show(
     name: Annotated[str, typer.Argument(help="As in `rafiki template list`.")],
     format: FormatOption = Format.TABLE,

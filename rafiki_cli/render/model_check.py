@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -102,9 +102,10 @@ class LiveCheck:
     def __init__(self, trials: int, put: Callable[[str], None]) -> None:
         self._total, self._put = trials, put
         self._trials: list[Event] = []
-        self._step, self._trial, self._since = "", None, time.monotonic()
+        self._step, self._since = "", time.monotonic()
+        self._trial: int | None = None
 
-    def follow(self, events: Iterator[Event | None]) -> Iterator[Event]:
+    def follow(self, events: Iterator[Event | None]) -> Generator[Event, None, None]:
         """Show events and hand them on."""
         from rich.console import Console
         from rich.live import Live
