@@ -45,8 +45,9 @@ def _rename(source: str, old: str, new: str) -> str:
     Attributes of that name (``sklearn.ensemble.X``) and texts are something else.
     """
     tree = ast.parse(source)
-    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old]
-    places = [(node.lineno, node.col_offset) for node in uses]
+    places = [
+        (node.lineno, node.col_offset) for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old
+    ]
     places += [
         (node.lineno, node.col_offset + len("class "))
         for node in tree.body

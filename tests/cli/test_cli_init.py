@@ -259,7 +259,9 @@ def test_a_name_that_means_something_in_yaml_stays_a_text(cli, folder: Path, nam
     assert yaml.safe_load((folder / "demo" / "job.yaml").read_text())["app"] == name
 
 
-@pytest.mark.parametrize("text", ["a: b", "#", "'", '"', "12", "", "- x", "ä", "a\nb", "@x", "1e3", "0x1", "2024-1-1"])
+@pytest.mark.parametrize(
+    "text", ["a: b", "#", "'", '"', "12", "", "- x", "ä", "a\nb", "@x", "1e3", "0x1", "2024-01-01"]
+)
 def test_any_text_is_quoted_so_that_yaml_reads_it_back(text: str) -> None:
     assert yaml.safe_load(f"app: {yaml_text(text)}") == {"app": text}
 
