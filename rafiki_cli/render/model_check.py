@@ -117,9 +117,10 @@ class LiveCheck:
             for event in events:
                 if event is not None:
                     self._take(event)
-                    if event["event"] in ("done", "warning"):
-                        line = step_line(event) if event["event"] == "done" else warning_line(event)
-                        live.console.print(Text.from_ansi(line), soft_wrap=True)
+                    if event["event"] == "done":
+                        live.console.print(Text.from_ansi(step_line(event)), no_wrap=True, overflow="ellipsis")
+                    elif event["event"] == "warning":
+                        live.console.print(Text.from_ansi(warning_line(event)))
                     yield event
                 live.update(self._view(console.width), refresh=True)
         if len(self._trials) > 1:

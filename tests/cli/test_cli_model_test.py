@@ -354,4 +354,14 @@ def test_on_a_terminal_the_trials_are_a_table(file: Path) -> None:
     assert "KNOBS" in text
     assert re.search(r"3 +\d\.\d{4} ", text)
     assert "✓ passed" in text
+    assert "✓ evaluate()" in text
     assert all(len(line) <= 80 for line in text.replace("\r", "\n").splitlines() if line.lstrip().startswith("x="))
+
+
+def test_where_no_signs_can_be_shown_there_are_letters(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rafiki_cli", *ARGUMENTS], cwd=file.parent, capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert b"ok evaluate()" in done.stdout
+    assert done.stdout.isascii()
