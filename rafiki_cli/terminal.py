@@ -218,8 +218,9 @@ def is_interactive() -> bool:
 
 def can_show(signs: str) -> bool:
     """Whether stdout's encoding has these signs."""
+    # The first stdout: a live view puts something else in the place of sys.stdout.
     try:
-        signs.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        signs.encode(getattr(sys.__stdout__, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -222,4 +222,4 @@ def delete(
 
 
 app.command("new", epilog=model_new.EXAMPLES)(model_new.new)
-app.command("test", epilog=model_test.EXAMPLES)(model_test.test)
+app.command("test", epilog=model_test.EXAMPLES)(model_test.run_test)
