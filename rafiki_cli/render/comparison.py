@@ -44,7 +44,6 @@ def comparison_lines(jobs: Sequence[Json], width: int | None, look: Look) -> lis
     """
     sign = "*" if look.is_ascii else "≠"
     different = differing(jobs)
-    different = differing(jobs)
     margin = max(len(p.title) for p in _properties(jobs, look, _LEAST_WIDTH)) + 2
     rest = None if width is None else max(1, (width - margin) // (_LEAST_WIDTH + _GAP))
     blocks = _blocks(jobs, rest)

@@ -29,68 +29,6 @@ def _commands() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["train"],
-        ["train", "create"],
-        ["train", "importance"],
-        ["trial", "plot"],
-        ["model", "upload"],
-        ["logs"],
-        ["up"],
-    ],
-)
-def test_help_loads_none_of_the_heavy_libraries(words: str) -> None:
-    code = (
-        "import sys\nfrom rafiki_cli.main import main\n"
-        f"code = main({[*words.split(), '--help']!r})\n"
-        f"print('LOADED', code, [m for m in {HEAVY!r} if m in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "LOADED 0 []"
-    assert "Usage: rafiki" in done.stdout
-
-
-@pytest.mark.parametrize("command", _commands())
-def test_every_command_has_help(cli, command: str) -> None:
-    result = cli(*command.split(), "--help")
-    assert result.code == 0
-    assert f"Usage: rafiki {command}" in result.out
-
-
-def test_every_command_has_a_heading_in_the_docs() -> None:
-    text = DOCS.read_text()
-    missing = [c for c in _commands() if not re.search(rf"^#+ `rafiki {re.escape(c)}`", text, re.MULTILINE)]
-    assert missing == []
-
-
-def test_every_exit_code_has_a_row_in_the_docs() -> None:
-    text = DOCS.read_text()
-    assert [c for c in ExitCode if f"| {c.value} | `{c.name}` |" not in text] == []
-
-
-def test_every_option_is_named_in_the_docs() -> None:
-    text = DOCS.read_text()
-    missing = []
-    for name, (module, _) in RafikiGroup.table.items():
-        loaded = typer.main.get_command(__import__(module, fromlist=["app"]).app)
-        for sub in (getattr(loaded, "commands", None) or {name: loaded}).values():
-            missing += [f"{name} {o}" for p in sub.params for o in p.opts if o.startswith("--") and f"`{o}" not in text]
-    assert missing == []
-
-
-def test_a_misspelt_command_is_answered_with_the_nearest_one(cli) -> None:
-    result = cli("trian")
-    assert result.code == ExitCode.USAGE
-    assert "Did you mean" in result.err
-
-
-def test_an_unknown_option_is_a_usage_error(cli) -> None:
-    assert cli("status", "--nonsense").code == ExitCode.USAGE
-
-
-@pytest.mark.parametrize(
     "words", ["", "train", "train create", "train importance", "trial plot", "model upload", "logs", "up"]
 )
 def test_help_loads_none_of_the_heavy_libraries(words: str) -> None:
