@@ -80,6 +80,15 @@ def test_a_list_takes_one_line_a_row_on_80_columns_and_cuts_neither_ids_nor_stat
     assert "2025-01-0" not in cells or "2025-01-01 " in cells
 
 
+def test_a_terminal_without_utf8_is_sent_nothing_that_it_lacks() -> None:
+    columns = [Column("NAME", "name", least=6), Column("MODEL", "model")]
+    console = Console(width=20, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True))
+    console.print(table_view([{"name": "Größenvergleich", "model": "★ Netz"}], columns, 20, "ascii"))
+    shown = console.file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert "Gr??envergl" in shown
+    assert "? Netz" in shown
+
+
 def test_columns_go_by_rank_and_those_that_may_be_cut_share_what_is_left() -> None:
     columns = [Column("A", "a"), Column("B", "b", least=5), Column("C", "c", rank=1), Column("D", "d", rank=2)]
     natural = [4, 20, 6, 8]
