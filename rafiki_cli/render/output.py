@@ -207,5 +207,6 @@ STATUS_STYLES = {
     "STOPPED": "dim",
     "ERRORED": "red",
     "PENDING": "yellow",
+    "ABSENT": "red",
     "★": "bold yellow",
 }
