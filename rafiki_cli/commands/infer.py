@@ -182,9 +182,12 @@ def watch(
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end. Take -o jsonl: an event a line.")
     on_event = (lambda event: put_data(event, Format.JSONL)) if format is Format.JSONL else None
+    client = session.client()
+    # Settled once: after a restart of the admin, the latest may be another one.
+    version = version if version > 0 else client.get_running_inference_job(app, version)["app_version"]
     code = ExitCode.OK
     with contextlib.suppress(KeyboardInterrupt):
-        code = infer_loop.follow(session.client(), app, version, count=count, on_event=on_event)
+        code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
     terminal.finish(code)
 
 

@@ -21,26 +21,36 @@ def _load(row: Row) -> str | None:
     return f"{infer_watch.rate(figures['requests_per_s'])}/s, p95 {infer_watch.milliseconds(figures['p95_ms'])}"
 
 
+def _rate(row: Row) -> str | None:
+    figures = row.get("figures")
+    return f"{infer_watch.rate(figures['requests_per_s'])}/s" if figures else None
+
+
 def columns(now: datetime) -> list[Column]:
     """What a table of services shows at ``now``."""
 
     def reason(row: Row) -> str | None:
         return row.get("error") or row.get("last_error")
 
-    last_reason = error_column("LAST REASON")._replace(
+    def uptime(row: Row) -> str:
+        seconds = values.between(row.get("datetime_started"), None, now)
+        if seconds is None or seconds < 48 * 3600:
+            return values.duration(seconds)
+        days, rest = divmod(int(seconds), 24 * 3600)
+        return f"{days}d{rest // 3600:02d}h"
+
+    last_reason = error_column("LAST REASON", least=12)._replace(
         value=lambda r: values.one_line(reason(r)), short=lambda r: values.first_line(reason(r), 200)
     )
     return [
         id_column(rank=3),
         Column("TYPE", "service_type"),
-        Column("APP", "app", least=10),
+        Column("APP", "app", least=8),
         Column("STATUS", "status"),
-        Column(
-            "UPTIME", lambda r: values.duration(values.between(r.get("datetime_started"), None, now)), is_right=True
-        ),
+        Column("UPTIME", uptime, is_right=True),
         Column("RESTARTS", lambda r: r["attempt"] - 1, is_right=True),
         Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
-        Column("LOAD", _load, is_right=True, is_hidden_empty=True),
+        Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
         Column("PID", "pid", is_right=True, rank=2),
         Column("PORT", "port", is_right=True, rank=1),
         Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or [])), is_hidden_empty=True),
