@@ -225,5 +225,6 @@ STATUS_STYLES = {
     "STOPPED": "dim",
     "ERRORED": "red",
     "PENDING": "yellow",
+    "ABSENT": "red",
     "★": "bold yellow",
 }

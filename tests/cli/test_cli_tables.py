@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from contract_server import ContractServer
 from rich.console import Console
 
-from rafiki_cli.commands import dataset, infer, model, stack, train, trial, user
+from rafiki_cli.commands import dataset, infer, model, train, trial, user
+from rafiki_cli.render import services
 from rafiki_cli.render.output import Column, fit, table_view
 
 ID = "12345678-1234-1234-1234-123456789012"
@@ -55,10 +57,11 @@ ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
     ),
     "user": (user._COLUMNS, {"email": "superadmin@rafiki", "user_type": "MODEL_DEVELOPER", "banned_date": TIME}),
     "stack": (
-        stack._SERVICES,
+        services.columns(datetime.fromisoformat("2025-01-01T12:10:00+00:00")),
         {
             "service_type": "INFERENCE", "app": "digits", "status": "DEPLOYING", "pid": 1_234_567, "port": 41000,
             "gpus": [], "memory_bytes": 123_400_000, "datetime_started": TIME, "error": None,
+            "attempt": 3, "last_error": LONG, "figures": None,
         },
     ),
 }  # fmt: skip
