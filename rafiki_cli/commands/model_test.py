@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import terminal
+from rafiki_cli import completers, terminal
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
 EXAMPLES = """\
@@ -29,7 +29,9 @@ def test(
     model_class: Annotated[
         str | None, typer.Option("--class", help="Its model class; found by itself when there is just one.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The task that the model is for.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task that the model is for.", autocompletion=completers.tasks)
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="The dataset to train on.")] = None,
     val: Annotated[Path | None, typer.Option(help="The dataset to evaluate on.")] = None,
     query_file: Annotated[Path | None, typer.Option(help="One query to ask: a JSON file, or an image.")] = None,
