@@ -50,7 +50,7 @@ class RafikiGroup(LazyGroup):
         "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
         "schema": ("rafiki_cli.commands.schema", "JSON Schemas of the files you write, for editors."),
         "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
-        "model": ("rafiki_cli.commands.model", "Upload, list and delete model templates."),
+        "model": ("rafiki_cli.commands.model", "Write, test, upload and list model templates."),
         "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
         "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
         "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),

@@ -216,3 +216,12 @@ def read_text(file: Path, what: str) -> str:
 def is_interactive() -> bool:
     """Whether a person looks at stdout."""
     return sys.stdout.isatty()
+
+
+def can_show(signs: str) -> bool:
+    """Whether stdout's encoding has these signs."""
+    try:
+        signs.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -72,6 +72,7 @@ def follow(
     out: Callable[[str], None] = terminal.put,
     timeout_s: float | None = None,
     on_event: Callable[[Json], None] | None = None,
+    report: Callable[[str], None] = terminal.report,
 ) -> ExitCode:
     """Show a job until it ends; the exit code tells how.
 
@@ -80,6 +81,7 @@ def follow(
             :func:`terminal.put`.
         timeout_s: return :attr:`ExitCode.TIMED_OUT` after this time; the job goes on.
         on_event: takes the events themselves; then nothing is shown.
+        report: takes the reason when the code is not OK.
 
     Raises:
         UnreachableError: when the admin is away for longer than a restart takes.
@@ -94,14 +96,14 @@ def follow(
     else:
         _follow_lines(follower, deadline, out)
     if not follower.is_over:
-        terminal.report(f"The train job has not ended within {timeout_s:g} s. It goes on: `rafiki train watch {app}`.")
+        report(f"The train job has not ended within {timeout_s:g} s. It goes on: `rafiki train watch {app}`.")
         return ExitCode.TIMED_OUT
     if on_event is None:
         out(train_watch.summary_line(follower.job, follower.trials))
-    return judge(follower.job, follower.trials)
+    return judge(follower.job, follower.trials, report)
 
 
-def judge(job: Json, trials: list[Json]) -> ExitCode:
+def judge(job: Json, trials: list[Json], report: Callable[[str], None] = terminal.report) -> ExitCode:
     """The exit code for a job that has ended; says what went wrong."""
     is_errored = job["status"] == TrainJobStatus.ERRORED
     reason = job["error"] or "no reason is known"
@@ -110,7 +112,7 @@ def judge(job: Json, trials: list[Json]) -> ExitCode:
         if model["error"] and not (is_errored and model["error"] in reason):
             terminal.warn(f"{model['model_name']}: {model['error']}")
     if is_errored:
-        terminal.report(f"The train job ended ERRORED: {reason}")
+        report(f"The train job ended ERRORED: {reason}")
         return ExitCode.JOB_ERRORED
     if not any(t["status"] == TrialStatus.COMPLETED for t in trials):
         told = " ".join(m["error"] or "" for m in job["models"])
@@ -118,7 +120,7 @@ def judge(job: Json, trials: list[Json]) -> ExitCode:
         about = "" if told.strip() else " Give it a larger budget."
         if reasons:
             about = f" The trials failed with: {'; '.join(sorted(reasons))}"
-        terminal.report(f"The train job ended without one completed trial.{about}")
+        report(f"The train job ended without one completed trial.{about}")
         return ExitCode.NO_RESULT
     return ExitCode.OK
 

@@ -392,7 +392,10 @@ def _about_knobs(config: KnobConfig, constraints: tuple[str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list) and value and all(isinstance(v, float) for v in value):
+        text = f"[{', '.join(f'{v:.3g}' for v in value)}]"
+    else:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

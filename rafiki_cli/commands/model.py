@@ -12,7 +12,7 @@ from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.arguments import ModelArgument, TaskFilterOption, TaskOption
-from rafiki_cli.commands import model_test
+from rafiki_cli.commands import model_new, model_test
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
@@ -20,7 +20,7 @@ from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_colum
 if TYPE_CHECKING:
     from rafiki.client import Client
 
-app = new_app("Upload, list and delete model templates.")
+app = new_app("Write, test, upload, list and delete model templates.")
 _COLUMNS = [
     id_column(),
     Column("NAME", "name", least=16),
@@ -221,4 +221,5 @@ def delete(
         put_record(deleted, [], format)
 
 
+app.command("new", epilog=model_new.EXAMPLES)(model_new.new)
 app.command("test", epilog=model_test.EXAMPLES)(model_test.test)

@@ -64,7 +64,6 @@ def _request(
     args: list[str],
 ) -> dict[str, Any]:
     from rafiki_cli import resolve
-    from rafiki_cli.find_class import find_model_class
     from rafiki_cli.job_spec import parse_arguments
     from rafiki_cli.model_check.job_defaults import JobDefaults, find_job_defaults
 
@@ -82,7 +81,7 @@ def _request(
         terminal.check_file(dataset)
     return {
         "file": str(file),
-        "model_class": model_class or said.model_class or find_model_class(file),
+        "model_class": model_class or said.model_class or _find_class(file),
         "task": task,
         "train_path": str(train),
         "val_path": str(val),
@@ -90,6 +89,18 @@ def _request(
         "train_args": {**said.train_args, **parse_arguments(args)},
         "dependencies": said.dependencies,
     }
+
+
+def _find_class(file: Path) -> str:
+    from rafiki_cli.find_class import find_model_class
+
+    try:
+        return find_model_class(file)
+    except terminal.UsageError as e:
+        # A file that is no Python is a model that fails: the check says where.
+        if isinstance(e.__cause__, (SyntaxError, ValueError)):
+            return ""
+        raise
 
 
 def _texts(pairs: list[str]) -> dict[str, str]:
@@ -124,7 +135,8 @@ def _run(request: dict[str, Any], timeout_s: float, is_output_shown: bool, forma
     is_table = format is Format.TABLE
     put = terminal.put if is_table else terminal.say
     started = time.monotonic()
-    put(f"Testing {request['model_class']} of {request['file']} for {request['task']}")
+    what = f"{request['model_class']} of {request['file']}" if request["model_class"] else request["file"]
+    put(f"Testing {what} for {request['task']}")
     report = _Report(request)
     with CheckProcess(request, timeout_s, is_output_shown=is_output_shown) as process:
         is_live = is_table and terminal.is_interactive()

@@ -79,10 +79,11 @@ def run(
             _tell_plans([runner.plan(**options) for runner in runners], format)
             return
         # All of them, before anything is changed: what is wrong with the last job is told at once.
-        plans = [runner.plan(**options) for runner in runners]
-        for runner, plan in zip(runners, plans, strict=True):
-            _tell_plan(plan)
-            _run_one(runner, {**options, "may_wait": not detach}, format)
+        for runner in runners:
+            runner.plan(**options)
+        for i, runner in enumerate(runners):
+            # What one job uploaded, the next one finds.
+            _run_one(runner, {**options, "may_wait": not detach}, format, must_plan=i > 0)
     _put_outcomes(runners, format)
     code = next((r.outcome.exit_code for r in runners if not r.outcome.is_ok), ExitCode.OK)
     if code is not ExitCode.OK:
@@ -119,9 +120,13 @@ def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline |
     out = terminal.put if format is Format.TABLE else terminal.say
     on_event = _put_event if format is Format.JSONL else None
 
-    def follow(app: str, version: int, timeout_s: float | None) -> ExitCode:
+    def follow(app: str, version: int, timeout_s: float | None) -> tuple[ExitCode, str]:
+        reasons: list[str] = []
         with train_loop.detaching(app, ExitCode.INTERRUPTED):
-            return train_loop.follow(client, app, version, out=out, timeout_s=timeout_s, on_event=on_event)
+            code = train_loop.follow(
+                client, app, version, out=out, timeout_s=timeout_s, on_event=on_event, report=reasons.append
+            )
+        return code, " ".join(reasons)
 
     return JobRunner(client, job, say=terminal.say, follow=follow, deadline=deadline, commit=commit)
 
@@ -130,14 +135,16 @@ def _put_event(event: dict[str, Any]) -> None:
     put_data(event, Format.JSONL)
 
 
-def _run_one(runner: JobRunner, options: dict[str, Any], format: Format) -> None:
+def _run_one(runner: JobRunner, options: dict[str, Any], format: Format, *, must_plan: bool) -> None:
     """Run one job; how it failed is told and kept, so that the next one has its turn."""
     from rafiki.errors import RafikiError
 
     outcome = runner.outcome
     may_wait = options.pop("may_wait")
     try:
-        runner.run(outcome.plan, may_wait=may_wait, **options)  # type: ignore[arg-type]
+        plan = runner.plan(**options) if must_plan or outcome.plan is None else outcome.plan
+        _tell_plan(plan)
+        runner.run(plan, may_wait=may_wait, **options)
     except RafikiError as e:
         outcome.exit_code, outcome.message = ExitCode(e.exit_code), e.message
         terminal.report(f"{outcome.app}: {e.message}" if outcome.app not in e.message else e.message)

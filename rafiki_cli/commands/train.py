@@ -11,7 +11,7 @@ from rafiki.constants import BudgetOption, ExitCode
 from rafiki.errors import NoModelsForTrainJobError
 from rafiki_cli import completers, resolve, session, terminal
 from rafiki_cli.arguments import AppArgument, AppFilterArgument, VersionOption
-from rafiki_cli.commands.trial import TRIAL_COLUMNS
+from rafiki_cli.commands import train_compare, train_importance, train_trials
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -254,33 +254,6 @@ def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
     return code
 
 
-@app.command(
-    epilog=examples("rafiki train trials digits", "rafiki train trials digits --offset 100 --limit 50 -o json")
-)
-def trials(
-    app: AppArgument,
-    version: VersionOption = -1,
-    offset: Annotated[int, typer.Option(min=0, help="How many to skip.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many to show at most. [default: all]")] = None,
-    format: FormatOption = Format.TABLE,
-) -> None:
-    """List the trials of a train job."""
-    rows = session.client().get_trials_of_train_job(app, version, offset=offset, limit=limit)
-    put_rows(rows, TRIAL_COLUMNS, format, nothing="No more trials." if offset else "No trials yet.")
-
-
-@app.command(epilog=examples("rafiki train best digits", "rafiki train best digits -n 5"))
-def best(
-    app: AppArgument,
-    version: VersionOption = -1,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 2,
-    format: FormatOption = Format.TABLE,
-) -> None:
-    """List the trials with the highest scores, best first."""
-    rows = session.client().get_best_trials_of_train_job(app, version, max_count=count)
-    put_rows(rows, TRIAL_COLUMNS, format, nothing="No completed trial yet.")
-
-
 @app.command(epilog=examples("rafiki train stop digits"))
 def stop(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop a train job. Its finished trials stay and can be deployed."""
@@ -289,3 +262,9 @@ def stop(app: AppArgument, version: VersionOption = -1, format: FormatOption = F
         terminal.say(f"Stopped {stopped['app']}, version {stopped['app_version']}.")
     else:
         put_record(stopped, [], format)
+
+
+app.command("trials", epilog=train_trials.TRIALS_EPILOG)(train_trials.trials)
+app.command("best", epilog=train_trials.BEST_EPILOG)(train_trials.best)
+app.command("compare", epilog=train_compare.EPILOG)(train_compare.compare)
+app.command("importance", epilog=train_importance.EPILOG)(train_importance.importance)

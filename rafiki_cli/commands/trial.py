@@ -10,6 +10,7 @@ import typer
 
 from rafiki_cli import completers, resolve, session, terminal
 from rafiki_cli.arguments import VersionOption
+from rafiki_cli.commands import trial_plot
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -126,3 +127,6 @@ def _time(text: str) -> str:
         return values.local_time(text)
     except ValueError:
         return text
+
+
+app.command("plot", epilog=trial_plot.EPILOG)(trial_plot.plot)

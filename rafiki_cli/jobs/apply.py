@@ -63,14 +63,14 @@ class JobRunner:
         job: LoadedJob,
         *,
         say: Callable[[str], None],
-        follow: Callable[[str, int, float | None], ExitCode],
+        follow: Callable[[str, int, float | None], tuple[ExitCode, str]],
         deadline: Deadline | None = None,
         commit: str | None = None,
     ) -> None:
         """
         Args:
             say: takes a line for people.
-            follow: shows a train job until it ends, or for so many seconds; returns how it ended.
+            follow: shows a train job until it ends, or for so many seconds; returns how it ended, and why if not well.
             deadline: when to give up waiting; None = never.
             commit: noted on the jobs that are made.
         """
@@ -217,10 +217,10 @@ class JobRunner:
 
     def _train(self, train_job: Json, *, is_new: bool) -> None:
         app, version = train_job["app"], train_job["app_version"]
-        code = ExitCode.OK
+        code, reason = ExitCode.OK, ""
         if is_new:
             with self._timed("train"):
-                code = self._follow(app, version, self._deadline.left_s() if self._deadline else None)
+                code, reason = self._follow(app, version, self._deadline.left_s() if self._deadline else None)
         self.outcome.train_job = self._client.get_train_job(app, version)
         self.outcome.trials = self._client.get_trials_of_train_job(app, version)
         match code:
@@ -232,9 +232,9 @@ class JobRunner:
                     f"goes on: run this again to wait for it, or stop it with `rafiki train stop {app}`."
                 )
             case ExitCode.JOB_ERRORED:
-                raise JobErroredError(f"{app} v{version} ended ERRORED: {self.outcome.train_job['error']}")
+                raise JobErroredError(f"{app} v{version}: {reason}")
             case _:
-                error = RafikiError(f"{app} v{version} ended without one completed trial.")
+                error = RafikiError(f"{app} v{version}: {reason}")
                 error.exit_code = code
                 raise error
 

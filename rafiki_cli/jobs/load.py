@@ -84,7 +84,11 @@ def _explain(tree: PlacedTree, key: Key, kind: Any, error: str) -> UsageError:
     """What msgspec says, in the words of the file."""
     reason, _, where = error.partition(" - at `$")
     for name, index, any_value in _PATH.findall(where.rstrip("`")):
-        if not any_value:
+        if any_value:
+            # One of the values of a mapping of texts: the first that is none.
+            texts = _look(tree.value, key) or {}
+            key = (*key, next((k for k, v in texts.items() if not isinstance(v, str)), ""))
+        else:
             key = (*key, name or int(index))
     value = _look(tree.value, key)
     if m := re.match(r"Object missing required field `(\w+)`", reason):

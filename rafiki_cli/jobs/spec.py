@@ -136,9 +136,11 @@ class JobSpec(Part, frozen=True, kw_only=True):
     task: Name | None = None
     """Such as IMAGE_CLASSIFICATION; that of the models or datasets on the server, or of the template, if left out."""
     datasets: Datasets
+    """What to train and to validate on."""
     models: Annotated[list[ModelSource], Meta(min_length=1)]
     """The models to search, each under the whole trial budget."""
     budget: Budget = Budget()
+    """What the search may spend."""
     advisor: Name | Advisor = "auto"
     """A search scheme, or its settings."""
     train_args: dict[str, Any] = {}
@@ -148,6 +150,7 @@ class JobSpec(Part, frozen=True, kw_only=True):
     deploy: bool | Deploy = True
     """`false`, or how to serve."""
     gates: Gates = Gates()
+    """What must hold before anything is deployed."""
 
 
 class JobFile(Part, frozen=True, kw_only=True):

@@ -26,6 +26,4 @@ def plan_lines(plan: Plan) -> list[str]:
     for step in plan.steps:
         verb = typer.style(step.verb.ljust(verb_width), fg=_COLORS[step.verb])
         lines.append(f"  {step.kind:<{kind_width}}  {step.name:<{name_width}}  {verb}  {step.reason}")
-    if plan.conflict:
-        lines.append(f"  {plan.conflict}")
     return lines

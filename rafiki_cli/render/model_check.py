@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rafiki_cli import terminal
 from rafiki_cli.render import values
 
 if TYPE_CHECKING:
@@ -22,11 +22,7 @@ _MOST_ROWS = 12
 
 def marks() -> tuple[str, str, str]:
     """How passed, failed and "look at this" are shown; letters where the terminal cannot show signs."""
-    try:
-        "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return "ok", "FAILED", "!"
-    return "✓", "✗", "!"
+    return ("✓", "✗", "!") if terminal.can_show("✓✗") else ("ok", "FAILED", "!")
 
 
 def step_line(event: Event) -> str:

@@ -176,19 +176,30 @@ def fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[i
     return widths
 
 
-def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
-    """A table for a terminal of ``width`` in which every row takes one line."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
+def _short_cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
+    return [[" ".join(c.cell(row, is_short=True).split()) for c in columns] for row in rows]
 
-    cells = [[" ".join(c.cell(row, is_short=True).split()) for c in columns] for row in rows]
+
+def natural_widths(rows: Sequence[Row], columns: Sequence[Column]) -> list[int]:
+    """The width that each column wants on a terminal; 0 = it has nothing to show."""
+    from rich.cells import cell_len
+
+    cells = _short_cells(rows, columns)
     natural = []
     for i, column in enumerate(columns):
         is_empty = column.is_hidden_empty and all(line[i] == values.NOTHING for line in cells)
         natural.append(0 if is_empty else max(cell_len(text) for text in (column.title, *(c[i] for c in cells))))
-    widths = fit(columns, natural, width)
+    return natural
+
+
+def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
+    """A table for a terminal of ``width`` in which every row takes one line."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = _short_cells(rows, columns)
+    widths = fit(columns, natural_widths(rows, columns), width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for i, w in sorted(widths.items()):
         justify = "right" if columns[i].is_right else "left"

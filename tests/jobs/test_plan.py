@@ -1,0 +1,202 @@
+"""What a job's plan decides, from plain values: nothing is asked, nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rafiki_cli.jobs.load import LoadedJob, load_jobs
+from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
+from rafiki_cli.jobs.plan import SPEC_LABEL, Plan, Verb, deploy_hash, make_plan, mask_url, train_hash
+from rafiki_cli.jobs.spec import DatasetSource
+
+TEXT = """\
+app: demo
+task: CUSTOM
+datasets: {train: train.zip, val: val.zip}
+models: [{file: model.py}]
+budget: {trials: 3}
+"""
+
+
+def loaded(folder: Path, *settings: str) -> LoadedJob:
+    (folder / "job.yaml").write_text(TEXT)
+    (folder / "train.zip").write_text("t")
+    (folder / "val.zip").write_text("v")
+    (folder / "model.py").write_text("from rafiki.model import BaseModel\nclass Model(BaseModel): pass\n")
+    return load_jobs(folder / "job.yaml", {}, settings)[0]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> LoadedJob:
+    return loaded(tmp_path)
+
+
+def observed(
+    job: LoadedJob,
+    *,
+    found: bool = True,
+    train_jobs: list[dict[str, Any]] | None = None,
+    inference_jobs: list[dict[str, Any]] | None = None,
+) -> Observed:
+    datasets = [
+        WantedDataset(
+            part=part, source=getattr(job, part), file=job.folder / f"{part}.zip", sha256=f"sha-{part}", size_bytes=1,
+            upload_name=part, found={"id": part, "name": part, "sha256": f"sha-{part}"} if found else None,
+        )
+        for part in ("train", "val")
+    ]  # fmt: skip
+    models = [
+        WantedModel(
+            source=m, file=job.folder / "model.py", content="content", upload_name="Model",
+            found={"id": "m", "name": "Model"} if found else None,
+        )
+        for m in job.models
+    ]  # fmt: skip
+    return Observed(
+        task="CUSTOM",
+        datasets=datasets,
+        models=models,
+        train_jobs=train_jobs or [],
+        inference_jobs=inference_jobs or [],
+    )
+
+
+def train_job(job: LoadedJob, *, status: str = "STOPPED", is_same: bool = True, version: int = 1) -> dict[str, Any]:
+    label = train_hash(job, observed(job)) if is_same else "of another spec"
+    return {"id": f"j{version}", "app_version": version, "status": status, "labels": {SPEC_LABEL: label}}
+
+
+def serving(job: LoadedJob, *, is_same: bool = True, version: int = 1) -> dict[str, Any]:
+    label = deploy_hash(job.spec, f"j{version}") if is_same else "of another spec"
+    return {
+        "train_job_id": f"j{version}", "app_version": version, "status": "RUNNING", "labels": {SPEC_LABEL: label},
+        "predictor_host": "127.0.0.1:5000",
+    }  # fmt: skip
+
+
+def verbs(plan: Plan) -> list[str]:
+    return [str(step.verb) for step in plan.steps]
+
+
+def test_the_first_run_makes_everything(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, found=False))
+    assert verbs(plan) == ["upload", "upload", "upload", "create", "create"]
+    assert plan.step("train").name == "demo v1"
+    assert not plan.is_nothing_to_do
+
+
+def test_nothing_is_done_when_nothing_has_changed(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job)], inference_jobs=[serving(job)]))
+    assert set(verbs(plan)) == {"reuse"}
+    assert plan.is_nothing_to_do
+    assert plan.train_job is not None
+
+
+def test_training_again_can_be_asked_for(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job)], inference_jobs=[serving(job)]), must_retrain=True)
+    assert plan.step("train").verb is Verb.CREATE
+    assert plan.step("deploy").verb is Verb.REPLACE
+    assert plan.train_job is None
+
+
+def test_a_changed_spec_makes_a_new_version_that_takes_the_old_ones_place(job: LoadedJob) -> None:
+    old = [train_job(job, is_same=False, version=4)]
+    plan = make_plan(job, observed(job, train_jobs=old, inference_jobs=[serving(job, version=4)]))
+    assert (plan.step("train").verb, plan.step("train").name) == (Verb.CREATE, "demo v5")
+    assert "changed since v4" in plan.step("train").reason
+    assert plan.step("deploy").verb is Verb.REPLACE
+
+
+@pytest.mark.parametrize("status", ["STARTED", "RUNNING"])
+def test_a_training_that_runs_as_asked_for_is_followed(job: LoadedJob, status: str) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job, status=status)]))
+    assert plan.step("train").verb is Verb.FOLLOW
+    assert plan.conflict is None
+
+
+def test_a_training_that_runs_otherwise_is_in_the_way(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job, status="RUNNING", is_same=False)]))
+    assert plan.conflict is not None
+    assert "rafiki train stop demo" in plan.conflict
+
+
+def test_what_ended_errored_is_tried_again(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job, status="ERRORED")]))
+    assert plan.step("train").verb is Verb.CREATE
+    assert "ended ERRORED" in plan.step("train").reason
+
+
+def test_an_app_that_is_served_otherwise_is_served_anew_without_training(job: LoadedJob) -> None:
+    there = observed(job, train_jobs=[train_job(job)], inference_jobs=[serving(job, is_same=False)])
+    plan = make_plan(job, there)
+    assert (plan.step("train").verb, plan.step("deploy").verb) == (Verb.REUSE, Verb.REPLACE)
+
+
+def test_serving_is_left_alone_when_it_is_not_asked_for(job: LoadedJob, tmp_path: Path) -> None:
+    assert make_plan(job, observed(job), may_deploy=False).step("deploy").verb is Verb.SKIP
+    other = loaded(tmp_path, "deploy=false")
+    assert make_plan(other, observed(other)).step("deploy").verb is Verb.SKIP
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "budget.trials=4",
+        "budget.hours=1",
+        "advisor=random",
+        "advisor.options.eta=2",
+        "train_args.epochs=1",
+        "budget.workers=2",
+    ],
+)
+def test_whatever_bears_on_training_makes_it_another_one(job: LoadedJob, tmp_path: Path, setting: str) -> None:
+    before = train_hash(job, observed(job))
+    other = loaded(tmp_path, setting)
+    assert train_hash(other, observed(other)) != before
+
+
+@pytest.mark.parametrize("setting", ["deploy.replicas=2", "ensemble=greedy", "gates.min_score=0.5", "app=other"])
+def test_what_does_not_bear_on_training_leaves_it(job: LoadedJob, tmp_path: Path, setting: str) -> None:
+    before = train_hash(job, observed(job))
+    other = loaded(tmp_path, setting)
+    assert train_hash(other, observed(other)) == before
+
+
+def test_a_default_that_is_written_out_changes_nothing(job: LoadedJob, tmp_path: Path) -> None:
+    other = loaded(tmp_path, "budget.hours=0.1", "advisor={scheme: auto}", "deploy.replicas=1")
+    assert train_hash(other, observed(other)) == train_hash(job, observed(job))
+    assert deploy_hash(other.spec, "j1") == deploy_hash(job.spec, "j1")
+
+
+def test_one_file_for_both_parts_is_uploaded_once(job: LoadedJob) -> None:
+    import msgspec
+
+    there = observed(job, found=False)
+    same = [msgspec.structs.replace(d, sha256="same") for d in there.datasets]
+    plan = make_plan(job, msgspec.structs.replace(there, datasets=same))
+    assert verbs(plan)[:2] == ["upload", "reuse"]
+
+
+def test_what_an_address_holds_is_not_known_before_it_is_fetched(job: LoadedJob) -> None:
+    import msgspec
+
+    there = observed(job, train_jobs=[train_job(job)])
+    url = DatasetSource(url="https://me:secret@example.org/train.zip?token=secret")
+    fetched = msgspec.structs.replace(there.datasets[0], source=url, file=None, sha256=None, found=None)
+    plan = make_plan(job, msgspec.structs.replace(there, datasets=[fetched, there.datasets[1]]))
+    assert (plan.steps[0].verb, plan.step("train").verb) == (Verb.FETCH, Verb.CREATE)
+    assert "secret" not in plan.steps[0].reason
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a:b@host:8000/x.csv?key=1", "https://host:8000/x.csv?..."),
+        ("http://host/x.csv", "http://host/x.csv"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
