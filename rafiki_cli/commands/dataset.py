@@ -52,6 +52,8 @@ def upload(
     client = session.client()
     dataset = client.create_dataset(name, task, file, url, progress=_progress())
     put_record(dataset, [*_COLUMNS, Column("SHA-256", "sha256")], format)
+    if format is Format.TABLE:
+        terminal.hint(f"Next: rafiki train create --app APP --train {dataset['name']} --val DATASET")
 
 
 def _name_in(url: str) -> str:

@@ -19,7 +19,7 @@ Examples:
 
   rafiki model test models/my_model.py
 
-  rafiki model test my_model.py --task TABULAR_REGRESSION --train train.csv --val val.csv --trials 5
+  rafiki model test my_model.py --task T --train a.csv --val b.csv --trials 5
 
   rafiki model test models/my_model.py --knob max_depth=3 --arg epochs=2 --logs"""
 
