@@ -211,6 +211,15 @@ def tasks() -> Values:
     return [(str(task), "") for task in Task]
 
 
+def templates() -> Values:
+    """The model templates that come with Rafiki."""
+    with contextlib.suppress(Exception):
+        from rafiki_cli.scaffold.catalogue import list_templates
+
+        return [(t.name, t.task) for t in list_templates()]
+    return []
+
+
 def schemes() -> Values:
     """Search schemes; see :mod:`rafiki.advisor.schemes`, which is the engine's own."""
     names = ("auto", "random", "bayes", "tpe", "cmaes", "asha", "sharing", "pbt", "enas", "grid", "fixed")

@@ -129,7 +129,9 @@ class LazyGroup(PlainGroup):
 
 def nearest(wanted: str, names: Iterable[str]) -> str:
     """`` Did you mean 'train'?``, or nothing when no name is near."""
-    close = difflib.get_close_matches(wanted, list(names), n=1)
+    known = list(names)
+    # Two letters that changed places are the commonest slip: `trian` is `train` before it is `trial`.
+    close = [n for n in known if sorted(n) == sorted(wanted)] or difflib.get_close_matches(wanted, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -7,16 +7,23 @@ cursor as its arguments (bash: as ``COMP_LINE``). The first line of the answer s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import typer
 
 from rafiki_cli import options
 from rafiki_cli.terminal import UsageError
 
 VARIABLE = "_RAFIKI_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
+
+
+_CURSOR = "\0"
+"""Marks where the cursor stands in a line: no line holds it."""
 
 
 class Answer(NamedTuple):
@@ -36,8 +43,7 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
     if equals and option in options.VALUE_OPTIONS:
         return _joined(option, _global_value(option, value))
     words = _without_global_options(words)
-    ctx = root.make_context("rafiki", [], resilient_parsing=True)
-    command, left = root, list(words)
+    command, ctx, left = root, _context(root, "rafiki", None), list(words)
     while hasattr(command, "list_commands") and left:
         name = left.pop(0)
         if name.startswith("-"):
@@ -45,31 +51,49 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
         found = command.get_command(ctx, name)
         if found is None:
             return Answer([])
-        command, ctx = found, found.make_context(name, [], parent=ctx, resilient_parsing=True)
-    if hasattr(command, "list_commands"):
-        names = [
-            (n, c) for n in command.list_commands(ctx) if n.startswith(incomplete) and (c := _help(command, ctx, n))
-        ]
-        return _options(command, ctx, incomplete) if incomplete.startswith("-") else Answer(names)
-    ctx = command.make_context(ctx.info_name, left, parent=ctx.parent, resilient_parsing=True)
-    return _of_command(command, ctx, left, incomplete)
+        command, ctx = found, _context(found, name, ctx)
+    if not hasattr(command, "list_commands"):
+        return _of_command(command, ctx, left, incomplete)
+    if incomplete.startswith("-"):
+        return _options(command, ctx, incomplete)
+    found_names = [n for n in command.list_commands(ctx) if n.startswith(incomplete)]
+    return Answer([(n, help) for n in found_names if (help := _help(command, ctx, n))])
+
+
+def _context(command: Any, name: str, parent: Any) -> Any:
+    # Made by hand: parsing the words would load pydantic (100 ms), and stop at what is not whole yet.
+    return typer.Context(command, info_name=name, parent=parent, resilient_parsing=True, **command.context_settings)
 
 
 def _of_command(command: Any, ctx: Any, words: Sequence[str], incomplete: str) -> Answer:
-    takes_value = {o: p for p in command.get_params(ctx) for o in p.opts if _is_value_option(p)}
-    is_text = "--" in words
-    if words and words[-1] in takes_value and not is_text:
-        return _of_parameter(takes_value[words[-1]], ctx, incomplete)
+    takes_value = {o: p for p in command.params for o in p.opts if _is_value_option(p)}
+    positional: list[str] = []
+    is_text = False
+    pending = None
+    for word in words:
+        option, equals, value = word.partition("=")
+        if pending is not None:
+            ctx.params[pending.name], pending = word, None
+        elif is_text or not word.startswith("-") or word == "-":
+            positional.append(word)
+        elif word == "--":
+            is_text = True
+        elif option in takes_value and equals:
+            ctx.params[takes_value[option].name] = value
+        else:
+            pending = takes_value.get(word)
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    ctx.params |= dict(zip((p.name for p in arguments), positional, strict=False))
+    if pending is not None:
+        return _of_parameter(pending, ctx, incomplete)
     if incomplete.startswith("-") and not is_text:
         option, equals, value = incomplete.partition("=")
         if equals and option in takes_value:
             return _joined(option, _of_parameter(takes_value[option], ctx, value))
         return _options(command, ctx, incomplete)
-    for param in command.get_params(ctx):
-        if param.param_type_name == "argument":
-            source = ctx.get_parameter_source(param.name)
-            if param.nargs == -1 or source is None or source.name != "COMMANDLINE":
-                return _of_parameter(param, ctx, incomplete)
+    for i, param in enumerate(arguments):
+        if i >= len(positional) or param.nargs == -1:
+            return _of_parameter(param, ctx, incomplete)
     return Answer([])
 
 
@@ -78,7 +102,9 @@ def _is_value_option(param: Any) -> bool:
 
 
 def _of_parameter(param: Any, ctx: Any, incomplete: str) -> Answer:
-    items = param.shell_complete(ctx, incomplete)
+    items = []
+    with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
+        items = param.shell_complete(ctx, incomplete)
     values = [(str(i.value), " ".join((i.help or "").split())) for i in items if i.type == "plain"]
     # A path without a completer of its own is completed by the shell, which knows of ~ and CDPATH.
     return Answer(values, is_file=not values and _is_path(param))
@@ -163,14 +189,11 @@ def split_line(line: str) -> tuple[list[str], str]:
     """The whole words of a command line, and the one that the cursor stands at the end of."""
     import shlex
 
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer = shlex.shlex(line + _CURSOR, posix=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     words: list[str] = []
     try:
         words.extend(lexer)
     except ValueError:  # A quote is not closed yet: what stands after it is the word.
         words.append(lexer.token)
-        return words[:-1], words[-1]
-    if line and not line[-1].isspace() and words:
-        return words[:-1], words[-1]
-    return words, ""
+    return words[:-1], words[-1].removesuffix(_CURSOR)

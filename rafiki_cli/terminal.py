@@ -24,17 +24,19 @@ class _Manner:
     """How the running command talks; set by :func:`set_up`."""
 
     is_quiet = False
+    is_verbose = False
     is_colorless = False
 
 
 def set_up(*, is_quiet: bool = False, is_verbose: bool = False, is_colorless: bool = False) -> None:
     """Set how the running command talks."""
     _Manner.is_quiet, _Manner.is_colorless = is_quiet, is_colorless
-    if is_verbose:
-        _tell_requests()
+    if is_verbose != _Manner.is_verbose:
+        _Manner.is_verbose = is_verbose
+        _tell_requests(is_verbose)
 
 
-def _tell_requests() -> None:
+def _tell_requests(is_wanted: bool) -> None:
     """Tell each request to a server on stderr, as the client logs it."""
     import logging
 
@@ -43,8 +45,8 @@ def _tell_requests() -> None:
             say(style(record.getMessage(), dim=True))
 
     logger = logging.getLogger("rafiki.client")
-    logger.handlers, logger.propagate = [Lines()], False
-    logger.setLevel(logging.DEBUG)
+    logger.handlers, logger.propagate = [Lines()] if is_wanted else [], not is_wanted
+    logger.setLevel(logging.DEBUG if is_wanted else logging.NOTSET)
 
 
 def is_quiet() -> bool:

@@ -54,6 +54,8 @@ def upload(
         with progress.transfer(f"Uploading {file.name}", after="The admin checks it") as show_progress:
             dataset = client.create_dataset(name, task, file, progress=show_progress)
     put_record(dataset, [*_COLUMNS, Column("SHA-256", "sha256")], format)
+    if format is Format.TABLE:
+        terminal.hint(f"Next: rafiki train create --app APP --train {dataset['name']} --val DATASET")
 
 
 def _name_in(url: str) -> str:

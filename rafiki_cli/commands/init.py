@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import terminal
+from rafiki_cli import completers, terminal
 from rafiki_cli.lazy import new_app
 
 app = new_app("Start a project.")
@@ -24,7 +24,10 @@ _MODULES = {"scikit-learn": "sklearn"}
 )
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The project's folder.")] = Path(),
-    template: Annotated[str, typer.Option(help="The model template, as in `rafiki template list`.")] = _DEFAULT,
+    template: Annotated[
+        str,
+        typer.Option(help="The model template, as in `rafiki template list`.", autocompletion=completers.templates),
+    ] = _DEFAULT,
     name: Annotated[str | None, typer.Option(help="The app's name; the folder's name if left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> None:

@@ -71,4 +71,6 @@ def whoami(format: FormatOption = Format.TABLE) -> None:
             raise UnauthorizedError(f"{user['email']} was banned. Log in as another user with `rafiki login`.")
         columns = [Column("email", "email"), Column("type", "user_type"), Column("id", "id")]
         columns.append(Column("admin", lambda _: client.address))
+        if options.current.is_token_from_environment:
+            columns.append(Column("token", lambda _: f"from {session.TOKEN_VARIABLE}"))
         put_record(user, columns, format)

@@ -95,6 +95,8 @@ def upload(
         terminal.warn(f"The file was kept, but it does not load: {created['load_error']}")
         if not allow_invalid:
             terminal.finish(ExitCode.REFUSED)
+    elif format is Format.TABLE:
+        terminal.hint(f"Next: rafiki train create --app APP --model {name} --train DATASET --val DATASET")
 
 
 def _delete_own(client: Client, name: str) -> None:

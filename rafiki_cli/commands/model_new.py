@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import terminal
+from rafiki_cli import completers, terminal
 
 EXAMPLES = """\
 Examples:
 
   rafiki model new DigitsSvm --template image_classification/svm
 
-  rafiki model new prices --template tabular_regression/linear --dir ../other-project"""
+  rafiki model new prices --template tabular_regression/linear --dir ../other"""
 _PROJECT_FILE = "rafiki.yaml"
 
 
 def new(
     name: Annotated[str, typer.Argument(help="The model's class, as DigitsTree; its file is digits_tree.py.")],
     template: Annotated[
-        str, typer.Option(help="What to start from, as in `rafiki template list`.")
+        str,
+        typer.Option(help="What to start from, as in `rafiki template list`.", autocompletion=completers.templates),
     ] = "image_classification/decision_tree",
     folder: Annotated[
         Path | None, typer.Option("--dir", help="The project's folder; that of the nearest rafiki.yaml if left out.")

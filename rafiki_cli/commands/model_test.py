@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import terminal
+from rafiki_cli import completers, terminal
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
 Event = Mapping[str, Any]
@@ -20,7 +20,7 @@ Examples:
 
   rafiki model test models/my_model.py
 
-  rafiki model test my_model.py --task TABULAR_REGRESSION --train train.csv --val val.csv --trials 5
+  rafiki model test my_model.py --task T --train a.csv --val b.csv --trials 5
 
   rafiki model test models/my_model.py --knob max_depth=3 --arg epochs=2 --logs"""
 
@@ -30,7 +30,9 @@ def run_test(
     model_class: Annotated[
         str | None, typer.Option("--class", help="Its model class; found by itself when there is just one.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The task that the model is for.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task that the model is for.", autocompletion=completers.tasks)
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="The dataset to train on.")] = None,
     val: Annotated[Path | None, typer.Option(help="The dataset to evaluate on.")] = None,
     query_file: Annotated[Path | None, typer.Option(help="One query to ask: a JSON file, or an image.")] = None,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import terminal
+from rafiki_cli import completers, terminal
+from rafiki_cli.arguments import TaskFilterOption
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
 
@@ -32,7 +33,7 @@ _COLUMNS = [
     epilog="Examples:\n\n  rafiki template list\n\n  rafiki template list --task POS_TAGGING",
 )
 def list_(
-    task: Annotated[str | None, typer.Option(help="Those of one task only.")] = None,
+    task: TaskFilterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the model templates that come with Rafiki. EXTRA names what brings a template's packages: `pip install
@@ -49,7 +50,7 @@ def list_(
     epilog="Examples:\n\n  rafiki template show image_classification/svm\n\n  rafiki template show svm > svm.py"
 )
 def show(
-    name: Annotated[str, typer.Argument(help="As in `rafiki template list`.")],
+    name: Annotated[str, typer.Argument(help="As in `rafiki template list`.", autocompletion=completers.templates)],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the source of a model template. As JSON or YAML with all that is known of it."""

@@ -251,6 +251,8 @@ def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
     code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)
     if not is_table:
         put_data(client.get_train_job(app, version), format)
+    elif code is ExitCode.OK:
+        terminal.hint(f"Next: rafiki infer create {app}")
     return code
 
 

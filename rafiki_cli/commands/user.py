@@ -51,6 +51,8 @@ def create(
     client = session.client()
     password = terminal.read_password(f"Password of {email}", password_file, password_stdin, confirm=True)
     put_record(client.create_user(email, password, UserType(type)), _COLUMNS, format)
+    if format is Format.TABLE:
+        terminal.hint(f"Next: rafiki login {email}, as that user")
 
 
 @app.command(

@@ -28,9 +28,10 @@ def _commands() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "words", ["", "train", "train create", "train importance", "trial plot", "model upload", "logs", "up"]
-)
+GROUPS = {name for name in RafikiGroup.table if any(c.startswith(f"{name} ") for c in _commands())}
+
+
+@pytest.mark.parametrize("words", ["", *_commands()])
 def test_help_loads_none_of_the_heavy_libraries(words: str) -> None:
     code = (
         "import sys\nfrom rafiki_cli.main import main\n"
@@ -47,6 +48,80 @@ def test_every_command_has_help(cli, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.code == 0
     assert f"Usage: rafiki {command}" in result.out
+
+
+def _examples(text: str) -> list[str]:
+    """The commands below "Examples:" in a help text."""
+    return [line.strip() for line in text.partition("\nExamples:\n")[2].splitlines() if line.startswith("  ")]
+
+
+@pytest.mark.parametrize("command", [c for c in _commands() if c not in GROUPS])
+def test_every_command_shows_examples_of_itself_line_by_line(cli, monkeypatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    examples = _examples(cli(*command.split(), "--help").out)
+    assert examples
+    # A global option may stand before the command, and a shell's own words around it.
+    assert all(re.search(rf"\brafiki (--\w+ \S+ )?{command}\b", e) for e in examples), examples
+
+
+@pytest.mark.parametrize("command", ["", *_commands()])
+def test_help_fits_80_columns_with_options_in_one_column(cli, monkeypatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = cli(*command.split(), "--help").out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+    options = out.partition("\nOptions:\n")[2].partition("\n\n")[0].splitlines()
+    starts = {m.end() for line in options if (m := re.match(r"  -.{1,28}?  +(?=\S)|  {4,}(?=\S)", line))}
+    assert len(starts) <= 1, out
+
+
+def test_the_help_of_rafiki_shows_every_command_in_a_section(cli) -> None:
+    out = cli("--help").out
+    listed = [name for names in RafikiGroup.sections.values() for name in names]
+    assert set(RafikiGroup.table) <= set(listed)
+    assert len(listed) == len(set(listed))
+    assert "Other:" not in out
+    for name in RafikiGroup.table:
+        assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
+
+
+def test_no_help_of_any_command_loads_a_heavy_library() -> None:
+    code = (
+        f"import contextlib, io, sys\nfrom rafiki_cli.main import main\nfor command in {['', *_commands()]!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        assert main([*command.split(), '--help']) == 0\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("trian", "'train'"),
+        ("contxt list", "'context'"),
+        ("train craete", "'create'"),
+        ("token revok x", "'revoke'"),
+        ("config sett", "'set'"),
+        ("train create --trils 3", "'--trials'"),
+        ("train list --ouput json", "'--output'"),
+        ("up --foregroud", "'--foreground'"),
+        ("status --contxt x", "'--context'"),
+        ("status --quite", "'--quiet'"),
+        ("--verson", "'--version'"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_the_nearest(cli, typed: str, meant: str) -> None:
+    result = cli(*typed.split())
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert f"Did you mean {meant}?" in result.err
+
+
+def test_what_is_near_to_nothing_gets_no_suggestion(cli) -> None:
+    for typed in (["xyzzy"], ["train", "xyzzy"], ["train", "list", "--xyzzy"]):
+        result = cli(*typed)
+        assert result.code == ExitCode.USAGE
+        assert "Did you mean" not in result.err
 
 
 def test_every_command_has_a_heading_in_the_docs() -> None:
