@@ -234,6 +234,8 @@ class MemberReport(msgspec.Struct, frozen=True, array_like=True):
 class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
     """How much a predictor serves: told once a second, and forgotten when it is not told again."""
 
+    no: int
+    """1, 2, 3 ... since its start."""
     requests_per_s: float
     """In the last second."""
     errors_per_s: float

@@ -185,6 +185,23 @@ def check_file(file: Path, *, folder_hint: str = "a file is needed here") -> Non
         raise UsageError(f"{file}: no permission to read this file.")
 
 
+def check_target(file: Path) -> None:
+    """Check that a file named by an option can be written, before what is to be in it is asked for.
+
+    Raises:
+        UsageError: when it cannot, with the reason.
+    """
+    reason = None
+    if file.is_dir():
+        reason = "it is a folder"
+    elif not file.parent.is_dir():
+        reason = f"there is no folder {file.parent}"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        reason = "no permission"
+    if reason:
+        raise UsageError(f"{file}: cannot be written: {reason}.")
+
+
 def check_number(option: str, value: float | None) -> None:
     """Check the value of an option that takes a number above 0.
 
@@ -220,8 +237,9 @@ def is_interactive() -> bool:
 
 def can_show(signs: str) -> bool:
     """Whether stdout's encoding has these signs."""
+    # The first stdout: a live view puts something else in the place of sys.stdout.
     try:
-        signs.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        signs.encode(getattr(sys.__stdout__, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

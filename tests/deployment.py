@@ -15,6 +15,7 @@ from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, ModelSource, PredictorSpec
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
+from rafiki.predictor.meter import Meter
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import ServiceStopped, StopSignal
@@ -50,7 +51,8 @@ class Predictor:
         trial_ids = [m.trial_id for m in spec.members]
         self.gather = Gather(queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s)
         self.gather.start()
-        app = PredictorApp(spec, get_task(spec.task), self.gather)
+        self.meter = Meter()
+        app = PredictorApp(spec, get_task(spec.task), self.gather, self.meter)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
         )

@@ -11,13 +11,15 @@ from typing import Any, cast
 
 import msgspec
 
+from rafiki.cache.changes import Change, changes_channel, predictor_report_key
 from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
 from rafiki.cache.reports import reports_channel, serving_key
 from rafiki.errors import CacheUnavailableError
-from rafiki.messages import CacheAddress, Query, Reply
+from rafiki.messages import CacheAddress, PredictorReport, Query, Reply
 from rafiki.utils.clock import unix_ms
 
 _MOST_WAIT_S = 30.0
+_REPORT_LIVES_MS = 5000
 _REPLIES_LIVE_S = 120
 """A reply queue that nobody reads any more is forgotten after this time."""
 
@@ -77,6 +79,7 @@ class RedisPredictorQueues:
         self._sender = connect_async(address)
         self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._reports: Any = None
+        self._report_key = predictor_report_key(address.prefix, predictor_id)
         self.reply_to = f"{address.prefix}replies:{predictor_id}"
 
     async def send(self, queries: Mapping[str, Sequence[Query]], *, most_waiting: int) -> None:
@@ -125,6 +128,14 @@ class RedisPredictorQueues:
             }
             for trial_id, workers in zip(trial_ids, found, strict=True)
         }
+
+    async def report(self, report: PredictorReport) -> None:
+        """Tell how much this predictor serves; it counts until a few seconds have passed."""
+        async with self._sender.pipeline(transaction=False) as pipe:
+            pipe.set(self._report_key, msgspec.json.encode(report), px=_REPORT_LIVES_MS)
+            pipe.publish(changes_channel(self._address.prefix), Change.FIGURES.value)
+            with cache_errors(self._address):
+                await pipe.execute()
 
     async def wait_for_report(self, timeout_s: float) -> None:
         """Wait until a service of the job announces itself or fails, or the timeout passes."""

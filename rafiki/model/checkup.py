@@ -26,8 +26,6 @@ from typing import Any
 
 import msgspec
 
-from rafiki.advisor.budget import parse_train_budget
-from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidQueryError, ModelError, RafikiError
 from rafiki.model import trial_steps
 from rafiki.model.base import BaseModel, Params
@@ -44,7 +42,6 @@ from rafiki.tasks.zip_files import open_dataset_zip, read_member
 
 N_QUERIES = 8
 """Queries that are made from the validation dataset when none are given."""
-_HOURS = 24.0 * 365
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -153,9 +150,7 @@ class Checkup:
             RafikiError: when something of the request is wrong; told already.
         """
         model_class = self._prepare()
-        limits = parse_train_budget(
-            {str(BudgetOption.MODEL_TRIAL_COUNT): self._request.trials, str(BudgetOption.TIME_HOURS): _HOURS}
-        )
+        limits = trial_steps.budget_of(self._request.trials)
         found = []
 
         def run_trial(no: int, knobs: Knobs) -> tuple[float, float]:
@@ -218,7 +213,7 @@ class Checkup:
     # ---- one trial -------------------------------------------------------------------------------------------------
 
     def _run_trial(self, model_class: type[BaseModel], no: int, knobs: Knobs) -> float:
-        request, file_name, rules = self._request, self._file_name, self._rules
+        request, file_name = self._request, self._file_name
         with self._step("__init__()") as done:
             model = trial_steps.create(model_class, knobs, file_name)
             done(", ".join(f"{name}={_short(value)}" for name, value in knobs.items()))
@@ -285,8 +280,8 @@ class Checkup:
         # Workers answer whatever queries wait in one call, so an answer must not depend on its neighbours.
         alone = [trial_steps.predict(served, [q], self._rules, self._file_name)[0] for q in self._queries]
         for no, (together, single) in enumerate(zip(after, alone, strict=True), 1):
-            if (difference := find_difference(together, single)) is not None:
-                self._warn("predict()", f"Query {no} is answered differently alone and among others: {difference}.")
+            if (found := find_difference(together, single)) is not None:
+                self._warn("predict()", f"Query {no} is answered differently alone and among others: {found}.")
                 return
 
     def _check_fit(self, predictions: list[Any]) -> None:

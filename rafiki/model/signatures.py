@@ -87,7 +87,7 @@ def _check(model_class: type[BaseModel], call: _Call) -> Problem | None:
         return Problem(f"{call.method}()", "it is called without an instance, and is no @staticmethod", advice)
     function = getattr(model_class, call.method)
     if not callable(function) or isinstance(found, property):
-        return Problem(f"{call.method}()", f"it is a {type(found).__name__}, not a method", advice)
+        return Problem(f"{call.method}()", f"it is of the type {type(found).__name__}, not a method", advice)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return Problem(f"{call.method}()", "it is `async`, and nothing awaits it", advice)
     if (reason := _why_not_callable(function, call, needs_no_instance)) is not None:

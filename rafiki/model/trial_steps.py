@@ -36,6 +36,7 @@ from rafiki.tasks.base import TaskSpec
 from rafiki.utils.clock import utc_now
 
 SEED = 0
+_YEAR_HOURS = 365 * 24.0
 T = TypeVar("T")
 
 
@@ -139,6 +140,11 @@ def fix_knobs(knob_config: KnobConfig, texts: Mapping[str, str]) -> KnobConfig:
             raise UnknownKnobError(f"--{name}: an architecture cannot be fixed from the command line.")
         fixed[name] = FixedKnob(checked)
     return {**knob_config, **fixed}
+
+
+def budget_of(trials: int) -> TrainBudget:
+    """As many trials, however long they take."""
+    return TrainBudget(model_trial_count=trials, time_hours=_YEAR_HOURS)
 
 
 def search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
@@ -15,6 +16,7 @@ from rafiki.errors import ContainerError
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
+from rafiki.predictor.meter import Meter, tell
 from rafiki.tasks.registry import get_task
 from rafiki.utils.sockets import listen
 from rafiki.utils.spec import read_spec
@@ -26,7 +28,8 @@ async def serve(spec: PredictorSpec, heartbeat: Heartbeat) -> None:
     gather = Gather(
         queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s
     )
-    app = PredictorApp(spec, get_task(spec.task), gather)
+    meter, stopped = Meter(), asyncio.Event()
+    app = PredictorApp(spec, get_task(spec.task), gather, meter)
     server = uvicorn.Server(
         uvicorn.Config(
             app, http=RefusingProtocol, ws="none", lifespan="off", access_log=False, log_level="warning",
@@ -36,9 +39,13 @@ async def serve(spec: PredictorSpec, heartbeat: Heartbeat) -> None:
     sock = listen(spec.host, spec.port)
     gather.start()
     heartbeat.start()
+    telling = asyncio.create_task(tell(meter, queues, gather.members, stopped))
     gc.collect()
     gc.freeze()
     await server.serve(sockets=[sock])
+    stopped.set()
+    # A cache that is away must not keep a predictor from ending.
+    await asyncio.wait([telling], timeout=0.5)
     await gather.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from rafiki.errors import (
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
+from rafiki.predictor.meter import Meter
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
 
@@ -49,16 +51,18 @@ _decoder = msgspec.json.Decoder(PredictRequest)
 class PredictorApp:
     """The ASGI application of one predictor."""
 
-    def __init__(self, spec: PredictorSpec, task: TaskSpec, gather: Gather) -> None:
+    def __init__(self, spec: PredictorSpec, task: TaskSpec, gather: Gather, meter: Meter) -> None:
         self._spec = spec
         self._task = task
         self._gather = gather
+        self._meter = meter
         weights = [m.weight for m in spec.members]
         # Equal ones take the shorter way.
         self._weights = weights if len(set(weights)) > 1 else None
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
         try:
             body = await self._respond(scope, receive)
             status = 200
@@ -68,6 +72,8 @@ class PredictorApp:
             log_unexpected(e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, refusal_body(error)
+        if scope["path"] == "/predict":
+            self._meter.add(status == 200, perf_counter() - started)
         headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
-from rafiki.messages import Query, Reply
+from rafiki.messages import MemberReport, Query, Reply
 from rafiki.utils.clock import Deadline, unix_ms
 from rafiki.utils.process import Backoff
 
@@ -82,6 +82,11 @@ class Gather:
     def absent(self) -> list[str]:
         """Members that no worker serves now."""
         return [trial_id for trial_id, workers in self._workers.items() if not workers]
+
+    def members(self) -> list[MemberReport]:
+        """Each member's workers, and its queries that are not answered yet."""
+        waiting = Counter(w.column for w in self._waiting.values())
+        return [MemberReport(t, len(self._workers[t]), waiting[i]) for i, t in enumerate(self._trial_ids)]
 
     def _columns(self) -> list[int]:
         """The members to ask. One that never had a worker counts as there while we start: its worker starts too."""

@@ -50,6 +50,11 @@ def describe(job: Row, trials: Sequence[Row], dataset_names: Mapping[str, str]) 
     }  # fmt: skip
 
 
+def name_of(job: Json) -> str:
+    """``digits@2``."""
+    return f"{job['app']}@{job['app_version']}"
+
+
 def _dataset(id: str, names: Mapping[str, str]) -> Json:
     return {"id": id, "name": names.get(id, id)}
 

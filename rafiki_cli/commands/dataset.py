@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
 
 from rafiki.constants import Task
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import progress, resolve, session, terminal
 from rafiki_cli.arguments import DatasetArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
@@ -50,7 +48,11 @@ def upload(
     name = name or (file.stem if file else _name_in(url or ""))
     resolve.check_task(task)
     client = session.client()
-    dataset = client.create_dataset(name, task, file, url, progress=_progress())
+    if file is None:
+        dataset = client.create_dataset(name, task, dataset_url=url)
+    else:
+        with progress.transfer(f"Uploading {file.name}", after="The admin checks it") as show_progress:
+            dataset = client.create_dataset(name, task, file, progress=show_progress)
     put_record(dataset, [*_COLUMNS, Column("SHA-256", "sha256")], format)
     if format is Format.TABLE:
         terminal.hint(f"Next: rafiki train create --app APP --train {dataset['name']} --val DATASET")
@@ -86,22 +88,6 @@ def validate(
     except InvalidDatasetError as e:
         raise InvalidDatasetError(f"{file}: {e.message}") from e
     terminal.say(f"{file} is a valid dataset of {task}.")
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    if not sys.stderr.isatty():
-        return None
-    shown = -1
-
-    def show(sent: int, total: int) -> None:
-        nonlocal shown
-        percent = 100 * sent // total if total else 100
-        if percent != shown:
-            shown = percent
-            end = "\n" if sent >= total else ""
-            typer.echo(f"\rUploading {values.size(total)}: {percent} %{end}", nl=False, err=True)
-
-    return show
 
 
 @app.command("list", epilog=examples("rafiki dataset list", "rafiki dataset list --task POS_TAGGING -o json"))

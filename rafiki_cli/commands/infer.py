@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki.constants import EnsembleMethod, InferenceBudgetOption
+from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
 from rafiki.errors import UnreachableError
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
@@ -170,6 +171,28 @@ def _absent_members(job: Row) -> list[str]:
     except UnreachableError:
         return []
     return [str(t) for t in health.get("absent") or [] if t in job["trial_ids"]]
+
+
+@app.command(epilog=examples("rafiki infer watch digits", "rafiki infer watch digits --count 10 -o jsonl > load.jsonl"))
+def watch(
+    app: ServedAppArgument,
+    version: VersionOption = -1,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many seconds. [default: never]")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Watch how much an app serves: requests, errors, latencies and members. Ctrl-C ends it; the app goes on."""
+    from rafiki_cli import infer_loop
+
+    if format in (Format.JSON, Format.YAML):
+        raise terminal.UsageError(f"-o {format} needs an end. Take -o jsonl: an event a line.")
+    on_event = (lambda event: put_data(event, Format.JSONL)) if format is Format.JSONL else None
+    client = session.client()
+    # Settled once: after a restart of the admin, the latest may be another one.
+    version = version if version > 0 else client.get_running_inference_job(app, version)["app_version"]
+    code = ExitCode.OK
+    with contextlib.suppress(KeyboardInterrupt):
+        code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
+    terminal.finish(code)
 
 
 @app.command(epilog=examples("rafiki infer stop digits"))

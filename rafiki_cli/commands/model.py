@@ -10,7 +10,7 @@ import typer
 
 from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import progress, resolve, session, terminal
 from rafiki_cli.arguments import ModelArgument, TaskFilterOption, TaskOption
 from rafiki_cli.commands import model_new, model_test
 from rafiki_cli.lazy import examples, new_app
@@ -74,11 +74,10 @@ def upload(
     name = name or wanted
     resolve.check_task(task)
     client = session.client()
-    if packages and terminal.is_interactive():
-        terminal.say("Packages that are not there yet are installed now, which may take a while.")
 
     def create() -> dict[str, Any]:
-        return client.create_model(name, task, file, wanted, packages, access, docker_image)
+        with progress.installing(client, packages):
+            return client.create_model(name, task, file, wanted, packages, access, docker_image)
 
     try:
         created = create()
@@ -192,7 +191,8 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
 
 def _save(client: Client, model: Row, file: Path) -> None:
     try:
-        client.download_model_file(model["id"], file)
+        with progress.transfer(f"Downloading {file.name}") as show_progress:
+            client.download_model_file(model["id"], file, progress=show_progress)
     except InvalidModelError as e:
         raise InvalidModelError(
             f"The model {model['name']!r} belongs to another user: its file is for its owner and admins."
@@ -224,4 +224,4 @@ def delete(
 
 
 app.command("new", epilog=model_new.EXAMPLES)(model_new.new)
-app.command("test", epilog=model_test.EXAMPLES)(model_test.test)
+app.command("test", epilog=model_test.EXAMPLES)(model_test.run_test)

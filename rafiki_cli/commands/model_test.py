@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from rafiki.constants import ExitCode
 from rafiki_cli import completers, terminal
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
+Event = Mapping[str, Any]
 EXAMPLES = """\
 Examples:
 
@@ -24,7 +25,7 @@ Examples:
   rafiki model test models/my_model.py --knob max_depth=3 --arg epochs=2 --logs"""
 
 
-def test(
+def run_test(
     file: Annotated[Path, typer.Argument(help="The Python file of the model template.")],
     model_class: Annotated[
         str | None, typer.Option("--class", help="Its model class; found by itself when there is just one.")
@@ -164,15 +165,13 @@ def _run(request: dict[str, Any], timeout_s: float, is_output_shown: bool, forma
     return ExitCode.USAGE if report.failure["is_usage"] else ExitCode.FAILURE
 
 
-def _follow_lines(
-    put: Callable[[str], None],
-) -> Callable[[Iterator[Mapping[str, Any] | None]], Iterator[Mapping[str, Any]]]:
+def _follow_lines(put: Callable[[str], None]) -> Callable[[Iterator[Event | None]], Generator[Event, None, None]]:
     """Follows a check where no terminal is: a line for each step and each trial."""
     from rafiki_cli.render import model_check as view
 
     lines = {"done": view.step_line, "warning": view.warning_line, "trial": view.trial_line}
 
-    def follow(events: Iterator[Mapping[str, Any] | None]) -> Iterator[Mapping[str, Any]]:
+    def follow(events: Iterator[Event | None]) -> Generator[Event, None, None]:
         for event in events:
             if event is not None:
                 if event["event"] in lines:
@@ -188,11 +187,11 @@ class _Report:
     def __init__(self, request: dict[str, Any]) -> None:
         self._request = request
         self._steps: list[dict[str, Any]] = []
-        self.trials: list[Mapping[str, Any]] = []
+        self.trials: list[Event] = []
         self.warnings: list[str] = []
-        self.failure: Mapping[str, Any] | None = None
+        self.failure: Event | None = None
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: Event) -> None:
         match event["event"]:
             case "done":
                 self._steps.append({"name": event["name"], "time_s": event["time_s"], "detail": event["detail"]})
@@ -204,7 +203,7 @@ class _Report:
                 self.failure = event
 
     def to_json(self, time_s: float) -> dict[str, Any]:
-        def without_kind(event: Mapping[str, Any], *more: str) -> dict[str, Any]:
+        def without_kind(event: Event, *more: str) -> dict[str, Any]:
             return {k: v for k, v in event.items() if k not in ("event", *more)}
 
         return {

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+from rafiki.utils.clock import utc_now
 from rafiki_cli import options, session, terminal
 from rafiki_cli.lazy import examples, new_app
+from rafiki_cli.render import services as services_view
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
     Format,
     FormatOption,
-    error_column,
-    id_column,
     put_data,
     put_rows,
-    time_column,
 )
 
 app = new_app("The stack.")
@@ -95,18 +96,6 @@ def down() -> None:
     terminal.say(f"Stopped {' and '.join(what)}. Live jobs go on at the next `rafiki up`.")
 
 
-_SERVICES = [
-    id_column(),
-    Column("TYPE", "service_type"),
-    Column("APP", "app", least=10),
-    Column("STATUS", "status"),
-    Column("PID", "pid", is_right=True),
-    Column("PORT", "port", is_right=True),
-    Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or [])), is_hidden_empty=True),
-    Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
-    time_column("STARTED", "datetime_started", rank=1),
-    error_column(),
-]
 _PROCESSES = [
     Column("PID", "pid", is_right=True),
     Column("COMMAND", "command", least=20),
@@ -114,10 +103,17 @@ _PROCESSES = [
 ]
 
 
-@app.command(epilog=examples("rafiki status", "rafiki status -o json"))
-def status(format: FormatOption = Format.TABLE) -> None:
+@app.command(epilog=examples("rafiki status", "rafiki status --watch", "rafiki status -o json"))
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing the services as they change.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down."""
     from rafiki_cli import stack_process
+
+    if watch:
+        _watch(format)
+        return
 
     admin = session.target()
     found = stack_process.health(admin.host, admin.port)
@@ -136,6 +132,40 @@ def status(format: FormatOption = Format.TABLE) -> None:
     if found is None:
         hint = "Start the stack with `rafiki up`." if admin.is_local else "Check the address."
         terminal.abort(f"No admin answers at {admin.address}. {hint}", ExitCode.UNREACHABLE)
+
+
+def _watch(format: Format) -> None:
+    """The services as the admin tells their changes, until Ctrl-C."""
+    from rafiki_cli import pushed
+
+    if format in (Format.JSON, Format.YAML):
+        raise terminal.UsageError(f"-o {format} needs an end, and --watch has none. Take -o jsonl: an event a line.")
+    if format is Format.TABLE and not terminal.is_interactive():
+        raise terminal.UsageError("--watch shows a table that changes: that needs a terminal. Elsewhere take -o jsonl.")
+    client = session.client()
+    events = pushed.batches(client.watch_services, tick_s=1.0)
+    with contextlib.suppress(KeyboardInterrupt):
+        if format is Format.JSONL:
+            for event in (e for batch in events for e in batch if e["type"] != "away"):
+                put_data(event, format)
+            return
+        _watch_live(f"admin  {client.address}", events)
+
+
+def _watch_live(title: str, events: Iterator[list[dict[str, Any]]]) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    services: list[dict[str, Any]] = []
+    notice = ""
+    with Live(console=console, auto_refresh=False) as live:
+        for batch in events:
+            for event in batch:
+                is_away = event["type"] == "away"
+                notice = f"The admin does not answer: {event['reason']}" if is_away else ""
+                services = services if is_away else event["services"]
+            live.update(services_view.live_view(title, services, utc_now(), console.width, notice), refresh=True)
 
 
 def _add_local(state: dict[str, Any]) -> None:
@@ -185,7 +215,7 @@ def _put_state(state: dict[str, Any]) -> None:
         terminal.put(f"folder {state['folder'] or 'unknown'}")
     if services := state.get("services"):
         terminal.put("")
-        put_rows(services, _SERVICES, Format.TABLE)
+        put_rows(services, services_view.columns(utc_now()), Format.TABLE)
     elif services is None and state.get("processes"):
         terminal.put("")
         put_rows(state["processes"], _PROCESSES, Format.TABLE)

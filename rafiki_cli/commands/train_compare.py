@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki.constants import BudgetOption, TrainJobStatus
+from rafiki.constants import TrainJobStatus
 from rafiki_cli import session, terminal
-from rafiki_cli.render import look as looks
-from rafiki_cli.render import values
-from rafiki_cli.render.look import Look
-from rafiki_cli.render.output import STATUS_STYLES, Format, FormatOption, put_data
-from rafiki_cli.render.sparkline import bounds, last, sparkline
+from rafiki_cli.render.output import Format, FormatOption, put_data
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -26,16 +22,6 @@ EPILOG = """Examples:
 
   rafiki train compare digits letters@3 -o jsonl"""
 
-_LEAST_WIDTH = 18
-"""Columns that a job gets at least; jobs that do not fit beside the first go below."""
-_GAP = 2
-
-
-class Target(NamedTuple):
-    app: str
-    version: int
-    """-1 = the latest."""
-
 
 def compare(
     jobs: Annotated[list[str], typer.Argument(metavar="APP[@VERSION]...", help="Two or more; the latest alone.")],
@@ -45,42 +31,45 @@ def compare(
 
     What differs is marked. Deltas are against the first job.
     """
-    from rafiki_cli.analysis import comparison
-
     targets = [parse_target(text) for text in jobs]
     if len(targets) < 2:
         raise terminal.UsageError("Name two train jobs or more to compare, such as `digits@1 digits@2`.")
+    from rafiki_cli.analysis import comparison
+
     client = session.client()
     found = comparison.compare(_described(client, targets))
     if format is not Format.TABLE:
         put_data(found, format)
         return
+    from rafiki_cli.render import look as looks
+    from rafiki_cli.render.comparison import comparison_lines
+
     for line in comparison_lines(found, looks.width() if terminal.is_interactive() else None, looks.of_stdout()):
         terminal.put(line)
     _say_what_to_mind(found)
 
 
-def parse_target(text: str) -> Target:
-    """An app and its version: ``digits@2``; of ``digits`` alone the latest.
+def parse_target(text: str) -> tuple[str, int]:
+    """An app and its version: ``digits@2``; of ``digits`` alone the latest, -1.
 
     Raises:
         UsageError: when what follows the @ is no version.
     """
     app, at, version = text.rpartition("@")
     if not at:
-        return Target(text, -1)
+        return text, -1
     if not app or not re.fullmatch(r"[1-9][0-9]*", version):
         raise terminal.UsageError(f"{text!r}: write an app and its version as in digits@2, or the app alone.")
-    return Target(app, int(version))
+    return app, int(version)
 
 
-def _described(client: Client, targets: Sequence[Target]) -> list[Json]:
-    from rafiki_cli.analysis.comparison import describe
+def _described(client: Client, targets: Sequence[tuple[str, int]]) -> list[Json]:
+    from rafiki_cli.analysis.comparison import describe, name_of
 
     names = {d["id"]: d["name"] for d in client.get_datasets()}
     found: list[Json] = []
-    for target in targets:
-        job = client.get_train_job(target.app, target.version)
+    for app, version in targets:
+        job = client.get_train_job(app, version)
         trials = client.get_trials_of_train_job(job["app"], job["app_version"])
         found.append(describe(job, trials, names))
     seen = [name_of(job) for job in found]
@@ -89,199 +78,10 @@ def _described(client: Client, targets: Sequence[Target]) -> list[Json]:
     return found
 
 
-def name_of(job: Json) -> str:
-    """``digits@2``."""
-    return f"{job['app']}@{job['app_version']}"
-
-
-class Cell(NamedTuple):
-    text: str
-    color: str | None = None
-
-
-class Property(NamedTuple):
-    """A line of the comparison."""
-
-    title: str
-    key: str | None
-    """The name under which a difference is known; None = its differences are not marked."""
-    cell: Callable[[Json, bool], Cell]
-    """Of a job, and whether it is the first: what the line says of it."""
-
-
-def comparison_lines(jobs: Sequence[Json], width: int | None, look: Look) -> list[str]:
-    """The comparison as text.
-
-    Args:
-        jobs: as :func:`rafiki_cli.analysis.comparison.compare` gives them.
-        width: of the terminal; None = nothing is cut, and all jobs stand in one block.
-    """
-    from rafiki_cli.analysis.comparison import differing
-
-    sign = "*" if look.is_ascii else "≠"
-    different = differing(jobs)
-    properties = _properties(jobs, look, _LEAST_WIDTH)
-    margin = max(len(p.title) for p in properties) + 2
-    if width is not None:
-        properties = _properties(jobs, look, max(_LEAST_WIDTH, min(40, (width - margin) // len(jobs) - _GAP)))
-    rest = None if width is None else max(1, (width - margin) // (_LEAST_WIDTH + _GAP))
-    lines: list[str] = []
-    for number, block in enumerate(_blocks(jobs, rest)):
-        lines += [""] if number else []
-        table = [[p.cell(job, job is jobs[0]) for job in block] for p in properties]
-        natural = [max(len(row[i].text) for row in table) for i in range(len(block))]
-        widths = natural if width is None else _fit(natural, width - margin - _GAP * len(block))
-        for prop, row in zip(properties, table, strict=True):
-            mark = sign if prop.key in different else " "
-            title = typer.style(prop.title, bold=True) if look.is_colored else prop.title
-            parts = [_painted(c, w, look) for c, w in zip(row, widths, strict=True)]
-            head = f"{mark} {title}{' ' * (margin - 2 - len(prop.title))}"
-            lines.append((" " * _GAP).join([head, *parts]).rstrip())
-    if jobs_scale := bounds(*(job["best_so_far"] for job in jobs)):
-        low, high = jobs_scale
-        lines += ["", f"best so far: {values.score(low)} to {values.score(high)} from bottom to top; one scale for all"]
-    return lines
-
-
-def _blocks(jobs: Sequence[Json], count: int | None) -> list[list[Json]]:
-    """The jobs in groups that fit side by side; the first job leads each, since deltas are against it."""
-    if count is None or len(jobs) <= count:
-        return [list(jobs)]
-    each = max(1, count - 1)
-    return [[jobs[0], *jobs[i : i + each]] for i in range(1, len(jobs), each)]
-
-
-def _fit(natural: Sequence[int], width: int) -> list[int]:
-    """Widths of the columns: what each wants while there is room, then the widest give way."""
-    widths = list(natural)
-    while sum(widths) > width and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
-    return widths
-
-
-def _painted(cell: Cell, width: int, look: Look) -> str:
-    dots = "..." if look.is_ascii else "…"
-    text = cell.text if len(cell.text) <= width else cell.text[: width - len(dots)] + dots
-    padding = " " * (width - len(text))
-    return (typer.style(text, fg=cell.color) if look.is_colored and cell.color else text) + padding
-
-
-def _properties(jobs: Sequence[Json], look: Look, curve_width: int) -> list[Property]:
-    from rafiki_cli.analysis.comparison import knob_names
-
-    scale = bounds(*(job["best_so_far"] for job in jobs))
-    longest = max(len(job["best_so_far"]) for job in jobs)
-
-    def curve(job: Json, _: bool) -> Cell:
-        # One scale of trials too: a job with half as many has a curve half as long.
-        found: list[float | None] = job["best_so_far"]
-        columns = max(1, round(len(found) / longest * curve_width)) if found else 0
-        stretched = [found[i * len(found) // columns] for i in range(columns)] if len(found) < columns else found
-        return Cell(sparkline(stretched, columns, scale=scale, pick=last, is_ascii=look.is_ascii), "cyan")
-
-    def plain(read: Callable[[Json], str]) -> Callable[[Json, bool], Cell]:
-        return lambda job, _: Cell(read(job))
-
-    def knob(name: str) -> Callable[[Json], str]:
-        return lambda job: values.text((job["best"] or {"knobs": {}})["knobs"].get(name))
-
-    return [
-        Property("", None, plain(name_of)),
-        Property("status", "status", lambda job, _: Cell(job["status"], _status_color(job["status"]))),
-        *([Property("error", None, plain(_error))] if any(job["error"] for job in jobs) else []),
-        Property("task", "task", plain(lambda job: job["task"])),
-        Property("train", "train_dataset", plain(lambda job: job["train_dataset"]["name"])),
-        Property("val", "val_dataset", plain(lambda job: job["val_dataset"]["name"])),
-        Property("budget", "budget", plain(_budget)),
-        Property("advisor", "advisor", plain(_advisor)),
-        *([Property("args", "train_args", plain(_args))] if any(job["train_args"] for job in jobs) else []),
-        Property("models", "models", plain(lambda job: ", ".join(job["models"]))),
-        Property("time", None, plain(lambda job: values.duration(job["duration_s"]))),
-        Property("trials", None, plain(_trials)),
-        Property("best score", None, lambda job, is_first: _score(job, is_first)),
-        Property("best model", "best.model", plain(_best_model)),
-        *(Property(f"  {name}", f"knobs.{name}", plain(knob(name))) for name in knob_names(jobs)),
-        Property("time to best", None, lambda job, is_first: _time(job, is_first, "time_to_best_s")),
-        Property("median trial", None, lambda job, is_first: _time(job, is_first, "median_trial_s")),
-        Property("best so far", None, curve),
-    ]
-
-
-def _status_color(status: str) -> str | None:
-    color = STATUS_STYLES.get(status)
-    return color if color in ("cyan", "green", "yellow", "red") else None
-
-
-def _budget(job: Json) -> str:
-    """``40 trials, 0.5 h``."""
-    budget = dict(job["budget"])
-    count, hours = budget.pop(BudgetOption.MODEL_TRIAL_COUNT, -1), budget.pop(BudgetOption.TIME_HOURS, None)
-    parts = [values.count(count, "trial")] if count >= 0 else []
-    parts += [f"{values.number(hours)} h"] if hours is not None else []
-    names = {BudgetOption.GPU_COUNT: "GPU", BudgetOption.CPU_WORKER_COUNT: "worker"}
-    parts += [values.count(n, names[o]) if o in names else f"{o}={n}" for o, n in budget.items() if n]
-    return ", ".join(parts) or "default"
-
-
-def _advisor(job: Json) -> str:
-    """The scheme and its options: ``tpe n_startup=5``."""
-    setting = dict(job["advisor"])
-    scheme = setting.pop("scheme", None) or "auto"
-    options = setting.pop("options", None) or {}
-    more = {k: v for k, v in setting.items() if v not in (None, [], {}, False, "")}
-    return " ".join([scheme, *(f"{k}={values.text(v)}" for k, v in {**options, **more}.items())])
-
-
-def _error(job: Json) -> str:
-    return values.one_line(job["error"]) or values.NOTHING
-
-
-def _args(job: Json) -> str:
-    return values.knobs(job["train_args"])
-
-
-def _trials(job: Json) -> str:
-    counts = job["trials"]
-    parts = [f"{counts['completed']} completed"]
-    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
-    parts += [f"{counts['ended_early']} early"] if counts["ended_early"] else []
-    parts += [f"{counts['running']} running"] if counts["running"] else []
-    return ", ".join(parts)
-
-
-def _best_model(job: Json) -> str:
-    return f"{job['best']['model_name']}#{job['best']['no']}" if job["best"] else values.NOTHING
-
-
-def _score(job: Json, is_first: bool) -> Cell:
-    if not job["best"]:
-        return Cell(values.NOTHING)
-    delta = job["delta"]["score"]
-    text = values.score(job["best"]["score"])
-    if is_first or delta is None:
-        return Cell(text)
-    if values.score(abs(delta)) == values.score(0.0):
-        return Cell(f"{text} (same)")
-    return Cell(f"{text} ({delta:+.4f})", _good_or_bad(delta))
-
-
-def _time(job: Json, is_first: bool, key: str) -> Cell:
-    seconds, delta = job[key], job["delta"][key]
-    text = values.duration(seconds)
-    if is_first or delta is None:
-        return Cell(text)
-    if values.duration(abs(delta)) == values.duration(0.0):
-        return Cell(f"{text} (same)")
-    sign = "-" if delta < 0 else "+"
-    return Cell(f"{text} ({sign}{values.duration(abs(delta))})", _good_or_bad(-delta))
-
-
-def _good_or_bad(gain: float) -> str | None:
-    return "green" if gain > 0 else "red" if gain < 0 else None
-
-
 def _say_what_to_mind(jobs: Sequence[Json]) -> None:
     """What makes scores hard to compare, or not final."""
+    from rafiki_cli.analysis.comparison import name_of
+
     first = jobs[0]
     others = [name_of(j) for j in jobs if {"val_dataset", "task"} & set(j["differs"])]
     if others:

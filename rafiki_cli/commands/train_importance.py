@@ -10,11 +10,8 @@ import typer
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki_cli import session, terminal
-from rafiki_cli.render import look as looks
 from rafiki_cli.render import values
-from rafiki_cli.render.chart import Kind, Series, bar, chart, paint
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
-from rafiki_cli.render.ticks import Scale
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -109,6 +106,9 @@ def _put_importances(
 
 
 def _put_table(found: Json) -> None:
+    from rafiki_cli.render import look as looks
+    from rafiki_cli.render.chart import bar
+
     if not found["knobs"]:
         terminal.say(f"{found['model_name']}: {found['note']}")
         return
@@ -169,6 +169,15 @@ def _no_such_knob(by_model: dict[str, list[Json]], knob: str) -> terminal.UsageE
 
 
 def _put_choices(found: Json, quantile: float) -> None:
+    from rafiki_cli.render import look as looks
+    from rafiki_cli.render.chart import bar
+
+    def share_bar(row: Row) -> str:
+        share = row["among_best_share"]
+        if share is None:
+            return values.NOTHING
+        return f"{row['among_best']:>3} of {row['trials']:<3} {bar(share, width, look=look)}".rstrip()
+
     look, width = looks.of_stdout(), max(10, min(40, looks.width() // 4))
     terminal.put(f"{found['model_name']}: scores by {found['knob']}")
     columns = [
@@ -176,19 +185,16 @@ def _put_choices(found: Json, quantile: float) -> None:
         Column("TRIALS", "trials", is_right=True),
         Column("MEAN", lambda r: values.score(r["mean"]), is_right=True),
         Column("BEST", lambda r: values.score(r["best"]), is_right=True),
-        Column(f"AMONG THE BEST {quantile:.0%}", lambda r: _share_bar(r, width, look)),
+        Column(f"AMONG THE BEST {quantile:.0%}", share_bar),
     ]
     put_rows(found["choices"], columns, Format.TABLE)
 
 
-def _share_bar(row: Row, width: int, look: looks.Look) -> str:
-    share = row["among_best_share"]
-    if share is None:
-        return values.NOTHING
-    return f"{row['among_best']:>3} of {row['trials']:<3} {bar(share, width, look=look)}".rstrip()
-
-
 def _put_chart(found: Json) -> None:
+    from rafiki_cli.render import look as looks
+    from rafiki_cli.render.chart import Kind, Series, chart, paint
+    from rafiki_cli.render.ticks import Scale
+
     look = looks.of_stdout()
     scores: list[float] = found["score"]
     floor = _floor(scores)

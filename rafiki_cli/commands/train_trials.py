@@ -11,7 +11,6 @@ import typer
 
 from rafiki_cli import resolve, session, terminal
 from rafiki_cli.commands.trial import TRIAL_COLUMNS, duration
-from rafiki_cli.render import look as looks
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -146,6 +145,8 @@ def put_trials(rows: Sequence[Json], format: Format, *, nothing: str) -> None:
     if format is not Format.TABLE or not rows or not terminal.is_interactive():
         put_rows(rows, TRIAL_COLUMNS, format, nothing=nothing)
         return
+    from rafiki_cli.render import look as looks
+
     columns = terminal_columns(rows)
     put_rows(rows, columns, format)
     shown = fit(columns, natural_widths(rows, columns), looks.width())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki_cli import completers, resolve, session, terminal
+from rafiki_cli import completers, progress, resolve, session, terminal
 from rafiki_cli.arguments import VersionOption
 from rafiki_cli.commands import trial_plot
 from rafiki_cli.lazy import examples, new_app
@@ -24,6 +25,9 @@ from rafiki_cli.render.output import (
     put_record,
     time_column,
 )
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
 
 app = new_app("Look into single trials.")
 
@@ -77,13 +81,13 @@ def show(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show a trial: its knobs, its score, or why it failed."""
+    if save_params is not None:
+        terminal.check_target(save_params)
     client = session.client()
     found = resolve.trial(client, trial, name, version)
     if save_params is not None:
-        try:
-            save_params.write_bytes(client.get_trial_parameters(found["id"]))
-        except OSError as e:
-            raise terminal.UsageError(f"{save_params}: cannot be written: {e.strerror}.") from e
+        with progress.transfer(f"Downloading {save_params.name}") as show:
+            client.download_trial_parameters(found["id"], save_params, progress=show)
         terminal.say(f"Wrote {save_params}.")
     extra = [
         time_column("STARTED", "datetime_started"),
@@ -96,26 +100,90 @@ def show(
     put_record(found, [*TRIAL_COLUMNS[:-1], *extra], format)
 
 
-@app.command(epilog=examples("rafiki trial logs digits SkSvm#10", "rafiki trial logs 5d0c7e2a -o json"))
+@app.command(epilog=examples("rafiki trial logs digits SkSvm#10", "rafiki trial logs digits SkSvm#10 --follow"))
 def logs(
     trial: TrialArgument,
     name: NameArgument = None,
     version: VersionOption = -1,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what it logs until it ends.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show what the model logged in a trial: messages and metrics, in the order of time."""
+    if follow and format in (Format.JSON, Format.YAML):
+        raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
     client = session.client()
     whole = name is None and resolve.is_whole_id(trial)
-    found = client.get_trial_logs(trial if whole else resolve.trial(client, trial, name, version)["id"])
+    trial_id = trial if whole else resolve.trial(client, trial, name, version)["id"]
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(client, trial_id, format)
+        return
+    found = client.get_trial_logs(trial_id)
     if format is not Format.TABLE:
         put_data(found, format)
-        return
-    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in found["messages"]]
-    entries += [(str(m["time"]), _metrics(m)) for m in found["metrics"]]
+    elif not _put_entries(found):
+        terminal.say("The model logged nothing in this trial.")
+
+
+def _put_entries(logs: Row) -> bool:
+    """Messages and metrics in the order of time; whether there are any."""
+    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in logs["messages"]]
+    entries += [(str(m["time"]), _metrics(m)) for m in logs["metrics"]]
     for time, line in sorted(entries, key=lambda entry: entry[0]):
         terminal.put(f"{_time(time)}  {line}")
-    if not entries:
-        terminal.say("The model logged nothing in this trial.")
+    return bool(entries)
+
+
+class _Follower:
+    """Puts each entry of a log out once, though a stream that was opened again begins with all of them."""
+
+    def __init__(self) -> None:
+        self._attempt = 0
+        self._n_told = {"messages": 0, "metrics": 0}
+        self._n_seen = {"messages": 0, "metrics": 0}
+
+    def take(self, event: Row) -> None:
+        if event["type"] == "snapshot":
+            self._begin(event["trial"]["attempt"])
+        found = {}
+        for kind, n_seen in self._n_seen.items():
+            found[kind] = event[kind][max(0, self._n_told[kind] - n_seen) :]
+            self._n_seen[kind] += len(event[kind])
+            self._n_told[kind] = max(self._n_told[kind], self._n_seen[kind])
+        _put_entries(found)
+
+    def _begin(self, attempt: int) -> None:
+        self._n_seen = dict.fromkeys(self._n_seen, 0)
+        if attempt != self._attempt:
+            if self._attempt:
+                terminal.say(f"Its worker was lost; another one begins it anew (attempt {attempt}).")
+            self._attempt, self._n_told = attempt, dict.fromkeys(self._n_told, 0)
+
+
+def _follow(client: Client, trial_id: str, format: Format) -> None:
+    """Put out what the model logs until the trial ends."""
+    from rafiki_cli import pushed
+
+    follower, is_away = _Follower(), False
+    for event in (e for batch in pushed.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):
+        if event["type"] == "away":
+            if not is_away:
+                terminal.say(f"The admin does not answer; trying for {event['left_s']:.0f} s more. ({event['reason']})")
+            is_away = True
+            continue
+        is_away = False
+        if format is Format.JSONL:
+            put_data(event, format)
+        elif event["type"] == "end":
+            _tell_end(event["trial"])
+        else:
+            follower.take(event)
+
+
+def _tell_end(trial: Row) -> None:
+    about = f"score {values.score(trial['score'])}" if trial["score"] is not None else values.one_line(trial["error"])
+    early = f" It was ended early: {trial['ended_early']}" if trial.get("ended_early") else ""
+    terminal.say(f"{resolve.trial_name(trial)} {trial['status']}: {about}{early}")
 
 
 def _metrics(entry: dict[str, Any]) -> str:

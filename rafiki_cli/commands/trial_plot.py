@@ -10,11 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from rafiki_cli import resolve, session, terminal
-from rafiki_cli.render import look as looks
 from rafiki_cli.render import values
-from rafiki_cli.render.chart import Series, chart, paint
 from rafiki_cli.render.output import Format, FormatOption, put_data
-from rafiki_cli.render.ticks import Scale
 
 Json = dict[str, Any]
 EPILOG = """Examples:
@@ -60,6 +57,14 @@ def plot(
         return
     if not logs["plots"]:
         terminal.say("The model defined no plot; these are the metrics that it logged.")
+    _draw(plots, height)
+
+
+def _draw(plots: Sequence[Json], height: int) -> None:
+    from rafiki_cli.render import look as looks
+    from rafiki_cli.render.chart import Series, chart, paint
+    from rafiki_cli.render.ticks import Scale
+
     look = looks.of_stdout()
     for number, drawn in enumerate(plots):
         if number:

@@ -150,7 +150,7 @@ class JobRunner:
         datasets: list[WantedDataset] = []
         was_fetched = False
         for d in self._observed.datasets:
-            same = next((o.found for o in datasets if o.sha256 and o.sha256 == d.sha256), None)
+            same = next((o.found for o in datasets if o.is_same_as(d)), None)
             found = d.found or same
             if found is None:
                 with self._timed("datasets"):

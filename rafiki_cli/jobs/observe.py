@@ -35,6 +35,12 @@ class WantedDataset(msgspec.Struct, frozen=True, kw_only=True):
     upload_name: str
     found: Json | None
 
+    def is_same_as(self, other: WantedDataset) -> bool:
+        """Whether both are one dataset, as far as that is known: their contents, or the address, are the same."""
+        if self.source.url is not None and self.source.url == other.source.url:
+            return True
+        return self.sha256 is not None and self.sha256 == other.sha256
+
 
 class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model of a job, and the one on the server that is it."""

@@ -156,9 +156,8 @@ def make_plan(job: LoadedJob, observed: Observed, *, may_deploy: bool = True, mu
     """
     steps = [_dataset_step(d) for d in observed.datasets] + [_model_step(m) for m in observed.models]
     train, val = observed.datasets
-    if steps[1].verb is Verb.UPLOAD and train.sha256 == val.sha256:
-        # Uploaded once.
-        steps[1] = msgspec.structs.replace(steps[1], verb=Verb.REUSE, reason="the same file as the training data")
+    if steps[1].verb in (Verb.UPLOAD, Verb.FETCH) and train.is_same_as(val):
+        steps[1] = msgspec.structs.replace(steps[1], verb=Verb.REUSE, reason="the same as the training data")
     train_step, train_job, conflict = _train_step(job, observed, must_retrain)
     deploy = _deploy_step(job, observed, train_step, train_job, may_deploy)
     return Plan(

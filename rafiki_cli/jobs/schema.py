@@ -46,7 +46,7 @@ def _schema(kind: type[msgspec.Struct], title: str) -> Schema:
     for name, definition in found["$defs"].items():
         if struct := _find_struct(kind, name):
             _describe(definition, struct)
-    return {"$schema": _DRAFT, "title": title, **found}
+    return {"$schema": _DRAFT, "title": title, "type": "object", **found}
 
 
 def _loosen(definitions: Schema) -> None:

@@ -102,7 +102,7 @@ class CheckProcess:
                         *lines, tail = rest.split(b"\n")
                         rest = bytearray(tail[:_MAX_LINE_BYTES])
                         yield from (bytes(line) for line in lines)
-                    elif chunk == b"" or any(key.fileobj == exit_fd for key, _ in ready):
+                    elif ready:  # The end of the pipe, or of the process.
                         return
                     else:
                         yield None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -102,9 +102,10 @@ class LiveCheck:
     def __init__(self, trials: int, put: Callable[[str], None]) -> None:
         self._total, self._put = trials, put
         self._trials: list[Event] = []
-        self._step, self._trial, self._since = "", None, time.monotonic()
+        self._step, self._since = "", time.monotonic()
+        self._trial: int | None = None
 
-    def follow(self, events: Iterator[Event | None]) -> Iterator[Event]:
+    def follow(self, events: Iterator[Event | None]) -> Generator[Event, None, None]:
         """Show events and hand them on."""
         from rich.console import Console
         from rich.live import Live
@@ -116,9 +117,10 @@ class LiveCheck:
             for event in events:
                 if event is not None:
                     self._take(event)
-                    if event["event"] in ("done", "warning"):
-                        line = step_line(event) if event["event"] == "done" else warning_line(event)
-                        live.console.print(Text.from_ansi(line), soft_wrap=True)
+                    if event["event"] == "done":
+                        live.console.print(Text.from_ansi(step_line(event)), no_wrap=True, overflow="ellipsis")
+                    elif event["event"] == "warning":
+                        live.console.print(Text.from_ansi(warning_line(event)))
                     yield event
                 live.update(self._view(console.width), refresh=True)
         if len(self._trials) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -136,7 +136,7 @@ def _put_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
         from rich.console import Console
 
         console = Console()
-        console.print(table_view(rows, columns, console.width))
+        console.print(table_view(rows, columns, console.width, console.encoding))
         return
     # Into a pipe or a file: nothing is cut, whatever the width.
     cells = [[c.cell(row) for c in columns] for row in rows]
@@ -192,18 +192,25 @@ def natural_widths(rows: Sequence[Row], columns: Sequence[Column]) -> list[int]:
     return natural
 
 
-def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
-    """A table for a terminal of ``width`` in which every row takes one line."""
+def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int, encoding: str = "utf-8") -> Table:
+    """A table for a terminal of ``width`` in which every row takes one line.
+
+    Args:
+        encoding: of the terminal; what it lacks is shown as a question mark.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    cells = _short_cells(rows, columns)
+    from rafiki_cli.render.look import can_encode
+
+    overflow: Literal["ellipsis", "crop"] = "ellipsis" if can_encode(encoding) else "crop"
+    cells = [[c.encode(encoding, "replace").decode(encoding) for c in line] for line in _short_cells(rows, columns)]
     widths = fit(columns, natural_widths(rows, columns), width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for i, w in sorted(widths.items()):
         justify = "right" if columns[i].is_right else "left"
-        table.add_column(columns[i].title, justify=justify, no_wrap=True, overflow="ellipsis", width=w)  # type: ignore[arg-type]
+        table.add_column(columns[i].title, justify=justify, no_wrap=True, overflow=overflow, width=w)  # type: ignore[arg-type]
     for line in cells:
         # As Text, so that brackets in names and knobs are not read as markup.
         table.add_row(*(Text(line[i], style=STATUS_STYLES.get(line[i], "")) for i in sorted(widths)))
@@ -218,5 +225,6 @@ STATUS_STYLES = {
     "STOPPED": "dim",
     "ERRORED": "red",
     "PENDING": "yellow",
+    "ABSENT": "red",
     "★": "bold yellow",
 }

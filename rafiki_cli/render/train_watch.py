@@ -119,8 +119,8 @@ def trial_line(trial: Json) -> str:
     head = f"{trial['model_name']}#{trial['no']} {trial['status']}"
     if trial["status"] == TrialStatus.ERRORED:
         return f"{head} {time} {values.one_line(trial['error'])}"
-    early = " ended early" if trial.get("ended_early") else ""
-    return f"{head} score={values.score(trial['score'])} {time}{early} {values.knobs(trial['proposal'].get('knobs'))}"
+    text = f"{head} score={values.score(trial['score'])} {time} {values.knobs(trial['proposal'].get('knobs'))}"
+    return f"{text} (ended early: {values.one_line(trial['ended_early'])})" if trial.get("ended_early") else text
 
 
 def summary_line(job: Json, trials: Sequence[Json]) -> str:

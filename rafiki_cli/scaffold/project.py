@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from rafiki import __version__
 from rafiki_cli.assets import find_asset
@@ -125,11 +125,14 @@ def _about_sample(sample: str) -> str:
 def _project_texts() -> Iterator[tuple[str, str]]:
     root = find_asset("templates", "project")
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(root).as_posix(), path.read_text("utf-8")
+        inner = path.relative_to(root)
+        # What tools left there (.ruff_cache, __pycache__) is no part of it.
+        if path.is_file() and not any(part.startswith((".", "__")) for part in inner.parts):
+            yield inner.as_posix(), path.read_text("utf-8")
 
 
 def _target(path: str) -> str:
-    """Where a file of templates/project goes. There, ``dot_`` stands for a leading dot: tools would act on such
-    files in Rafiki's own repository."""
-    return "/".join(part.replace("dot_", ".", 1) if part.startswith("dot_") else part for part in Path(path).parts)
+    """Where a file of templates/project goes. ``dot_`` stands for a leading dot there, and some names end in ``.tmpl``:
+    under their own names, tools would act on such files in Rafiki's own repository."""
+    parts = PurePosixPath(path.removesuffix(".tmpl")).parts
+    return "/".join(f".{part.removeprefix('dot_')}" if part.startswith("dot_") else part for part in parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import io
-import itertools
 import re
 import sys
 import tokenize
@@ -41,8 +40,10 @@ def _names(source: str) -> set[str]:
 
 
 def _rename(source: str, old: str, new: str) -> str:
-    """The source with its class ``old`` called ``new``, where it is defined and where it is used. Attributes of that name
-    (``sklearn.ensemble.X``) and texts are something else."""
+    """The source with its class ``old`` called ``new``, where it is defined and where it is used.
+
+    Attributes of that name (``sklearn.ensemble.X``) and texts are something else.
+    """
     tree = ast.parse(source)
     places = [
         (node.lineno, node.col_offset) for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == old
@@ -81,14 +82,14 @@ def _without_unused_imports(source: str) -> str:
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     lines = source.splitlines(keepends=True)
     for node in reversed(tree.body):
-        if not isinstance(node, (ast.ImportFrom, ast.Import)):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
         kept = [a for a in node.names if (a.asname or a.name).partition(".")[0] in used]
         if len(kept) == len(node.names):
             continue
         start, end = node.lineno - 1, node.end_lineno or node.lineno
-        shortened = type(node)(**{**dict(ast.iter_fields(node)), "names": kept})
-        lines[start:end] = [ast.unparse(shortened) + "\n"] if kept else []
+        node.names = kept
+        lines[start:end] = [f"{ast.unparse(node)}\n"] if kept else []
     return "".join(lines)
 
 
@@ -96,13 +97,17 @@ def _with_sorted_imports(source: str) -> str:
     """The imports at the top as isort orders them where Rafiki is one package among others, and not the project."""
     body = ast.parse(source).body
     lines = source.splitlines(keepends=True)
-    imports = list(itertools.takewhile(lambda n: isinstance(n, (ast.Import, ast.ImportFrom)), body[1:]))
+    imports: list[ast.Import | ast.ImportFrom] = []
+    for node in body[1:]:  # After the docstring.
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            break
+        imports.append(node)
     groups: dict[bool, list[tuple[bool, str, str]]] = {False: [], True: []}
-    for node in imports:
-        is_from = isinstance(node, ast.ImportFrom)
-        module = (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) or ""
-        text = "".join(lines[node.lineno - 1 : node.end_lineno])
-        groups[module.partition(".")[0] not in sys.stdlib_module_names].append((is_from, module, text))
+    for found in imports:
+        module = (found.module if isinstance(found, ast.ImportFrom) else found.names[0].name) or ""
+        is_foreign = module.partition(".")[0] not in sys.stdlib_module_names
+        text = "".join(lines[found.lineno - 1 : found.end_lineno])
+        groups[is_foreign].append((isinstance(found, ast.ImportFrom), module, text))
     blocks = ["".join(text for *_, text in sorted(group)) for group in groups.values() if group]
     if not imports:
         return source

@@ -11,7 +11,8 @@ from contract_server import ContractServer
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidTrainJobError
 from rafiki_cli.analysis.comparison import compare, describe
-from rafiki_cli.commands.train_compare import comparison_lines, parse_target
+from rafiki_cli.commands.train_compare import parse_target
+from rafiki_cli.render.comparison import comparison_lines
 from rafiki_cli.render.look import Look
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -84,7 +84,7 @@ def test_the_divergence_is_that_of_the_formula_where_it_is_known() -> None:
     assert divergence(choice, by_x) == pytest.approx(0.0, abs=0.001)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_ranking_agrees_with_the_evaluators_of_optuna(seed: int) -> None:
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -104,7 +104,9 @@ def test_the_ranking_agrees_with_the_evaluators_of_optuna(seed: int) -> None:
     ped = evaluators.get_param_importances(
         study, evaluator=evaluators.PedAnovaImportanceEvaluator(target_quantile=0.25, region_quantile=1.0)
     )
-    fanova = evaluators.get_param_importances(study, evaluator=evaluators.FanovaImportanceEvaluator(seed=0))
+    fanova = evaluators.get_param_importances(
+        study, evaluator=evaluators.FanovaImportanceEvaluator(n_trees=16, max_depth=16, seed=0)
+    )
     for theirs in (ped, fanova):
         assert max(theirs, key=theirs.get) == max(ours, key=ours.get) == "rate"
         assert {n for n, v in theirs.items() if v < 0.05} >= {"depth", "noise"} or theirs is ped

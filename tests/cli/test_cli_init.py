@@ -52,8 +52,8 @@ def test_the_default_project_holds_all_that_is_promised(cli, folder: Path) -> No
     assert set(written) == {
         ".github/workflows/rafiki.yml", ".gitignore", ".gitlab-ci.yml", "README.md", "data/README.md",
         "data/digits_query.json", "data/digits_train.zip", "data/digits_val.zip", "job.yaml",
-        "models/demo_decision_tree.py", "rafiki.yaml", "requirements.txt", "ruff.toml", "schemas/job.json", "schemas/rafiki.json",
-        "tests/test_demo_decision_tree.py",
+        "models/demo_decision_tree.py", "rafiki.yaml", "requirements.txt", "ruff.toml", "schemas/job.json",
+        "schemas/rafiki.json", "tests/test_demo_decision_tree.py",
     }  # fmt: skip
     assert "├── models/" in result.out
     assert result.err.split("Next:\n")[1].split("\n  ") == [
@@ -82,7 +82,7 @@ def test_every_template_makes_a_project_of_valid_files(cli, folder: Path, templa
     for name in ("job.yaml", "rafiki.yaml"):
         schema = re.match(r"# yaml-language-server: \$schema=(\S+)\n", written[name].decode())
         assert schema is not None
-        assert json.loads(written[schema[1]])["type"] == "object"
+        assert "$schema" in json.loads(written[schema[1]])
     assert template.distribution in written["requirements.txt"].decode()
 
     for command in ("check", "format --check"):
@@ -217,7 +217,7 @@ def test_a_disk_that_fails_in_the_middle_leaves_everything_as_it_was(
         replace(source, target)
 
     monkeypatch.setattr(files_module.os, "replace", failing)
-    with pytest.raises(RafikiError, match="No space left on device. Nothing was changed"):
+    with pytest.raises(RafikiError, match=r"No space left on device\. Nothing was changed"):
         write_files(root, {"a/old": b"new", "b/c/new": b"1", "last": b"2"}, force=True)
     assert calls
     assert contents(tmp_path) == before

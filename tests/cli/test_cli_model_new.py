@@ -40,8 +40,8 @@ def test_class_and_file_follow_from_one_name(name: str, model_class: str, module
         ("class", "a word of Python itself"), ("None", "a word of Python itself"), ("match", "a word of Python itself"),
         ("1st", "no name of a Python class"), ("my-model", "Write 'MyModel'"), ("a b", "Write 'AB'"),
         ("", "no name of a Python class"), ("../evil", "no name of a Python class"), ("Größe", "no name of a Python"),
-        ("_", "a word of Python itself"), ("__", "holds no letter"), ("test_tree", "a name with a meaning of its own"), ("conftest", "meaning of its own"),
-        ("Lambda", "meaning of its own"), ("X" * 81, "80 are the most"),
+        ("_", "a word of Python itself"), ("__", "holds no letter"), ("test_tree", "meaning of its own"),
+        ("conftest", "meaning of its own"), ("Lambda", "meaning of its own"), ("X" * 81, "80 are the most"),
     ],
 )  # fmt: skip
 def test_a_bad_name_is_refused_before_anything_is_written(cli, folder: Path, name: str, message: str) -> None:

@@ -86,19 +86,19 @@ BROKEN = {
     "an __init__ that fails": Broken('knobs["x"]', 'knobs["depth"]', "__init__()", r"KeyError: 'depth'.*line 15",
         line='self.x = knobs["depth"]'),
     "a train() without a dataset": Broken("def train(self, dataset_path, shared_params=None, **train_args):",
-        "def train(self):", "train()", r"cannot be called as `train\(dataset_path\)`: too many positional", "def train("),
+        "def train(self):", "train()", r"cannot be called as `train\(dataset_path\)`: too many", "def train("),
     "an async predict()": Broken("def predict", "async def predict", "predict()", "it is `async`"),
     "a number in a method's place": Broken(RETURN_PREDICTIONS, f"{RETURN_PREDICTIONS}\n\n    predict = 3", "predict()",
-        "it is a int, not a method"),
+        "it is of the type int, not a method"),
     "an evaluate() that wants more": Broken("def evaluate(self, dataset_path)", "def evaluate(self, dataset_path, k)",
         "evaluate()", "missing a required argument: 'k'"),
     "a train() that fails deep down": Broken("self.mean = np.full(2, self.x)", "self.fit()\n\n    def fit(self):\n"
         "        self.mean = np.ones(3).reshape(2)", "train()", r"ValueError: cannot reshape.*line 22 of m\.py, in fit",
         line="self.mean = np.ones(3).reshape(2)"),
-    "a train() that leaves": Broken("self.mean = np.full", "raise SystemExit(4)\n        self.mean = np.full", "train()",
-        r"it calls sys\.exit\(4\)"),
-    "a process that ends": Broken("self.mean = np.full", "import os; os._exit(3)\n        self.mean = np.full", "train()",
-        "its process ended with exit code 3", "must not end its process"),
+    "a train() that leaves": Broken("self.mean = np.full", "raise SystemExit(4)\n        np.full",
+        "train()", r"it calls sys\.exit\(4\)"),
+    "a process that ends": Broken("self.mean = np.full", "import os; os._exit(3)\n        np.full",
+        "train()", "its process ended with exit code 3", "must not end its process"),
     "a process that is killed": Broken("self.mean = np.full", "import os; os.kill(os.getpid(), 9)\n        np.full",
         "train()", "its process died of SIGKILL", "memory"),
     "a process that crashes": Broken("self.mean = np.full", "import ctypes; ctypes.string_at(0)\n        np.full",
@@ -197,7 +197,8 @@ def test_a_model_that_never_ends_is_ended(cli, file: Path) -> None:
 def test_the_processes_that_a_model_leaves_behind_are_ended_with_it(cli, file: Path) -> None:
     file.write_text(MODEL.replace("self.mean = np.full", "import subprocess\n"
                                   "        p = subprocess.Popen(['sleep', '600'])\n"
-                                  "        open('pid', 'w').write(str(p.pid))\n        self.mean = np.full"))  # fmt: skip
+                                  "        open('pid', 'w').write(str(p.pid))\n"
+                                  "        self.mean = np.full"))  # fmt: skip
     assert cli(*ARGUMENTS).code == 0
     pid = int((file.parent / "pid").read_text())
     status = Path(f"/proc/{pid}/stat")
@@ -353,4 +354,14 @@ def test_on_a_terminal_the_trials_are_a_table(file: Path) -> None:
     assert "KNOBS" in text
     assert re.search(r"3 +\d\.\d{4} ", text)
     assert "✓ passed" in text
+    assert "✓ evaluate()" in text
     assert all(len(line) <= 80 for line in text.replace("\r", "\n").splitlines() if line.lstrip().startswith("x="))
+
+
+def test_where_no_signs_can_be_shown_there_are_letters(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rafiki_cli", *ARGUMENTS], cwd=file.parent, capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert b"ok evaluate()" in done.stdout
+    assert done.stdout.isascii()

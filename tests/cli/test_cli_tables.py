@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from contract_server import ContractServer
 from rich.console import Console
 
-from rafiki_cli.commands import dataset, infer, model, stack, train, trial, user
+from rafiki_cli.commands import dataset, infer, model, train, trial, user
+from rafiki_cli.render import services
 from rafiki_cli.render.output import Column, fit, table_view
 
 ID = "12345678-1234-1234-1234-123456789012"
@@ -55,10 +57,11 @@ ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
     ),
     "user": (user._COLUMNS, {"email": "superadmin@rafiki", "user_type": "MODEL_DEVELOPER", "banned_date": TIME}),
     "stack": (
-        stack._SERVICES,
+        services.columns(datetime.fromisoformat("2025-01-01T12:10:00+00:00")),
         {
             "service_type": "INFERENCE", "app": "digits", "status": "DEPLOYING", "pid": 1_234_567, "port": 41000,
             "gpus": [], "memory_bytes": 123_400_000, "datetime_started": TIME, "error": None,
+            "attempt": 3, "last_error": LONG, "figures": None,
         },
     ),
 }  # fmt: skip
@@ -78,6 +81,15 @@ def test_a_list_takes_one_line_a_row_on_80_columns_and_cuts_neither_ids_nor_stat
     for key in ("status", "app", "name", "predictor_host", "email"):
         assert str(row.get(key) or "") in cells
     assert "2025-01-0" not in cells or "2025-01-01 " in cells
+
+
+def test_a_terminal_without_utf8_is_sent_nothing_that_it_lacks() -> None:
+    columns = [Column("NAME", "name", least=6), Column("MODEL", "model")]
+    console = Console(width=20, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True))
+    console.print(table_view([{"name": "Größenvergleich", "model": "★ Netz"}], columns, 20, "ascii"))
+    shown = console.file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert "Gr??envergl" in shown
+    assert "? Netz" in shown
 
 
 def test_columns_go_by_rank_and_those_that_may_be_cut_share_what_is_left() -> None:

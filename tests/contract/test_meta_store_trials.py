@@ -37,6 +37,23 @@ def test_a_trial_comes_back_as_it_was_created(store, given):
     assert (trial.score, trial.error, trial.params_id, trial.datetime_stopped) == (None,) * 4
 
 
+def test_new_trials_are_those_above_a_number_and_the_live_ones_by_number(store, given):
+    sub, other = given.sub_train_job("a"), given.sub_train_job("a")
+    known = [given.trial(sub, no) for no in (1, 2, 3)]
+    given.trial(other, 9)
+    found = store.trials.list_new_trials(sub.id, after_no=0, live_ids=[])
+    assert found == known
+    assert store.trials.list_new_trials(sub.id, after_no=3, live_ids=[]) == []
+    done = store.trials.complete_trial(known[1].id, score=1.0, params_id="p", owner_id="a")
+    fresh = given.trial(sub, 4)
+    assert store.trials.list_new_trials(sub.id, after_no=3, live_ids=[known[1].id, known[2].id]) == [
+        done, known[2], fresh,
+    ]  # fmt: skip
+    # A trial of another model is none of this one, whoever names it.
+    foreign = store.trials.list_new_trials(other.id, after_no=0, live_ids=[])[0]
+    assert store.trials.list_new_trials(sub.id, after_no=4, live_ids=[foreign.id]) == []
+
+
 def test_a_trial_number_is_given_once(store, given):
     sub = given.sub_train_job("advisor")
     trial = given.trial(sub, 1)

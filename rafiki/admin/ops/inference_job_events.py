@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from rafiki.admin.context import AdminContext
-from rafiki.admin.events import EventHub, Source, encode_event
+from rafiki.admin.events import RELOOK_S, EventHub, Source, encode_event
 from rafiki.admin.ops.inference_jobs import inference_job_view, running_job
 from rafiki.cache.changes import Change
 from rafiki.constants import ServiceStatus, ServiceType
@@ -38,11 +39,15 @@ class InferenceJobSource(Source):
         self._context = context
         self._trials = trials
         self._predictor_ids: list[str] = []
+        self._looked_at = 0.0
+        self._told_numbers: list[int] = []
         self._told: tuple[InferenceJobView, list[MemberView]] | None = None
 
     async def read(self, hub: EventHub, changes: frozenset[Change]) -> list[bytes]:
         events = []
-        if Change.JOB in changes:
+        # The predictor wakes us every second: that is no look at all of it.
+        if Change.JOB in changes or time.monotonic() - self._looked_at > RELOOK_S:
+            self._looked_at = time.monotonic()
             job, members, self._predictor_ids = await hub.in_thread(self._look)
             if self._told is None:
                 events.append(encode_event(InferenceJobSnapshot(job=job, members=members)))
@@ -54,7 +59,10 @@ class InferenceJobSource(Source):
                 return [*events, encode_event(InferenceJobEnded(job=job))]
         if Change.FIGURES in changes:
             reports = await hub.read_predictor_reports(self.topic, self._predictor_ids)
-            events.append(encode_event(sum_up(reports)))
+            numbers = [r.no for r in reports]
+            if numbers != self._told_numbers or not numbers:
+                self._told_numbers = numbers
+                events.append(encode_event(sum_up(reports)))
         return events
 
     def _look(self) -> tuple[InferenceJobView, list[MemberView], list[str]]:

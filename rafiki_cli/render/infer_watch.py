@@ -1,0 +1,114 @@
+"""An inference job on the screen: who serves, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rafiki.constants import InferenceJobStatus, ServiceStatus
+from rafiki_cli.render import values
+from rafiki_cli.render.output import STATUS_STYLES, Column, error_column, table_view
+from rafiki_cli.render.sparkline import sparkline
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Json = Mapping[str, Any]
+ABSENT = "ABSENT"
+"""Its workers run, but none takes its queries now."""
+_MOST_CURVE = 120
+_MEMBERS = [
+    Column("TRIAL", lambda r: f"{r['model_name']}#{r['no']}", least=12),
+    Column("STATE", "shown_state"),
+    Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
+    Column("WEIGHT", lambda r: f"{r['weight']:.1%}", is_right=True),
+    Column("WORKERS", "workers", is_right=True),
+    Column("WAITING", "waiting", is_right=True),
+    error_column("REASON"),
+]
+
+
+def is_over(job: Json) -> bool:
+    """Whether an inference job has ended."""
+    return job["status"] in (InferenceJobStatus.STOPPED, InferenceJobStatus.ERRORED)
+
+
+def member_rows(members: Sequence[Json], figures: Json | None) -> list[dict[str, Any]]:
+    """The members with what the predictor says of each."""
+    seen = {m["trial_id"]: m for m in figures["members"]} if figures else {}
+    rows = []
+    for member in members:
+        found = seen.get(member["trial_id"])
+        state = member["state"]
+        if state == ServiceStatus.RUNNING and found is not None and not found["workers"]:
+            state = ABSENT
+        workers = member["workers"] if found is None else found["workers"]
+        rows.append({**member, "shown_state": state, "workers": workers, "waiting": (found or {}).get("waiting", 0)})
+    return rows
+
+
+def milliseconds(value: float | None) -> str:
+    """``0.62 ms``."""
+    return values.NOTHING if value is None else f"{values.number(float(f'{value:.3g}'))} ms"
+
+
+def rate(value: float) -> str:
+    """``0.5``, ``12``, ``1,234``: of something a second."""
+    return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
+
+
+def figures_text(figures: Json | None) -> str:
+    """``1,234 requests/s · 0 errors/s · p50 0.62 ms · p95 1.2 ms · 3 waiting``."""
+    if figures is None or not figures["predictors"]:
+        return "no predictor tells how much it serves"
+    return (
+        f"{rate(figures['requests_per_s'])} requests/s · {rate(figures['errors_per_s'])} errors/s · "
+        f"p50 {milliseconds(figures['p50_ms'])} · p95 {milliseconds(figures['p95_ms'])} · "
+        f"{figures['waiting']:,} waiting"
+    )
+
+
+def figures_line(job: Json, members: Sequence[Json], figures: Json, now: datetime) -> str:
+    """One second in one line, for logs and pipes."""
+    rows = member_rows(members, figures)
+    serving = sum(r["shown_state"] == ServiceStatus.RUNNING for r in rows)
+    time = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return (
+        f"{time}  {job['app']} v{job['app_version']} {job['status']}  {figures_text(figures)} · "
+        f"{serving}/{len(rows)} members"
+    )
+
+
+def live_view(
+    job: Json, members: Sequence[Json], figures: Json | None, history: Sequence[float], now: datetime, width: int,
+    notice: str = "", *, is_ascii: bool = False,
+) -> RenderableType:  # fmt: skip
+    """The job for a terminal.
+
+    Args:
+        history: requests a second, one value a second, the latest last.
+        notice: a line of its own, such as that the admin does not answer.
+        is_ascii: draw with plain characters only.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    title = Text(f"{job['app']} v{job['app_version']}  ", style="bold", no_wrap=True, overflow="ellipsis")
+    title.append(job["status"], style=STATUS_STYLES.get(job["status"], ""))
+    if job["predictor_host"]:
+        title.append(f"  http://{job['predictor_host']}/predict", style="not bold")
+    up = values.duration(values.between(job["datetime_started"], job["datetime_stopped"], now))
+    title.append(f"  up {up}", style="not bold dim")
+    parts: list[RenderableType] = [title, Text(figures_text(figures), no_wrap=True, overflow="ellipsis")]
+    if len(history) > 1:
+        peak = f"  peak {rate(max(history))}/s"
+        room = min(_MOST_CURVE, width - len(peak))
+        # From 0 on, so that a steady load is no mountain range.
+        curve = sparkline(history[-room:], room, scale=(0.0, max(*history, 1e-9)), is_ascii=is_ascii)
+        parts.append(Text.assemble((curve, "green"), (peak, "dim"), no_wrap=True, overflow="ellipsis"))
+    if job["error"]:
+        parts.append(Text(values.one_line(job["error"]), style="red"))
+    if notice:
+        parts.append(Text(notice, style="yellow"))
+    return Group(*parts, Text(""), table_view(member_rows(members, figures), _MEMBERS, width))
