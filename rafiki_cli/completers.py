@@ -237,3 +237,16 @@ def settings() -> Values:
         for setting in msgspec.structs.fields(section.type):
             found.append((f"{section.name}.{setting.name}", f"default {setting.default}"))
     return found
+
+
+BY_NAME: dict[str, Callable[[typer.Context], Values]] = {
+    "app": lambda _: apps(),
+    "version": versions,
+    "dataset": lambda _: datasets(),
+    "model": lambda _: models(),
+    "trial": lambda _: apps(),
+    "task": lambda _: tasks(),
+    "template": lambda _: templates(),
+    "context": lambda _: contexts(),
+}
+"""What completes a parameter of that name, in every command that names no completer of its own for it."""

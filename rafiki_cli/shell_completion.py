@@ -102,10 +102,14 @@ def _is_value_option(param: Any) -> bool:
 
 
 def _of_parameter(param: Any, ctx: Any, incomplete: str) -> Answer:
-    items = []
+    from rafiki_cli import completers
+
+    values: list[tuple[str, str]] = []
     with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
         items = param.shell_complete(ctx, incomplete)
-    values = [(str(i.value), " ".join((i.help or "").split())) for i in items if i.type == "plain"]
+        values = [(str(i.value), " ".join((i.help or "").split())) for i in items if i.type == "plain"]
+        if not values and not _is_path(param) and (find := completers.BY_NAME.get(param.name)):
+            values = [value for value in find(ctx) if value[0].startswith(incomplete)]
     # A path without a completer of its own is completed by the shell, which knows of ~ and CDPATH.
     return Answer(values, is_file=not values and _is_path(param))
 
@@ -163,37 +167,42 @@ def _without_global_options(words: Sequence[str]) -> list[str]:
 def answer_shell(root: Any, shell: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
     """The answer to a script of :data:`SHELLS`."""
     environ = os.environ if environ is None else environ
-    cut = 0
     if shell == "bash":
-        line = environ.get("COMP_LINE", "")[: int(environ.get("COMP_POINT") or 0)]
-        words, incomplete = split_line(line)
-        words = words[1:]
-        # bash itself takes a word apart at these, and puts a value in the place of the last part.
-        breaks = [incomplete.rfind(c) for c in environ.get("COMP_WORDBREAKS", "") if c in "=:@"]
-        cut = max(breaks, default=-1) + 1
-    else:
-        words, incomplete = list(arguments[:-1]), arguments[-1] if arguments else ""
-    answer = complete(root, words, incomplete)
+        return _answer_bash(root, environ)
+    answer = complete(root, arguments[:-1], arguments[-1] if arguments else "")
     if answer.is_file:
         return "files"
-    if shell == "bash":
-        return "\n".join(["values", *(_escaped(value)[cut:] for value, _ in answer.values)])
     return "\n".join(["values", *(f"{value}\t{help}" for value, help in answer.values)])
+
+
+def _answer_bash(root: Any, environ: Mapping[str, str]) -> str:
+    line = environ.get("COMP_LINE", "")[: int(environ.get("COMP_POINT") or 0)]
+    words, incomplete, is_quoted = split_line(line)
+    answer = complete(root, words[1:], incomplete)
+    if answer.is_file:
+        return "files"
+    # bash takes a word apart at these, and puts a value in the place of the last part; an @ belongs to that part.
+    breaks = environ.get("COMP_WORDBREAKS", "")
+    cut = max((incomplete.rfind(c) + (c != "@") for c in "=:@" if c in breaks and c in incomplete), default=0)
+    ends = [value[cut:] for value, _ in answer.values]
+    return "\n".join(["values", *(ends if is_quoted else map(_escaped, ends))])
 
 
 def _escaped(value: str) -> str:
     return re.sub(r"([^\w@%+=:,./#-])", r"\\\1", value)
 
 
-def split_line(line: str) -> tuple[list[str], str]:
-    """The whole words of a command line, and the one that the cursor stands at the end of."""
+def split_line(line: str) -> tuple[list[str], str, bool]:
+    """The whole words of a command line, the one at whose end the cursor stands, and whether that is in quotes."""
     import shlex
 
     lexer = shlex.shlex(line + _CURSOR, posix=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     words: list[str] = []
+    is_quoted = False
     try:
         words.extend(lexer)
     except ValueError:  # A quote is not closed yet: what stands after it is the word.
         words.append(lexer.token)
-    return words[:-1], words[-1].removesuffix(_CURSOR)
+        is_quoted = True
+    return words[:-1], words[-1].removesuffix(_CURSOR), is_quoted

@@ -44,7 +44,8 @@ def completion(
     script = script_of(shell)
     if not install:
         terminal.put(script.rstrip("\n"))
-        terminal.hint(f"Next: rafiki completion {shell} --install")
+        if terminal.is_interactive():  # Not where a shell reads it at its start.
+            terminal.hint(f"Next: rafiki completion {shell} --install")
         return
     if shell is Shell.FISH:
         _install(_fish_file(), script, None, yes)

@@ -12,7 +12,7 @@ from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data
 
 app = new_app("Name the admins you work with, and choose among them.")
 _COLUMNS = [
-    Column("IN FORCE", lambda r: "*" if r["is_in_force"] else ""),
+    Column("", lambda r: "*" if r["is_in_force"] else " "),
     Column("NAME", "name", least=8),
     Column("ADMIN", "address"),
     Column("LOGIN", "login", least=12),
