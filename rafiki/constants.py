@@ -113,9 +113,10 @@ class Task(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What the command line and every process of Rafiki exit with; documented in docs/cli.md."""
+    """What the command line and every process of Rafiki exit with; documented in docs/reference/exit-codes.md."""
 
     OK = 0
+    """Done."""
     FAILURE = 1
     """Something went wrong that has no code of its own."""
     USAGE = 2
@@ -131,4 +132,4 @@ class ExitCode(IntEnum):
     NO_RESULT = 7
     """A train job that was waited for ended without one completed trial."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, also at a question for a password and while a command waits for a job."""
