@@ -24,7 +24,7 @@ FRAGMENTS: dict[str, Callable[[], str]] = {
 COMMANDS = Path("reference") / "commands"
 """Where the pages of the groups of commands lie; the folder's index.md is hand-written."""
 
-_MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- from the code: ([\w-]+) -->$", re.MULTILINE)
 
 
 def fill(text: str) -> str:
