@@ -40,8 +40,18 @@ html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0b6e63", "color-brand-content": "#0b6e63"},
-    "dark_css_variables": {"color-brand-primary": "#4cc9b8", "color-brand-content": "#4cc9b8"},
+    "light_css_variables": {
+        "color-brand-primary": "#0b6e63",
+        "color-brand-content": "#0b6e63",
+        "color-api-name": "#0b6e63",
+        "color-api-pre-name": "#0b6e63",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#4cc9b8",
+        "color-brand-content": "#4cc9b8",
+        "color-api-name": "#4cc9b8",
+        "color-api-pre-name": "#4cc9b8",
+    },
 }
 
 

@@ -170,9 +170,9 @@ def usage(command: Command) -> str:
 
 
 def examples(command: Command) -> list[str]:
-    """The lines of the epilog that are commands."""
+    """The lines of the epilog that are commands: the indented ones."""
     lines = inspect.cleandoc(command.command.epilog or "").splitlines()
-    return [line.strip().removeprefix("$ ") for line in lines if re.match(r"\s*(\$ )?(rafiki|eval|export|\. )\b", line)]
+    return [line.strip().removeprefix("$ ") for line in lines if line.startswith(" ") and line.strip()]
 
 
 # ---- pages
@@ -201,9 +201,7 @@ def _prose(text: str) -> str:
 def group_page(group: Command) -> str:
     """The page of a group: what it is for, and all its commands."""
     parts = [entry(group, 1), ""]
-    parts += [
-        table(["command", ""], [(f"[`{c.name}`](#{c.label})", plain(_first_sentence(c.help))) for c in walk(group)])
-    ]
+    parts += [_table_of(list(walk(group)))]
     parts += [entry(command, 2) for command in walk(group)]
     return "\n".join(parts)
 
@@ -215,10 +213,36 @@ def _first_sentence(text: str) -> str:
 
 def overview() -> str:
     """All commands in a table, as they are grouped in ``rafiki --help`` where they are."""
-    rows = []
-    for command in root().subcommands():
-        rows.append((f"[`{command.name}`](#{command.label})", plain(_first_sentence(command.help))))
+    left = {command.path[0]: command for command in root().subcommands()}
+    sections = getattr(root().command, "sections", {})
+    parts = []
+    for heading, names in sections.items():
+        if group := [left.pop(name) for name in names if name in left]:
+            parts += [f"**{heading}**", "", _table_of(group)]
+    if left:
+        parts += [*(["**Other**", ""] if parts else []), _table_of(list(left.values()))]
+    return "\n".join(parts)
+
+
+def _table_of(group: list[Command]) -> str:
+    rows = [(f"[`{c.name}`](#{c.label})", plain(_first_sentence(c.help))) for c in group]
     return table(["command", ""], rows)
+
+
+def global_options() -> dict[str, str]:
+    """The options of every command, and what they mean."""
+    from rafiki_cli import options
+
+    found: dict[str, str] = getattr(options, "GLOBAL_OPTIONS", {})
+    if not found:
+        text = " ".join(options.GLOBAL_OPTIONS_HELP.split())
+        found = {m[1]: m[2] for m in re.finditer(r"(--[\w-]+(?: [A-Z:]+)?) \(([^)]*)\)", text)}
+    return {**found, "-h, --help": "Help of any command or group."}
+
+
+def globals_table() -> str:
+    meanings = {code(name): full_stop(plain(text[:1].upper() + text[1:])) for name, text in global_options().items()}
+    return table(["option", "meaning"], meanings.items())
 
 
 def root_commands() -> str:

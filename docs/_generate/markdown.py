@@ -39,7 +39,9 @@ def anchor(name: str) -> str:
 def plain(text: str) -> str:
     """Text of a help or a message, in which only backticks mean something."""
     parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    return "".join(p if p.startswith("`") and p.endswith("`") else re.sub(r"([*<>\[\]]|\b_|_\b)", r"\\\1", p) for p in parts)
+    return "".join(
+        p if p.startswith("`") and p.endswith("`") else re.sub(r"([*<>\[\]]|\b_|_\b)", r"\\\1", p) for p in parts
+    )
 
 
 def full_stop(text: str) -> str:

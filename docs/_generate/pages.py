@@ -9,6 +9,7 @@ from pathlib import Path
 from docs._generate import commands, errors, exit_codes, job_spec, rest, sdk, settings
 
 FRAGMENTS: dict[str, Callable[[], str]] = {
+    "commands-globals": commands.globals_table,
     "commands-overview": commands.overview,
     "commands-root": commands.root_commands,
     "commands-toctree": commands.groups_toctree,

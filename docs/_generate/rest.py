@@ -68,6 +68,8 @@ def groups() -> dict[str, list[Endpoint[Any]]]:
     """Module of the contract -> its endpoints."""
     contract = importlib.import_module("rafiki.contract.all")
     modules = [m for m in vars(contract).values() if inspect.ismodule(m) and hasattr(m, "ENDPOINTS")]
+    order = list(ENDPOINTS)
+    modules.sort(key=lambda m: order.index(m.ENDPOINTS[0].name))
     found = {m.__name__.rpartition(".")[2]: list(m.ENDPOINTS) for m in modules}
     assert sorted(e.name for es in found.values() for e in es) == sorted(ENDPOINTS)
     return found
@@ -162,7 +164,7 @@ def _place(endpoint: Endpoint[Any], field: str) -> str:
 
 def _default(field: Any) -> str:
     if field.required:
-        return "must be given"
+        return "required"
     if field.default_factory is not msgspec.NODEFAULT:
         return code(json.dumps(msgspec.to_builtins(field.default_factory())))
     return code(json.dumps(msgspec.to_builtins(field.default)))

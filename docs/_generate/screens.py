@@ -25,3 +25,7 @@ def directive(folder: Path) -> Any:
             return [box]
 
     return Screen
+
+
+def names() -> list[str]:
+    return []

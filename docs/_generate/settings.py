@@ -53,6 +53,6 @@ def page() -> str:
             key = f"{section}.{field.name}"
             default = json.dumps(msgspec.to_builtins(getattr(kind(), field.name)))
             meaning = docs.get(field.name, "").replace("``", "`")
-            body = f"{meaning} Variable: {code(variable(key))}."
-            parts += [directive("confval", key, body, type=unit(field.name, field.type), default=code(default))]
+            facts = f"Default {code(default)} · {unit(field.name, field.type)} · {code(variable(key))}"
+            parts += [directive("confval", key, f"{meaning}\n\n{facts}")]
     return "\n".join(parts)

@@ -28,7 +28,9 @@ _COLUMNS = [
 @app.command()
 def upload(
     task: Annotated[str, typer.Option(help="Such as IMAGE_CLASSIFICATION; any other name is a custom task.")],
-    file: Annotated[Path | None, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="Instead of FILE: an http or https address from which the admin fetches it.")
     ] = None,
@@ -58,7 +60,7 @@ def _name_in(url: str) -> str:
 
 @app.command()
 def validate(
-    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")],
+    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")],
     task: Annotated[str, typer.Option(help="Such as IMAGE_CLASSIFICATION; any other name is a custom task.")],
 ) -> None:
     """Check a dataset as the admin does at upload, without uploading it."""
