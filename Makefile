@@ -29,7 +29,7 @@ docs: $(VENV)/.docs
 
 # Runs the commands of the lessons in a terminal of 80 columns, and keeps what it shows in docs/screens.
 screens: $(VENV)/.docs
-	$(BIN)/python -m docs._generate.screens
+	$(BIN)/python -m docs._generate.screens $(NAMES)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
@@ -48,7 +48,7 @@ bench-enas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.enas
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

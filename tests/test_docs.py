@@ -6,25 +6,18 @@ import inspect
 import io
 import json
 import re
-import typing
 import wave
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-import yaml
 from image_zip import image_zip, png
 
 import rafiki.model
-from rafiki import errors
-from rafiki.config import Config
-from rafiki.constants import BudgetOption, InferenceBudgetOption, Task
-from rafiki.contract import all as contract
-from rafiki.contract.endpoint import ADMINS, ALL_USERS, MODEL_DEVELOPERS, SUPERADMIN, Endpoint
+from rafiki.constants import Task
 from rafiki.model import dataset
 from rafiki.model.base import REQUIRED_METHODS, BaseModel
 from rafiki.model.knobs import POLICIES

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from docs._generate import commands, errors, exit_codes, job_spec, notes, pages, rest, sdk, settings
+from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, settings
 from docs._generate.fields import field_docs
 from rafiki.client import Client, PredictorClient
 from rafiki.constants import BudgetOption, ExitCode, InferenceBudgetOption

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import textwrap
 from functools import cache
 
@@ -28,7 +29,7 @@ def _own_field_docs(kind: type) -> dict[str, str]:
 def docs_in(statements: list[ast.stmt]) -> dict[str, str]:
     """Assigned name -> the string literal right after the assignment."""
     found: dict[str, str] = {}
-    for statement, following in zip(statements, statements[1:], strict=False):
+    for statement, following in itertools.pairwise(statements):
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
                 pass

@@ -69,7 +69,7 @@ def _walk(schema: dict[str, Any], root: dict[str, Any], above: str, seen: tuple[
         told = set()
         for branch in _branches(value, root):
             item = branch.get("items")
-            inner = [b for b in _branches(item, root)] if isinstance(item, dict) else [branch]
+            inner = _branches(item, root) if isinstance(item, dict) else [branch]
             end = "[]." if isinstance(item, dict) else "."
             for part in inner:
                 for key in _walk(part, root, path + end, (*seen, mark)):

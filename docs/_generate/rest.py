@@ -94,11 +94,10 @@ def parts_of(kind: type) -> list[type]:
     found: list[type] = []
 
     def look(part: Any) -> None:
-        if isinstance(part, type) and issubclass(part, msgspec.Struct):
-            if part not in found:
-                found.append(part)
-                for field in msgspec.structs.fields(part):
-                    look(field.type)
+        if isinstance(part, type) and issubclass(part, msgspec.Struct) and part not in found:
+            found.append(part)
+            for field in msgspec.structs.fields(part):
+                look(field.type)
         for argument in typing.get_args(part):
             look(argument)
 
@@ -131,7 +130,7 @@ def _type(kind: Any) -> str:
     """The name of a type, with links to the records in it."""
     text = type_name(kind)
     structs = [kind] if isinstance(kind, type) else []
-    structs += [a for a in _leaves(kind)]
+    structs += _leaves(kind)
     for struct in structs:
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct.__name__ != "FilePart":
             text = text.replace(struct.__name__, f"[{record_title(struct.__name__).lower()}](#{record_label(struct)})")

@@ -216,8 +216,8 @@ class FloatKnob(BaseKnob):
 class PolicyKnob(BaseKnob):
     """A switch that the search turns on in some trials: ``__init__`` gets True while it is on, else False.
 
-    ``policy`` is ``SHARE_PARAMS``, ``EARLY_STOP``, ``SKIP_TRAIN``, ``QUICK_EVAL`` or ``DOWNSCALE``. A model that declares
-    one promises to obey it.
+    ``policy`` is ``SHARE_PARAMS``, ``EARLY_STOP``, ``SKIP_TRAIN``, ``QUICK_EVAL`` or ``DOWNSCALE``. A model that
+    declares one promises to obey it.
     """
 
     value_type: type = bool
