@@ -85,8 +85,7 @@ def test_what_is_generated_is_always_the_same_text() -> None:
 
 
 def test_every_generated_part_has_a_place_on_one_page() -> None:
-    text = "
-".join(file.read_text("utf-8") for file in PAGES)
+    text = "\n".join(file.read_text("utf-8") for file in PAGES)
     found = re.findall(r"^<!-- from the code: ([\w-]+) -->$", text, re.MULTILINE)
     assert sorted(found) == sorted(pages.FRAGMENTS)
 
@@ -97,8 +96,7 @@ def test_a_page_that_asks_for_a_part_that_there_is_not_is_refused() -> None:
 
 
 def test_every_screen_is_shown_and_no_other_is_kept() -> None:
-    text = "
-".join(file.read_text("utf-8") for file in PAGES)
+    text = "\n".join(file.read_text("utf-8") for file in PAGES)
     shown = set(re.findall(r"^```{screen} ([\w-]+)$", text, re.MULTILINE))
     assert {file.stem for file in (DOCS / "screens").glob("*.txt")} == shown == {step.name for step in screens.STEPS}
 

@@ -1,7 +1,7 @@
 """Captured terminal screens: ``docs/screens/NAME.txt``, shown by the directive ``{screen} NAME``.
 
-``make screens`` runs the commands of the first lesson in a pseudo-terminal of 80 columns, in a project and with a stack of
-their own, and keeps what a person would have seen. ``make screens NAMES='up down'`` keeps only these; all are run.
+``make screens`` runs the commands of the first lesson in a pseudo-terminal of 80 columns, in a project and with a stack
+of their own, and keeps what a person would have seen. ``make screens NAMES='up down'`` keeps only these; all are run.
 """
 
 from __future__ import annotations
