@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docs_coming import COMING_COMMANDS
 
 from docs._generate import commands, pages, screens
 from rafiki_cli import options
@@ -28,17 +29,9 @@ PAGES = [file for file in SOURCES if "_notes" not in file.parts]
 FILES = [ROOT / "README.md", ROOT / "examples" / "README.md", *SOURCES]
 COMMANDS = {c.path: c for c in commands.walk()}
 
-COMING: set[tuple[str, ...]] = {
-    *((name,) for name in ("init", "template", "run", "schema", "doctor", "export", "gc", "token", "context")),
-    *((name,) for name in ("completion", "stop-all")),
-    ("model", "test"), ("model", "new"), ("model", "download"), ("infer", "watch"), ("config", "set"),
-    ("train", "compare"), ("train", "importance"), ("trial", "plot"),
-}  # fmt: skip
-"""Commands that the pages may tell of before they are there; those that are there are checked like all others."""
-
 
 def is_coming(words: list[str]) -> bool:
-    return any(tuple(words[:n]) in COMING - COMMANDS.keys() for n in (1, 2))
+    return any(tuple(words[:n]) in COMING_COMMANDS - COMMANDS.keys() for n in (1, 2))
 
 
 def name_of(file: Path) -> str:

@@ -27,17 +27,24 @@ def known() -> dict[str, type[errors.RafikiError]]:
 def groups() -> dict[str, dict[str, Advice]]:
     """Heading -> error -> advice, as the notes hold them; what they do not hold stands at the end."""
     found: dict[str, dict[str, Advice]] = {}
-    told = set()
+    told: set[str] = set()
     for heading, body in notes("errors").items():
-        group = found.setdefault(heading, {})
+        group: dict[str, Advice] = {}
         for line in body.splitlines():
             if line.startswith("| `"):
                 name, when, what = (cell.strip() for cell in line.strip("|").split(" | "))
                 group[name.strip("` |")] = Advice(when, what.rstrip("| "))
-                told.add(name.strip("` |"))
+        told |= group.keys()
+        found[heading] = {name: advice for name, advice in group.items() if name in known()}
     if left := [name for name in known() if name not in told]:
         found[OTHERS] = {name: Advice("", "") for name in left}
     return found
+
+
+def unknown() -> set[str]:
+    """Errors that the notes advise about and that there are not."""
+    rows = [line for body in notes("errors").values() for line in body.splitlines() if line.startswith("| `")]
+    return {row.split("`")[1] for row in rows} - known().keys()
 
 
 def introduction(heading: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from docs._generate.markdown import code, full_stop, table
 
 MODULE = "rafiki_cli.jobs.schema"
+_VARIABLE = r"\$\{"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ def schema() -> dict[str, Any]:
 def keys() -> list[Key]:
     """Every key of a job, in the order of the schema."""
     root = schema()
-    top = _resolve(root, root)
-    jobs = _resolve((top.get("properties") or {}).get("jobs", {}).get("items", {}), root)
-    return list(_walk(jobs if jobs.get("properties") and "app" not in top.get("properties", {}) else top, root, "", ()))
+    [job] = [branch for branch in _branches(root, root) if "app" in branch.get("properties", {})]
+    return list(_walk(job, root, "", ()))
 
 
 def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,9 @@ def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 def _branches(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
     schema = _resolve(schema, root)
     parts = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    return [b for part in parts for b in _branches(part, root)] if parts else [schema]
+    found = [b for part in parts for b in _branches(part, root)] if parts else [schema]
+    # A variable may stand for any value; the page says so once.
+    return [b for b in found if not str(b.get("pattern", "")).startswith(_VARIABLE)]
 
 
 def _walk(schema: dict[str, Any], root: dict[str, Any], above: str, seen: tuple[str, ...]) -> Iterator[Key]:
@@ -106,7 +108,7 @@ def page() -> str:
     for key in keys():
         meaning = full_stop(key.schema.get("description", ""))
         default = key.schema.get("default")
-        if default is not None:
+        if default not in (None, {}, []):
             meaning += f" Default: {code(json.dumps(default))}."
         if key.is_required and "[]" not in key.path:
             meaning += " Must be given."

@@ -53,7 +53,24 @@ FIELDS = {
     "datetime_created": "When it was made.",
     "datetime_started": "When it started.",
     "datetime_stopped": "When it ended; null before.",
+    "datetime_expires": "When it ends to be valid.",
+    "is_expired": "Whether it has ended to be valid.",
+    "token_id": "Id of the API token.",
+    "labels": "Notes of whoever made it: name -> text.",
+    "deployment": "How it serves.",
+    "ensemble": "How the members are chosen.",
+    "method": "How the members are chosen.",
+    "model_file_sha256": "SHA-256 of the file, in hexadecimal digits.",
+    "job": "The job as it stands now.",
+    "trial": "The trial as it stands now.",
+    "trials": "The trials of the job.",
+    "members": "The served trials.",
+    "services": "The live services.",
+    "environment": "The environment as it stands now.",
     "lines": "Lines of text.",
+    "messages": "`time` and `message` of each.",
+    "metrics": "`time` and the numbers by name, one entry a call of `log()`.",
+    "plots": "`title`, `metrics` and `x_axis` of each chart that was asked for.",
 }
 """Fields that mean the same everywhere, where the struct says nothing of its own."""
 
@@ -83,10 +100,10 @@ def _title(group: str) -> str:
 # ---- records
 
 
-def struct_of(response: Any) -> type | None:
-    """The struct in ``response``, a list of it or itself."""
-    [kind] = typing.get_args(response) if typing.get_origin(response) is list else [response]
-    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+def structs_of(response: Any) -> list[type]:
+    """The structs in ``response``: itself, those of a list, or the events of a stream."""
+    kinds = _leaves(response) or [response]
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
 
 
 def parts_of(kind: type) -> list[type]:
@@ -110,8 +127,8 @@ def records() -> list[type]:
     """Every struct that an answer or a request holds, once, by name. Requests themselves stand with their calls."""
     found: dict[str, type] = {}
     for endpoint in ENDPOINTS.values():
-        answer = struct_of(endpoint.response)
-        for kind in [*([answer] if answer else []), *(parts_of(answer) if answer else []), *parts_of(endpoint.request)]:
+        answers = structs_of(endpoint.response)
+        for kind in [*answers, *(p for a in answers for p in parts_of(a)), *parts_of(endpoint.request)]:
             if kind.__name__ != "FilePart":
                 found[kind.__name__] = kind
     return [found[name] for name in sorted(found, key=record_title)]
@@ -146,6 +163,8 @@ def _record(kind: type) -> str:
     title = record_title(kind.__name__)
     rows = [(code(f.name), _type(f.type), meaning(kind, f.name)) for f in msgspec.structs.fields(kind)]
     about = inspect.cleandoc(kind.__doc__ or "").replace("``", "`") if "__doc__" in vars(kind) else ""
+    if tag := kind.__struct_config__.tag:
+        rows.insert(0, ("`type`", f"`{tag}`", "Which event it is."))
     parts = [anchor(record_label(kind)), f"### {title}", "", about, "", table(["field", "type", "meaning"], rows)]
     return "\n".join(parts)
 
@@ -180,6 +199,9 @@ def _request(endpoint: Endpoint[Any]) -> str:
 def _answer(endpoint: Endpoint[Any]) -> str:
     if endpoint.response is bytes:
         return "bytes"
+    if getattr(endpoint, "is_stream", False):
+        events = [f"[`{kind.__struct_config__.tag}`](#{record_label(kind)})" for kind in structs_of(endpoint.response)]
+        return f"a stream of events: {', '.join(events)}"
     return _type(endpoint.response)
 
 
@@ -196,6 +218,8 @@ def call(endpoint: Endpoint[Any]) -> str:
         "",
         _request(endpoint),
     ]
+    if getattr(endpoint, "is_login_only", False):
+        parts += ["Refused to API tokens: it takes the token of a login.", ""]
     if names := errors_of(endpoint):
         parts += [f"**Refused with:** {', '.join(f'[`{name}`](#error-{name.lower()})' for name in names)}", ""]
     if note := notes("rest").get(endpoint.name):
