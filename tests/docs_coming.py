@@ -1,4 +1,7 @@
-"""What the pages may tell of before it is there. What is there is checked like everything else; empty these at a release."""
+"""What the pages may tell of before it is there. What is there is checked like everything else.
+
+Empty these at a release.
+"""
 
 from __future__ import annotations
 
