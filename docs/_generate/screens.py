@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import re
 import select
 import shutil
 import signal
@@ -163,9 +162,9 @@ def _environment(home: Path) -> dict[str, str]:
     return environ
 
 
-def _as_told(text: str, home: Path) -> str:
-    """A screen without what is this machine's alone."""
-    return re.sub(rf"{re.escape(str(home))}\b", "~", text)
+def _as_told(data: bytes, home: Path) -> bytes:
+    """What a command wrote, without what is this run's alone; before a terminal breaks its lines."""
+    return data.replace(str(home).encode(), b"~")
 
 
 def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
@@ -176,7 +175,7 @@ def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
     """
     command = [sys.executable, "-m", "rafiki_cli", *step.arguments]
     code, data = run_in_terminal(command, home / step.folder, environ, step.deadline_s)
-    text = _as_told(screen_of(data), home)
+    text = screen_of(_as_told(data, home))
     if code not in step.exit_codes:
         raise ScreenError(f"rafiki {' '.join(step.arguments)} ended with {code}:\n{text}")
     return text
