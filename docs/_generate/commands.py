@@ -184,14 +184,14 @@ def entry(command: Command, level: int) -> str:
     parts = [anchor(command.label), f"{'#' * level} `{command.name}`", "", _prose(command.help), ""]
     if not command.is_group:
         parts += [fence("text", usage(command))]
-    if command.arguments:
-        parts += ["\n".join(map(_argument, command.arguments))]
-    if command.options:
-        parts += [directive("program", command.name), *map(_option, command.options)]
     if note := notes("commands").get(command.name):
         parts += [note, ""]
     if shown := examples(command):
         parts += [fence("sh", "\n".join(shown))]
+    if command.arguments:
+        parts += ["\n".join(map(_argument, command.arguments))]
+    if command.options:
+        parts += [directive("program", command.name), *map(_option, command.options)]
     return "\n".join(parts)
 
 

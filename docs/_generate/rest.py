@@ -166,11 +166,16 @@ def _leaves(kind: Any) -> list[Any]:
     return [leaf for a in arguments for leaf in ([a] if not typing.get_args(a) else _leaves(a))]
 
 
+def _tag(kind: Any) -> str | None:
+    """The ``type`` of an event; None of what is none."""
+    return typing.cast("str | None", kind.__struct_config__.tag)
+
+
 def _record(kind: type) -> str:
     title = record_title(kind.__name__)
     rows = [(code(f.name), _type(f.type), meaning(kind, f.name)) for f in msgspec.structs.fields(kind)]
     about = inspect.cleandoc(kind.__doc__ or "").replace("``", "`") if "__doc__" in vars(kind) else ""
-    if tag := kind.__struct_config__.tag:
+    if tag := _tag(kind):
         rows.insert(0, ("`type`", f"`{tag}`", "Which event it is."))
     parts = [anchor(record_label(kind)), f"### {title}", "", about, "", table(["field", "type", "meaning"], rows)]
     return "\n".join(parts)
@@ -207,7 +212,7 @@ def _answer(endpoint: Endpoint[Any]) -> str:
     if endpoint.response is bytes:
         return "bytes"
     if getattr(endpoint, "is_stream", False):
-        events = [f"[`{kind.__struct_config__.tag}`](#{record_label(kind)})" for kind in structs_of(endpoint.response)]
+        events = [f"[`{_tag(kind)}`](#{record_label(kind)})" for kind in structs_of(endpoint.response)]
         return f"a stream of events: {', '.join(events)}"
     return _type(endpoint.response)
 
