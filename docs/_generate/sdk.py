@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import types
@@ -45,9 +46,18 @@ def model_names() -> dict[str, list[Name]]:
         "Dataset helpers": helpers,
         "Trying and loading": [
             Name("rafiki.model.dev.test_model_class", dev.test_model_class),
+            *_checkup(),
             *of_model(["load_model_class"]),
         ],
     }
+
+
+def _checkup() -> list[Name]:
+    try:
+        checkup = importlib.import_module("rafiki.model.checkup")
+    except ModuleNotFoundError:
+        return []
+    return [Name("rafiki.model.checkup.check_model", checkup.check_model)]
 
 
 def told_in_prose() -> set[str]:
