@@ -113,9 +113,10 @@ class Task(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What the command line and every process of Rafiki exit with; documented in docs/cli.md."""
+    """What the command line and every process of Rafiki exit with; documented in docs/reference/exit-codes.md."""
 
     OK = 0
+    """Done."""
     FAILURE = 1
     """Something went wrong that has no code of its own."""
     USAGE = 2
@@ -137,4 +138,4 @@ class ExitCode(IntEnum):
     TIMED_OUT = 10
     """The time that the command was given is over; the job that it waited for goes on."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, also at a question for a password and while a command waits for a job."""
