@@ -36,7 +36,9 @@ from rafiki.errors import (
 )
 from rafiki.utils.logs import log_unexpected
 
-_OPERATIONS = ("stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs")
+_OPERATIONS = (
+    "stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs", "exports",
+)  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024
 # Of all that Python knows, some make no text, or half a surrogate pair.

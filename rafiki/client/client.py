@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
-from rafiki.contract import datasets, environments, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import datasets, environments, exports, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import InvalidRequestError
 
@@ -339,6 +339,32 @@ class Client:
         return self._one(
             inference_jobs.STOP_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version
         )
+
+    def get_export(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        trial_id: str | None = None,
+        method: str | None = None,
+        size: int | None = None,
+        max_examples: int = 3,
+    ) -> Json:
+        """What running an app elsewhere takes: the members of its ensemble, their models and packages.
+
+        Args:
+            trial_id: this trial alone.
+            method, size: choose members anew, as :meth:`create_inference_job` would; None = those of the latest
+                deployment, and where there was none, the best trial of each model.
+            max_examples: queries of the validation dataset to add.
+
+        Returns:
+            ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else an export's manifest tells.
+        """
+        return self._one(
+            exports.GET_EXPORT, timeout_s=INSTALL_TIMEOUT_S, app=app, app_version=app_version, trial_id=trial_id,
+            method=None if method is None else str(method), size=size, max_examples=max_examples,
+        )  # fmt: skip
 
     def stop_all_jobs(self) -> Json:
         """Stop every train and inference job of everyone: for the superadmin."""
