@@ -1,4 +1,7 @@
-"""Examples of a train job's validation dataset, as queries; read by a process of its own: what it loads goes with it."""
+"""Examples of a train job's validation dataset, as queries.
+
+A process of its own reads them: what it loads goes with it.
+"""
 
 from __future__ import annotations
 

@@ -183,6 +183,10 @@ class Client:
         self._caller.call_to_file(models.GET_MODEL_FILE, Path(out_model_file_path), model_id=model_id)
         return self.get_model(model_id)
 
+    def get_model_file(self, model_id: str) -> bytes:
+        """The file of a model: for its owner and admins."""
+        return cast(bytes, self._caller.call(models.GET_MODEL_FILE, model_id=model_id))
+
     def get_available_models(self, task: str | None = None) -> list[Json]:
         """Your own models and all public ones (of one task)."""
         return self._many(models.GET_AVAILABLE_MODELS, task=task)

@@ -44,10 +44,8 @@ class SpeechRecognitionTask(TaskSpec):
     ) -> list[bytes]:
         with open_dataset_zip(val_path) as archive:
             rows = draw_evenly(iter_audio_rows(archive), max_examples)
-            return [
-                encode_json(binascii.b2a_base64(read_member(archive, r.wav_filename), newline=False).decode())
-                for r in rows
-            ]
+            files = [read_member(archive, row.wav_filename, row.wav_filesize) for row in rows]
+        return [encode_json(binascii.b2a_base64(data, newline=False).decode()) for data in files]
 
     def decode_query(self, raw: bytes) -> str:
         """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""
