@@ -16,7 +16,7 @@ _TIMEOUT_S = 300.0
 _PROBE = """
 import importlib.metadata, json, sys
 from pathlib import Path
-folder = Path(sys.argv[1]).resolve()
+folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder))
 sys.dont_write_bytecode = True
 import rafiki
@@ -69,6 +69,7 @@ def try_export(folder: Path, python: str, requirements: Sequence[str], queries: 
     Raises:
         ExportCheckError: when it does not load or predict, with the reason.
     """
+    folder = folder.resolve()
     try:
         child = subprocess.run(
             [python, "-I", "-c", _PROBE, str(folder)], capture_output=True, check=False, timeout=_TIMEOUT_S,
