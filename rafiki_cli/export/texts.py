@@ -22,7 +22,10 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 sys.dont_write_bytecode = True
 
-from rafiki.exported.{module} import main  # noqa: E402
+try:
+    from rafiki.exported.{module} import main
+except ModuleNotFoundError as e:
+    sys.exit(f"error: the package {{e.name!r}} is not installed: pip install -r {{FOLDER}}/requirements.txt")
 
 if __name__ == "__main__":
     sys.exit(main(FOLDER))
