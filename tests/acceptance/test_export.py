@@ -28,7 +28,7 @@ pytestmark = pytest.mark.acceptance
 ROOT = Path(__file__).parents[2]
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.1}
 QUICK_CTC = {
-    "filters": 48, "hidden_size": 64, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
+    "filters": 48, "hidden_size": 64, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 8,
     "max_epochs": 8, "known_words_only": True,
 }  # fmt: skip
 
@@ -208,7 +208,7 @@ def test_pos_tagging(stack: RunningStack, python: Path, tmp_path: Path) -> None:
 
 def test_speech_recognition(stack: RunningStack, python: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    train, val, test = write_recordings(tmp_path, n_takes=14)
+    train, val, test = write_recordings(tmp_path, n_takes=16)
     job = DeployedJob(stack, "SPEECH_RECOGNITION", "export")
     job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", QUICK_CTC)], n_trials=1)
     check_same(stack, python, job, [recording for recording, _ in test[:20]], tmp_path)
