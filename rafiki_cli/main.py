@@ -38,6 +38,7 @@ class RafikiGroup(LazyGroup):
         "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
         "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
         "export": ("rafiki_cli.commands.export", "Write an app's ensemble as a folder that works without Rafiki."),
+        "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
         "user": ("rafiki_cli.commands.user", "Create, list and ban users."),
         "config": ("rafiki_cli.commands.config", "Show and check the configuration."),
         "version": ("rafiki_cli.commands.version", "The version of Rafiki."),

@@ -38,6 +38,7 @@ from rafiki.utils.logs import log_unexpected
 
 _OPERATIONS = (
     "stack", "users", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs", "exports",
+    "garbage",
 )  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024

@@ -15,12 +15,14 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import InvalidUserError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.stack_folder import StackFolder
 
 
 class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     """One stack, as the operations see it."""
 
     config: Config
+    folder: StackFolder
     store: MetaStore
     datasets: DataStore
     params: ParamStore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
-from rafiki.contract import datasets, environments, exports, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import datasets, environments, exports, garbage, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import InvalidRequestError
 
@@ -368,6 +368,33 @@ class Client:
         return self._one(
             exports.GET_EXPORT, timeout_s=INSTALL_TIMEOUT_S, app=app, app_version=app_version, trial_id=trial_id,
             method=None if method is None else str(method), size=size, max_examples=max_examples,
+        )  # fmt: skip
+
+    def collect_garbage(
+        self,
+        what: Sequence[str] | None = None,
+        *,
+        keep: int = garbage.DEFAULT_KEEP,
+        older_than_s: float = garbage.DEFAULT_OLDER_THAN_S,
+        apply: bool = False,
+        only: Sequence[str] | None = None,
+    ) -> Json:
+        """Free what is not needed any more, or tell what would go: for admins.
+
+        Args:
+            what: kinds of :class:`~rafiki.constants.GarbageKind`; None = all.
+            keep: the best trials of each model of each train job whose parameters stay.
+            older_than_s: nothing goes that was of use within this time.
+            apply: False = only tell.
+            only: ids of items told before; nothing else goes.
+
+        Returns:
+            ``is_applied``, ``items`` (``id``, ``kind``, ``name``, ``size_bytes``, ``reason``, ``is_freed``, ``error``)
+            and ``size_bytes`` of all of them.
+        """
+        return self._one(
+            garbage.COLLECT_GARBAGE, timeout_s=INSTALL_TIMEOUT_S, what=None if what is None else list(map(str, what)),
+            keep=keep, older_than_s=older_than_s, apply=apply, only=None if only is None else list(only),
         )  # fmt: skip
 
     def stop_all_jobs(self) -> Json:

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from rafiki.contract import datasets, environments, exports, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import datasets, environments, exports, garbage, inference_jobs, models, stack, train_jobs, users
 from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
 
 ENDPOINTS: dict[str, Endpoint[Any]] = {
     e.name: e
-    for group in (stack, users, datasets, models, environments, train_jobs, inference_jobs, exports)
+    for group in (stack, users, datasets, models, environments, train_jobs, inference_jobs, exports, garbage)
     for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
 }
 
