@@ -39,8 +39,10 @@ def _check_sqlite(file: Path) -> Iterator[Finding]:
     if not file.exists():
         yield skipped("meta store", f"{file} is made at the first `rafiki up`.")
         return
-    # Read only: nothing is made or changed, also in a stack that runs.
-    address = f"file:{quote(str(file.absolute()))}?mode=ro"
+    # Nothing is made or changed. Even a reader makes a write-ahead log where there is none, with an owner of its own; but
+    # where there is none, nobody is at work on the file, and it may be taken for one that does not change.
+    is_in_use = file.with_name(f"{file.name}-wal").exists()
+    address = f"file:{quote(str(file.absolute()))}?{'mode=ro' if is_in_use else 'immutable=1'}"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_TIMEOUT_S)) as connection:
             [[verdict], *others] = connection.execute("PRAGMA quick_check(10)").fetchall()
