@@ -21,6 +21,7 @@ from rafiki.admin.garbage import (
     ObservedStore,
     plan_garbage,
 )
+from rafiki.admin.ops.garbage import free_item
 from rafiki.constants import GarbageKind
 from rafiki.entities import SavedTrial, StoredFile
 
@@ -332,3 +333,44 @@ def test_only_admins_free_anything(people: People, who: str) -> None:
 )
 def test_wrong_fields_are_refused(people: People, fields: dict[str, Any]) -> None:
     people.admin.refused("InvalidRequestError", "POST", "/actions/collect_garbage", json=fields)
+
+
+def test_a_trial_that_was_deployed_after_it_was_shown_keeps_its_parameters(people: People, owner: Caller) -> None:
+    app, best_first = finish(owner)
+    shown = [item["id"] for item in items_of(collect(people.admin, keep=1), app)]
+    setting = {"method": "mean", "size": 2}
+    owner.ok("POST", "/inference_jobs", json={"app": app, "app_version": -1, "ensemble": setting})
+    freed = collect(people.admin, keep=1, apply=True, only=shown)
+    assert {item["id"] for item in freed["items"]} == {f"params:{t['id']}" for t in best_first[2:]}
+    assert owner.ok("GET", f"/trials/{best_first[1]['id']}/parameters")
+    owner.ok("POST", f"/inference_jobs/{app}/-1/stop")
+
+
+class _Steps:
+    """A stack of which only the order of what is done to it counts."""
+
+    def __init__(self, *, may_free: bool) -> None:
+        self.done: list[str] = []
+        self.store = self.trials = self.params = self
+        self._may_free = may_free
+
+    def free_params(self, trial_id: str, params_id: str) -> bool:
+        self.done.append(f"free {trial_id} {params_id}")
+        return self._may_free
+
+    def delete(self, params_id: str) -> None:
+        self.done.append(f"delete {params_id}")
+
+
+@pytest.mark.parametrize(
+    ("may_free", "done", "error"),
+    [
+        (True, ["free t2 p2", "delete p2"], None),
+        (False, ["free t2 p2"], "It has been deployed, or freed, meanwhile."),
+    ],
+)
+def test_a_file_is_deleted_only_after_its_record_let_it_go(may_free: bool, done: list[str], error: str | None) -> None:
+    [item] = plan(trials=[trial(1, 0.9), trial(2, 0.8)])
+    context = _Steps(may_free=may_free)
+    assert free_item(context, item) == error  # type: ignore[arg-type]
+    assert context.done == done

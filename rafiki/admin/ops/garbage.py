@@ -36,7 +36,7 @@ def collect_garbage(context: AdminContext, actor: User, request: CollectGarbageR
     if request.only is not None:
         shown = set(request.only)
         items = [item for item in items if item.id in shown]
-    errors = {item.id: _free(context, item) for item in items} if request.apply else {}
+    errors = {item.id: free_item(context, item) for item in items} if request.apply else {}
     views = [
         GarbageItemView(
             id=item.id, kind=item.kind, name=item.name, size_bytes=item.size_bytes, reason=item.reason,
@@ -131,7 +131,7 @@ def _ended(context: AdminContext, service_id: str) -> datetime | None:
 # ---- effects
 
 
-def _free(context: AdminContext, item: GarbageItem) -> str | None:
+def free_item(context: AdminContext, item: GarbageItem) -> str | None:
     """Free one thing; returns why it could not be."""
     try:
         match item.kind, item.target:
