@@ -112,6 +112,19 @@ class Task(StrEnum):
     SPEECH_RECOGNITION = "SPEECH_RECOGNITION"
 
 
+class GarbageKind(StrEnum):
+    """What `rafiki gc` frees."""
+
+    PARAMS = "params"
+    """Parameters of trials that are neither among the best nor deployed."""
+    ENVIRONMENTS = "environments"
+    """Installed packages that no model depends on."""
+    LOGS = "logs"
+    """Logs of services that have ended."""
+    ORPHANS = "orphans"
+    """Files in the stores that nothing refers to, and half-written ones."""
+
+
 class ExitCode(IntEnum):
     """What the command line and every process of Rafiki exit with; documented in docs/reference/exit-codes.md."""
 
