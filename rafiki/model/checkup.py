@@ -141,6 +141,7 @@ class Checkup:
         self._shared: Params | None = None
         self._predictions: list[Any] = []
         self._warnings: list[str] = []
+        self._is_failure_told = False
 
     def run(self) -> CheckReport:
         """Check, and tell how it goes.
@@ -160,9 +161,15 @@ class Checkup:
             return score, time.perf_counter() - started
 
         trials = trial_steps.search(self._knob_config, self._constraints, limits, run_trial)
-        for no, knobs, score, time_s in trials:
-            found.append(TrialResult(no=no, knobs=knobs, score=score, time_s=time_s))
-            self._tell({"event": "trial", "no": no, "knobs": knobs, "score": score, "time_s": time_s})
+        try:
+            for no, knobs, score, time_s in trials:
+                found.append(TrialResult(no=no, knobs=knobs, score=score, time_s=time_s))
+                self._tell({"event": "trial", "no": no, "knobs": knobs, "score": score, "time_s": time_s})
+        except RafikiError as e:
+            if not self._is_failure_told:
+                # The search itself: constraints, say, that no knobs satisfy.
+                self._tell_failure("search", e, is_usage=False)
+            raise
         report = CheckReport(trials=found, predictions=self._predictions, warnings=self._warnings)
         self._tell({"event": "passed", "best": report.best.no})
         return report
@@ -355,6 +362,7 @@ class Checkup:
             self._tell({"event": "done", "name": name, "trial": self._trial, "time_s": time_s, "detail": details[0]})
 
     def _tell_failure(self, name: str, e: RafikiError, is_usage: bool) -> None:
+        self._is_failure_told = True
         of_method = isinstance(e, MethodFailedError)
         self._tell({
             "event": "failed", "name": name,

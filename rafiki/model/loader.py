@@ -17,7 +17,7 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from rafiki.errors import ModelError
+from rafiki.errors import ModelError, RafikiError
 from rafiki.model.base import REQUIRED_METHODS, BaseModel
 
 _MAX_REASON_CHARS = 600
@@ -149,7 +149,7 @@ def user_traceback(exc: BaseException, filename: str = "model.py") -> str:
         exc: what the model's code raised.
         filename: what to call the model's file; frames of files loaded by this module, or of this name, count as it.
     """
-    if isinstance(exc, ModelError):
+    if isinstance(exc, RafikiError):
         text = exc.message
     elif isinstance(exc, SystemExit):
         text = f"it calls sys.exit({exc.code!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +52,9 @@ def new(
     train, val = (chosen.sample_files()[part].name for part in ("train", "val"))
     steps = install_steps(chosen.dependencies, chosen.distribution)
     place = project / "models" / f"{names.module}.py"
-    steps.append(
-        f"rafiki model test {place} --task {chosen.task} --train {project / 'data' / train} "
-        f"--val {project / 'data' / val}"
-    )
+    data = {"--train": project / "data" / train, "--val": project / "data" / val}
+    options = [str(part) for option in data.items() for part in option]
+    steps.append(shlex.join(["rafiki", "model", "test", str(place), "--task", chosen.task, *options]))
     terminal.say("\nNext:\n" + "\n".join(f"  {step}" for step in steps))
     terminal.say(f"\nA job for {chosen.task} trains it with these lines below `models:` in job.yaml:\n")
     terminal.say(job_lines(chosen, names))

@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 from rafiki.errors import RafikiError
 from rafiki_cli import terminal
 from rafiki_cli.terminal import UsageError
 
+_Tree: TypeAlias = "dict[str, _Tree]"
 Files = Mapping[str, bytes]
 """Path below a root, with ``/`` between folders -> contents."""
 
@@ -39,7 +41,8 @@ def write_files(root: Path, files: Files, *, force: bool, keep: Iterable[str] = 
         UsageError: when a file stands where a folder is needed, or the other way round.
         ScaffoldError: when a file cannot be written; those before it are as they were.
     """
-    wanted = {name: data for name, data in files.items() if not (name in set(keep) and (root / name).exists())}
+    kept = {name for name in keep if (root / name).exists()}
+    wanted = {name: data for name, data in files.items() if name not in kept}
     try:
         _check_places(root, wanted)
         changed = {name: data for name, data in wanted.items() if not _holds(root / name, data)}
@@ -130,13 +133,13 @@ def _umask() -> int:
 def tree_lines(root: str, names: Iterable[str]) -> list[str]:
     """The files as a tree, folders first."""
     last, other, through = ("└── ", "├── ", "│   ") if terminal.can_show("└├│─") else ("`-- ", "|-- ", "|   ")
-    tree: dict[str, dict] = {}  # type: ignore[type-arg]
+    tree: _Tree = {}
     for name in names:
         level = tree
         for part in PurePosixPath(name).parts:
             level = level.setdefault(part, {})
 
-    def lines(level: dict, indent: str) -> list[str]:  # type: ignore[type-arg]
+    def lines(level: _Tree, indent: str) -> list[str]:
         found = []
         order = sorted(level, key=lambda part: (not level[part], part))
         for part in order:

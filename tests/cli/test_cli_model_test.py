@@ -6,14 +6,17 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from running_stack import eventually
 
 from rafiki.constants import ExitCode
+from rafiki.utils.files import read_text
 
 ROOT = Path(__file__).parents[2]
 MODEL = """\
@@ -80,6 +83,10 @@ BROKEN = {
         r"value_max \(0\.0\) lies below value_min.*line 11", line='return {"x": FloatKnob(1.0, 0.0)}'),
     "a constraint on what is no knob": Broken("    def __init__", "    @staticmethod\n    def get_knob_constraints():\n"
         "        return ['x < y']\n\n    def __init__", "get_knob_constraints()", r"names y; the knobs are x"),
+    "constraints that nothing satisfies": Broken("    def __init__", "    @staticmethod\n"
+        "    def get_knob_constraints():\n        return ['x > 2']\n\n    def __init__", "", "x > 2"),
+    "words that are half a letter": Broken("return 1 - self.x", r"raise ValueError('\udce9')", "evaluate()",
+        "ValueError"),
     "an __init__ without the knobs": Broken("def __init__(self, **knobs):", "def __init__(self, depth=3, *knobs):",
         "__init__()", r"cannot be called as `Mean\(x=\.\.\.\)`: got an unexpected keyword argument 'x'",
         "`def __init__(self, **knobs):`"),
@@ -115,9 +122,9 @@ BROKEN = {
     "a predict() that fails": Broken(RETURN_PREDICTIONS, "return [q['colour'] for q in queries]", "predict()",
         r"KeyError: 'colour'.*line 25", line="return [q['colour'] for q in queries]"),
     "parameters in a list": Broken('{"mean": self.mean}', "[self.mean]", "dump_parameters()",
-        "must be a dict, not a list", "Return a dict"),
+        "^Parameters must be a dict, not a list", "Return a dict"),
     "a parameter of a type that is not allowed": Broken('{"mean": self.mean}', '{"mean": self.mean, "of": {1: 2}}',
-        "dump_parameters()", r"Parameter 'of' is a dict.*json\.dumps", "numpy arrays"),
+        "dump_parameters()", r"^Parameter 'of' is a dict.*json\.dumps", "numpy arrays"),
     "parameters that are not taken over": Broken('params["mean"]', 'params["means"]', "load_parameters()",
         r"KeyError: 'means'.*line 31", line='self.mean = params["means"]'),
     "parameters that are lost": Broken('params["mean"]', "np.zeros(2)", "load_parameters()",
@@ -203,6 +210,22 @@ def test_the_processes_that_a_model_leaves_behind_are_ended_with_it(cli, file: P
     pid = int((file.parent / "pid").read_text())
     status = Path(f"/proc/{pid}/stat")
     # Gone, or a zombie that nobody has waited for yet.
+    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_ctrl_c_ends_the_model_too(file: Path) -> None:
+    file.write_text(MODEL.replace("self.mean = np.full", "import os; open('pid', 'w').write(str(os.getpid()))\n"
+                                  "        while True: time.sleep(0.1)\n        np.full"))  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-m", "rafiki_cli", *ARGUMENTS], cwd=file.parent, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+    )  # fmt: skip
+    pid = int(eventually(lambda: read_text(file.parent / "pid"), "the model trains"))
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in err
+    status = Path(f"/proc/{pid}/stat")
     assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
