@@ -45,9 +45,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
 
 def _tell_remote(patient: Patient) -> list[Finding]:
     host, port = patient.address
-    return [
-        skipped("local stack", f"Not looked at: only the admin at {host}:{port} is asked.")
-    ]
+    return [skipped("local stack", f"Not looked at: only the admin at {host}:{port} is asked.")]
 
 
 def examine(patient: Patient, checks: Sequence[tuple[str, Check]], limit_s: float = LIMIT_S) -> list[Finding]:
