@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,20 +30,22 @@ class PackagesRequest(msgspec.Struct, frozen=True, kw_only=True):
     names: list[str] = []
 
 
-def list_packages(request: PackagesRequest, python: str | None = None) -> dict[str, str]:
+def list_packages(
+    request: PackagesRequest, environment: Mapping[str, str], python: str | None = None
+) -> dict[str, str]:
     """Name -> version of the named packages, of those that the source imports, and of what these need in turn.
 
     What another package needs on some systems only (GPU libraries) is left to the installer of that system.
 
     Args:
         request: what to start from. A source that is no valid Python imports nothing.
+        environment: of the process that looks.
         python: the interpreter to ask; None = this one's kind.
 
     Raises:
         ContainerError: when the interpreter does not answer.
     """
     folder = str(Path(rafiki.__file__).resolve().parent.parent)
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     try:
         child = subprocess.run(
             [python or sys.executable, "-m", "rafiki.environments.list_packages"], input=msgspec.json.encode(request),

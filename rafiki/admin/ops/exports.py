@@ -11,6 +11,7 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.examples import read_examples
 from rafiki.admin.ops.trials import params_are_gone
+from rafiki.config import package_environment
 from rafiki.contract.exports import ExportMemberView, ExportModelView, ExportRequest, ExportView
 from rafiki.contract.inference_jobs import EnsembleSetting, EnsembleView
 from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
@@ -120,4 +121,4 @@ def _packages(context: AdminContext, model: Model) -> dict[str, str]:
         raise InvalidModelError(f"The model {model.name!r} cannot run here: {environment.reason}")
     source = context.store.models.read_model_file(model.id)
     names = [*ENGINE_PACKAGES, *model.dependencies]
-    return list_packages(PackagesRequest(source=source, names=names), environment.python)
+    return list_packages(PackagesRequest(source=source, names=names), package_environment(), environment.python)
