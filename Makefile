@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: quickstart test lint format bench bench-search bench-ensembles bench-sharing bench-enas clean
+.PHONY: quickstart test lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/rafiki quickstart
@@ -21,6 +21,15 @@ lint: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Warnings are errors. The pages of the reference are made from the code.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+# Runs the commands of the lessons in a terminal of 80 columns, and keeps what it shows in docs/screens.
+screens: $(VENV)/.docs
+	$(BIN)/python -m docs._generate.screens $(NAMES)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
@@ -39,7 +48,7 @@ bench-enas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.enas
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -48,10 +57,14 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[templates]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[templates,docs]'
+	touch $@ $(VENV)/.run
+
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[templates,test,bench]'
-	touch $@ $(VENV)/.run $(VENV)/.test
+	touch $@ $(VENV)/.run $(VENV)/.test $(VENV)/.docs
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[templates,test]'
-	touch $@ $(VENV)/.run
+	touch $@ $(VENV)/.run $(VENV)/.docs

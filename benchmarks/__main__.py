@@ -25,7 +25,7 @@ from rafiki.errors import RafikiError
 from rafiki.utils.clock import utc_now
 
 LATEST = Path(__file__).resolve().parent / "results" / "latest.json"
-PAGE = REPO / "docs" / "benchmarks.md"
+PAGE = REPO / "docs" / "explanation" / "benchmarks.md"
 _MEASURES: dict[str, Callable[[Session], Iterator[Result]]] = {
     "cli": measure_cli,
     "up": measure_up,
@@ -48,7 +48,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--write-docs",
         action="store_true",
-        help="measure nothing: write the JSON file's figures into docs/benchmarks.md",
+        help="measure nothing: write the JSON file's figures into docs/explanation/benchmarks.md",
     )
     return parser.parse_args(arguments)
 

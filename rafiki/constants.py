@@ -112,10 +112,24 @@ class Task(StrEnum):
     SPEECH_RECOGNITION = "SPEECH_RECOGNITION"
 
 
+class GarbageKind(StrEnum):
+    """What `rafiki gc` frees."""
+
+    PARAMS = "params"
+    """Parameters of trials that are neither among the best nor deployed."""
+    ENVIRONMENTS = "environments"
+    """Installed packages that no model depends on."""
+    LOGS = "logs"
+    """Logs of services that have ended."""
+    ORPHANS = "orphans"
+    """Files in the stores that nothing refers to, and half-written ones."""
+
+
 class ExitCode(IntEnum):
-    """What the command line and every process of Rafiki exit with; documented in docs/cli.md."""
+    """What the command line and every process of Rafiki exit with; documented in docs/reference/exit-codes.md."""
 
     OK = 0
+    """Done."""
     FAILURE = 1
     """Something went wrong that has no code of its own."""
     USAGE = 2
@@ -137,4 +151,4 @@ class ExitCode(IntEnum):
     TIMED_OUT = 10
     """The time that the command was given is over; the job that it waited for goes on."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, also at a question for a password and while a command waits for a job."""

@@ -137,6 +137,34 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.params_id is not None
 
 
+class SavedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial whose parameters are kept, with what tells whether they are needed."""
+
+    id: str
+    sub_train_job_id: str
+    train_job_id: str
+    app: str
+    app_version: int
+    is_job_live: bool
+    no: int
+    model_name: str
+    score: float | None
+    params_id: str
+    datetime_started: datetime
+    datetime_stopped: datetime | None
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store of files holds under one id, or has begun to write."""
+
+    id: str
+    size_bytes: int
+    """With what lies beside it."""
+    datetime_modified: datetime
+    is_half_written: bool = False
+    """Its writer is at work, or was killed. The id is good for ``delete_half_written`` alone."""
+
+
 class TrialLog(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a trial's log. ``entry`` is a :data:`rafiki.messages.LogEntry` as plain values."""
 

@@ -15,6 +15,22 @@ from rafiki.client.prediction import PredictorClient
 TEMPLATES = Path(__file__).parents[1] / "templates" / "models"
 
 
+def with_fixed_knobs(folder: Path, file: str, class_name: str, knobs: dict[str, Any]) -> tuple[Path, str]:
+    """A torch template whose knobs were settled, as its next owner would do it; of one thread, because threads of
+    several tests that wait for each other on few cores take ten times as long."""
+    path = folder / Path(file).name
+    path.write_text(f"""{(TEMPLATES / file).read_text(encoding="utf-8")}
+torch.set_num_threads(1)
+
+
+class Settled({class_name}):
+    @staticmethod
+    def get_knob_config():
+        return {{name: FixedKnob(value) for name, value in {knobs!r}.items()}}
+""")
+    return path, "Settled"
+
+
 class DeployedJob:
     """A train job of some models on a task's datasets, and what its best trials answer."""
 

@@ -1,4 +1,4 @@
-"""docs/interface.md lists every row of the published interface, each with tests that there are."""
+"""docs/reference/interface.md lists every row of the published interface, each with tests that there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rafiki.model import BaseKnob, BaseModel, dataset
 from rafiki.model.knobs import POLICIES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "interface.md"
+PAGE = ROOT / "docs" / "reference" / "interface.md"
 CONTRACT = ROOT.parent / "shared" / "CONTRACT.md"
 
 # ---- what the page has to list: from the product, and facts where the product cannot tell

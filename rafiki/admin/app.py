@@ -41,6 +41,7 @@ from rafiki.utils.logs import log_unexpected
 
 _OPERATIONS = (
     "stack", "users", "api_tokens", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
+    "exports", "garbage",
     "train_job_events", "trial_log_events", "inference_job_events", "environment_events", "service_events",
 )  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024

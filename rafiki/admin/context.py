@@ -19,6 +19,7 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import MetaStoreError, StoreFullError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
 
 _USED_STEP = timedelta(minutes=1)
@@ -29,6 +30,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     """One stack, as the operations see it."""
 
     config: Config
+    folder: StackFolder
     store: MetaStore
     datasets: DataStore
     params: ParamStore

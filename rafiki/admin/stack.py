@@ -107,7 +107,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub
     )
     return AdminContext(
-        config=config, store=store, datasets=datasets, params=FolderParamStore(folder.params), containers=containers,
-        environments=environments, supervisor=supervisor, hub=hub,
+        config=config, folder=folder, store=store, datasets=datasets, params=FolderParamStore(folder.params),
+        containers=containers, environments=environments, supervisor=supervisor, hub=hub,
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, WATCH_PATIENCE_S, ContractCaller, Progress
 from rafiki.constants import ModelAccessRight, UserType
-from rafiki.contract import api_tokens, datasets, environments, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import (
+    api_tokens,
+    datasets,
+    environments,
+    exports,
+    garbage,
+    inference_jobs,
+    models,
+    stack,
+    train_jobs,
+    users,
+)
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import InvalidRequestError
 
@@ -228,6 +239,10 @@ class Client:
             models.GET_MODEL_FILE, Path(out_model_file_path), progress=progress, model_id=model_id
         )
         return self.get_model(model_id)
+
+    def get_model_file(self, model_id: str) -> bytes:
+        """The file of a model: for its owner and admins."""
+        return cast(bytes, self._caller.call(models.GET_MODEL_FILE, model_id=model_id))
 
     def get_available_models(self, task: str | None = None) -> list[Json]:
         """Your own models and all public ones (of one task)."""
@@ -455,6 +470,59 @@ class Client:
         return self._one(
             inference_jobs.STOP_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version
         )
+
+    def get_export(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        trial_id: str | None = None,
+        method: str | None = None,
+        size: int | None = None,
+        max_examples: int = 3,
+    ) -> Json:
+        """What running an app elsewhere takes: the members of its ensemble, their models and packages.
+
+        Args:
+            trial_id: this trial alone.
+            method, size: choose members anew, as :meth:`create_inference_job` would; None = those of the latest
+                deployment, and where there was none, the best trial of each model.
+            max_examples: queries of the validation dataset to add.
+
+        Returns:
+            ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else an export's manifest tells.
+        """
+        return self._one(
+            exports.GET_EXPORT, timeout_s=INSTALL_TIMEOUT_S, app=app, app_version=app_version, trial_id=trial_id,
+            method=None if method is None else str(method), size=size, max_examples=max_examples,
+        )  # fmt: skip
+
+    def collect_garbage(
+        self,
+        what: Sequence[str] | None = None,
+        *,
+        keep: int = garbage.DEFAULT_KEEP,
+        older_than_s: float = garbage.DEFAULT_OLDER_THAN_S,
+        apply: bool = False,
+        only: Sequence[str] | None = None,
+    ) -> Json:
+        """Free what is not needed any more, or tell what would go: for admins.
+
+        Args:
+            what: kinds of :class:`~rafiki.constants.GarbageKind`; None = all.
+            keep: the best trials of each model of each train job whose parameters stay.
+            older_than_s: nothing goes that was of use within this time.
+            apply: False = only tell.
+            only: ids of items told before; nothing else goes.
+
+        Returns:
+            ``is_applied``, ``items`` (``id``, ``kind``, ``name``, ``size_bytes``, ``reason``, ``is_freed``, ``error``)
+            and ``size_bytes`` of all of them.
+        """
+        return self._one(
+            garbage.COLLECT_GARBAGE, timeout_s=INSTALL_TIMEOUT_S, what=None if what is None else list(map(str, what)),
+            keep=keep, older_than_s=older_than_s, apply=apply, only=None if only is None else list(only),
+        )  # fmt: skip
 
     def stop_all_jobs(self) -> Json:
         """Stop every train and inference job of everyone: for the superadmin."""

@@ -65,6 +65,7 @@ class PredictorClient:
         return answer
 
     def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
         self._server.close()
 
     def __enter__(self) -> Self:

@@ -7,12 +7,34 @@ from typing import Any
 
 import msgspec
 
-from rafiki.contract import api_tokens, datasets, environments, inference_jobs, models, stack, train_jobs, users
+from rafiki.contract import (
+    api_tokens,
+    datasets,
+    environments,
+    exports,
+    garbage,
+    inference_jobs,
+    models,
+    stack,
+    train_jobs,
+    users,
+)
 from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
 
 ENDPOINTS: dict[str, Endpoint[Any]] = {
     e.name: e
-    for group in (stack, users, api_tokens, datasets, models, environments, train_jobs, inference_jobs)
+    for group in (
+        stack,
+        users,
+        api_tokens,
+        datasets,
+        models,
+        environments,
+        train_jobs,
+        inference_jobs,
+        exports,
+        garbage,
+    )  # fmt: skip
     for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
 }
 

@@ -13,6 +13,7 @@ class CreateDatasetRequest(RequestStruct, frozen=True, kw_only=True):
     name: str
     task: str
     dataset: FilePart | None = None
+    """The file; streamed."""
     dataset_url: str | None = None
     """Instead of the file: the admin fetches it (http or https)."""
 
@@ -31,7 +32,9 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     datetime_created: datetime
     size_bytes: int
+    """Of the file."""
     sha256: str
+    """Of the file."""
 
 
 CREATE_DATASET = Endpoint(

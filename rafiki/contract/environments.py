@@ -17,13 +17,17 @@ class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):
     """One distinct set of packages, installed once."""
 
     key: str
+    """16 hexadecimal digits: of the packages and of this Python."""
     requirements: list[str]
+    """As pip takes them: ``["scikit-learn==1.4.2"]``."""
     status: str
     """``READY``, ``BUILDING`` or ``FAILED``."""
     reason: str | None
-    """Why it could not be built."""
+    """Why it could not be built; None otherwise."""
     size_bytes: int | None
+    """On disk; None unless READY."""
     datetime_built: datetime | None
+    """None unless READY."""
     n_models: int
     """How many models depend on it; 0 = it can be removed without loss."""
     is_in_use: bool

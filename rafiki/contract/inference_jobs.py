@@ -15,6 +15,7 @@ class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
     """How to choose the trials that are served."""
 
     method: EnsembleMethod = EnsembleMethod.MEAN
+    """How the members are chosen."""
     size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
     """Trials at most; None = by the method."""
 
@@ -32,6 +33,7 @@ class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
     budget: dict[str, Any] | None = None
+    """``GPU_COUNT`` (0) over all served trials; ``REPLICA_COUNT`` (1): inference workers of each served trial."""
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
     deployment: Deployment | None = None
@@ -60,12 +62,14 @@ class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     app_version: int
     predictor_host: str | None
+    """``host:port`` of the predictor; None when it takes longer to start than the call waits."""
 
 
 class EnsembleView(msgspec.Struct, frozen=True, kw_only=True):
     """How the served trials were chosen. Scores are on the validation examples that all of them were asked."""
 
     method: EnsembleMethod = EnsembleMethod.MEAN
+    """How the members were chosen."""
     size: int | None = None
     """Trials at most; None = one of each model."""
     metric: str | None = None
@@ -107,16 +111,21 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     app_version: int
     budget: dict[str, Any]
+    """As it was given, with its defaults filled in."""
     trial_ids: list[str]
     """The served trials: the members of the ensemble, best first."""
     weights: list[float]
     """How much the predictions of each count; they sum up to 1."""
     ensemble: EnsembleView
+    """How the served trials were chosen."""
     deployment: Deployment
+    """How it serves, where that differs from the stack's settings."""
     labels: dict[str, str]
+    """Notes of its creator."""
     datetime_started: datetime
     datetime_stopped: datetime | None
     predictor_host: str | None
+    """``host:port`` of the predictor; None until it runs."""
 
 
 class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +137,9 @@ class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):
 
 class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
     train_jobs: list[dict[str, Any]]
+    """The stopped ones: ``id``, ``app``, ``app_version``."""
     inference_jobs: list[dict[str, Any]]
+    """The stopped ones: ``id``, ``app``, ``app_version``."""
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):

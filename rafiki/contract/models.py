@@ -16,9 +16,13 @@ class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
     task: str
     model_class: str
     model_file_bytes: FilePart
+    """The Python file."""
     dependencies: dict[str, str] = {}
+    """PyPI package -> version: exact (``1.4.2``), a range (``>=1.4,<2``) or empty."""
     access_right: ModelAccessRight = ModelAccessRight.PRIVATE
+    """Whether all users may train it, or its owner alone."""
     docker_image: str | None = None
+    """Recorded for back ends that run images."""
 
 
 class ListModelsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -46,11 +50,17 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     model_file_sha256: str
     datetime_created: datetime
     dependencies: dict[str, str]
+    """PyPI package -> version."""
     access_right: ModelAccessRight
+    """Whether all users may train it, or its owner alone."""
     docker_image: str | None
+    """None when none was named."""
     knob_config: dict[str, dict[str, Any]] | None
+    """Name -> knob as JSON; None when the file does not load."""
     knob_constraints: list[str]
+    """Expressions that the knobs of every trial satisfy."""
     load_error: str | None
+    """Why the file does not load; None when it does."""
 
 
 class ModelDeletedView(msgspec.Struct, frozen=True, kw_only=True):

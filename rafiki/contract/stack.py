@@ -14,6 +14,7 @@ from rafiki.contract.inference_jobs import InferenceFigures
 class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
+    """Of Rafiki."""
     status: str
     """``ok``, or what is wrong: ``the cache cannot be reached``."""
 
@@ -23,15 +24,21 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     service_type: ServiceType
+    """What it does."""
     job_id: str
     app: str | None
     status: ServiceStatus
     error: str | None
     attempt: int
+    """1, and one more for each restart."""
     gpus: list[int]
+    """Numbers of the GPUs that it was given."""
     port: int | None
+    """Where it listens; None where it does not."""
     pid: int | None
+    """Process id; None when it is not known."""
     memory_bytes: int | None
+    """Resident memory now; None when it is not known."""
     datetime_started: datetime
     last_error: str | None
     """Why the service that had its place before ended, where that was an error."""

@@ -17,9 +17,12 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     train_dataset_id: str
     val_dataset_id: str
     budget: dict[str, Any] = {}
+    """``TIME_HOURS`` (0.1) and ``GPU_COUNT`` (0) for the whole job; ``MODEL_TRIAL_COUNT`` (-1: no limit) and
+    ``CPU_WORKER_COUNT`` (1, to 256) for each model."""
     model_ids: list[str] | None = None
     """None = every available model of the task."""
     train_args: dict[str, Any] | None = None
+    """Arguments of the models' ``train()``, passed on as they are; whole numbers must fit 64 bits."""
     advisor: Any = None
     """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
     labels: Labels = {}
@@ -48,7 +51,9 @@ class ListTrialsRequest(RequestStruct, frozen=True, kw_only=True):
     max_count: Number = 2
     """With ``type=best``."""
     offset: Number = 0
+    """How many to skip."""
     limit: Number | None = None
+    """How many at most; None = all."""
 
 
 class TrialRequest(RequestStruct, frozen=True, kw_only=True):
@@ -84,10 +89,15 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     train_dataset_id: str
     val_dataset_id: str
     train_args: dict[str, Any]
+    """As they were given."""
     advisor: dict[str, Any]
+    """How it searches, as it was given."""
     labels: dict[str, str]
+    """Notes of its creator."""
     budget: dict[str, Any]
+    """As it was given, with its defaults filled in."""
     models: list[SubTrainJobView]
+    """For each model the state of its search."""
     datetime_started: datetime
     datetime_stopped: datetime | None
 
@@ -96,24 +106,35 @@ class TrialView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     train_job_id: str
     no: int
+    """1, 2, 3 ... within its model's search."""
     worker_id: str | None
+    """The train worker that works on it, or did."""
     attempt: int
+    """1, and one more whenever its worker was lost."""
     proposal: dict[str, Any]
+    """``knobs``, and how the advisor came to them: ``scheme``, ``phase``; ``start_from`` when it started from shared
+    parameters."""
     status: TrialStatus
+    """PENDING: its worker was lost, and it waits for another."""
     score: float | None
+    """Higher is better; None until it is COMPLETED."""
     ended_early: str | None
     """Why a stopping rule ended it; it is COMPLETED with what it had reached."""
     error: str | None
     model_name: str
     is_params_saved: bool
+    """Whether it can be served."""
     datetime_started: datetime
     datetime_stopped: datetime | None
 
 
 class TrialLogsView(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[dict[str, Any]]
+    """``time`` and ``message`` of each."""
     metrics: list[dict[str, Any]]
+    """``time`` and the numbers by name, one entry a call of ``log()``."""
     plots: list[dict[str, Any]]
+    """``title``, ``metrics`` and ``x_axis`` of each chart that was asked for."""
 
 
 # ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------

@@ -19,6 +19,7 @@ class TokenView(msgspec.Struct, frozen=True):
     user_id: str
     user_type: UserType
     token: str
+    """Goes into the header ``Authorization: Bearer TOKEN``; it lasts `admin.token_hours`."""
 
 
 class CreateUserRequest(RequestStruct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     user_type: UserType
     banned_date: datetime | None = None
+    """When the user was banned; None unless banned."""
 
 
 class BanUserRequest(RequestStruct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
+from rafiki.entities import StoredFile
+
 
 class StoredData(msgspec.Struct, frozen=True):
     """What was stored, and where."""
@@ -97,3 +99,11 @@ class DataStore(ABC):
     @abstractmethod
     def delete(self, store_id: str) -> None:
         """Removes the blob. An id that does not exist (any more) is no error."""
+
+    @abstractmethod
+    def list_stored(self) -> list[StoredFile]:
+        """All blobs that the store holds, and what has been begun to be written."""
+
+    @abstractmethod
+    def delete_half_written(self, file_id: str) -> None:
+        """Removes what a writer has left; an id of :meth:`list_stored`. What does not exist (any more) is no error."""

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rafiki.data_store.base import DataStore, DataWriter, StoredData
+from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidDatasetError, RequestTooLargeError, StoreFullError
-from rafiki.utils.atomic_file import AtomicFile, remove_stale_temp_files, sha256_of
+from rafiki.stored_files import half_written_files, stored_files
+from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files, sha256_of
 from rafiki.utils.ids import new_id
 
 _STORE_ID = re.compile(r"[0-9a-f-]{36}\.([0-9a-f]{64})")
@@ -85,6 +87,14 @@ class FolderDataStore(DataStore):
             raise DamagedFileError(
                 f"The dataset file {path} is damaged: its contents do not match their checksum. Upload it again."
             )
+
+    def list_stored(self) -> list[StoredFile]:
+        found = stored_files(self.root, lambda name: name if _STORE_ID.fullmatch(name) else None)
+        return [*found, *half_written_files(self.root)]
+
+    def delete_half_written(self, file_id: str) -> None:
+        if is_temp_file(file_id):
+            (self.root / file_id).unlink(missing_ok=True)
 
     def delete(self, store_id: str) -> None:
         if path := self._find(store_id):

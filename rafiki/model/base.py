@@ -27,17 +27,20 @@ class BaseModel:
     """
 
     def __init__(self, **knobs: Any) -> None:
-        """Takes one value for each knob. A subclass keeps what it needs; calling this one is optional."""
+        """Takes one value for each knob. A subclass keeps what it needs and does nothing slow here; calling this one
+        is optional."""
 
     @staticmethod
     def get_knob_config() -> KnobConfig:
-        """The search space: knob name -> knob. Called without an instance, and again and again: it must be cheap."""
+        """The search space: knob name -> knob.
+
+        Called without an instance, at upload and again and again: it must be cheap, and always return the same.
+        """
         _missing("The model class", "get_knob_config")
 
     @staticmethod
     def get_knob_constraints() -> list[str]:
-        """Expressions that the knobs of every trial satisfy, such as ``"min_leaf <= max_leaf"``. Optional; see
-        :mod:`rafiki.model.constraints` for what may stand in one."""
+        """Optional: expressions that the knobs of every trial satisfy, such as ``"min_leaf <= max_leaf"``."""
         return []
 
     def train(self, dataset_path: str, shared_params: Params | None = None, **train_args: Any) -> None:
@@ -51,15 +54,21 @@ class BaseModel:
         _missing(type(self).__name__, "train")
 
     def evaluate(self, dataset_path: str) -> float:
-        """The score on the dataset at ``dataset_path``: a finite number, higher is better."""
+        """The score on the dataset at ``dataset_path``: a finite number, higher is better.
+
+        For an error, return its negative.
+        """
         _missing(type(self).__name__, "evaluate")
 
     def predict(self, queries: list[Any]) -> list[Any]:
-        """One prediction for each query, in the same order, in the formats of the model's task."""
+        """One prediction for each query, in the same order, in the formats of the model's task.
+
+        Gets 1 to ``predictor.batch_size`` queries at once.
+        """
         _missing(type(self).__name__, "predict")
 
     def dump_parameters(self) -> Params:
-        """The whole trained state, as str, int, float and numpy arrays."""
+        """The whole trained state: a dict of text keys to str, int, float, bool and numpy arrays."""
         _missing(type(self).__name__, "dump_parameters")
 
     def load_parameters(self, params: Params) -> None:
@@ -67,8 +76,8 @@ class BaseModel:
         _missing(type(self).__name__, "load_parameters")
 
     def destroy(self) -> None:
-        """Frees what this instance holds. Optional; called once, after its last use."""
+        """Optional: frees what this instance holds. Called once, after its last use, also when its trial failed."""
 
     @staticmethod
     def teardown() -> None:
-        """Frees what the class holds. Optional; called once, before the process ends."""
+        """Optional: frees what the class holds. Called once, before the process ends."""

@@ -26,7 +26,11 @@ def _type_of(value: Any) -> type:
 
 
 class KnobValue:
-    """One candidate value. The *same* object at two positions of an :class:`ArchKnob` means the same thing."""
+    """One candidate value: an int, float, bool or str; numpy scalars are taken as these.
+
+    The *same* object at two positions of an :class:`ArchKnob` means the same thing; two objects of equal value mean two
+    things.
+    """
 
     def __init__(self, value: Any) -> None:
         if isinstance(value, KnobValue):
@@ -40,10 +44,12 @@ class KnobValue:
 
     @property
     def value(self) -> Scalar:
+        """The plain value."""
         return self._value
 
     @property
     def dtype(self) -> type:
+        """Its Python type."""
         return self._dtype
 
     def __repr__(self) -> str:
@@ -59,7 +65,7 @@ def _one_type(values: list[KnobValue], what: str) -> type:
 
 
 class BaseKnob:
-    """One dimension of the search space."""
+    """One dimension of the search space: the class of all knobs."""
 
     def to_json(self) -> dict[str, Any]:
         """The knob as plain JSON values, with its kind under ``type``."""
@@ -85,17 +91,19 @@ class BaseKnob:
 
 
 class FixedKnob(BaseKnob):
-    """A knob with one value."""
+    """A knob with one value, which ``__init__`` always gets."""
 
     def __init__(self, value: Any) -> None:
         self._value = value if isinstance(value, KnobValue) else KnobValue(value)
 
     @property
     def value(self) -> KnobValue:
+        """The value."""
         return self._value
 
     @property
     def value_type(self) -> type:
+        """The Python type of the candidates."""
         return self._value.dtype
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +116,7 @@ class FixedKnob(BaseKnob):
 
 
 class CategoricalKnob(BaseKnob):
-    """A knob with a list of candidates, all of one type."""
+    """A knob with a list of candidates, all of one type; ``__init__`` gets one of them."""
 
     def __init__(self, values: Any) -> None:
         self._values = [v if isinstance(v, KnobValue) else KnobValue(v) for v in values]
@@ -118,10 +126,12 @@ class CategoricalKnob(BaseKnob):
 
     @property
     def values(self) -> list[KnobValue]:
+        """The candidates."""
         return self._values
 
     @property
     def value_type(self) -> type:
+        """The Python type of the candidates."""
         return self._dtype
 
     def to_json(self) -> dict[str, Any]:
@@ -142,7 +152,10 @@ def _check_range(kind: str, low: Any, high: Any, is_exp: bool) -> None:
 
 
 class IntegerKnob(BaseKnob):
-    """An integer from ``value_min`` to ``value_max``, both included; searched on a log scale with ``is_exp``."""
+    """An integer from ``value_min`` to ``value_max``, both included.
+
+    With ``is_exp`` it is searched on a logarithmic scale, and ``value_min`` must be above 0.
+    """
 
     value_type: type = int
 
@@ -168,7 +181,11 @@ class IntegerKnob(BaseKnob):
 
 
 class FloatKnob(BaseKnob):
-    """A real number from ``value_min`` to ``value_max``; searched on a log scale with ``is_exp``."""
+    """A finite real number from ``value_min`` to ``value_max``.
+
+    With ``is_exp`` it is searched on a logarithmic scale, and ``value_min`` must be above 0: 0.001 to 0.01 then gets as
+    much attention as 0.01 to 0.1.
+    """
 
     value_type: type = float
 
@@ -197,7 +214,11 @@ class FloatKnob(BaseKnob):
 
 
 class PolicyKnob(BaseKnob):
-    """A bool at run time, off unless the advisor turns the policy on."""
+    """A switch that the search turns on in some trials: ``__init__`` gets True while it is on, else False.
+
+    ``policy`` is ``SHARE_PARAMS``, ``EARLY_STOP``, ``SKIP_TRAIN``, ``QUICK_EVAL`` or ``DOWNSCALE``. A model that
+    declares one promises to obey it.
+    """
 
     value_type: type = bool
 
@@ -216,7 +237,10 @@ class PolicyKnob(BaseKnob):
 
 
 class ArchKnob(BaseKnob):
-    """An architecture: one choice per position, from that position's candidates."""
+    """An architecture: ``__init__`` gets a list, at each position one of the candidates of ``items`` at that position.
+
+    ``items`` is a list of lists; all candidates are of one type.
+    """
 
     def __init__(self, items: Any) -> None:
         self._items = [[v if isinstance(v, KnobValue) else KnobValue(v) for v in position] for position in items]
@@ -226,10 +250,12 @@ class ArchKnob(BaseKnob):
 
     @property
     def items(self) -> list[list[KnobValue]]:
+        """The candidates of each position."""
         return self._items
 
     @property
     def value_type(self) -> type:
+        """The Python type of the candidates."""
         return self._dtype
 
     def __len__(self) -> int:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from rafiki.entities import StoredFile
+
 
 class ParamStore(ABC):
     """Immutable parameter dicts under ids that the store makes.
@@ -51,6 +53,16 @@ class ParamStore(ABC):
     @abstractmethod
     def delete(self, params_id: str) -> None:
         """Removes the parameters, and what is kept beside them. An id that does not exist (any more) is no error."""
+
+    # ---- what lies there
+
+    @abstractmethod
+    def list_stored(self) -> list[StoredFile]:
+        """All that the store holds, by the ids of parameters, and what has been begun to be written."""
+
+    @abstractmethod
+    def delete_half_written(self, file_id: str) -> None:
+        """Removes what a writer has left; an id of :meth:`list_stored`. What does not exist (any more) is no error."""
 
     # ---- beside the parameters: what the trial predicted for validation data
 

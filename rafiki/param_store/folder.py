@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError, StoreFullError
 from rafiki.param_store.base import ParamStore
-from rafiki.utils.atomic_file import AtomicFile, remove_stale_temp_files
+from rafiki.stored_files import half_written_files, stored_files
+from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
 from rafiki.utils.ids import new_id
 
 _PARAMS_ID = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]{64}")
@@ -86,6 +88,17 @@ class FolderParamStore(ParamStore):
         if path := self._find(params_id):
             self.delete_validation(params_id)
             path.unlink(missing_ok=True)
+
+    def list_stored(self) -> list[StoredFile]:
+        def id_of(name: str) -> str | None:
+            params_id = name.removesuffix(_SUFFIX).removesuffix(_VALIDATION_SUFFIX)
+            return params_id if params_id != name and _PARAMS_ID.fullmatch(params_id) else None
+
+        return [*stored_files(self.root, id_of), *half_written_files(self.root)]
+
+    def delete_half_written(self, file_id: str) -> None:
+        if is_temp_file(file_id):
+            (self.root / file_id).unlink(missing_ok=True)
 
     def save_validation(self, params_id: str, arrays: Mapping[str, Any]) -> None:
         from rafiki.param_store.codec import encode_params

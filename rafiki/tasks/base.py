@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,22 @@ class TaskSpec(ABC):
             ModelPredictError: when it is not in the task's prediction format.
         """
         return encode_json(prediction)
+
+    def read_examples(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> list[bytes]:
+        """At most ``max_examples`` examples of the dataset at ``val_path`` as clients would send them: one JSON value
+        each. None for a task that cannot tell queries from its dataset.
+
+        Args:
+            val_path, train_path: what ``evaluate()`` and ``train()`` get.
+            train_args: of the train job.
+            max_examples: at least 1.
+
+        Raises:
+            InvalidDatasetError: when a dataset cannot be read.
+        """
+        return []
 
     @abstractmethod
     def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:

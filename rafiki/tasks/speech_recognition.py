@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.tasks.audio_files import check_wav, is_wav, iter_audio_rows
 from rafiki.tasks.base import TaskSpec, encode_json
-from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
+from rafiki.tasks.validation import draw_evenly
+from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -37,6 +38,14 @@ class SpeechRecognitionTask(TaskSpec):
                 if row.wav_filename not in checked:
                     check_wav(archive, row)
                     checked.add(row.wav_filename)
+
+    def read_examples(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> list[bytes]:
+        with open_dataset_zip(val_path) as archive:
+            rows = draw_evenly(iter_audio_rows(archive), max_examples)
+            files = [read_member(archive, row.wav_filename, row.wav_filesize) for row in rows]
+        return [encode_json(binascii.b2a_base64(data, newline=False).decode()) for data in files]
 
     def decode_query(self, raw: bytes) -> str:
         """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""

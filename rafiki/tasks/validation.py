@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rafiki.tasks.base import TaskSpec
+from rafiki.tasks.base import TaskSpec, encode_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,6 +54,12 @@ class CombiningTask(TaskSpec):
         Raises:
             InvalidDatasetError: when a dataset cannot be read.
         """
+
+    def read_examples(
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+    ) -> list[bytes]:
+        sample = self.read_validation(val_path, train_path, train_args, max_examples)
+        return [encode_json(query) for query in sample.queries]
 
     @abstractmethod
     def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:

@@ -85,6 +85,16 @@ def remove_stale_temp_files(folder: Path, older_than_s: float) -> int:
     return n_removed
 
 
+def list_temp_files(folder: Path) -> list[Path]:
+    """What writers in ``folder`` are at work on, or have left when they were killed."""
+    return sorted(folder.glob(f"{_TEMP_PREFIX}*"))
+
+
+def is_temp_file(name: str) -> bool:
+    """Whether it names a file that is being written."""
+    return name.startswith(_TEMP_PREFIX) and "/" not in name
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's contents, in hex."""
     with open(path, "rb") as file:

@@ -134,7 +134,9 @@ def _ordered(name: str, column: Sequence[Any], low: float, high: float, *, is_lo
     else:
         a, b = low, high
     edges = np.linspace(a, b, count + 1)
-    placed = np.array([a if v is None else math.log(v) if is_log else v for v in raw])
+    # Whole numbers can lie on an edge, which is the lower one of their cell whatever was rounded.
+    nudge = 1e-9 if is_whole else 0.0
+    placed = np.array([a if v is None else math.log(v + nudge) if is_log else v for v in raw])
     cells = np.clip(np.searchsorted(edges, placed, side="right") - 1, 0, count - 1).astype(np.int64)
     cells[[v is None for v in raw]] = -1
     middles = (edges[:-1] + edges[1:]) / 2

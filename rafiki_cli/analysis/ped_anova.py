@@ -22,6 +22,7 @@ The paper gives no measure of certainty; here every share comes with two:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -165,9 +166,14 @@ def _density(dimension: Dimension, cells: Ints) -> Floats:
         return (counts + 1.0 / size) / (n + 1.0)
     tried = np.flatnonzero(counts)
     found = counts[tried] @ _kernels(size, tried, _scott(counts))
-    # The prior: a kernel as wide as the grid, at its middle.
-    prior = np.diff(_normal_cdf(np.linspace(-0.5, 0.5, size + 1)))
-    return np.asarray((found + prior / prior.sum()) / (n + 1.0))
+    return np.asarray((found + _prior(size)) / (n + 1.0))
+
+
+@functools.cache
+def _prior(size: int) -> Floats:
+    """A kernel as wide as the grid, at its middle."""
+    mass = np.diff(_normal_cdf(np.linspace(-0.5, 0.5, size + 1)))
+    return np.asarray(mass / mass.sum())
 
 
 def _scott(counts: Floats) -> float:

@@ -33,7 +33,9 @@ _COLUMNS = [
 )
 def upload(
     task: TaskOption,
-    file: Annotated[Path | None, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="Instead of FILE: an http or https address from which the admin fetches it.")
     ] = None,
@@ -69,7 +71,7 @@ def _name_in(url: str) -> str:
 
 @app.command(epilog=examples("rafiki dataset validate data/train.zip --task IMAGE_CLASSIFICATION"))
 def validate(
-    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/cli.md).")],
+    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")],
     task: TaskOption,
 ) -> None:
     """Check a dataset as the admin does at upload, without uploading it."""

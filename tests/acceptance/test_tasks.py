@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import io
 import statistics
-import wave
-import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from deployed_job import TEMPLATES, DeployedJob
+from deployed_job import DeployedJob, with_fixed_knobs
 from running_stack import RunningStack
-from task_files import make_zip, read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from spoken_digits import write_recordings
+from task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
 
 pytestmark = pytest.mark.acceptance
 
@@ -32,22 +27,6 @@ CTC = {
     "filters": 48, "hidden_size": 96, "layers": 1, "dropout": 0.1, "learning_rate": 5e-3, "batch_size": 16,
     "max_epochs": 12, "known_words_only": True,
 }  # fmt: skip
-
-
-def with_fixed_knobs(folder: Path, file: str, class_name: str, knobs: dict[str, Any]) -> tuple[Path, str]:
-    """A torch template whose knobs were settled, as its next owner would do it; of one thread, because threads of
-    several tests that wait for each other on few cores take ten times as long."""
-    path = folder / Path(file).name
-    path.write_text(f"""{(TEMPLATES / file).read_text(encoding="utf-8")}
-torch.set_num_threads(1)
-
-
-class Settled({class_name}):
-    @staticmethod
-    def get_knob_config():
-        return {{name: FixedKnob(value) for name, value in {knobs!r}.items()}}
-""")
-    return path, "Settled"
 
 
 def boosters(kind: str) -> list[tuple[str | Path, str]]:
@@ -109,40 +88,6 @@ def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str
     ]
     job.report(f"accuracy per token of {name}", statistics.mean(hits))
     assert statistics.mean(hits) >= accuracy
-
-
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-
-
-def to_16_khz(recording: bytes) -> bytes:
-    """A wav file of 8 kHz, 16 bits and one channel, with a sample between each two."""
-    with wave.open(io.BytesIO(recording)) as source:
-        assert source.getparams()[:3] == (1, 2, 8_000)
-        samples = np.frombuffer(source.readframes(source.getnframes()), "<i2")
-    between = np.interp(np.arange(2 * len(samples)) / 2, np.arange(len(samples)), samples)
-    out = io.BytesIO()
-    with wave.open(out, "wb") as target:
-        target.setparams((1, 2, 16_000, 0, "NONE", ""))
-        target.writeframes(np.rint(between).astype("<i2").tobytes())
-    return out.getvalue()
-
-
-def write_recordings(folder: Path) -> tuple[Path, Path, list[tuple[str, str]]]:
-    """Datasets to train on and to validate with, and recordings (base64, transcript) that are in neither."""
-    parts: dict[str, list[tuple[str, bytes, str]]] = {"train": [], "val": [], "test": []}
-    with zipfile.ZipFile(real_data("fsdd_4_speakers.zip")) as archive:
-        for name in sorted(n for n in archive.namelist() if n.endswith(".wav")):
-            digit, _, take = Path(name).stem.split("_")
-            if int(take) >= 35:
-                continue
-            part = "test" if int(take) < 5 else "val" if int(take) < 8 else "train"
-            parts[part].append((Path(name).name, to_16_khz(archive.read(name)), WORDS[int(digit)]))
-    paths = []
-    for part in ("train", "val"):
-        table = "".join(f"{name},{len(data)},{word}\n" for name, data, word in parts[part])
-        files: dict[str, bytes | str] = {"audios.csv": f"wav_filename,wav_filesize,transcript\n{table}"}
-        paths.append(make_zip(folder / f"{part}.zip", files | {name: data for name, data, _ in parts[part]}))
-    return paths[0], paths[1], [(base64.b64encode(data).decode(), word) for _, data, word in parts["test"]]
 
 
 def test_speech_recognition_understands_spoken_digits(stack: RunningStack, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ _LOG_BYTES = 1 << 20
 
 
 def get_environments(context: AdminContext, actor: User, request: Empty) -> list[EnvironmentView]:
-    dependents, used, visible = _dependents(context), _used(context), _visible(context, actor)
-    return [
-        _view(e, dependents, used)
-        for e in context.environments.list_environments()
-        if visible is None or e.key in visible
-    ]
+    visible = _visible(context, actor)
+    return [e for e in view_environments(context) if visible is None or e.key in visible]
+
+
+def view_environments(context: AdminContext) -> list[EnvironmentView]:
+    """All of them."""
+    dependents, used = _dependents(context), used_environments(context)
+    return [_view(e, dependents, used) for e in context.environments.list_environments()]
 
 
 def get_environment_log(context: AdminContext, actor: User, request: EnvironmentRequest) -> EnvironmentLogView:
@@ -46,7 +48,7 @@ def visible_environment(context: AdminContext, actor: User, key: str) -> Environ
 
 
 def remove_environment(context: AdminContext, actor: User, request: EnvironmentRequest) -> EnvironmentView:
-    used = _used(context)
+    used = used_environments(context)
     if request.key in used:
         raise EnvironmentUsedError(f"A live job runs in the environment {request.key}. Stop the job first.")
     return _view(context.environments.remove(request.key), _dependents(context), used)
@@ -72,7 +74,7 @@ def _visible(context: AdminContext, actor: User) -> set[str] | None:
     return {key for m in available if (key := _key(m.dependencies)) is not None}
 
 
-def _used(context: AdminContext) -> set[str]:
+def used_environments(context: AdminContext) -> set[str]:
     """The environments of the models of live jobs."""
     store = context.store
     train_job_ids = {j.id for j in store.train_jobs.list_live_train_jobs()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.constants import TrialStatus
 from rafiki.contract.train_jobs import ListTrialsRequest, TrialLogsView, TrialRequest, TrialView
 from rafiki.entities import Trial, User
 from rafiki.errors import InvalidRequestError, InvalidTrialError
@@ -45,8 +46,18 @@ def get_trial_logs(context: AdminContext, actor: User, request: TrialRequest) ->
 def get_trial_parameters(context: AdminContext, actor: User, request: TrialRequest) -> bytes:
     trial = own_trial(context, actor, request.trial_id)
     if trial.params_id is None:
-        raise InvalidTrialError(f"Trial {trial.no} has no saved parameters (it is {trial.status}).")
+        raise params_are_gone(trial)
     return context.params.read_bytes(trial.params_id)
+
+
+def params_are_gone(trial: Trial) -> InvalidTrialError:
+    """Why a trial without parameters has none."""
+    if trial.status is not TrialStatus.COMPLETED:
+        return InvalidTrialError(f"Trial {trial.no} has no saved parameters (it is {trial.status}).")
+    return InvalidTrialError(
+        f"The parameters of trial {trial.no} of {trial.model_name} are not kept any more: `rafiki gc` frees those of "
+        "trials that are neither among the best nor deployed. Train again with its knobs to have them back."
+    )
 
 
 def own_trial(context: AdminContext, actor: User, trial_id: str) -> Trial:

@@ -39,7 +39,7 @@ class InferenceJobStore(ABC):
         Raises:
             RunningInferenceJobExistsError: one of this train job is live (STARTED or RUNNING).
             InvalidUserError, InvalidTrainJobError, InvalidTrialError: there is no such user, train job or
-            trial.
+            trial, or the trial's parameters have been freed.
         """
 
     @abstractmethod
@@ -71,6 +71,10 @@ class InferenceJobStore(ABC):
     @abstractmethod
     def list_served_trials(self, inference_job_id: str) -> list[ServedTrial]:
         """The trials that the job serves, in the order that it was created with."""
+
+    @abstractmethod
+    def list_last_served_trial_ids(self) -> set[str]:
+        """The trials that the latest inference job of each train job serves or served."""
 
     @abstractmethod
     def request_inference_job_stop(self, inference_job_id: str) -> InferenceJob:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rafiki.constants import TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialLog, TrialReport
 
 
 class TrialStore(ABC):
@@ -79,6 +79,23 @@ class TrialStore(ABC):
 
         Raises:
             InvalidTrialError, StaleOwnerError, IllegalTransitionError
+        """
+
+    @abstractmethod
+    def free_params(self, trial_id: str, params_id: str) -> bool:
+        """A COMPLETED trial has no parameters any more: to be called before they are deleted.
+
+        Whoever deploys it at the same time either comes first, and then nothing is changed here, or is refused.
+
+        Returns:
+            Whether it was changed. It is not where the trial has other parameters, its train job is live, or a live
+            inference job serves it.
+        """
+
+    @abstractmethod
+    def list_saved_trials(self) -> list[SavedTrial]:
+        """Everybody's trials with parameters; those of one model together, the highest score first (of equal scores the
+        one started earlier).
         """
 
     @abstractmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, exists, insert, select
 
-from rafiki.constants import InferenceJobStatus
+from rafiki.constants import InferenceJobStatus, TrialStatus
 from rafiki.entities import InferenceJob, ServedTrial
 from rafiki.errors import (
     InvalidInferenceJobError,
@@ -78,6 +78,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             ],
         )
         with self._db.write(refusals) as connection:
+            _hold_params(connection, trial_ids)
             job = self._insert(connection, inference_jobs, InferenceJob, values)
             if trial_ids:
                 members = [
@@ -116,6 +117,20 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         where = [served_trials.c.inference_job_id == inference_job_id]
         return self._list(served_trials, ServedTrial, where, [served_trials.c.position])
 
+    def list_last_served_trial_ids(self) -> set[str]:
+        later = inference_jobs.alias()
+        is_last = ~exists().where(
+            later.c.train_job_id == inference_jobs.c.train_job_id,
+            later.c.datetime_started > inference_jobs.c.datetime_started,
+        )
+        statement = (
+            select(served_trials.c.trial_id)
+            .join(inference_jobs, served_trials.c.inference_job_id == inference_jobs.c.id)
+            .where(is_last)
+        )
+        with self._db.read() as connection:
+            return set(connection.scalars(statement))
+
     def request_inference_job_stop(self, inference_job_id: str) -> InferenceJob:
         where = [
             inference_jobs.c.id == inference_job_id,
@@ -143,3 +158,24 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         if changed is None:
             raise not_found(InvalidRunningInferenceJobError, "inference job", inference_job_id)
         return changed
+
+
+def _hold_params(connection: Connection, trial_ids: Sequence[str]) -> None:
+    """See that the trials still have their parameters, and that nobody frees them before the transaction ends.
+
+    Raises:
+        InvalidTrialError: when they have been freed.
+    """
+    # FOR SHARE waits for a free_params() of the same trial that was first, and makes one that comes later wait.
+    wanted = (
+        select(trials.c.no, trials.c.model_name, trials.c.status, trials.c.params_id)
+        .where(trials.c.id.in_(trial_ids))
+        .order_by(trials.c.id)
+        .with_for_update(read=True)
+    )
+    for row in connection.execute(wanted):
+        if row.status is TrialStatus.COMPLETED and row.params_id is None:
+            raise InvalidTrialError(
+                f"The parameters of trial {row.no} of {row.model_name} are not kept any more: `rafiki gc` has freed "
+                "them. Deploy again: other trials are chosen."
+            )

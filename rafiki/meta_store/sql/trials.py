@@ -11,14 +11,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rafiki import states
 from rafiki.constants import TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialLog, TrialReport
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError
 from rafiki.meta_store.base import TrialStore
 from rafiki.meta_store.sql.database import Refusals, not_found
 from rafiki.meta_store.sql.records import Records, illegal, to_entity
 from rafiki.meta_store.sql.schema import (
     columns_of,
+    inference_job_is_live,
+    inference_jobs,
+    served_trials,
     sub_train_jobs,
+    train_job_is_live,
+    train_jobs,
     trial_can_be_served,
     trial_logs,
     trial_reports,
@@ -29,6 +34,7 @@ from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
 _COLUMNS = columns_of(trials, Trial)
+_BEST_FIRST = [trials.c.score.desc(), trials.c.datetime_started, trials.c.no, trials.c.id]
 
 # Built once: building costs more than running them. FOR SHARE (PostgreSQL; on SQLite a writer is alone anyway) makes
 # set_advisor wait for the write that was let through, and the write wait for a set_advisor that was first.
@@ -117,6 +123,42 @@ class SqlTrialStore(Records, TrialStore):
     def fail_trial(self, trial_id: str, *, error: str, owner_id: str | None) -> Trial:
         values = {"error": error, "datetime_stopped": utc_now()}
         return self._move(trial_id, TrialStatus.ERRORED, owner_id, values)
+
+    def free_params(self, trial_id: str, params_id: str) -> bool:
+        is_served = exists(
+            select(served_trials.c.trial_id)
+            .join(inference_jobs, served_trials.c.inference_job_id == inference_jobs.c.id)
+            .where(served_trials.c.trial_id == trial_id, inference_job_is_live)
+        )
+        is_searched = exists(
+            select(train_jobs.c.id)
+            .join(trials, trials.c.train_job_id == train_jobs.c.id)
+            .where(trials.c.id == trial_id, train_job_is_live)
+        )
+        mine = [trials.c.id == trial_id, trials.c.params_id == params_id, trials.c.status == TrialStatus.COMPLETED]
+        with self._db.write() as connection:
+            # Locked by a statement of its own: on PostgreSQL only the next one sees what was committed while this one
+            # waited, such as an inference job that serves the trial.
+            if connection.execute(select(trials.c.id).where(*mine).with_for_update()).one_or_none() is None:
+                return False
+            freed = update(trials).where(*mine, ~is_served, ~is_searched).values(params_id=None)
+            return connection.execute(freed).rowcount == 1
+
+    def list_saved_trials(self) -> list[SavedTrial]:
+        columns = [
+            train_job_is_live.label(name) if name == "is_job_live"
+            else train_jobs.c[name] if name in ("app", "app_version")
+            else trials.c[name]
+            for name in SavedTrial.__struct_fields__
+        ]  # fmt: skip
+        statement = (
+            select(*columns)
+            .join(train_jobs, trials.c.train_job_id == train_jobs.c.id)
+            .where(trials.c.params_id.is_not(None))
+            .order_by(trials.c.sub_train_job_id, *_BEST_FIRST)
+        )
+        with self._db.read() as connection:
+            return [to_entity(SavedTrial, row) for row in connection.execute(statement)]
 
     def get_trial(self, trial_id: str) -> Trial:
         return self._get(trials, Trial, trial_id, "trial", InvalidTrialError)
@@ -217,8 +259,7 @@ class SqlTrialStore(Records, TrialStore):
         return self._list(trial_logs, TrialLog, where, [trial_logs.c.line_no], offset, limit)
 
     def _list_best(self, where: ColumnElement[bool], max_count: int | None, offset: int) -> list[Trial]:
-        order = [trials.c.score.desc(), trials.c.datetime_started, trials.c.no, trials.c.id]
-        return self._list(trials, Trial, [where, trial_can_be_served], order, offset, max_count)
+        return self._list(trials, Trial, [where, trial_can_be_served], _BEST_FIRST, offset, max_count)
 
     def _move(self, trial_id: str, target: TrialStatus, owner_id: str | None, values: Mapping[str, Any]) -> Trial:
         # One statement, fenced as in create_trial.

@@ -1,0 +1,212 @@
+"""Captured terminal screens: ``docs/screens/NAME.txt``, shown by the directive ``{screen} NAME``.
+
+``make screens`` runs the commands of the first lesson in a pseudo-terminal of 80 columns, in a project and with a stack
+of their own, and keeps what a person would have seen. ``make screens NAMES='up down'`` keeps only these; all are run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parents[1] / "screens"
+ROOT = FOLDER.parents[1]
+COLUMNS, LINES = 80, 45
+_HISTORY_LINES = 2000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the lesson, and the screen that it leaves."""
+
+    name: str
+    arguments: tuple[str, ...]
+    folder: str = "demo"
+    deadline_s: float = 180.0
+    exit_codes: tuple[int, ...] = (0,)
+
+
+def _step(name: str, command: str, **rest: Any) -> Step:
+    return Step(name, tuple(command.split()), **rest)
+
+
+STEPS = [
+    _step("init", "init demo", folder="."),
+    _step("up", "up"),
+    _step("run", "run job.yaml", deadline_s=400.0),
+    _step("run-again", "run job.yaml"),
+    _step("trials", "train trials demo"),
+    _step("watch", "train watch demo"),
+    _step("status", "status"),
+    _step("infer", "infer list"),
+    _step("predict", "predict demo --query-file data/digits_query.json -o table"),
+    _step("dry-run", "run job.yaml --dry-run --set budget.trials=12"),
+    # A warning of the machine, such as little free disk, is no failure of the lesson.
+    _step("doctor", "doctor", exit_codes=(0, 1)),
+    _step("down", "down"),
+]
+
+
+# ---- in the pages
+
+
+def directive(folder: Path) -> Any:
+    """The Sphinx directive that shows a captured screen as a terminal would."""
+    from docutils import nodes
+    from sphinx.util.docutils import SphinxDirective
+
+    class Screen(SphinxDirective):
+        required_arguments = 1
+
+        def run(self) -> list[nodes.Node]:
+            file = folder / f"{self.arguments[0]}.txt"
+            self.env.note_dependency(str(file))
+            if not file.is_file():
+                raise self.error(f"There is no screen {file.name}: run `make screens`.")
+            text = file.read_text("utf-8").rstrip()
+            box = nodes.container(classes=["screen"])
+            box += nodes.literal_block(text, text, language="text")
+            return [box]
+
+    return Screen
+
+
+# ---- in a terminal
+
+
+class ScreenError(Exception):
+    """A command of the lesson did not do what the lesson says."""
+
+
+def screen_of(data: bytes, columns: int = COLUMNS, lines: int = LINES) -> str:
+    """What stands on a terminal after these bytes, with what scrolled out at its top."""
+    import pyte
+
+    screen = pyte.HistoryScreen(columns, lines, history=_HISTORY_LINES, ratio=1.0)
+    stream = pyte.ByteStream(screen)
+    stream.feed(data)
+    gone = ["".join(line[x].data for x in range(columns)).rstrip() for line in screen.history.top]
+    return "\n".join([*gone, *(line.rstrip() for line in screen.display)]).rstrip() + "\n"
+
+
+def run_in_terminal(
+    command: Sequence[str], folder: Path, environ: dict[str, str], deadline_s: float
+) -> tuple[int, bytes]:
+    """Run a command on a pseudo-terminal; returns its exit status and all that it wrote there.
+
+    Raises:
+        ScreenError: when it has not ended by the deadline.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    out = bytearray()
+    end = time.monotonic() + deadline_s
+    try:
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([ours], [], [], min(left, 1.0))[0]:
+                # A service that was started may hold the terminal open after its command has ended.
+                if process.poll() is not None:
+                    break
+                continue
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # nobody holds the other side any more
+                break
+            if not data:
+                break
+            out += data
+        if time.monotonic() >= end:
+            raise ScreenError(f"{' '.join(command)} has not ended after {deadline_s:g} s:\n{screen_of(bytes(out))}")
+        return process.wait(timeout=30), bytes(out)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        os.close(ours)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG")}
+    environ = {
+        **kept,
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "PYTHONPATH": str(ROOT),
+        "TERM": "xterm-256color",
+        "OMP_NUM_THREADS": "1",
+    }
+    environ.setdefault("LANG", "C.UTF-8")
+    with socket.socket() as taken:
+        if taken.connect_ex(("127.0.0.1", 3000)) == 0:
+            environ["RAFIKI_ADMIN__PORT"] = "0"
+    return environ
+
+
+def _as_told(data: bytes, home: Path) -> bytes:
+    """What a command wrote, without what is this run's alone; before a terminal breaks its lines."""
+    return data.replace(str(home).encode(), b"~")
+
+
+def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
+    """Run one step and return its screen.
+
+    Raises:
+        ScreenError: when it ends in another way than the lesson says.
+    """
+    command = [sys.executable, "-m", "rafiki_cli", *step.arguments]
+    code, data = run_in_terminal(command, home / step.folder, environ, step.deadline_s)
+    text = screen_of(_as_told(data, home))
+    if code not in step.exit_codes:
+        raise ScreenError(f"rafiki {' '.join(step.arguments)} ended with {code}:\n{text}")
+    return text
+
+
+def main(wanted: list[str]) -> int:
+    """Capture all screens, keep those in ``wanted`` (all when empty); 1 when a step failed."""
+    home = Path(tempfile.mkdtemp(prefix="r-"))
+    environ = _environment(home)
+    failed = False
+    try:
+        for step in STEPS:
+            try:
+                text = capture(step, home, environ)
+            except ScreenError as e:
+                print(f"{step.name}: {e}", file=sys.stderr)
+                failed = True
+                if step.name in ("init", "up"):
+                    break
+                continue
+            if not wanted or step.name in wanted:
+                FOLDER.mkdir(exist_ok=True)
+                (FOLDER / f"{step.name}.txt").write_text(text, "utf-8")
+            print(f"{step.name}: {len(text.splitlines())} lines", file=sys.stderr)
+    finally:
+        if (home / "demo").is_dir():
+            command = [sys.executable, "-m", "rafiki_cli", "down"]
+            subprocess.run(command, cwd=home / "demo", env=environ, capture_output=True, timeout=120, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

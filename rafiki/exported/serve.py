@@ -1,0 +1,227 @@
+"""``serve.py`` of an export: ``POST /predict`` and ``GET /``, as a predictor of Rafiki answers them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from rafiki.constants import ExitCode
+from rafiki.contract.refusal import refusal_body
+from rafiki.errors import (
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RafikiError,
+    RequestTooLargeError,
+)
+from rafiki.exported.batches import Batches
+from rafiki.exported.ensemble import Answer, Ensemble, Manifest
+from rafiki.utils.logs import log_unexpected
+
+_NULL = b"null"
+_IDLE_S = 75.0
+
+
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``query`` for one, ``queries`` for several."""
+
+    query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    queries: list[msgspec.Raw] | None = None
+    timeout_ms: float | None = None
+
+
+_decoder = msgspec.json.Decoder(PredictRequest)
+
+
+class ExportServer(ThreadingHTTPServer):
+    """Threads that speak HTTP; another one predicts."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(
+        self, address: tuple[str, int], manifest: Manifest, batches: Batches, *, deadline_s: float, max_body_bytes: int
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.manifest, self.batches = manifest, batches
+        self.deadline_s, self.max_body_bytes = deadline_s, max_body_bytes
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # As the base class of ours does, without its look-up of this machine's name, which may take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def health(self) -> bytes:
+        """The body of ``GET /``."""
+        m = self.manifest
+        return msgspec.json.encode(
+            {
+                "name": "rafiki export", "version": m.rafiki_version, "app": m.app, "app_version": m.app_version,
+                "task": m.task, "members": [member.trial_id for member in m.members], "absent": [],
+            }
+        )  # fmt: skip
+
+    def predict(self, body: bytes) -> bytes:
+        """The body that answers ``POST /predict``.
+
+        Raises:
+            RafikiError: the refusal.
+        """
+        try:
+            request = _decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            raise InvalidRequestError(
+                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
+            ) from e
+        query = None if request.query is msgspec.UNSET else bytes(request.query)
+        if (query not in (None, _NULL)) == (request.queries is not None):
+            raise InvalidRequestError('The body must hold either "query" or "queries".')
+        timeout_s = self.deadline_s
+        if request.timeout_ms is not None:
+            if not request.timeout_ms > 0:
+                raise InvalidRequestError('"timeout_ms" must be above 0.')
+            timeout_s = min(timeout_s, request.timeout_ms / 1000)
+        if request.queries is None:
+            answers = self.batches.ask([query or b""], timeout_s)
+            return b'{"prediction":%s,"predictions":[]%s}' % (_prediction(answers[0], ""), _left_out(answers))
+        if not request.queries:
+            return b'{"prediction":null,"predictions":[]}'
+        answers = self.batches.ask([bytes(q) for q in request.queries], timeout_s)
+        predictions = b",".join(_prediction(answer, f"Query {i}: ") for i, answer in enumerate(answers))
+        return b'{"prediction":null,"predictions":[%s]%s}' % (predictions, _left_out(answers))
+
+
+def _prediction(answer: Answer, where: str) -> bytes:
+    if answer.error is not None:
+        raise type(answer.error)(where + answer.error.message)
+    return answer.prediction or _NULL
+
+
+def _left_out(answers: Sequence[Answer]) -> bytes:
+    out = list(dict.fromkeys(trial_id for answer in answers for trial_id in answer.left_out))
+    return b',"left_out":' + msgspec.json.encode(out) if out else b""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "rafiki-export"
+    timeout: ClassVar[float] = _IDLE_S
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: ExportServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+
+    def _serve(self) -> None:
+        try:
+            status, body = 200, self._respond()
+        except RafikiError as e:
+            status, body = e.http_status, refusal_body(e)
+        except ConnectionError:
+            raise
+        except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
+            log_unexpected(e)
+            status, body = 500, refusal_body(InternalError("The server itself failed. What it wrote tells why."))
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        if self.close_connection:
+            self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What is no request that this server knows, in the form of all other refusals."""
+        self.close_connection = True
+        body = refusal_body(InvalidRequestError(f"This is no valid HTTP request: {message or explain or code}."))
+        self.send_response(code, message)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.send_header("connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _respond(self) -> bytes:
+        path = self.path.partition("?")[0]
+        # Read in any case: what is left unread would be taken for the next request.
+        body = self._body()
+        if path == "/predict":
+            if self.command != "POST":
+                raise MethodNotAllowedError("/predict takes POST.")
+            return self.server.predict(body)
+        if path == "/":
+            if self.command != "GET":
+                raise MethodNotAllowedError("/ takes GET.")
+            return self.server.health()
+        raise NotFoundError(f"There is no {path}. This server answers GET / and POST /predict.")
+
+    def _body(self) -> bytes:
+        length = self.headers.get("content-length", "0")
+        if self.headers.get("transfer-encoding") or not length.isdecimal():
+            self.close_connection = True
+            raise InvalidRequestError("The body must come with its content-length, and not in chunks.")
+        if int(length) > self.server.max_body_bytes:
+            self.close_connection = True
+            raise RequestTooLargeError(
+                f"The request is larger than {self.server.max_body_bytes:,} bytes (--max-body-mb)."
+            )
+        return self.rfile.read(int(length))
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="serve.py", description=f"Serve the models in {folder.name} over HTTP.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port; 0 = any free one (default: %(default)s)")
+    parser.add_argument("--deadline-s", type=float, default=10.0, help="longest wait for a prediction (%(default)s)")
+    parser.add_argument("--max-body-mb", type=int, default=64, help="largest request (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        ensemble = Ensemble(folder)
+        batches = Batches(ensemble.answer)
+        server = ExportServer(
+            (options.host, options.port), ensemble.manifest, batches,
+            deadline_s=options.deadline_s, max_body_bytes=options.max_body_mb << 20,
+        )  # fmt: skip
+    except RafikiError as e:
+        sys.stderr.write(f"error: {e.message}\n")
+        return e.exit_code
+    except (OSError, OverflowError) as e:
+        sys.stderr.write(f"error: cannot listen on {options.host}:{options.port}: {e}.\n")
+        return ExitCode.FAILURE
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: batches.stop())
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    m = ensemble.manifest
+    sys.stderr.write(f"{m.app} v{m.app_version}: http://{host}:{server.server_port}/predict\n")
+    sys.stderr.flush()
+    # Models predict in the thread that loaded them, as in an inference worker.
+    batches.run()
+    server.shutdown()
+    server.server_close()
+    ensemble.close()
+    return ExitCode.OK

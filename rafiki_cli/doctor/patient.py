@@ -1,0 +1,71 @@
+"""What the checks look at: a configuration with its stack, and an admin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rafiki.errors import RafikiError
+from rafiki_cli import options, session
+
+if TYPE_CHECKING:
+    from rafiki.config import Config, LoadedConfig
+    from rafiki.stack_folder import StackFolder
+    from rafiki.utils.process import PidFile
+
+
+class NotExaminedError(RafikiError):
+    """A check cannot be made."""
+
+
+@dataclass
+class Patient:
+    """A local stack, or a remote admin of which only what it answers can be seen."""
+
+    loaded: LoadedConfig | None
+    config_error: str | None
+    """Why there is no configuration."""
+    is_remote: bool
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the local stack.
+
+        Raises:
+            NotExaminedError: there is none to be looked at.
+        """
+        if self.is_remote:
+            raise NotExaminedError("It belongs to another machine's stack.")
+        if self.loaded is None:
+            raise NotExaminedError("The configuration cannot be read.")
+        return self.loaded.config
+
+    @property
+    def folder(self) -> StackFolder:
+        """The folder of the local stack; raises as :attr:`config`."""
+        assert self.config
+        folder = options.stack_folder(self.loaded)
+        if options.is_of_another_user(folder):
+            raise NotExaminedError(f"{folder.root} belongs to another user.")
+        return folder
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the admin; raises as :attr:`config`."""
+        if self.loaded is None and not self.is_remote:
+            raise NotExaminedError("The configuration cannot be read.")
+        return session.admin_address()
+
+    def find_running_admin(self) -> PidFile | None:
+        """The admin process of the local stack."""
+        return session.find_running(self.folder.admin_pid_file)
+
+
+def find_patient() -> Patient:
+    """Whom the global options name."""
+    loaded, error = None, None
+    try:
+        loaded = options.loaded_config()
+    except RafikiError as e:
+        error = e.message
+    return Patient(loaded=loaded, config_error=error, is_remote=not session.is_local_stack())

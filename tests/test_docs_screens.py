@@ -1,0 +1,53 @@
+"""The screens in the documentation are what a terminal of 80 columns shows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs._generate import screens
+
+
+def test_a_screen_is_what_stands_there_at_the_end() -> None:
+    live = b"working 1\r\x1b[2Kworking 2\r\x1b[2K\x1b[32mdone\x1b[0m\r\n"
+    assert screens.screen_of(live) == "done\n"
+
+
+def test_what_scrolled_out_of_a_screen_is_kept() -> None:
+    data = b"".join(b"line %d\r\n" % i for i in range(100))
+    assert screens.screen_of(data, lines=10).splitlines() == [f"line {i}" for i in range(100)]
+
+
+def test_a_long_line_is_broken_where_a_terminal_breaks_it() -> None:
+    assert screens.screen_of(b"x" * 100).splitlines() == ["x" * 80, "x" * 20]
+
+
+def test_a_command_runs_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    code = "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size().columns); sys.exit(7)"
+    status, data = screens.run_in_terminal([sys.executable, "-c", code], tmp_path, dict(os.environ), 60.0)
+    assert (status, screens.screen_of(data)) == (7, "True 80\n")
+
+
+def test_a_command_that_does_not_end_is_ended_and_its_screen_is_told(tmp_path: Path) -> None:
+    code = "import signal; print('waiting', flush=True); signal.pause()"
+    with pytest.raises(screens.ScreenError, match="has not ended after 3 s:\nwaiting"):
+        screens.run_in_terminal([sys.executable, "-c", code], tmp_path, dict(os.environ), 3.0)
+
+
+def test_a_step_that_fails_says_what_was_on_the_screen(tmp_path: Path) -> None:
+    step = screens.Step("wrong", ("trian",), folder=".", exit_codes=(0,))
+    with pytest.raises(screens.ScreenError, match=r"rafiki trian ended with 2:(.|\n)*No such command"):
+        screens.capture(step, tmp_path, screens._environment(tmp_path))
+
+
+def test_the_kept_screens_fit_80_columns_and_name_no_folder_of_the_run() -> None:
+    files = sorted(screens.FOLDER.glob("*.txt"))
+    assert files
+    for file in files:
+        text = file.read_text("utf-8")
+        assert max(map(len, text.splitlines())) <= 80, file.name
+        assert "/tmp/" not in text, file.name
+        assert text.strip(), file.name
