@@ -34,7 +34,7 @@ ENDPOINTS: dict[str, Endpoint[Any]] = {
         inference_jobs,
         exports,
         garbage,
-    )  # fmt: skip
+    )
     for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
 }
 

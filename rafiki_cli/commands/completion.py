@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +84,8 @@ def _install(file: Path, script: str, start_file: Path | None, yes: bool) -> Non
     """
     from rafiki.utils.files import read_text, write_atomic
 
-    line = f"[ -r '{file}' ] && . '{file}'"
+    name = shlex.quote(str(file))
+    line = f"[ -r {name} ] && . {name}"
     try:
         start = (read_text(start_file) or "") if start_file else ""
         is_read = start_file is None or line in start.splitlines()

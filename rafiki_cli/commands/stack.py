@@ -45,6 +45,7 @@ def up(
     started = stack_process.start(loaded, port=port)
     if not started.is_new:
         terminal.say(f"The stack runs already at {started.url} (process {started.pid}).")
+        _warn_of_others(started.url)
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")

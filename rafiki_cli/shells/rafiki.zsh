@@ -15,7 +15,7 @@ _rafiki() {
     fi
 }
 if ! (( $+functions[compdef] )); then
-    autoload -Uz compinit && compinit
+    autoload -Uz compinit && compinit -i
 fi
 if [[ $funcstack[1] == _rafiki ]]; then
     _rafiki "$@"

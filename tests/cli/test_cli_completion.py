@@ -430,7 +430,7 @@ def test_installing_twice_adds_one_line_to_the_start_file(
     assert str(script) in first.err
     assert str(folder / start_file) in first.err
     text = (folder / start_file).read_text()
-    assert text == f"alias ll='ls -l'\n\n# Completion of rafiki\n[ -r '{script}' ] && . '{script}'\n"
+    assert text == f"alias ll='ls -l'\n\n# Completion of rafiki\n[ -r {script} ] && . {script}\n"
     assert script.read_text().strip() == cli("completion", shell).out.strip()
     again = cli("completion", shell, "--install")
     assert again.code == 0

@@ -200,6 +200,21 @@ def test_a_first_password_that_no_longer_holds_is_told(own, server: ContractServ
     assert "another password by now" in result.err
 
 
+def test_up_warns_when_commands_go_elsewhere(own, server: ContractServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "warning" not in own("up").err
+    monkeypatch.setenv("RAFIKI_HOST", "far.example.org:3000")
+    warned = own("up")
+    assert warned.code == 0
+    assert f"not to http://127.0.0.1:{server.port}" in warned.err
+    assert "far.example.org:3000, named by RAFIKI_HOST" in warned.err
+
+
+def test_quickstart_is_for_the_stack_of_this_folder_only(own) -> None:
+    for words in (["--admin", "h:1"], ["--context", "prod"]):
+        result = own(*words, "quickstart")
+        assert (result.code, "a stack of this machine" in result.err) == (ExitCode.USAGE, True)
+
+
 def test_a_home_that_cannot_be_written_is_no_obstacle(own, server: ContractServer, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/nowhere")
     result = own("train", "list")
