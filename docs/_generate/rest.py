@@ -58,7 +58,6 @@ FIELDS = {
     "token_id": "Id of the API token.",
     "labels": "Notes of whoever made it: name -> text.",
     "deployment": "How it serves.",
-    "advisor": "How it searches, as it was given.",
     "ensemble": "How the members are chosen.",
     "method": "How the members are chosen.",
     "model_file_sha256": "SHA-256 of the file, in hexadecimal digits.",

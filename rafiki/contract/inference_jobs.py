@@ -87,6 +87,7 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[float]
     """How much the predictions of each count; they sum up to 1."""
     ensemble: EnsembleView
+    """How the served trials were chosen."""
     datetime_started: datetime
     datetime_stopped: datetime | None
     predictor_host: str | None

@@ -89,6 +89,7 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     train_args: dict[str, Any]
     """As they were given."""
     advisor: dict[str, Any]
+    """How it searches, as it was given."""
     budget: dict[str, Any]
     """As it was given, with its defaults filled in."""
     models: list[SubTrainJobView]
