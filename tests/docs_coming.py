@@ -11,5 +11,5 @@ COMING_COMMANDS: set[tuple[str, ...]] = {
     ("model", "test"), ("model", "new"), ("model", "download"), ("infer", "watch"), ("config", "set"),
     ("config", "get"), ("train", "compare"), ("train", "importance"), ("trial", "plot"), ("user", "password"),
 }  # fmt: skip
-COMING_OPTIONS = {"--sort"}
+COMING_OPTIONS = {"--context", "--sort", "--verbose"}
 COMING_ERRORS = {"ApiTokenExistsError", "InvalidApiTokenError", "TooManyStreamsError"}

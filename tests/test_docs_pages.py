@@ -167,7 +167,7 @@ def check_call(arguments: list[str]) -> str | None:
         rest = options.take_global_options(arguments)
     finally:
         vars(options.current).update(kept)
-    if not rest or rest == ["--version"] or is_coming(rest):
+    if not rest or rest == ["--version"] or is_coming(rest) or rest[0] in COMING_OPTIONS:
         return None
     path: tuple[str, ...] = ()
     while rest and (*path, rest[0]) in COMMANDS:

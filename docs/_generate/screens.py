@@ -163,8 +163,10 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _as_told(data: bytes, home: Path) -> bytes:
-    """What a command wrote, without what is this run's alone; before a terminal breaks its lines."""
-    return data.replace(str(home).encode(), b"~")
+    """What a command wrote, without what is this machine's alone; before a terminal breaks its lines."""
+    for folder, told in ((home, "~"), (sys.prefix, "~/.venv"), (ROOT, "~/rafiki")):
+        data = data.replace(str(folder).encode(), told.encode())
+    return data
 
 
 def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
