@@ -320,8 +320,9 @@ class EventStream:
                 continue
             changes = await self._listener.wait(source.relook_s) or _ALL
             if (pause_s := looked_at + PAUSE_S - time.monotonic()) > 0:
-                # What comes in a burst is told together. Closing cancels this too.
-                await asyncio.sleep(pause_s)
+                # What comes in a burst is told together.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hub.closing.wait(), pause_s)
                 changes |= self._listener.take()
 
 
