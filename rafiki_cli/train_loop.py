@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +131,19 @@ def _follow_live(follower: JobFollower, deadline: Deadline | None) -> None:
     from rich.live import Live
 
     console = Console()
+    pause = Deadline(0.0)
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for _ in follower.states(deadline):
+            if not pause.is_over() and not follower.is_over:
+                continue  # The next change or tick shows this one too.
+            started = time.monotonic()
             view = train_watch.live_view(
                 follower.job, follower.trials, utc_now(), console.size, follower.notice,
                 is_ascii=console.options.ascii_only,
             )  # fmt: skip
             live.update(view, refresh=True)
+            # Of thousands of trials a view costs much: at most a fifth of the time goes into drawing.
+            pause = Deadline(min(TICK_S, 4 * (time.monotonic() - started)))
 
 
 def _follow_lines(follower: JobFollower, deadline: Deadline | None, out: Callable[[str], None]) -> None:

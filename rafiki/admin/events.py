@@ -126,7 +126,7 @@ class EventHub:
         Raises:
             TooManyStreamsError: when too many listen already.
         """
-        if self._by_user[user_id] >= _MOST_OF_A_USER or sum(self._by_user.values()) >= _MOST_STREAMS:
+        if self._by_user.get(user_id, 0) >= _MOST_OF_A_USER or self.n_streams >= _MOST_STREAMS:
             raise TooManyStreamsError
         self._loop = asyncio.get_running_loop()
         if self._listening is None or self._listening.done():
@@ -273,6 +273,8 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         with self._stack:
             headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+            # A proxy in between must pass each event on as it comes.
+            headers.append((b"x-accel-buffering", b"no"))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             pump = asyncio.create_task(self._pump(send))
             others = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._hub.closing.wait())]
@@ -320,8 +322,9 @@ class EventStream:
                 continue
             changes = await self._listener.wait(source.relook_s) or _ALL
             if (pause_s := looked_at + PAUSE_S - time.monotonic()) > 0:
-                # What comes in a burst is told together. Closing cancels this too.
-                await asyncio.sleep(pause_s)
+                # What comes in a burst is told together.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hub.closing.wait(), pause_s)
                 changes |= self._listener.take()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, WATCH_PATIENCE_S, ContractCaller, Progress
+from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, ContractCaller, Progress
+from rafiki.client.watching import Watching
 from rafiki.constants import ModelAccessRight, UserType
 from rafiki.contract import (
     api_tokens,
@@ -34,7 +35,7 @@ else:
 Json = dict[str, Any]
 
 
-class Client:
+class Client(Watching):
     """Calls the admin of a stack. Answers are plain dicts and lists; datetimes in them are ISO 8601 texts.
 
     Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when
@@ -82,9 +83,6 @@ class Client:
     def _many(self, endpoint: Endpoint[Any], **fields: Any) -> list[Json]:
         return cast("list[Json]", self._caller.call(endpoint, **fields))
 
-    def _watch(self, endpoint: Endpoint[Any], **fields: Any) -> Iterator[Json]:
-        return self._caller.watch(endpoint, **{"patience_s": WATCH_PATIENCE_S, **fields})
-
     # ---- stack and users -----------------------------------------------------------------------------------
 
     def get_health(self) -> Json:
@@ -94,14 +92,6 @@ class Client:
     def get_services(self) -> list[Json]:
         """The live services of all jobs."""
         return self._many(stack.GET_SERVICES)
-
-    def watch_services(self, **how: Any) -> Iterator[Json]:
-        """The live services of all jobs, again at each change; without an end. For admins.
-
-        Yields:
-            Events of the type ``services`` with ``services``; ``away`` as in :meth:`watch_train_job`.
-        """
-        return self._watch(stack.WATCH_SERVICES, **how)
 
     def login(self, email: str, password: str) -> Json:
         """Log in; later calls are made as this user. Returns ``user_id``, ``user_type``, ``token``."""
@@ -270,15 +260,6 @@ class Client:
         """
         return self._one(environments.CREATE_ENVIRONMENT, dependencies=dict(dependencies))
 
-    def watch_environment(self, key: str, **how: Any) -> Iterator[Json]:
-        """What the build of an environment says, until it has ended.
-
-        Yields:
-            Events by their ``type``: ``snapshot`` with ``key``, ``status``, ``requirements`` and ``lines``, ``lines``
-            with those that are new, ``end`` with ``status`` and ``reason``; ``away`` as in :meth:`watch_train_job`.
-        """
-        return self._watch(environments.WATCH_ENVIRONMENT, key=key, **how)
-
     def remove_environment(self, key: str) -> Json:
         """Delete an environment that no live job uses; returns what it was. It is built again when it is needed."""
         return self._one(environments.REMOVE_ENVIRONMENT, timeout_s=JOB_CALL_TIMEOUT_S, key=key)
@@ -318,20 +299,6 @@ class Client:
             train_args=None if train_args is None else dict(train_args),
             advisor=dict(advisor) if isinstance(advisor, Mapping) else advisor, labels=dict(labels or {}),
         )  # fmt: skip
-
-    def watch_train_job(self, app: str, app_version: int = -1, **how: Any) -> Iterator[Json]:
-        """How one of your train jobs stands, then each change, pushed by the admin until the job has ended.
-
-        Args:
-            how: ``patience_s`` (60): how long the admin may be away, as when it is restarted; ``stop``: an event of
-                ``threading`` that ends the waits for it.
-
-        Yields:
-            Events by their ``type``: ``snapshot`` with ``job`` and ``trials``; ``job`` with ``job``, ``trial`` with
-            ``trial``: what has changed; ``end`` with ``job``; ``away`` with ``reason`` and ``left_s`` while the admin
-            does not answer, after which a new ``snapshot`` follows.
-        """
-        return self._watch(train_jobs.WATCH_TRAIN_JOB, app=app, app_version=app_version, **how)
 
     def get_train_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
         """Train jobs of a user; None = yourself."""
@@ -374,16 +341,6 @@ class Client:
     def get_trial_logs(self, trial_id: str) -> Json:
         """What the model logged in a trial: ``messages``, ``metrics``, ``plots``."""
         return self._one(train_jobs.GET_TRIAL_LOGS, trial_id=trial_id)
-
-    def watch_trial_logs(self, trial_id: str, **how: Any) -> Iterator[Json]:
-        """What the model has logged in a trial, then what it logs, until the trial has ended.
-
-        Yields:
-            Events by their ``type``: ``snapshot`` with ``trial``, ``messages``, ``metrics`` and ``plots`` (again when
-            the trial was given to another worker), ``lines`` with those that are new, ``end`` with ``trial``; ``away``
-            as in :meth:`watch_train_job`.
-        """
-        return self._watch(train_jobs.WATCH_TRIAL_LOGS, trial_id=trial_id, **how)
 
     def get_trial_parameters(self, trial_id: str) -> bytes:
         """The trained parameters of a trial, as the bytes of a safetensors file."""
@@ -454,16 +411,6 @@ class Client:
     def get_running_inference_job(self, app: str, app_version: int = -1) -> Json:
         """Your running inference job of an app's version; -1 is the latest."""
         return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
-
-    def watch_inference_job(self, app: str, app_version: int = -1, **how: Any) -> Iterator[Json]:
-        """How your running inference job of an app's version stands, and every second how much it serves.
-
-        Yields:
-            Events by their ``type``: ``snapshot`` and ``job`` with ``job`` and ``members``; ``figures`` with
-            ``requests_per_s``, ``errors_per_s``, ``p50_ms``, ``p95_ms``, ``waiting`` and more; ``end`` with ``job``;
-            ``away`` as in :meth:`watch_train_job`.
-        """
-        return self._watch(inference_jobs.WATCH_INFERENCE_JOB, app=app, app_version=app_version, **how)
 
     def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
         """Stop serving."""

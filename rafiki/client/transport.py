@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from rafiki.client.sse import parse_events
 from rafiki.contract.endpoint import Endpoint, FilePart
 from rafiki.errors import (
     InternalError,
@@ -220,7 +221,7 @@ class HttpServer:
         ):
             if not answer.is_success:
                 raise self._refusal(answer.status_code, answer.read())
-            yield from _parse_events(answer.iter_bytes())
+            yield from parse_events(answer.iter_bytes())
 
     @contextlib.contextmanager
     def _as_errors(self, timeout_s: float) -> Iterator[None]:
@@ -396,33 +397,6 @@ class ContractCaller(HttpServer):
                 endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=timeout_s,
                 timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
             )  # fmt: skip
-
-
-def _parse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) from the bytes of a stream.
-
-    Of the format what the admin uses: lines end with a line feed, and the fields are ``event`` and ``data``.
-    """
-    kind = "message"
-    data: list[bytes] = []
-    rest: list[bytes] = []
-    for chunk in chunks:
-        *lines, last = chunk.split(b"\n")
-        if lines:
-            lines[0] = b"".join([*rest, lines[0]])
-            rest = []
-        rest.append(last)
-        for line in lines:
-            name, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if not line:
-                if data:
-                    yield kind, b"\n".join(data)
-                kind, data = "message", []
-            elif name == b"event":
-                kind = value.decode("utf-8", "replace")
-            elif name == b"data":
-                data.append(value)
 
 
 def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:

@@ -206,7 +206,9 @@ def live_view(
             parts.append(Text(f"{model['model_name']}: {values.first_line(model['error'], 200)}", style="red"))
         elif model.get("waits_for"):
             parts.append(Text(f"{model['model_name']} waits: {model['waits_for']}", style="yellow"))
-    shown = choose_rows(trials, max(3, height - len(parts) - 5))
+    # What is told of models may take several lines each.
+    used = sum(-(-max(1, p.cell_len) // width) if isinstance(p, Text) else 1 for p in parts)
+    shown = choose_rows(trials, max(3, height - used - 5))
     parts.append(_table(shown, best_trial(trials), now, varying_knobs(trials)))
     if hidden := len(trials) - len(shown):
         parts.append(Text(f"{values.count(hidden, 'more trial')}: `rafiki train trials {job['app']}`", style="dim"))

@@ -388,3 +388,32 @@ def test_the_build_of_an_environment_is_told_to_who_asked_for_it_and_to_nobody_e
         assert waits[-1] is None
     finally:
         stack.down()
+
+
+# ---- GPUs
+
+
+def test_a_model_whose_workers_find_no_free_gpu_tells_what_it_waits_for(tmp_path: Path) -> None:
+    stack = RunningStack(tmp_path / "stack", {"container": {"gpus": [0]}})
+    stack.up()
+    try:
+        me = superadmin_of(stack)
+        model, budget = me.upload_model(), {"MODEL_TRIAL_COUNT": 1, "GPU_COUNT": 1}
+        first = me.start_job(model_id=model, budget=budget, train_args={"sleep_s": 120})
+        eventually(lambda: me.trials(first), "the first job has the GPU")
+        assert me.job(first)["models"][0]["waits_for"] is None
+        second = me.start_job(model_id=model, budget=budget)
+        watcher = Watcher(client_of(me).watch_train_job(second))
+
+        def waits() -> list[str | None]:
+            return [m["waits_for"] for e in watcher.events if "job" in e for m in e["job"]["models"]]
+
+        eventually(lambda: any(waits()), "what the second job waits for")
+        [reason] = {w for w in waits() if w}
+        assert reason == "all GPUs of this stack (1) are in use, by 1 job(s): see `rafiki status`"
+        me.ok("POST", f"/train_jobs/{first}/-1/stop")
+        events = watcher.wait()
+        assert events[-1]["job"]["status"] == "STOPPED"
+        assert events[-1]["job"]["models"][0]["waits_for"] is None
+    finally:
+        stack.down()

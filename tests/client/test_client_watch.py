@@ -10,7 +10,7 @@ import pytest
 from contract_server import ContractServer
 
 from rafiki.client import Client
-from rafiki.client.transport import _parse_events
+from rafiki.client.sse import parse_events
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError, UnauthorizedError, UnreachableError
 
 SNAPSHOT = {"type": "snapshot", "job": {"status": "RUNNING"}, "trials": []}
@@ -42,7 +42,7 @@ def test_events_are_read_whatever_pieces_they_come_in(size: int) -> None:
     text = b': hello\n\nevent: a\ndata: {"x":1}\n\n: again\n\ndata: y\ndata:z\nid: 4\n\nevent: b\n\nevent: c\ndata: 1\n'
     chunks = iter([text[i : i + size] for i in range(0, len(text), size)])
     # An event without data is none, and one that was cut off neither.
-    assert list(_parse_events(chunks)) == [("a", b'{"x":1}'), ("message", b"y\nz")]
+    assert list(parse_events(chunks)) == [("a", b'{"x":1}'), ("message", b"y\nz")]
 
 
 def test_a_broken_stream_is_opened_again_and_begins_with_a_new_snapshot(client: Client, server: ContractServer) -> None:

@@ -9,9 +9,10 @@ import msgspec
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import usable_model
+from rafiki.admin.planner import share_gpus
 from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.advisor.setting import AdvisorSetting, parse_setting
-from rafiki.constants import TrainJobStatus
+from rafiki.constants import BudgetOption, ServiceType, TrainJobStatus
 from rafiki.contract.train_jobs import (
     AppTrainJobsRequest,
     CreateTrainJobRequest,
@@ -39,12 +40,14 @@ _MOST_TIME_HOURS = 87_600.0
 
 
 def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
+    subs = context.store.train_jobs.list_sub_train_jobs(job.id)
+    without_gpu = _without_gpu(context, job, subs)
     models = [
         SubTrainJobView(
             id=s.id, model_id=s.model_id, model_name=s.model_name, status=s.status, error=s.error,
-            waits_for=_waits_for(context, s),
+            waits_for=_waits_for(context, s) or without_gpu.get(s.id),
         )
-        for s in context.store.train_jobs.list_sub_train_jobs(job.id)
+        for s in subs
     ]  # fmt: skip
     return TrainJobView(
         id=job.id, user_id=job.user_id, status=job.status, error=job.error, app=job.app,
@@ -62,6 +65,25 @@ def _waits_for(context: AdminContext, sub: SubTrainJob) -> str | None:
     if state.status is EnvironmentStatus.BUILDING:
         return f"the packages that the model depends on are being installed: `rafiki environment log {state.key}`"
     return None
+
+
+def _without_gpu(context: AdminContext, job: TrainJob, subs: list[SubTrainJob]) -> dict[str, str]:
+    """Those whose workers cannot start because all GPUs are taken: sub train job -> what they wait for."""
+    n_gpus = int(job.budget.get(BudgetOption.GPU_COUNT, 0))
+    if not n_gpus or is_final(TRAIN_JOB_TRANSITIONS, job.status):
+        return {}
+    live = context.store.services.list_live_services()
+    taken = {gpu for service in live for gpu in service.gpus}
+    if set(context.containers.gpus()) - taken:
+        return {}
+    at_work = {s.unit_id for s in live if s.service_type is ServiceType.TRAIN}
+    holders = len({s.job_id for s in live if s.gpus})
+    reason = f"all GPUs of this stack ({len(taken)}) are in use, by {holders} job(s): see `rafiki status`"
+    return {
+        sub.id: reason
+        for sub, share in zip(subs, share_gpus(n_gpus, len(subs)), strict=True)
+        if share and sub.id not in at_work and not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
+    }
 
 
 def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
