@@ -39,8 +39,8 @@ def _check_sqlite(file: Path) -> Iterator[Finding]:
     if not file.exists():
         yield skipped("meta store", f"{file} is made at the first `rafiki up`.")
         return
-    # Nothing is made or changed. Even a reader makes a write-ahead log where there is none, and owns it; but where there
-    # is none, nobody is at work on the file, and it may be taken for one that does not change.
+    # Nothing is made or changed. Even a reader makes a write-ahead log where there is none, and owns it; but where
+    # there is none, nobody is at work on the file, and it may be taken for one that does not change.
     is_in_use = file.with_name(f"{file.name}-wal").exists()
     address = f"file:{quote(str(file.absolute()))}?{'mode=ro' if is_in_use else 'immutable=1'}"
     try:

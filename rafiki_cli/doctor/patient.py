@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rafiki.errors import RafikiError
+from rafiki.errors import ConfigError, RafikiError
 from rafiki_cli import options, session
 
 if TYPE_CHECKING:
@@ -68,4 +68,12 @@ def find_patient() -> Patient:
         loaded = options.loaded_config()
     except RafikiError as e:
         error = e.message
-    return Patient(loaded=loaded, config_error=error, is_remote=not session.is_local_stack())
+    return Patient(loaded=loaded, config_error=error, is_remote=_is_remote())
+
+
+def _is_remote() -> bool:
+    try:
+        return not session.is_local_stack()
+    except ConfigError:
+        # Only where the stack of this folder is meant is its configuration read.
+        return False

@@ -11,7 +11,10 @@ from rafiki.errors import RafikiError
 
 PACKAGE = "rafiki"
 _ENTRIES = ("rafiki.exported.predict", "rafiki.exported.serve", "rafiki.constants")
-_NOT_IN_AN_EXPORT = frozenset({"rafiki.model.dev", "rafiki.model.inspect_model", "rafiki.model.knob_reader"})
+_NOT_IN_AN_EXPORT = frozenset(
+    f"rafiki.model.{name}"
+    for name in ("check_process", "checkup", "dev", "inspect_model", "knob_reader", "signatures", "trial_steps")
+)
 """Parts of the model package that train, or that start processes of the engine."""
 _DEV = '''"""Not a part of exports: trying a model needs all of Rafiki."""
 

@@ -13,8 +13,6 @@ from contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.utils.clock import Deadline
-from rafiki_cli.durations import parse_duration
-from rafiki_cli.terminal import UsageError
 
 ROOT = Path(__file__).parents[2]
 ITEMS = [
@@ -91,7 +89,6 @@ def test_nothing_to_free_is_said(logged_in, server: ContractServer) -> None:
         (["--what", "everything"], "'everything' is none of them"),
         (["--what", ","], "with commas"),
         (["--older-than", "soon"], "7d"),
-        (["--older-than", "5"], "7d"),
         (["--keep", "0"], "--keep"),
     ],
 )
@@ -141,16 +138,3 @@ def test_on_a_terminal_it_asks_first(
     # No column of errors where there are none.
     assert "NOT FREED" not in screen
     assert [r.apply for r in asked(server)] == ([False, True] if is_freed else [False])
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("0", 0), ("90s", 90), ("1.5h", 5400), ("30m", 1800), ("7d", 604_800), ("2W", 1_209_600)]
-)
-def test_durations_are_read(text: str, seconds: float) -> None:
-    assert parse_duration(text, "--x") == seconds
-
-
-@pytest.mark.parametrize("text", ["", "d", "-1d", "7 days", "1e9s", "nan", "7dd"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--x"):
-        parse_duration(text, "--x")
