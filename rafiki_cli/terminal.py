@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shutil
 import sys
+import textwrap
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -67,21 +70,54 @@ def style(text: str, **styles: Any) -> str:
     return typer.style(text, **styles) if has_color() else text
 
 
+def fitted(text: str, *, stream: TextIO | None = None, indent: str = "") -> str:
+    """``text`` with its lines broken between words where a terminal would break them within; as it is elsewhere.
+
+    Args:
+        stream: where it goes; None = stderr.
+        indent: before each line that is added, besides that of the line itself. What stands between backticks, and
+            addresses, stay in one piece.
+    """
+    if not (stream or sys.stderr).isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(_fold(line, width, indent) if len(line) > width else line for line in text.split("\n"))
+
+
+_HELD = "\x00"
+
+
+def _fold(line: str, width: int, indent: str) -> str:
+    own = line[: len(line) - len(line.lstrip())]
+    held = re.sub(r"`[^`]+`", lambda m: m[0].replace(" ", _HELD), line)
+    lines = textwrap.wrap(
+        held, width, subsequent_indent=own + indent, break_long_words=False, break_on_hyphens=False,
+        drop_whitespace=True, replace_whitespace=False,
+    )  # fmt: skip
+    return "\n".join(lines).replace(_HELD, " ")
+
+
 def say(message: str) -> None:
     """A message for people."""
     if not _Manner.is_quiet:
-        typer.echo(message, err=True)
+        typer.echo(fitted(message), err=True)
 
 
 def hint(message: str) -> None:
     """What could be done next: for people who look, not for logs."""
-    if sys.stderr.isatty():
-        say(style(message, dim=True))
+    if sys.stderr.isatty() and not _Manner.is_quiet:
+        typer.echo(style(fitted(message), dim=True), err=True)
 
 
 def warn(message: str) -> None:
     """Something that people should look at, though the command goes on."""
-    say(f"{style('warning:', fg='yellow')} {message}")
+    if not _Manner.is_quiet:
+        _say_marked("warning:", "yellow", message)
+
+
+def _say_marked(mark: str, color: str, message: str) -> None:
+    text = fitted(f"{mark} {message}")
+    typer.echo(style(mark, fg=color) + text.removeprefix(mark), err=True)
 
 
 def put(text: str) -> None:
@@ -91,7 +127,7 @@ def put(text: str) -> None:
 
 def report(message: str) -> None:
     """The message of an error."""
-    typer.echo(f"{style('error:', fg='red')} {message}", err=True)
+    _say_marked("error:", "red", message)
 
 
 def abort(message: str, code: int = ExitCode.FAILURE) -> NoReturn:

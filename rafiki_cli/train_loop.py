@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ def follow(
         report(f"The train job has not ended within {timeout_s:g} s. It goes on: `rafiki train watch {app}`.")
         return ExitCode.TIMED_OUT
     if on_event is None:
-        out(train_watch.summary_line(follower.job, follower.trials))
+        out(terminal.fitted(train_watch.summary_line(follower.job, follower.trials), stream=sys.stdout))
     return judge(follower.job, follower.trials, report)
 
 

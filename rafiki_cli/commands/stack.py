@@ -51,7 +51,8 @@ def up(
     terminal.say(f"State and logs: {folder.root}")
     terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; commands read it there.")
     _warn_of_others(started.url)
-    terminal.hint("Next: rafiki quickstart, or rafiki dataset upload ...")
+    has_job = (loaded.base_folder / "job.yaml").is_file()
+    terminal.hint(f"Next: {'rafiki run job.yaml' if has_job else 'rafiki quickstart, or rafiki init NAME'}")
 
 
 def _warn_of_others(url: str) -> None:

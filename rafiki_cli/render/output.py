@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -105,14 +106,13 @@ def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
     width = max(len(c.title) for c in columns)
     for column in columns:
         lines = column.cell(record).splitlines() or [""]
-        title = (
-            terminal.style(column.title.ljust(width), bold=True)
-            if terminal.is_interactive()
-            else column.title.ljust(width)
-        )
-        terminal.put(f"{title}  {lines[0]}")
+        title = column.title.ljust(width)
+        hang = " " * (width + _GAP)
+        text = terminal.fitted(f"{title}{' ' * _GAP}{lines[0]}", stream=sys.stdout, indent=hang)
+        styled = terminal.style(title, bold=True) if terminal.is_interactive() else title
+        terminal.put(styled + text.removeprefix(title))
         for line in lines[1:]:
-            terminal.put(f"{' ' * width}  {line}")
+            terminal.put(terminal.fitted(f"{hang}{line}", stream=sys.stdout))
 
 
 def put_data(data: Any, format: Format) -> None:

@@ -232,8 +232,7 @@ def test_ctrl_c_ends_the_model_too(file: Path) -> None:
     _, err = child.communicate(timeout=60)
     assert child.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in err
-    status = Path(f"/proc/{pid}/stat")
-    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX"
+    eventually(lambda: is_over(pid), "an end of the model")
 
 
 def test_a_later_trial_that_fails_names_its_knobs(cli, file: Path) -> None:
