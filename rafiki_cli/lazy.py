@@ -5,10 +5,11 @@ Also how help looks: commands in groups, options in two columns, examples line b
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import typer
@@ -56,7 +57,7 @@ class PlainCommand(TyperCommand):
     """A command whose help keeps the lines of its examples, and that names the nearest of a mistyped option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with _nearest_option(self, ctx):
+        with _naming_nearest_option(self, ctx):
             return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -70,7 +71,7 @@ class PlainGroup(TyperGroup):
     """A group whose help tells the first sentence of each command in full."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with _nearest_option(self, ctx):
+        with _naming_nearest_option(self, ctx):
             return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -135,24 +136,20 @@ def nearest(wanted: str, names: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-class _nearest_option:
-    """Names the option that was meant when there is none of that name."""
-
-    def __init__(self, command: Any, ctx: Any) -> None:
-        self._command, self._ctx = command, ctx
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        # NoSuchOption: by what it holds, because its class lies in a private module of Typer.
-        if isinstance(error, UsageError) and hasattr(error, "possibilities"):
-            known = [o for p in self._command.get_params(self._ctx) for o in (*p.opts, *p.secondary_opts)]
+@contextlib.contextmanager
+def _naming_nearest_option(command: Any, ctx: Any) -> Iterator[None]:
+    """Names the option that was meant where there is none of that name."""
+    try:
+        yield
+    except UsageError as e:
+        # NoSuchOption, known by what it holds, because its class lies in a private module of Typer.
+        if hasattr(e, "possibilities"):
+            known = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
             known += [*options.VALUE_OPTIONS, *options.FLAGS]
-            wanted = str(getattr(error, "option_name", ""))
+            wanted = str(getattr(e, "option_name", ""))
             hint = nearest(wanted, [o for o in known if o.startswith("--")])
-            vars(error)["possibilities"] = None
-            vars(error)["message"] = f"No such option {wanted!r}.{hint}"
+            vars(e).update(possibilities=None, message=f"No such option {wanted!r}.{hint}")
+        raise
 
 
 def _first_sentence(text: str) -> str:
