@@ -102,11 +102,10 @@ def doc_of(name: Name) -> str:
 
 
 def members(kind: type) -> list[Name]:
-    """Public methods and properties that a class defines itself, in the order of its source; inherited ones where the
-    class is a front for its bases."""
+    """Public methods and properties of a class and of its bases in Rafiki, in the order of their source."""
     found: dict[str, Any] = {}
     for owner in reversed(kind.__mro__):
-        if owner.__module__.startswith("rafiki.") and (owner is kind or owner.__name__.startswith("_")):
+        if owner.__module__.startswith("rafiki."):
             found |= {n: v for n, v in vars(owner).items() if not n.startswith("_")}
     kinds = (property, staticmethod, classmethod)
     return [Name(n, v) for n, v in found.items() if isinstance(v, kinds) or inspect.isfunction(v)]
