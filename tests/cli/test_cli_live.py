@@ -366,6 +366,29 @@ def test_watching_services_without_a_terminal_takes_json_lines(logged_in, server
     assert logged_in("status", "--watch", "-o", "json").code == ExitCode.USAGE
 
 
+# ---- builds of environments
+
+
+def test_a_build_is_followed_to_its_end(logged_in, server: ContractServer) -> None:
+    snapshot = {"type": "snapshot", "key": "0123", "status": "BUILDING", "requirements": ["g"], "lines": ["one", "two"]}
+    begun: list[int] = []
+
+    def answer(_: Any) -> Iterator[dict[str, Any]]:
+        begun.append(1)
+        yield {**snapshot, "lines": snapshot["lines"][: len(begun)]}
+        if len(begun) > 1:  # the first stream breaks, as when the admin is restarted
+            yield {"type": "lines", "lines": ["three"]}
+            yield {"type": "end", "key": "0123", "status": "FAILED", "reason": "No matching distribution"}
+
+    server.answers |= {"get_environments": [{"key": "0123"}], "watch_environment": answer}
+    result = logged_in("environment", "log", "01", "--follow")
+    assert (result.code, result.out) == (0, "one\ntwo\nthree\n")
+    assert "0123 FAILED: No matching distribution" in result.err
+    lines = logged_in("environment", "log", "01", "-f", "-o", "jsonl").out.splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["snapshot", "lines", "end"]
+    assert logged_in("environment", "log", "01", "-f", "-o", "json").code == ExitCode.USAGE
+
+
 # ---- bars
 
 
