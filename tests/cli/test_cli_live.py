@@ -130,8 +130,9 @@ def test_the_time_to_follow_a_job_may_be_limited(
     client = Client("127.0.0.1", server.port)
     client.token = "t"
     lines: list[str] = []
-    assert train_loop.follow(client, "digits", 1, out=lines.append, timeout_s=0.5) is ExitCode.TIMED_OUT
-    assert [line.split()[0] for line in lines] == ["SkSvm#1"]
+    assert train_loop.follow(client, "digits", 1, out=lines.append, timeout_s=1.0) is ExitCode.TIMED_OUT
+    # How much was told in time is the machine's business; that the job has ended is not among it.
+    assert not any("STOPPED" in line for line in lines)
     assert "goes on" in capsys.readouterr().err
     assert not any(c.name == "stop_train_job" for c in server.calls)
 
