@@ -144,7 +144,7 @@ def run_in_terminal(
         os.close(ours)
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG")}
     environ = {
         **kept,
@@ -186,7 +186,7 @@ def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
 def main(wanted: list[str]) -> int:
     """Capture all screens, keep those in ``wanted`` (all when empty); 1 when a step failed."""
     home = Path(tempfile.mkdtemp(prefix="r-"))
-    environ = _environment(home)
+    environ = environment(home)
     failed = False
     try:
         for step in STEPS:

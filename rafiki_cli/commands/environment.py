@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,21 +44,54 @@ def list_(format: FormatOption = Format.TABLE) -> None:
     put_rows(session.client().get_environments(), _COLUMNS, format, nothing=_NONE)
 
 
-@app.command(epilog=examples("rafiki environment log 1f3a"))
+@app.command(epilog=examples("rafiki environment log 1f3a", "rafiki environment log 1f3a --follow"))
 def log(
     key: Annotated[
         str, typer.Argument(help="Its key, or the beginning of it.", autocompletion=completers.environments)
     ],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is said until it is built.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show what was said when an environment was built."""
+    if follow and format in (Format.JSON, Format.YAML):
+        raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
     client = session.client()
-    found = client.get_environment_log(_find(client, key)["key"])
+    whole_key = _find(client, key)["key"]
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(client, whole_key, format)
+        return
+    found = client.get_environment_log(whole_key)
     if format is not Format.TABLE:
         put_data(found, format)
         return
     for line in found["lines"]:
         terminal.put(line)
+
+
+def _follow(client: Client, key: str, format: Format) -> None:
+    """Put out what the build says until it ends."""
+    from rafiki_cli import pushed
+
+    heading, n_told = "", 0
+    for event in (e for batch in pushed.batches(client.watch_environment, key, tick_s=60.0) for e in batch):
+        if event["type"] == "away":
+            continue
+        if format is Format.JSONL:
+            put_data(event, format)
+            continue
+        if event["type"] == "end":
+            terminal.say(f"{key} {event['status']}{': ' + event['reason'] if event['reason'] else ''}")
+            continue
+        lines = event["lines"]
+        if event["type"] == "snapshot":
+            # A stream that was opened again begins with all lines of the attempt, whose first one tells its time.
+            if lines[:1] != [heading]:
+                heading, n_told = "".join(lines[:1]), 0
+            lines = lines[n_told:]
+        n_told += len(lines)
+        for line in lines:
+            terminal.put(line)
 
 
 @app.command(epilog=examples("rafiki environment remove 1f3a", "rafiki environment remove --unused"))

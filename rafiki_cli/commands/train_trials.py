@@ -171,7 +171,7 @@ def terminal_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns of trials on a terminal: what tells these apart, named as other commands take it (``SkSvm#3``)."""
     knobs = _varying(rows)
     is_same_status = len({r["status"] for r in rows}) == 1 and rows[0]["status"] == "COMPLETED"
-    columns = [Column("TRIAL", resolve.trial_name, least=12)]
+    columns = [Column("TRIAL", resolve.trial_name, short=_short_name)]
     columns += [] if is_same_status else [Column("STATUS", "status")]
     columns += [
         Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
@@ -180,6 +180,16 @@ def terminal_columns(rows: Sequence[Row]) -> list[Column]:
     # The first knobs stay longest; the ids, which `-o json` has in full, go before any of them.
     columns += [_knob_column(name, rows, rank=number + 1) for number, name in enumerate(knobs)]
     return [id_column(rank=len(knobs) + 1), *columns, error_column(least=16)]
+
+
+_MOST_NAME_CHARS = 24
+
+
+def _short_name(row: Row) -> str:
+    """The trial's name, of a long model name only the beginning: the number is what commands ask for."""
+    name, number = row["model_name"], f"#{row['no']}"
+    most = _MOST_NAME_CHARS - len(number)
+    return f"{name if len(name) <= most else name[: most - 1] + '…'}{number}"
 
 
 def _time(row: Row) -> str:
