@@ -246,8 +246,7 @@ def test_ids_and_secrets_are_fresh_and_derived_ones_are_repeatable() -> None:
 def test_a_port_is_free_until_somebody_listens_on_it() -> None:
     port = any_free_port()
     assert is_free(port)
-    with listen("127.0.0.1", port) as sock:
-        sock.listen()
+    with listen("127.0.0.1", port):
         assert not is_free(port)
         with pytest.raises(OSError):
             listen("127.0.0.1", port)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 
 
+_BACKLOG = 2048
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """A bound TCP socket.
+    """A TCP socket that listens.
 
     Raises:
         OSError: when the port is in use or the address is not this machine's.
@@ -16,6 +19,8 @@ def listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        # At once: two sockets can be bound to one port, of which only the first one to listen has it.
+        sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise

@@ -24,7 +24,7 @@ class Lesson:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environ = environment(home)
+        self.environ = environment(home) | {"RAFIKI_ADMIN__PORT": "0"}  # Others run stacks at the same time.
         self.screens: dict[str, str] = {}
         """Of the first four commands, by their second word."""
 
