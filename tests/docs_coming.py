@@ -11,5 +11,6 @@ COMING_COMMANDS: set[tuple[str, ...]] = {
     ("model", "test"), ("model", "new"), ("model", "download"), ("infer", "watch"), ("config", "set"),
     ("config", "get"), ("train", "compare"), ("train", "importance"), ("trial", "plot"), ("user", "password"),
 }  # fmt: skip
-COMING_OPTIONS = {"--context", "--sort", "--verbose"}
+COMING_OPTIONS = {"--context", "--follow", "--sort", "--verbose", "--watch"}
+COMING_VALUES = {"jsonl"}
 COMING_ERRORS = {"ApiTokenExistsError", "InvalidApiTokenError", "TooManyStreamsError"}

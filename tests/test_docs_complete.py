@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from docs_coming import COMING_COMMANDS, COMING_ERRORS
 
 from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, settings
@@ -189,3 +191,20 @@ def test_every_key_of_a_job_says_what_it_means() -> None:
     assert {"app", "budget", "gates"} <= {key.path for key in keys}
     assert [key.path for key in keys if not key.schema.get("description")] == []
     assert [key.path for key in keys if f"| `{key.path}` |" not in fragment("job-spec")] == []
+
+
+JOBS = [
+    (name, block)
+    for name in ("reference/job-spec.md", "tutorial/your-own-model.md", "howto/ci.md")
+    for block in re.findall(r"(?sm)^```yaml\n(.*?)^```$", (notes.FOLDER.parent / name).read_text("utf-8"))
+    if "datasets:" in block
+]
+
+
+@pytest.mark.parametrize(("page", "block"), JOBS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(JOBS)])
+def test_the_job_files_that_are_shown_have_the_form_of_job_files(page: str, block: str) -> None:
+    if not job_spec.is_there():
+        pytest.skip("this version has no job specs")
+    spec = importlib.import_module("rafiki_cli.jobs.spec")
+    tree = yaml.safe_load(block)
+    msgspec.convert(tree, spec.JobFile if "jobs" in tree else spec.JobSpec)

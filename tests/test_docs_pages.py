@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_coming import COMING_COMMANDS, COMING_OPTIONS
+from docs_coming import COMING_COMMANDS, COMING_OPTIONS, COMING_VALUES
 
 from docs._generate import commands, pages, screens
 from rafiki_cli import options
@@ -180,7 +180,9 @@ def check_call(arguments: list[str]) -> str | None:
         COMMANDS[path].command.make_context(" ".join(path), list(rest))
     except Exception as e:
         message = str(getattr(e, "message", e)) or type(e).__name__
-        is_ahead = any(f"No such option: {option}" in message for option in COMING_OPTIONS)
+        ahead = [f"No such option: {option}" for option in COMING_OPTIONS]
+        ahead += [f"'{value}' is not one of" for value in COMING_VALUES]
+        is_ahead = any(told in message for told in ahead)
         return None if is_ahead or re.search(r"does not exist|No such file", message) else message
     return None
 
@@ -228,6 +230,7 @@ def test_every_command_and_option_that_is_named_exists() -> None:
         while words and (*path, words[0]) in known:
             path = (*path, words.pop(0))
         names = {o for p in known[path].command.params for o in (*p.opts, *p.secondary_opts)} if path else set()
+        names |= COMING_OPTIONS
         names |= {w.rstrip(",") for option in commands.global_options() for w in option.split() if w.startswith("-")}
         unknown = [w.split("=")[0] for w in words if re.match(r"--?[a-z]", w) and w.split("=")[0] not in names]
         is_no_command = not path or (known[path].is_group and words and words[0].islower())
