@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_coming import COMING_COMMANDS, COMING_OPTIONS, COMING_VALUES
 
 from docs._generate import commands, pages, screens
 from rafiki_cli import options
@@ -23,15 +22,11 @@ MADE = DOCS / pages.COMMANDS
 SOURCES = [
     file
     for file in sorted(DOCS.rglob("*.md"))
-    if not {"_build", "fragments"} & set(file.relative_to(DOCS).parts) and (file.parent != MADE or file.stem == "index")
+    if "_build" not in file.relative_to(DOCS).parts and (file.parent != MADE or file.stem == "index")
 ]
 PAGES = [file for file in SOURCES if "_notes" not in file.parts]
 FILES = [ROOT / "README.md", ROOT / "examples" / "README.md", *SOURCES]
 COMMANDS = {c.path: c for c in commands.walk()}
-
-
-def is_coming(words: list[str]) -> bool:
-    return any(tuple(words[:n]) in COMING_COMMANDS - COMMANDS.keys() for n in (1, 2))
 
 
 def name_of(file: Path) -> str:
@@ -167,7 +162,7 @@ def check_call(arguments: list[str]) -> str | None:
         rest = options.take_global_options(arguments)
     finally:
         vars(options.current).update(kept)
-    if not rest or rest == ["--version"] or is_coming(rest) or rest[0] in COMING_OPTIONS:
+    if not rest or rest == ["--version"]:
         return None
     path: tuple[str, ...] = ()
     while rest and (*path, rest[0]) in COMMANDS:
@@ -180,10 +175,7 @@ def check_call(arguments: list[str]) -> str | None:
         COMMANDS[path].command.make_context(" ".join(path), list(rest))
     except Exception as e:
         message = str(getattr(e, "message", e)) or type(e).__name__
-        ahead = [f"No such option: {option}" for option in COMING_OPTIONS]
-        ahead += [f"'{value}' is not one of" for value in COMING_VALUES]
-        is_ahead = any(told in message for told in ahead)
-        return None if is_ahead or re.search(r"does not exist|No such file", message) else message
+        return None if re.search(r"does not exist|No such file", message) else message
     return None
 
 
@@ -224,13 +216,10 @@ def test_every_command_and_option_that_is_named_exists() -> None:
     known: dict[tuple[str, ...], Any] = COMMANDS
     wrong = []
     for where, words in spans():
-        if is_coming(words):
-            continue
         path: tuple[str, ...] = ()
         while words and (*path, words[0]) in known:
             path = (*path, words.pop(0))
         names = {o for p in known[path].command.params for o in (*p.opts, *p.secondary_opts)} if path else set()
-        names |= COMING_OPTIONS
         names |= {w.rstrip(",") for option in commands.global_options() for w in option.split() if w.startswith("-")}
         unknown = [w.split("=")[0] for w in words if re.match(r"--?[a-z]", w) and w.split("=")[0] not in names]
         is_no_command = not path or (known[path].is_group and words and words[0].islower())
