@@ -8,9 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import ExitCode, InferenceJobStatus
-from rafiki.errors import InvalidModelError, InvalidTrainJobError, RafikiError, StackError
+from rafiki.errors import (
+    InvalidModelError,
+    InvalidRunningInferenceJobError,
+    InvalidTrainJobError,
+    RafikiError,
+    StackError,
+)
 from rafiki.utils.clock import Deadline
-from rafiki.utils.process import wait_until
+from rafiki_cli import progress, pushed
 from rafiki_cli.jobs.gates import check_ensemble, check_trials
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import LIVE, Observed, WantedDataset, WantedModel, observe
@@ -156,13 +162,19 @@ class JobRunner:
                 with self._timed("datasets"):
                     self._say(f"{'fetching' if d.file is None else 'uploading'} the dataset {d.upload_name}")
                     try:
-                        found = self._client.create_dataset(d.upload_name, self._observed.task, d.file, d.source.url)
+                        found = self._create_dataset(d)
                     except RafikiError as e:
                         raise self._placed(("datasets", d.part), e) from e
                 was_fetched = was_fetched or d.file is None
             datasets.append(msgspec.structs.replace(d, found=found, sha256=found["sha256"]))
         self._observed = msgspec.structs.replace(self._observed, datasets=datasets)
         return was_fetched
+
+    def _create_dataset(self, d: WantedDataset) -> Json:
+        with progress.transfer(f"Uploading {d.upload_name}", after="The admin checks it") as show:
+            return self._client.create_dataset(
+                d.upload_name, self._observed.task, d.file, d.source.url, progress=show
+            )  # fmt: skip
 
     def _provide_models(self) -> None:
         import msgspec
@@ -186,10 +198,12 @@ class JobRunner:
 
     def _upload(self, m: WantedModel) -> Json:
         source = m.source
-        created = self._client.create_model(
-            m.upload_name, self._observed.task, m.file or "", source.class_ or "", source.dependencies or {},
-            source.access.upper(), source.docker_image,
-        )  # fmt: skip
+        packages = source.dependencies or {}
+        with progress.installing(self._client, packages):
+            created = self._client.create_model(
+                m.upload_name, self._observed.task, m.file or "", source.class_ or "", packages, source.access.upper(),
+                source.docker_image,
+            )  # fmt: skip
         if created["load_error"]:
             # Nothing refers to it yet: the next run is to find the name free.
             with contextlib.suppress(RafikiError):
@@ -283,26 +297,30 @@ class JobRunner:
                     self._say(f"stopped serving {app} v{job['app_version']}")
 
     def _wait_running(self, app: str, version: int) -> Json:
-        last: Json = {}
-
-        def is_settled() -> bool:
-            jobs = self._client.get_inference_jobs_of_app(app)
-            last.update(next(j for j in jobs if j["app_version"] == version))
-            return bool(last["status"] != InferenceJobStatus.STARTED)
-
         limit_s = _DEPLOY_TIMEOUT_S
         if self._deadline is not None:
             limit_s = min(limit_s, self._deadline.left_s())
-        is_in_time = wait_until(is_settled, Deadline(limit_s))
+        last = self._follow_start(app, version, Deadline(limit_s))
         if last["status"] in (InferenceJobStatus.ERRORED, InferenceJobStatus.STOPPED):
             raise JobErroredError(
                 f"Serving {app} v{version} ended {last['status']}: {last['error'] or 'it was stopped'}."
             )
-        if not is_in_time:
+        if last["status"] == InferenceJobStatus.STARTED:
             if self._deadline is not None and self._deadline.is_over():
                 raise TimedOutError(f"{app} v{version} does not serve yet. Run this again to wait for it.")
             raise StackError(f"{app} v{version} did not start serving within {limit_s:g} s. See `rafiki status`.")
         return last
+
+    def _follow_start(self, app: str, version: int, deadline: Deadline) -> Json:
+        """The inference job once it runs or has ended, or as it stands at the deadline."""
+        watch = self._client.watch_inference_job
+        # One that has ended already is none that runs.
+        with contextlib.suppress(InvalidRunningInferenceJobError):
+            for batch in pushed.batches(watch, app, version, tick_s=1.0, deadline=deadline):
+                jobs: list[Json] = [event["job"] for event in batch if "job" in event]
+                if jobs and jobs[-1]["status"] != InferenceJobStatus.STARTED:
+                    break
+        return next(j for j in self._client.get_inference_jobs_of_app(app) if j["app_version"] == version)
 
 
 __all__ = ["GateMissedError", "JobErroredError", "JobRunner", "Observed", "TimedOutError"]
