@@ -230,7 +230,7 @@ def settings() -> Values:
     """The settings of rafiki.yaml."""
     import msgspec
 
-    from rafiki.config import Config
+    from rafiki.settings import Config
 
     found: Values = []
     for section in msgspec.structs.fields(Config):

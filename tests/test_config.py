@@ -7,16 +7,9 @@ import msgspec
 import pytest
 import yaml
 
-from rafiki.config import (
-    AdminConfig,
-    Config,
-    LoadedConfig,
-    find_config_file,
-    load_config,
-    user_config_folder,
-    worker_environment,
-)
+from rafiki.config import LoadedConfig, find_config_file, load_config, user_config_folder, worker_environment
 from rafiki.errors import ConfigError
+from rafiki.settings import AdminConfig, Config
 
 ROOT = Path(__file__).resolve().parent.parent
 

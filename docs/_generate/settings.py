@@ -11,7 +11,8 @@ from docs._generate.fields import field_docs
 from docs._generate.markdown import anchor, code, directive
 from docs._generate.notes import notes
 from docs._generate.types import type_name
-from rafiki.config import ENV_PREFIX, Config
+from rafiki.config import ENV_PREFIX
+from rafiki.settings import Config
 
 _UNITS = {"_s": "seconds", "_ms": "milliseconds", "_mb": "MB", "_hours": "hours", "_bytes": "bytes", "_days": "days"}
 

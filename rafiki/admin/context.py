@@ -10,7 +10,6 @@ import msgspec
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.events import EventHub
 from rafiki.admin.supervisor import Supervisor
-from rafiki.config import Config
 from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
 from rafiki.data_store.base import DataStore
@@ -19,6 +18,7 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import MetaStoreError, StoreFullError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
 

@@ -10,7 +10,6 @@ import msgspec
 from rafiki.admin.planner import StartService, share_gpus
 from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
 from rafiki.cache.credentials import Credentials
-from rafiki.config import Config
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceRequest
 from rafiki.contract.inference_jobs import Deployment
@@ -27,6 +26,7 @@ from rafiki.messages import (
     TrainWorkerSpec,
 )
 from rafiki.meta_store import MetaStore
+from rafiki.settings import Config
 
 KINDS = {
     ServiceType.ADVISOR: "advisor",

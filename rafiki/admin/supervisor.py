@@ -30,7 +30,6 @@ from rafiki.admin.planner import (
 )
 from rafiki.admin.specs import SpecBuilder
 from rafiki.cache.changes import Change
-from rafiki.config import Config
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
 from rafiki.container.base import ContainerManager, ServiceExit
 from rafiki.entities import InferenceJob, Service, TrainJob
@@ -39,6 +38,7 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, RafikiError
 from rafiki.messages import PredictorReport, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
+from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id, short_id

@@ -9,7 +9,8 @@ from rafiki.errors import ConfigError, RafikiError
 from rafiki_cli import options, session
 
 if TYPE_CHECKING:
-    from rafiki.config import Config, LoadedConfig
+    from rafiki.config import LoadedConfig
+    from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
     from rafiki.utils.process import PidFile
 

@@ -30,9 +30,9 @@ def job_schema() -> Schema:
 
 def config_schema() -> Schema:
     """Of rafiki.yaml."""
-    from rafiki import config
+    from rafiki.settings import Config
 
-    found = _schema(config.Config, "rafiki.yaml")
+    found = _schema(Config, "rafiki.yaml")
     for definition in found["$defs"].values():
         # A section without settings (`admin:`) is valid.
         for name, value in definition.get("properties", {}).items():

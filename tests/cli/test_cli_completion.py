@@ -19,8 +19,8 @@ import pytest
 from contract_server import ContractServer
 
 from rafiki.advisor.schemes import AUTO, SCHEMES
-from rafiki.config import Config
 from rafiki.constants import ExitCode, Task
+from rafiki.settings import Config
 from rafiki.utils.clock import Deadline
 from rafiki_cli import completers
 from rafiki_cli.main import RafikiGroup

@@ -15,7 +15,7 @@ from running_stack import MODELS
 import rafiki.constants
 from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
-from rafiki.config import SUPERADMIN_EMAIL, Config
+from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model import (
     ArchKnob,
@@ -31,6 +31,7 @@ from rafiki.model import (
     utils,
 )
 from rafiki.model.knobs import POLICIES, knob_config_from_json, knob_config_to_json
+from rafiki.settings import Config
 
 # ---- constants
 

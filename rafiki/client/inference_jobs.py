@@ -1,0 +1,100 @@
+"""Inference jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rafiki.client.calls import Calls
+from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S
+from rafiki.contract import exports, inference_jobs
+
+Json = dict[str, Any]
+
+
+class InferenceJobCalls(Calls):
+    """Calls about serving."""
+
+    def create_inference_job(
+        self,
+        app: str,
+        app_version: int = -1,
+        budget: Mapping[str, Any] | None = None,
+        ensemble: Mapping[str, Any] | None = None,
+        deployment: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Serve the best trials of a stopped train job, one per model, as an ensemble.
+
+        Args:
+            budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
+            ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
+                best trial of each model, all counting alike.
+            deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
+            labels: notes on the job, such as the commit that it was made from.
+
+        Returns:
+            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
+        """
+        return self._one(
+            inference_jobs.CREATE_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S,
+            app=app, app_version=app_version,
+            budget=None if budget is None else {str(k): v for k, v in budget.items()},
+            ensemble=None if ensemble is None else dict(ensemble),
+            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
+        )  # fmt: skip
+
+    def preview_ensemble(self, app: str, app_version: int = -1, method: str = "mean", size: int | None = None) -> Json:
+        """What an inference job would serve: ``trial_ids``, ``weights`` and ``ensemble`` with its validation scores."""
+        return self._one(
+            inference_jobs.PREVIEW_ENSEMBLE, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version,
+            method=method, size=size,
+        )  # fmt: skip
+
+    def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
+        """Inference jobs of a user; None = yourself."""
+        return self._many(inference_jobs.GET_INFERENCE_JOBS_BY_USER, user_id=user_id)
+
+    def get_inference_jobs_of_app(self, app: str) -> list[Json]:
+        """Your inference jobs of an app, newest first."""
+        return self._many(inference_jobs.GET_INFERENCE_JOBS_OF_APP, app=app)
+
+    def get_running_inference_job(self, app: str, app_version: int = -1) -> Json:
+        """Your running inference job of an app's version; -1 is the latest."""
+        return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
+
+    def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
+        """Stop serving."""
+        return self._one(
+            inference_jobs.STOP_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version
+        )
+
+    def stop_all_jobs(self) -> Json:
+        """Stop every train and inference job of everyone: for the superadmin."""
+        return self._one(inference_jobs.STOP_ALL_JOBS, timeout_s=JOB_CALL_TIMEOUT_S)
+
+    def get_export(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        trial_id: str | None = None,
+        method: str | None = None,
+        size: int | None = None,
+        max_examples: int = 3,
+    ) -> Json:
+        """What running an app elsewhere takes: the members of its ensemble, their models and packages.
+
+        Args:
+            trial_id: this trial alone.
+            method, size: choose members anew, as :meth:`create_inference_job` would; None = those of the latest
+                deployment, and where there was none, the best trial of each model.
+            max_examples: queries of the validation dataset to add.
+
+        Returns:
+            ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else an export's manifest tells.
+        """
+        return self._one(
+            exports.GET_EXPORT, timeout_s=INSTALL_TIMEOUT_S, app=app, app_version=app_version, trial_id=trial_id,
+            method=None if method is None else str(method), size=size, max_examples=max_examples,
+        )  # fmt: skip

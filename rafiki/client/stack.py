@@ -1,0 +1,51 @@
+"""The stack itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rafiki.client.calls import Calls
+from rafiki.client.transport import INSTALL_TIMEOUT_S
+from rafiki.contract import garbage, stack
+
+Json = dict[str, Any]
+
+
+class StackCalls(Calls):
+    """Calls about the stack, and what of it is not needed any more."""
+
+    def get_health(self) -> Json:
+        """Whether the admin is up: ``name``, ``version``, ``status`` (``ok``, or what is wrong)."""
+        return self._one(stack.GET_HEALTH, timeout_s=5.0)
+
+    def get_services(self) -> list[Json]:
+        """The live services of all jobs."""
+        return self._many(stack.GET_SERVICES)
+
+    def collect_garbage(
+        self,
+        what: Sequence[str] | None = None,
+        *,
+        keep: int = garbage.DEFAULT_KEEP,
+        older_than_s: float = garbage.DEFAULT_OLDER_THAN_S,
+        apply: bool = False,
+        only: Sequence[str] | None = None,
+    ) -> Json:
+        """Free what is not needed any more, or tell what would go: for admins.
+
+        Args:
+            what: kinds of :class:`~rafiki.constants.GarbageKind`; None = all.
+            keep: the best trials of each model of each train job whose parameters stay.
+            older_than_s: nothing goes that was of use within this time.
+            apply: False = only tell.
+            only: ids of items told before; nothing else goes.
+
+        Returns:
+            ``is_applied``, ``items`` (``id``, ``kind``, ``name``, ``size_bytes``, ``reason``, ``is_freed``, ``error``)
+            and ``size_bytes`` of all of them.
+        """
+        return self._one(
+            garbage.COLLECT_GARBAGE, timeout_s=INSTALL_TIMEOUT_S, what=None if what is None else list(map(str, what)),
+            keep=keep, older_than_s=older_than_s, apply=apply, only=None if only is None else list(only),
+        )  # fmt: skip

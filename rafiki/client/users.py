@@ -1,0 +1,71 @@
+"""Logins, users and API tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rafiki.client.calls import Calls
+from rafiki.constants import UserType
+from rafiki.contract import api_tokens, users
+
+Json = dict[str, Any]
+
+
+class UserCalls(Calls):
+    """Calls about who may do what."""
+
+    def login(self, email: str, password: str) -> Json:
+        """Log in; later calls are made as this user. Returns ``user_id``, ``user_type``, ``token``."""
+        answer = self._one(users.LOGIN, email=email, password=password)
+        self.token = answer["token"]
+        return answer
+
+    def logout(self) -> None:
+        """Forget the token."""
+        self.token = None
+
+    def get_current_user(self) -> Json:
+        """The user who is logged in."""
+        return self._one(users.GET_CURRENT_USER)
+
+    def create_user(self, email: str, password: str, user_type: str | UserType) -> Json:
+        """Create a user of a :class:`~rafiki.constants.UserType`."""
+        return self._one(users.CREATE_USER, email=email, password=password, user_type=str(user_type))
+
+    def get_users(self) -> list[Json]:
+        """All users."""
+        return self._many(users.GET_USERS)
+
+    def ban_user(self, email: str) -> Json:
+        """Ban a user for good."""
+        return self._one(users.BAN_USER, email=email)
+
+    def set_password(self, password: str, *, old_password: str | None = None, email: str | None = None) -> Json:
+        """Change a password, which ends the logins that were made with the old one: this client needs a new one too
+        where it was its own.
+
+        Args:
+            password: the new one.
+            old_password: needed for one's own.
+            email: whose, for admins; None = one's own.
+        """
+        return self._one(users.SET_PASSWORD, password=password, old_password=old_password, email=email)
+
+    def create_api_token(self, name: str, expires_in_s: int | None = None) -> Json:
+        """Make an API token, which programs use instead of a login.
+
+        Args:
+            expires_in_s: how long it is valid; None = as long as the stack allows.
+
+        Returns:
+            ``id``, ``name``, ``datetime_expires`` and ``token``, which is shown this once.
+        """
+        return self._one(api_tokens.CREATE_API_TOKEN, name=name, expires_in_s=expires_in_s)
+
+    def get_api_tokens(self) -> list[Json]:
+        """Your API tokens that are not revoked, without the tokens themselves."""
+        return self._many(api_tokens.GET_API_TOKENS)
+
+    def revoke_api_token(self, token_id: str) -> Json:
+        """Revoke one of your API tokens, from now on and for good."""
+        return self._one(api_tokens.REVOKE_API_TOKEN, token_id=token_id)

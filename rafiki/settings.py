@@ -1,0 +1,135 @@
+"""Everything that can be set in rafiki.yaml, with its default. :mod:`rafiki.config` reads it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of rafiki.yaml."""
+
+
+class StackConfig(Section, frozen=True, kw_only=True):
+    folder: str = ".rafiki"
+    """The folder of the stack's state; relative to the folder of rafiki.yaml."""
+    start_timeout_s: float = 30.0
+    """How long `rafiki up` waits for a healthy admin."""
+
+
+class AdminConfig(Section, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    """Where the admin listens; `0.0.0.0` is reached from other machines, without TLS."""
+    port: int = 3000
+    """Port of the admin, 0 to 65535; 0 is any free one, a new one at each start."""
+    token_hours: float = 24.0
+    """How long a login lasts."""
+    max_api_token_days: float = 366.0
+    """How long an API token may be valid at most; one without an expiry of its own is valid so long."""
+    max_dataset_mb: int = 10_240
+    """The largest dataset that is taken, uploaded or fetched."""
+    dataset_url_timeout_s: float = 600.0
+    """How long fetching a `dataset_url` may take in all."""
+    allow_private_dataset_urls: bool = False
+    """Whether a `dataset_url` may lead to this machine or to private networks."""
+    max_model_file_mb: int = 16
+    """The largest model file that is taken."""
+    model_load_timeout_s: float = 30.0
+    """How long a model file may take to load when its knobs are read at upload."""
+
+
+class MetaStoreConfig(Section, frozen=True, kw_only=True):
+    url: str | None = None
+    """The database as an SQLAlchemy URL (``postgresql://user:password@host/db``); null is SQLite, ``meta.db`` in the
+    stack's folder."""
+
+
+class CacheConfig(Section, frozen=True, kw_only=True):
+    url: str | None = None
+    """``redis://[:password@]host:port/db`` of a Redis or Valkey server of yours; null is a private one that `rafiki up`
+    starts."""
+    port: int = 0
+    """Port of the private server, 0 to 65535; 0 is any free one, kept between starts."""
+    start_timeout_s: float = 10.0
+    """How long the private server may take to answer."""
+
+
+class StoresConfig(Section, frozen=True, kw_only=True):
+    datasets_folder: str | None = None
+    """Uploaded datasets; null is ``datasets`` in the stack's folder."""
+    params_folder: str | None = None
+    """Trained parameters; null is ``params`` in the stack's folder."""
+    environments_folder: str | None = None
+    """Packages that models depend on, one folder a distinct set; null is ``environments`` in the stack's folder."""
+
+
+class ContainerConfig(Section, frozen=True, kw_only=True):
+    backend: Literal["process"] = "process"
+    """What services run as; `process` is the only one so far: processes of this machine."""
+    gpus: list[int] | None = None
+    """Numbers of the GPUs to share out; null asks `nvidia-smi`."""
+    memory_limit_mb: int | None = None
+    """Memory of one train or inference worker, which is killed above it; null is no limit."""
+    stop_timeout_s: float = 5.0
+    """How long a service may take to end before it is killed."""
+    pass_environment: list[str] = []
+    """Names of variables of the admin's environment that workers get besides the usual ones."""
+
+
+class EnvironmentsConfig(Section, frozen=True, kw_only=True):
+    build_timeout_s: float = 900.0
+    """How long installing the packages that a model depends on may take."""
+    only_wheels: bool = False
+    """Refuse packages that have no ready build (wheel): they would run build scripts of their own."""
+
+
+class TrainConfig(Section, frozen=True, kw_only=True):
+    max_trial_attempts: int = 3
+    """How often a trial is tried in all when its workers get lost (killed, out of memory)."""
+    heartbeat_s: float = 2.0
+    """The time between two signs of life of a service, of train and inference jobs."""
+    lost_after_s: float = 60.0
+    """A worker without a heartbeat for so long counts as lost; the admin's word of its end comes earlier."""
+    validation_predictions: int = 2000
+    """Validation examples for which the best trials' predictions are kept, to choose ensembles on; 0 is none."""
+
+
+class PredictorConfig(Section, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    """Where predictors listen, each on a free port, and what `predictor_host` names; for other machines, an address of
+    this one."""
+    deadline_s: float = 10.0
+    """A query is answered, or refused with a reason, within this time."""
+    max_waiting: int = 4096
+    """Queries that wait in one predictor, counted once for each member of the ensemble; one more is a 429."""
+    batch_size: int = 64
+    """The most queries that an inference worker hands to `predict()` at once."""
+    max_body_mb: int = 64
+    """The largest body of a request to a predictor."""
+
+
+class SupervisorConfig(Section, frozen=True, kw_only=True):
+    tick_s: float = 1.0
+    """The longest time between two looks at the services; events wake it earlier."""
+    max_restarts: int = 5
+    """Restarts of a service in a row, each soon after its start, before it is given up; 0 is none."""
+    restart_delay_s: float = 0.2
+    """Delay before the second restart in a row; doubles with each further one."""
+    start_timeout_s: float = 120.0
+    """How long a started service may take to report that it runs: imports and `load_parameters()` count."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything that can be set. Paths are resolved by :mod:`rafiki.stack_folder`."""
+
+    stack: StackConfig = StackConfig()
+    admin: AdminConfig = AdminConfig()
+    meta_store: MetaStoreConfig = MetaStoreConfig()
+    cache: CacheConfig = CacheConfig()
+    stores: StoresConfig = StoresConfig()
+    container: ContainerConfig = ContainerConfig()
+    environments: EnvironmentsConfig = EnvironmentsConfig()
+    train: TrainConfig = TrainConfig()
+    predictor: PredictorConfig = PredictorConfig()
+    supervisor: SupervisorConfig = SupervisorConfig()
