@@ -61,6 +61,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     models: list[WantedModel]
     train_jobs: list[Json]
     """Those of the app, newest first."""
+    has_result: bool
+    """Whether the newest of them has a trial that can be served."""
     inference_jobs: list[Json]
     """The live ones of the app, newest first."""
 
@@ -86,6 +88,7 @@ def observe(client: Client, job: LoadedJob) -> Observed:
         if model and model["task"] != task:
             raise job.error(("models", i), f"the model {model['name']!r} is for {model['task']}, not for {task}.")
     own = [m for m in models if m["user_id"] == me]
+    train_jobs = client.get_train_jobs_of_app(job.spec.app)
     return Observed(
         task=task,
         datasets=[
@@ -95,7 +98,9 @@ def observe(client: Client, job: LoadedJob) -> Observed:
         models=[
             _model(job, i, source, task, named_models[i], own) for i, source in enumerate(job.models)
         ],
-        train_jobs=client.get_train_jobs_of_app(job.spec.app),
+        train_jobs=train_jobs,
+        has_result=bool(train_jobs)
+        and bool(client.get_best_trials_of_train_job(job.spec.app, train_jobs[0]["app_version"], max_count=1)),
         inference_jobs=[j for j in client.get_inference_jobs_of_app(job.spec.app) if j["status"] in LIVE],
     )  # fmt: skip
 

@@ -219,12 +219,13 @@ def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple
             f"(`rafiki train stop {spec.app}`)."
         )
         return step(Verb.CREATE, version, budget), None, conflict
-    if is_same and latest["status"] == TrainJobStatus.STOPPED and not must_retrain:
+    if is_same and latest["status"] == TrainJobStatus.STOPPED and observed.has_result and not must_retrain:
         return step(Verb.REUSE, current, "nothing has changed since"), latest, None
     if must_retrain and is_same:
         why = "asked to train again"
     elif is_same:
-        why = f"v{current} ended {latest['status']}"
+        how = latest["status"] if latest["status"] == TrainJobStatus.ERRORED else "without one completed trial"
+        why = f"v{current} ended {how}"
     elif SPEC_LABEL in latest["labels"]:
         why = f"something has changed since v{current}"
     else:

@@ -40,6 +40,7 @@ def observed(
     found: bool = True,
     train_jobs: list[dict[str, Any]] | None = None,
     inference_jobs: list[dict[str, Any]] | None = None,
+    has_result: bool = True,
 ) -> Observed:
     datasets = [
         WantedDataset(
@@ -60,6 +61,7 @@ def observed(
         datasets=datasets,
         models=models,
         train_jobs=train_jobs or [],
+        has_result=has_result,
         inference_jobs=inference_jobs or [],
     )
 
@@ -127,6 +129,12 @@ def test_what_ended_errored_is_tried_again(job: LoadedJob) -> None:
     plan = make_plan(job, observed(job, train_jobs=[train_job(job, status="ERRORED")]))
     assert plan.step("train").verb is Verb.CREATE
     assert "ended ERRORED" in plan.step("train").reason
+
+
+def test_what_was_stopped_before_a_trial_was_done_is_tried_again(job: LoadedJob) -> None:
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job)], has_result=False))
+    assert plan.step("train").verb is Verb.CREATE
+    assert "without one completed trial" in plan.step("train").reason
 
 
 def test_an_app_that_is_served_otherwise_is_served_anew_without_training(job: LoadedJob) -> None:
