@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from docs._generate.markdown import code, full_stop, table
+from rafiki_cli.jobs.schema import job_schema
 
-MODULE = "rafiki_cli.jobs.schema"
 _VARIABLE = r"\$\{"
 
 
@@ -23,16 +22,8 @@ class Key:
     is_required: bool
 
 
-def is_there() -> bool:
-    try:
-        return importlib.util.find_spec(MODULE) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def schema() -> dict[str, Any]:
-    found: dict[str, Any] = importlib.import_module(MODULE).job_schema()
-    return found
+    return job_schema()
 
 
 def keys() -> list[Key]:
@@ -101,8 +92,6 @@ _NAMES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 
 def page() -> str:
-    if not is_there():
-        return "This version has no job specs yet.\n"
     root = schema()
     rows = []
     for key in keys():

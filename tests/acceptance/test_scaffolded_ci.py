@@ -14,7 +14,6 @@ import yaml
 
 from rafiki.constants import ExitCode
 from rafiki.utils.sockets import any_free_port
-from rafiki_cli.main import RafikiGroup
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 200
@@ -23,7 +22,6 @@ Shell = Callable[[str], subprocess.CompletedProcess[str]]
 pytestmark = [
     pytest.mark.acceptance,
     pytest.mark.timeout(600),
-    pytest.mark.skipif("run" not in RafikiGroup.table, reason="`rafiki run` is not there yet"),
 ]
 
 
