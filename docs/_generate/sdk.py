@@ -11,6 +11,7 @@ from typing import Any
 
 from docs._generate.fields import module_docs
 from docs._generate.markdown import directive, from_docstring
+from rafiki.model.checkup import check_model
 
 
 @dataclass(frozen=True)
