@@ -36,7 +36,9 @@ def _ask(pick: Callable[[], Endpoint[Any]], **fields: Any) -> list[dict[str, Any
 
         admin = session.target()
         login = session.find_login(admin.address) or {}
-        token = token_from_environment() or login.get("token")
+        given = token_from_environment()
+        session.refuse_to_send(given or "", admin)
+        token = given or login.get("token")
         if token:
             return _cached(admin, token, pick(), fields)
     return []

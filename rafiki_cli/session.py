@@ -199,6 +199,7 @@ def client() -> Client:
     admin = target()
     found = Client(admin.host, admin.port)
     if token := token_from_environment():
+        refuse_to_send(token, admin)
         found.token = token
         options.current.is_token_from_environment = True
         return found
@@ -211,6 +212,22 @@ def client() -> Client:
         words = "rafiki login" if admin.is_local else f"rafiki{_selection(admin)} login EMAIL"
         raise UnauthorizedError(f"Not logged in at {found.address}. Log in with `{words}`, or set {TOKEN_VARIABLE}.")
     return found
+
+
+def refuse_to_send(token: str, admin: Target) -> None:
+    """Keep ``RAFIKI_TOKEN`` from an admin that nobody but a rafiki.yaml names: the folder may be somebody else's.
+
+    Raises:
+        UnauthorizedError: when that admin is on another machine.
+    """
+    if token and admin.source is Source.CONFIGURED and admin.host not in _LOOPBACK:
+        raise UnauthorizedError(
+            f"{TOKEN_VARIABLE} is not sent to {admin.address}, which only this folder's rafiki.yaml names. Name the "
+            "admin with RAFIKI_HOST, with --admin, or with a context."
+        )
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _selection(admin: Target) -> str:

@@ -302,9 +302,14 @@ class EventStream:
 
     async def _tell(self, send: Any) -> None:
         source, hub = self._source, self._hub
-        changes, checked_at, told_at = _ALL, time.monotonic(), time.monotonic()
+        changes, checked_at, told_at, all_at = _ALL, time.monotonic(), time.monotonic(), time.monotonic()
         while True:
             looked_at = time.monotonic()
+            if looked_at - all_at >= source.relook_s:
+                # Also while other notes keep coming: one may have been lost, and some things are noted by nobody.
+                changes = _ALL
+            if changes == _ALL:
+                all_at = looked_at
             events = await source.read(hub, changes)
             if events:
                 await _send(send, b"".join(events))

@@ -17,6 +17,7 @@ import httpcore
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.utils.clock import Deadline
+from rafiki.utils.urls import mask_url
 
 _MOST_REDIRECTS = 5
 _CONNECT_S = 10.0
@@ -78,7 +79,9 @@ def fetch(url: str, *, timeout_s: float, allow_private: bool) -> Iterator[Iterat
                 with pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response:
                     if response.status not in _REDIRECTS:
                         if response.status != 200:
-                            raise InvalidDatasetError(f"{url} answers with status {response.status}, not 200.")
+                            raise InvalidDatasetError(
+                                f"{mask_url(url)} answers with status {response.status}, not 200."
+                            )
                         yield _within(response.iter_stream(), url, deadline)
                         return
                     target = dict(response.headers).get(b"Location") or dict(response.headers).get(b"location", b"")
@@ -90,7 +93,7 @@ def fetch(url: str, *, timeout_s: float, allow_private: bool) -> Iterator[Iterat
         httpcore.ProtocolError,
         httpcore.UnsupportedProtocol,
     ) as e:
-        raise InvalidDatasetError(f"{url} cannot be fetched: {type(e).__name__} {e}".rstrip() + ".") from e
+        raise InvalidDatasetError(f"{mask_url(url)} cannot be fetched: {type(e).__name__} {e}".rstrip() + ".") from e
 
 
 def _check_scheme(url: str) -> None:
@@ -114,13 +117,14 @@ def _redirected(url: str, target: str) -> str:
     try:
         return urljoin(url, target)
     except ValueError as e:
-        raise InvalidDatasetError(f"{url} redirects to {target[:80]!r}, which is no URL: {e}.") from e
+        raise InvalidDatasetError(f"{mask_url(url)} redirects to what is no URL: {e}.") from e
 
 
 def _within(chunks: Iterable[bytes], url: str, deadline: Deadline) -> Iterator[bytes]:
     for chunk in chunks:
         if deadline.is_over():
             raise InvalidDatasetError(
-                f"{url} did not arrive within {deadline.duration_s:g} s (admin.dataset_url_timeout_s in rafiki.yaml)."
+                f"{mask_url(url)} did not arrive within {deadline.duration_s:g} s (admin.dataset_url_timeout_s in "
+                "rafiki.yaml)."
             )
         yield chunk

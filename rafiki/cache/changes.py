@@ -6,7 +6,7 @@ is lost, comes twice or comes from model code does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ import msgspec
 from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
 from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
 from rafiki.messages import CacheAddress, PredictorReport
+from rafiki.utils.histogram import N_BUCKETS
 
 CHANGES_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:changes"
 _MOST_WAIT_S = 20.0
@@ -109,8 +110,28 @@ def decode_reports(found: Iterable[bytes | None]) -> list[PredictorReport]:
     reports = []
     for data in found:
         try:
-            if data:
-                reports.append(msgspec.json.decode(data, type=PredictorReport))
+            report = msgspec.json.decode(data, type=PredictorReport) if data else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
+        if report is not None and _can_be(report):
+            reports.append(report)
     return reports
+
+
+_MOST = 1e12
+
+
+def _can_be(report: PredictorReport) -> bool:
+    """Whether the numbers of a report are such that others can be added to them."""
+    in_range = all(0 <= n <= _MOST for n in _numbers(msgspec.to_builtins(report)))
+    return in_range and all(0 <= b < N_BUCKETS for b in report.latencies)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, (int, float)):
+        yield value

@@ -23,6 +23,7 @@ class InferenceJobCalls(Calls):
         ensemble: Mapping[str, Any] | None = None,
         deployment: Mapping[str, Any] | None = None,
         labels: Mapping[str, str] | None = None,
+        replace: bool = False,
     ) -> Json:
         """Serve the best trials of a stopped train job, one per model, as an ensemble.
 
@@ -32,6 +33,7 @@ class InferenceJobCalls(Calls):
                 best trial of each model, all counting alike.
             deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
             labels: notes on the job, such as the commit that it was made from.
+            replace: stop the running inference job of the train job first, once all else of the request holds.
 
         Returns:
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
@@ -41,7 +43,7 @@ class InferenceJobCalls(Calls):
             app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},
             ensemble=None if ensemble is None else dict(ensemble),
-            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
+            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}), replace=replace,
         )  # fmt: skip
 
     def preview_ensemble(self, app: str, app_version: int = -1, method: str = "mean", size: int | None = None) -> Json:

@@ -200,12 +200,18 @@ class HttpServer:
             if not answer.is_success:
                 raise self._refusal(answer.status_code, answer.read())
             total, done = int(answer.headers.get("content-length") or 0), 0
-            with out.open("wb") as f:
-                for chunk in answer.iter_bytes():
-                    f.write(chunk)
-                    done += len(chunk)
-                    if progress is not None:
-                        progress(done, max(total, done))
+            # Beside it first: a connection that breaks must not cost what was there.
+            part = out.with_name(f".{out.name}.part")
+            try:
+                with part.open("wb") as f:
+                    for chunk in answer.iter_bytes():
+                        f.write(chunk)
+                        done += len(chunk)
+                        if progress is not None:
+                            progress(done, max(total, done))
+                part.replace(out)
+            finally:
+                part.unlink(missing_ok=True)
 
     def open_stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
         """The events of a stream as (kind, data), as they come in. Ends with the answer.

@@ -40,6 +40,8 @@ class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     """None = as the stack's settings say."""
     labels: Labels = {}
     """Notes of yours on the job, such as the commit that it was made from."""
+    replace: bool = False
+    """Stop the running inference job of the train job first, once all else of the request holds."""
 
 
 class ListInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):

@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, body = 200, self._respond()
         except RafikiError as e:
             status, body = e.http_status, refusal_body(e)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             raise
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(e)

@@ -34,4 +34,4 @@ def quantile_s(counts: Mapping[int, int], share: float) -> float | None:
         seen += counts[bucket]
         if seen >= wanted and seen > 0:
             break
-    return _LEAST_S * math.exp(_GROWTH * (bucket + 0.5))
+    return _LEAST_S * math.exp(_GROWTH * (min(bucket, N_BUCKETS - 1) + 0.5))

@@ -67,6 +67,9 @@ def create(
     size: Annotated[
         int | None, typer.Option(min=1, max=100, help="Trials to serve at most. [default: 5 for greedy]")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
@@ -76,7 +79,7 @@ def create(
     if size is not None:
         setting["size"] = size
     client = session.client()
-    created = client.create_inference_job(app, version, budget or None, setting or None)
+    created = client.create_inference_job(app, version, budget or None, setting or None, replace=replace)
     columns = [Column("ID", "id"), *_COLUMNS[:2], Column("PREDICTOR", "predictor_host")]
     put_record(created, columns, format)
     if format is Format.TABLE:

@@ -213,7 +213,14 @@ def _writing(runners: Sequence[JobRunner], report: Path | None, summary: Path | 
             if runner.outcome.is_ok and runner.outcome.train_job is None:
                 runner.outcome.exit_code, runner.outcome.message = ExitCode(e.exit_code), e.message
         raise
-    except (KeyboardInterrupt, typer.Exit):
+    except Exception as e:
+        for runner in runners:
+            if runner.outcome.is_ok and not runner.outcome.message and not isinstance(e, typer.Exit):
+                runner.outcome.exit_code, runner.outcome.message = ExitCode.FAILURE, f"{type(e).__name__}: {e}"
+            elif runner.outcome.is_ok and not runner.outcome.message:
+                runner.outcome.exit_code, runner.outcome.message = ExitCode.INTERRUPTED, "interrupted"
+        raise
+    except KeyboardInterrupt:
         for runner in runners:
             if runner.outcome.is_ok and not runner.outcome.message:
                 runner.outcome.exit_code, runner.outcome.message = ExitCode.INTERRUPTED, "interrupted"

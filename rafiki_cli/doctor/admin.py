@@ -48,7 +48,9 @@ def check_admin(patient: Patient) -> Iterator[Finding]:
 def check_clock(patient: Patient) -> Iterator[Finding]:
     """Compared with the admin's, as tokens and job limits go by it."""
     host, port = patient.address
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    name = host.removeprefix("https://")
+    kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
+    connection = kind(name, port, timeout=_TIMEOUT_S)
     try:
         asked = utc_now()
         connection.request("GET", "/")

@@ -86,7 +86,12 @@ def new_folder(target: Path) -> Iterator[Path]:
 def _replace(target: Path, folder: Path, home: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         target.rename(home / "replaced")
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except BaseException:
+        if (home / "replaced").exists():
+            (home / "replaced").rename(target)
+        raise
 
 
 def write_export(

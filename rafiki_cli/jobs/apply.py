@@ -278,22 +278,21 @@ class JobRunner:
             live = [j for j in self._client.get_inference_jobs_of_app(app) if j["status"] in LIVE]
             label = deploy_hash(spec, train_job["id"])
             own = next((j for j in live if j["train_job_id"] == train_job["id"]), None)
-            if own is not None and own["labels"].get(SPEC_LABEL) != label:
-                self._client.stop_inference_job(app, version)  # One inference job a train job.
-                own = None
-            if own is None:
+            if own is None or own["labels"].get(SPEC_LABEL) != label:
                 self._say(f"deploying {app} v{version}")
                 self._client.create_inference_job(
                     app, version, inference_budget_of(deploy), ensemble_of(spec),
                     {"latency_budget_ms": deploy.latency_budget_ms, "batch_size": deploy.batch_size},
-                    {**self._labels, SPEC_LABEL: label},
+                    {**self._labels, SPEC_LABEL: label}, replace=own is not None,
                 )  # fmt: skip
             served = self._wait_running(app, version)
             self.outcome.predictor_host, self.outcome.ensemble = served["predictor_host"], served["ensemble"]
             # Only once the new one answers: the app is served without a gap.
             for job in live:
                 if job["train_job_id"] != train_job["id"]:
-                    self._client.stop_inference_job(app, job["app_version"])
+                    # It may have ended by itself.
+                    with contextlib.suppress(InvalidRunningInferenceJobError):
+                        self._client.stop_inference_job(app, job["app_version"])
                     self._say(f"stopped serving {app} v{job['app_version']}")
 
     def _wait_running(self, app: str, version: int) -> Json:

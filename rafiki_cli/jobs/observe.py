@@ -210,7 +210,8 @@ def _model(
     access = source.access.upper()
     same = [
         m for m in own
-        if m["task"] == task and m["access_right"] == access and _content_of_row(m) == content
+        # One that did not load is uploaded again: what it lacked may be there now.
+        if m["task"] == task and m["access_right"] == access and not m["load_error"] and _content_of_row(m) == content
     ]  # fmt: skip
     name = source.name or source.class_ or ""
     found = next((m for m in same if m["name"] == name), same[0] if same else None)

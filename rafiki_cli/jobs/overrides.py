@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rafiki_cli.jobs.placed_tree import Key, PlacedTree
+from rafiki_cli.jobs.placed_tree import Key, PlacedTree, parse_placed_tree
 from rafiki_cli.terminal import UsageError
 
 _SHORT_FORMS = {"advisor": "scheme", "ensemble": "method"}
@@ -31,16 +31,15 @@ def apply_overrides(tree: PlacedTree, settings: Sequence[str]) -> None:
 
 
 def _parse(setting: str) -> tuple[Key, Any]:
-    import yaml
-
     path, equals, text = setting.partition("=")
     parts = re.findall(r"[^.\[\]]+", path)
     if not equals or not parts:
         raise UsageError(f"--set {setting}: write KEY=VALUE, as in --set budget.trials=20.")
     try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError as e:
-        raise UsageError(f"--set {setting}: the value is not valid YAML. Put a text in quotes.") from e
+        value = parse_placed_tree(text, "value", {}).value if text.strip() else ""
+    except UsageError as e:
+        reason = e.message.partition(": ")[2]
+        raise UsageError(f"--set {setting}: {reason}") from e
     return tuple(int(p) if p.isdigit() else p for p in parts), value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import BudgetOption, InferenceBudgetOption, InferenceJobStatus, TrainJobStatus
+from rafiki.utils.urls import mask_url
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed
 from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec
@@ -175,15 +176,6 @@ def _dataset_step(d: Any) -> Step:
     return Step(kind="dataset", name=name, verb=Verb.UPLOAD, reason=f"{d.source.path}, {values.size(d.size_bytes)}")
 
 
-def mask_url(url: str) -> str:
-    """An address without what may be secret in it: user, password, query."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
-
-
 def _model_step(m: Any) -> Step:
     if m.found is not None:
         said = f" as {m.found['name']!r}" if m.found["name"] != m.upload_name else ""
@@ -253,16 +245,21 @@ def _deploy_step(job: LoadedJob, observed: Observed, train: Step, train_job: Jso
     if not may_deploy:
         return step(Verb.SKIP, "not asked for")
     how = f"{values.count(deploy.replicas, 'replica')}, {_ensemble_text(spec)}"
+    own_id = train_job["id"] if train_job else None
+    others = [f"v{j['app_version']}" for j in observed.inference_jobs if j["train_job_id"] != own_id]
+    stops = f"; {', '.join(others)} will be stopped" if others else ""
     if train.verb is Verb.REUSE and train_job is not None:
         serving = next((j for j in observed.inference_jobs if j["train_job_id"] == train_job["id"]), None)
         if serving is not None:
-            is_same = serving["labels"].get(SPEC_LABEL) == deploy_hash(spec, train_job["id"])
-            if is_same and serving["status"] in (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING):
-                return step(Verb.REUSE, f"serves at http://{serving['predictor_host']}/predict")
-            return step(Verb.REPLACE, f"is served otherwise; {how}")
-    older = [f"v{j['app_version']}" for j in observed.inference_jobs]
-    if older:
-        return step(Verb.REPLACE, f"takes the place of {', '.join(older)}; {how}")
+            if serving["labels"].get(SPEC_LABEL) != deploy_hash(spec, train_job["id"]):
+                return step(Verb.REPLACE, f"is served otherwise; {how}{stops}")
+            if serving["status"] == InferenceJobStatus.STARTED:
+                return step(Verb.FOLLOW, f"is starting{stops}")
+            if others:
+                return step(Verb.REPLACE, f"serves as asked for{stops}")
+            return step(Verb.REUSE, f"serves at http://{serving['predictor_host']}/predict")
+    if others:
+        return step(Verb.REPLACE, f"takes the place of {', '.join(others)}; {how}")
     return step(Verb.CREATE, how)
 
 

@@ -160,6 +160,26 @@ def test_what_only_bears_on_serving_does_not_train_again(project: Project) -> No
     assert served["deployment"] == {"latency_budget_ms": 750.0, "batch_size": 8}
 
 
+def test_what_cannot_take_its_place_leaves_what_serves_alone(project: Project) -> None:
+    assert project.run().returncode == ExitCode.OK
+    before = project.records()["inference_jobs"]
+    done = project.run("--set", "deploy.gpus=4")
+    assert done.returncode == ExitCode.REFUSED
+    assert "GPU_COUNT is 4" in done.stderr
+    assert project.records()["inference_jobs"] == before
+
+
+def test_a_version_that_serves_beside_the_newest_is_planned_to_be_stopped(project: Project) -> None:
+    assert project.run().returncode == ExitCode.OK
+    assert project.run("--set", "budget.trials=2").returncode == ExitCode.OK
+    project.client.create_inference_job(project.app, 1)
+    planned = project.run("--set", "budget.trials=2", "--dry-run")
+    assert "v1 will be stopped" in planned.stdout
+    assert "Nothing to do" not in planned.stderr
+    assert project.run("--set", "budget.trials=2").returncode == ExitCode.OK
+    assert project.serving() == [2]
+
+
 def test_a_latency_budget_is_kept(project: Project) -> None:
     slow = project.model.replace(
         "def predict(self, queries):\n", "def predict(self, queries):\n        time.sleep(30)\n"

@@ -317,8 +317,6 @@ def test_a_stream_goes_on_after_a_restart_of_the_admin_and_the_server_waits_for_
         open_streams = [Watcher(client_of(me).watch_train_job(later, patience_s=0.1)) for _ in range(5)]
         eventually(lambda: all(w.events for w in open_streams), "the streams are open")
         stack.down()
-        # Cancelling is what a server does with requests that do not end.
-        assert "timeout graceful shutdown exceeded" not in stack.log.read_text()
         for w in open_streams:
             with pytest.raises(Exception, match=r"No admin answers|ended the stream|broke"):
                 w.wait()

@@ -15,6 +15,7 @@ from running_stack import RunningStack
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidPasswordError, UnauthorizedError
 from rafiki.utils.process import PidFile, handle_of
+from rafiki_cli import completers
 
 TOKENS = [
     {
@@ -274,3 +275,21 @@ def test_a_password_is_changed_and_reset(stack: RunningStack, tmp_path: Path) ->
     assert rafiki(stack, "user", "password", email, "--password-file", three).returncode == 0
     assert rafiki(stack, "whoami", **home).returncode == ExitCode.UNAUTHORIZED
     assert rafiki(stack, "login", email, "--password-file", three, **home).returncode == 0
+
+
+def test_the_variable_is_not_sent_to_an_admin_that_only_a_folder_names(cli, folder, monkeypatch) -> None:
+    (folder / "rafiki.yaml").write_text("admin: {host: 203.0.113.5, port: 80}\n")
+    monkeypatch.setenv("RAFIKI_TOKEN", "rfk_from_ci")
+    result = cli("model", "list")
+    assert (result.code, result.out) == (ExitCode.UNAUTHORIZED, "")
+    assert "RAFIKI_TOKEN is not sent to 203.0.113.5:80" in result.err
+    assert "RAFIKI_HOST" in result.err
+
+
+def test_a_prompt_sends_the_variable_to_no_such_admin_either(folder, monkeypatch) -> None:
+    (folder / "rafiki.yaml").write_text("admin: {host: 203.0.113.5, port: 80}\n")
+    monkeypatch.setenv("RAFIKI_TOKEN", "rfk_from_ci")
+    asked: list[object] = []
+    monkeypatch.setattr(completers, "_get", lambda *a: asked.append(a) or [])
+    assert list(completers.models()) == []
+    assert asked == []

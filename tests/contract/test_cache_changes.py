@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from own_cache import OwnCache, server_programs
 
-from rafiki.cache.changes import Change, RedisChanges, changes_channel
+from rafiki.cache.changes import Change, RedisChanges, changes_channel, decode_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError
@@ -112,3 +114,24 @@ def test_a_listener_hears_that_the_server_is_gone_and_hears_again_once_it_is_bac
         asyncio.run(run())
     finally:
         server.close()
+
+
+REPORT = {
+    "no": 1, "requests_per_s": 2.0, "errors_per_s": 0.0, "requests": 5, "errors": 0, "latencies": {"40": 5},
+    "members": [["t", 1, 0]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"latencies": {"1000000": 1}}, {"latencies": {"-1": 1}}, {"latencies": {"3": -1}}, {"requests_per_s": 1e308},
+        {"errors_per_s": -1.0}, {"requests": 10**18}, {"members": [["t", 1, -3]]},
+        {"no": "one"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_figures_that_model_code_made_up_are_left_out(wrong: dict[str, Any]) -> None:
+    data = [json.dumps(REPORT).encode(), json.dumps({**REPORT, **wrong}).encode(), b"\xff", b"", None]
+    [report] = decode_reports(data)
+    assert report.requests == 5

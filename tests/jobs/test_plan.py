@@ -9,7 +9,7 @@ import pytest
 
 from rafiki_cli.jobs.load import LoadedJob, load_jobs
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
-from rafiki_cli.jobs.plan import SPEC_LABEL, Plan, Verb, deploy_hash, make_plan, mask_url, train_hash
+from rafiki_cli.jobs.plan import SPEC_LABEL, Plan, Verb, deploy_hash, make_plan, train_hash
 from rafiki_cli.jobs.spec import DatasetSource
 
 TEXT = """\
@@ -143,6 +143,23 @@ def test_an_app_that_is_served_otherwise_is_served_anew_without_training(job: Lo
     assert (plan.step("train").verb, plan.step("deploy").verb) == (Verb.REUSE, Verb.REPLACE)
 
 
+def test_what_serves_as_asked_for_beside_older_versions_takes_their_place(job: LoadedJob) -> None:
+    both = [serving(job, version=2), serving(job, version=1)]
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job, version=2)], inference_jobs=both))
+    assert plan.step("train").verb is Verb.REUSE
+    assert plan.step("deploy").verb is Verb.REPLACE
+    assert "v1 will be stopped" in plan.step("deploy").reason
+    assert not plan.is_nothing_to_do
+
+
+def test_what_is_starting_is_waited_for(job: LoadedJob) -> None:
+    starting = {**serving(job), "status": "STARTED", "predictor_host": None}
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job)], inference_jobs=[starting]))
+    assert plan.step("deploy").verb is Verb.FOLLOW
+    assert "None" not in plan.step("deploy").reason
+    assert not plan.is_nothing_to_do
+
+
 def test_serving_is_left_alone_when_it_is_not_asked_for(job: LoadedJob, tmp_path: Path) -> None:
     assert make_plan(job, observed(job), may_deploy=False).step("deploy").verb is Verb.SKIP
     other = loaded(tmp_path, "deploy=false")
@@ -197,14 +214,3 @@ def test_what_an_address_holds_is_not_known_before_it_is_fetched(job: LoadedJob)
     plan = make_plan(job, msgspec.structs.replace(there, datasets=[fetched, there.datasets[1]]))
     assert (plan.steps[0].verb, plan.step("train").verb) == (Verb.FETCH, Verb.CREATE)
     assert "secret" not in plan.steps[0].reason
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://a:b@host:8000/x.csv?key=1", "https://host:8000/x.csv?..."),
-        ("http://host/x.csv", "http://host/x.csv"),
-    ],
-)
-def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert mask_url(url) == shown

@@ -58,6 +58,9 @@ def create_inference_job(
         raise InvalidTrainJobError(
             f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
         )
+    if request.replace and (live := context.store.inference_jobs.find_live_inference_job(train_job.id)):
+        # Only now: what cannot take its place must not end what serves.
+        _stop_inference_jobs(context, [live])
     for trial in ensemble.trials:
         context.environments.request(_model_of(context, trial).dependencies)
     job = context.store.inference_jobs.create_inference_job(
