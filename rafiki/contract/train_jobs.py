@@ -98,6 +98,8 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     """As it was given, with its defaults filled in."""
     models: list[SubTrainJobView]
     """For each model the state of its search."""
+    datetime_stop_requested: datetime | None
+    """When somebody stopped it, before its budget was used."""
     datetime_started: datetime
     datetime_stopped: datetime | None
 

@@ -63,6 +63,7 @@ def run(
     from rafiki.utils.clock import Deadline
     from rafiki_cli.durations import parse_duration
     from rafiki_cli.jobs.load import load_jobs
+    from rafiki_cli.jobs.report import check_report
 
     jobs = load_jobs(file, environment(), set_ or [])
     deadline = Deadline(parse_duration(timeout, "--timeout")) if timeout is not None else None
@@ -70,6 +71,9 @@ def run(
         _tell_valid(file, jobs, format)
         return
     _warn_of_tasks(jobs)
+    for target in (report, summary):
+        if target is not None:
+            check_report(target)
     client = session.client()
     commit = _commit()
     runners = [_runner(client, job, format, deadline, commit) for job in jobs]
@@ -162,8 +166,10 @@ def _tell_success(runner: JobRunner, format: Format) -> None:
             terminal.say(f"Ask it: rafiki predict {outcome.app} --query ...")
     elif outcome.message == "nothing has changed":
         terminal.say(f"{what}: nothing has changed, nothing to do.")
+    elif outcome.message == "trained":
+        terminal.say(f"{what} is trained; nothing was deployed.")
     else:
-        terminal.say(f"{what}: {outcome.message}. Watch it with `rafiki train watch {outcome.app}`.")
+        terminal.say(f"{what} {outcome.message}. Watch it with `rafiki train watch {outcome.app}`.")
 
 
 def _tell_plan(plan: Any) -> None:

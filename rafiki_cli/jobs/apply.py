@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import ExitCode, InferenceJobStatus
 from rafiki.errors import (
+    DuplicateModelNameError,
     InvalidModelError,
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
     RafikiError,
+    RunningInferenceJobExistsError,
     StackError,
 )
 from rafiki.utils.clock import Deadline
@@ -22,6 +24,7 @@ from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import LIVE, Observed, WantedDataset, WantedModel, observe
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.jobs.plan import (
+    PARTS_LABEL,
     SPEC_LABEL,
     Plan,
     Verb,
@@ -33,6 +36,7 @@ from rafiki_cli.jobs.plan import (
     inference_budget_of,
     make_plan,
     train_hash,
+    train_parts,
 )
 
 if TYPE_CHECKING:
@@ -120,7 +124,7 @@ class JobRunner:
         train_job = plan.train_job or self._create_train_job()
         self.outcome.train_job = train_job
         if not may_wait and plan.step("train").verb is not Verb.REUSE:
-            self.outcome.message = f"v{train_job['app_version']} is training"
+            self.outcome.message = "is training"
             return
         self._train(train_job, is_new=plan.step("train").verb is not Verb.REUSE)
         self._check_gates()
@@ -199,11 +203,18 @@ class JobRunner:
     def _upload(self, m: WantedModel) -> Json:
         source = m.source
         packages = source.dependencies or {}
-        with progress.installing(self._client, packages):
-            created = self._client.create_model(
-                m.upload_name, self._observed.task, m.file or "", source.class_ or "", packages, source.access.upper(),
-                source.docker_image,
-            )  # fmt: skip
+        try:
+            with progress.installing(self._client, packages):
+                created = self._client.create_model(
+                    m.upload_name, self._observed.task, m.file or "", source.class_ or "", packages,
+                    source.access.upper(), source.docker_image,
+                )  # fmt: skip
+        except DuplicateModelNameError:
+            # Somebody else may have uploaded the same at this moment.
+            again = next(o for o in observe(self._client, self._job).models if o.source == source)
+            if again.found is None:
+                raise
+            return again.found
         if created["load_error"]:
             # Nothing refers to it yet: the next run is to find the name free.
             with contextlib.suppress(RafikiError):
@@ -221,12 +232,19 @@ class JobRunner:
     def _create_train_job(self) -> Json:
         spec, observed = self._job.spec, self._observed
         train, val = (d.found or {} for d in observed.datasets)
-        created = self._client.create_train_job(
-            spec.app, observed.task, train["id"], val["id"], budget_of(spec),
-            [(m.found or {})["id"] for m in observed.models],
-            spec.train_args or None, advisor_of(spec),
-            {**self._labels, SPEC_LABEL: train_hash(self._job, observed) or ""},
-        )  # fmt: skip
+        label = train_hash(self._job, observed) or ""
+        try:
+            created = self._client.create_train_job(
+                spec.app, observed.task, train["id"], val["id"], budget_of(spec),
+                [(m.found or {})["id"] for m in observed.models], spec.train_args or None, advisor_of(spec),
+                {**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
+            )  # fmt: skip
+        except InvalidTrainJobError:
+            # Somebody else may have made the same at this moment.
+            latest = next(iter(self._client.get_train_jobs_of_app(spec.app)), None)
+            if latest is None or latest["labels"].get(SPEC_LABEL) != label:
+                raise
+            return latest
         return self._client.get_train_job(spec.app, created["app_version"])
 
     def _train(self, train_job: Json, *, is_new: bool) -> None:
@@ -280,7 +298,8 @@ class JobRunner:
             own = next((j for j in live if j["train_job_id"] == train_job["id"]), None)
             if own is None or own["labels"].get(SPEC_LABEL) != label:
                 self._say(f"deploying {app} v{version}")
-                self._client.create_inference_job(
+                with self._unless_deployed_so(app, label):
+                    self._client.create_inference_job(
                     app, version, inference_budget_of(deploy), ensemble_of(spec),
                     {"latency_budget_ms": deploy.latency_budget_ms, "batch_size": deploy.batch_size},
                     {**self._labels, SPEC_LABEL: label}, replace=own is not None,
@@ -294,6 +313,16 @@ class JobRunner:
                     with contextlib.suppress(InvalidRunningInferenceJobError):
                         self._client.stop_inference_job(app, job["app_version"])
                     self._say(f"stopped serving {app} v{job['app_version']}")
+
+    @contextlib.contextmanager
+    def _unless_deployed_so(self, app: str, label: str) -> Iterator[None]:
+        """What somebody else has deployed at this moment, as this job would, does."""
+        try:
+            yield
+        except RunningInferenceJobExistsError:
+            jobs = self._client.get_inference_jobs_of_app(app)
+            if not any(j["status"] in LIVE and j["labels"].get(SPEC_LABEL) == label for j in jobs):
+                raise
 
     def _wait_running(self, app: str, version: int) -> Json:
         limit_s = _DEPLOY_TIMEOUT_S

@@ -18,6 +18,8 @@ from rafiki_cli.render import values
 Json = dict[str, Any]
 SPEC_LABEL = "rafiki.spec"
 """Label of a job that a spec made: a hash of what bears on its outcome."""
+PARTS_LABEL = "rafiki.spec.parts"
+"""Label of a train job that a spec made: a short hash of each part of the spec."""
 
 
 class Verb(StrEnum):
@@ -126,17 +128,34 @@ def train_hash(job: LoadedJob, observed: Observed) -> str | None:
     """A hash of what bears on the outcome of the training; None while a dataset's contents are not known."""
     if any(d.sha256 is None for d in observed.datasets):
         return None
+    return _hash(_parts(job, observed))
+
+
+def _parts(job: LoadedJob, observed: Observed) -> Json:
     spec = job.spec
-    return _hash(
-        {
-            "task": observed.task,
-            "datasets": [d.sha256 for d in observed.datasets],
-            "models": [m.content for m in observed.models],
-            "budget": budget_of(spec),
-            "advisor": advisor_of(spec),
-            "train_args": spec.train_args,
-        }
-    )
+    return {
+        "task": observed.task,
+        "datasets": [d.sha256 for d in observed.datasets],
+        "models": [m.content for m in observed.models],
+        "budget": budget_of(spec),
+        "advisor": advisor_of(spec),
+        "train_args": spec.train_args,
+    }
+
+
+def train_parts(job: LoadedJob, observed: Observed) -> str:
+    """What :func:`train_hash` is made of, each part with the beginning of its own hash: later it tells what changed."""
+    return " ".join(f"{name}={_hash(value)[:8]}" for name, value in _parts(job, observed).items())
+
+
+def _changed_parts(latest: Json, job: LoadedJob, observed: Observed) -> str:
+    """``the budget and the models have``."""
+    before = set(latest["labels"].get(PARTS_LABEL, "").split())
+    names = [part.partition("=")[0] for part in train_parts(job, observed).split() if part not in before]
+    if not before or not names:
+        return "something has"
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"{listed} {'have' if len(names) > 1 or names[0].endswith('s') else 'has'}"
 
 
 def deploy_hash(spec: JobSpec, train_job_id: str) -> str:
@@ -211,15 +230,18 @@ def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple
             f"(`rafiki train stop {spec.app}`)."
         )
         return step(Verb.CREATE, version, budget), None, conflict
-    if is_same and latest["status"] == TrainJobStatus.STOPPED and observed.has_result and not must_retrain:
+    is_done = latest["status"] == TrainJobStatus.STOPPED and not latest.get("datetime_stop_requested")
+    if is_same and is_done and observed.has_result and not must_retrain:
         return step(Verb.REUSE, current, "nothing has changed since"), latest, None
     if must_retrain and is_same:
         why = "asked to train again"
+    elif is_same and latest.get("datetime_stop_requested"):
+        why = f"v{current} was stopped before its budget was used"
     elif is_same:
         how = latest["status"] if latest["status"] == TrainJobStatus.ERRORED else "without one completed trial"
         why = f"v{current} ended {how}"
     elif SPEC_LABEL in latest["labels"]:
-        why = f"something has changed since v{current}"
+        why = f"{_changed_parts(latest, job, observed)} changed since v{current}"
     else:
         why = f"v{current} was not made from this spec"
     return step(Verb.CREATE, version, f"{why}; {budget}"), None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,20 @@ _CODES_OF_PART = {
     ExitCode.NO_RESULT: "train",
     ExitCode.TIMED_OUT: "train",
 }
+
+
+def check_report(file: Path) -> None:
+    """Whether a report can be written there, before hours are spent on what it tells.
+
+    Raises:
+        UsageError: when it cannot.
+    """
+    folder = file.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "it is a folder" if file.is_dir() else f"{folder} cannot be written to"
+        raise UsageError(f"{file}: the report cannot be written: {what}.")
 
 
 def write_report(file: Path, text: str) -> None:

@@ -51,7 +51,8 @@ def trial_line(event: Event) -> str:
 def failure_lines(event: Event, file_name: str) -> list[str]:
     """What failed, why, where in the model's own file, and what to do."""
     name = event["method"] or event["name"] or "rafiki model test"
-    lines = [f"{typer.style(marks()[1], fg='red')} {typer.style(name, bold=True)}: {event['reason']}"]
+    reason = event["reason"].removeprefix(f"{name}: ")
+    lines = [f"{typer.style(marks()[1], fg='red')} {typer.style(name, bold=True)}: {reason}"]
     # The line that failed stands in the reason; the way there is worth telling when it is longer.
     for frame in event["frames"]:
         lines.append(f"    {file_name}:{frame['line']} in {frame['function']}: {frame['code']}")

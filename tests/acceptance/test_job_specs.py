@@ -203,6 +203,9 @@ def test_a_missed_gate_has_its_own_exit_code_a_readable_summary_and_deploys_noth
     [outcome] = json.loads(done.stdout)
     assert (outcome["outcome"], outcome["app_version"], outcome["predictor_host"]) == ("GATE_MISSED", 2, None)
     assert project.serving() == [1], "the version that serves is left alone"
+    # And it is still the one that is meant where no version is named.
+    assert project.client.get_running_inference_job(project.app)["app_version"] == 1
+    assert project.client.get_export(project.app)["app_version"] == 1
 
     suites = ET.parse(project.folder / "out" / "junit.xml").getroot()
     assert (suites.get("failures"), suites.get("errors")) == ("1", "0")
@@ -235,6 +238,37 @@ def test_a_run_is_left_and_gone_on_with(project: Project) -> None:
     [job] = project.records()["train_jobs"]
     assert (job["status"], job["app_version"]) == ("STOPPED", 1)
     assert project.serving() == [1]
+
+
+def test_two_runs_of_one_file_at_once_end_well_with_one_job(project: Project) -> None:
+    project.write(train_args={"sleep_s": 1.0})
+    both = [project.start() for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == ExitCode.OK, err
+    assert len(project.records()["train_jobs"]) == 1
+    assert project.serving() == [1]
+
+
+def test_a_job_that_was_stopped_by_hand_is_trained_anew(project: Project) -> None:
+    project.write(train_args={"sleep_s": 0.2}, budget={"trials": 500})
+    assert project.run("--detach").returncode == ExitCode.OK
+    eventually(
+        lambda: any(t["status"] == "COMPLETED" for t in project.client.get_trials_of_train_job(project.app)),
+        "a completed trial",
+    )
+    project.client.stop_train_job(project.app)
+    planned = project.run("--dry-run")
+    assert "stopped before its budget was used" in planned.stdout
+
+
+@pytest.mark.parametrize("option", ["--report", "--summary"])
+def test_where_no_report_can_be_written_is_told_before_anything_is_done(project: Project, option: str) -> None:
+    (project.folder / "taken").mkdir()
+    done = project.run(option, "taken")
+    assert done.returncode == ExitCode.USAGE
+    assert "it is a folder" in done.stderr
+    assert project.records()["train_jobs"] == []
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_so_in_the_report(project: Project) -> None:

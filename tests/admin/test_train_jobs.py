@@ -6,7 +6,8 @@ from raw_http import Caller, unique
 from running_stack import eventually
 
 FIELDS = [
-    "advisor", "app", "app_version", "budget", "datetime_started", "datetime_stopped", "error", "id", "labels",
+    "advisor", "app", "app_version", "budget", "datetime_started", "datetime_stop_requested",
+    "datetime_stopped", "error", "id", "labels",
     "models", "status", "task", "train_args", "train_dataset_id", "user_id", "val_dataset_id",
 ]  # fmt: skip
 

@@ -9,7 +9,16 @@ import pytest
 
 from rafiki_cli.jobs.load import LoadedJob, load_jobs
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
-from rafiki_cli.jobs.plan import SPEC_LABEL, Plan, Verb, deploy_hash, make_plan, train_hash
+from rafiki_cli.jobs.plan import (
+    PARTS_LABEL,
+    SPEC_LABEL,
+    Plan,
+    Verb,
+    deploy_hash,
+    make_plan,
+    train_hash,
+    train_parts,
+)
 from rafiki_cli.jobs.spec import DatasetSource
 
 TEXT = """\
@@ -68,7 +77,8 @@ def observed(
 
 def train_job(job: LoadedJob, *, status: str = "STOPPED", is_same: bool = True, version: int = 1) -> dict[str, Any]:
     label = train_hash(job, observed(job)) if is_same else "of another spec"
-    return {"id": f"j{version}", "app_version": version, "status": status, "labels": {SPEC_LABEL: label}}
+    labels = {SPEC_LABEL: label, PARTS_LABEL: train_parts(job, observed(job)) if is_same else ""}
+    return {"id": f"j{version}", "app_version": version, "status": status, "labels": labels}
 
 
 def serving(job: LoadedJob, *, is_same: bool = True, version: int = 1) -> dict[str, Any]:
@@ -135,6 +145,27 @@ def test_what_was_stopped_before_a_trial_was_done_is_tried_again(job: LoadedJob)
     plan = make_plan(job, observed(job, train_jobs=[train_job(job)], has_result=False))
     assert plan.step("train").verb is Verb.CREATE
     assert "without one completed trial" in plan.step("train").reason
+
+
+def test_what_was_stopped_by_hand_is_not_done(job: LoadedJob) -> None:
+    stopped = {**train_job(job), "datetime_stop_requested": "2026-01-01T00:00:00Z"}
+    plan = make_plan(job, observed(job, train_jobs=[stopped]))
+    assert plan.step("train").verb is Verb.CREATE
+    assert "stopped before its budget was used" in plan.step("train").reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["budget.trials=9"], "budget has changed since v1"),
+        (["train_args.epochs=2"], "train_args have changed since v1"),
+        (["budget.trials=9", "advisor=tpe"], "budget and advisor have changed since v1"),
+    ],
+)
+def test_a_plan_tells_what_has_changed(job: LoadedJob, tmp_path: Path, settings: list[str], says: str) -> None:
+    before = train_job(job)
+    other = loaded(tmp_path, *settings)
+    assert says in make_plan(other, observed(other, train_jobs=[before])).step("train").reason
 
 
 def test_an_app_that_is_served_otherwise_is_served_anew_without_training(job: LoadedJob) -> None:

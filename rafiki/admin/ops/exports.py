@@ -10,6 +10,7 @@ import rafiki
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.examples import read_examples
+from rafiki.admin.ops.inference_jobs import newest_live_job
 from rafiki.admin.ops.trials import params_are_gone
 from rafiki.config import package_environment
 from rafiki.contract.exports import ExportMemberView, ExportModelView, ExportRequest, ExportView
@@ -33,6 +34,8 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 def get_export(context: AdminContext, actor: User, request: ExportRequest) -> ExportView:
     job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    if request.app_version == -1 and (served := _last_deployed(context, actor, request)) is not None:
+        job = context.store.train_jobs.get_train_job(served.train_job_id)
     chosen = _choose(context, job, request)
     subs = {s.id: s.model_id for s in context.store.train_jobs.list_sub_train_jobs(job.id)}
     members = [
@@ -53,6 +56,16 @@ def get_export(context: AdminContext, actor: User, request: ExportRequest) -> Ex
         ensemble=chosen.view, members=members, models=models,
         examples=read_examples(context, job, request.max_examples),
     )  # fmt: skip
+
+
+def _last_deployed(context: AdminContext, actor: User, request: ExportRequest) -> InferenceJob | None:
+    """The inference job whose version is meant where none is named: the one that runs, else the last that ran."""
+    if request.trial_id is not None or request.method is not None or request.size is not None:
+        return None
+    if live := newest_live_job(context, actor, request.app):
+        return live
+    jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, request.app)
+    return jobs[0] if jobs else None
 
 
 def _choose(context: AdminContext, job: TrainJob, request: ExportRequest) -> _Chosen:

@@ -137,14 +137,30 @@ def stop_inference_job(context: AdminContext, actor: User, request: InferenceJob
 
 
 def running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
+    """The inference job of a version that runs; for version -1, that of the newest version which is served.
+
+    Raises:
+        InvalidTrainJobError: there is no such app or version.
+        InvalidRunningInferenceJobError: none runs.
+    """
     train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
+    if job is None and request.app_version == -1:
+        # The latest version may never have been served: it missed a gate, or still trains.
+        job = newest_live_job(context, actor, request.app)
     if job is None:
         raise InvalidRunningInferenceJobError.not_found(
             f"No inference job of {train_job.app} version {train_job.app_version} is running. "
             "Start one with `rafiki infer create`."
         )
     return job
+
+
+def newest_live_job(context: AdminContext, actor: User, app: str) -> InferenceJob | None:
+    """The running inference job of the newest version of an app that has one."""
+    jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, app)
+    live = [j for j in jobs if not is_final(INFERENCE_JOB_TRANSITIONS, j.status)]
+    return max(live, key=lambda j: j.app_version, default=None)
 
 
 def _stop_inference_jobs(context: AdminContext, jobs: list[InferenceJob]) -> None:

@@ -55,6 +55,7 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
         val_dataset_id=job.val_dataset_id, train_args=job.train_args, advisor=job.advisor, labels=job.labels,
         budget=job.budget, models=models,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
+        datetime_stop_requested=job.datetime_stop_requested,
     )  # fmt: skip
 
 
