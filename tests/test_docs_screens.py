@@ -40,7 +40,7 @@ def test_a_command_that_does_not_end_is_ended_and_its_screen_is_told(tmp_path: P
 def test_a_step_that_fails_says_what_was_on_the_screen(tmp_path: Path) -> None:
     step = screens.Step("wrong", ("trian",), folder=".", exit_codes=(0,))
     with pytest.raises(screens.ScreenError, match=r"rafiki trian ended with 2:(.|\n)*No such command"):
-        screens.capture(step, tmp_path, screens._environment(tmp_path))
+        screens.capture(step, tmp_path, screens.environment(tmp_path))
 
 
 def test_the_kept_screens_fit_80_columns_and_name_no_folder_of_the_run() -> None:

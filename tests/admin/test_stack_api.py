@@ -29,6 +29,7 @@ ONLY_FOR = {
     "remove_environment": ["superadmin", "admin"],
     "create_model": ["superadmin", "admin", "model_developer"],
     "stop_all_jobs": ["superadmin"],
+    "collect_garbage": ["superadmin", "admin"],
 }
 # The calls that users of the first generation rely on.
 PUBLISHED = [
