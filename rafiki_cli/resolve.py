@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rafiki.constants import Task
+from rafiki.constants import InferenceJobStatus, Task
 from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
 from rafiki_cli import terminal
 
@@ -56,6 +56,18 @@ def model(client: Client, wanted: str, task: str | None = None) -> Json:
     me = client.get_current_user()["id"]
     rows = sorted(client.get_available_models(task), key=lambda row: row["user_id"] != me)
     return choose(rows, wanted, "model", InvalidModelError)
+
+
+def served_version(client: Client, app: str, version: int) -> int:
+    """The version of an app that is meant where none is named (-1): the newest that is served.
+
+    The latest one may never have been served: it missed a gate, or still trains. -1 when none is served.
+    """
+    if version != -1:
+        return version
+    live = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
+    served = [j["app_version"] for j in client.get_inference_jobs_of_app(app) if j["status"] in live]
+    return max(served, default=-1)
 
 
 def is_whole_id(text: str) -> bool:

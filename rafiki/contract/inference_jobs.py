@@ -238,7 +238,7 @@ GET_INFERENCE_JOBS_OF_APP = Endpoint(
 GET_RUNNING_INFERENCE_JOB = Endpoint(
     name="get_running_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}",
     request=InferenceJobRequest, response=InferenceJobView, roles=ALL_USERS,
-    summary="Your running inference job of an app's version; -1 is the newest version that is served.",
+    summary="Your running inference job of an app's version; -1 is the latest.",
 )  # fmt: skip
 WATCH_INFERENCE_JOB = Endpoint(
     name="watch_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}/events",

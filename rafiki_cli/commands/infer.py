@@ -134,7 +134,7 @@ def list_(
 def show(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Show the running inference job of an app and the members of its ensemble."""
     client = session.client()
-    job = client.get_running_inference_job(app, version)
+    job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
     absent = _absent_members(job)
     if format is not Format.TABLE:
         put_data({**job, "absent_trial_ids": absent}, format)
@@ -191,6 +191,7 @@ def watch(
     on_event = (lambda event: put_data(event, Format.JSONL)) if format is Format.JSONL else None
     client = session.client()
     # Settled once: after a restart of the admin, the latest may be another one.
+    version = resolve.served_version(client, app, version)
     version = version if version > 0 else client.get_running_inference_job(app, version)["app_version"]
     code = ExitCode.OK
     with contextlib.suppress(KeyboardInterrupt):
@@ -201,7 +202,8 @@ def watch(
 @app.command(epilog=examples("rafiki infer stop digits"))
 def stop(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop serving an app."""
-    stopped = session.client().stop_inference_job(app, version)
+    client = session.client()
+    stopped = client.stop_inference_job(app, resolve.served_version(client, app, version))
     if format is Format.TABLE:
         terminal.say(f"Stopped serving {stopped['app']}, version {stopped['app_version']}.")
     else:

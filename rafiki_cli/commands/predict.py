@@ -104,7 +104,7 @@ def prediction_text(prediction: Any) -> str:
 def _predictor_of(client: Client | None, app: str | None, version: int) -> str:
     if client is None or app is None:
         raise terminal.UsageError("Name an app, or a predictor with --host HOST:PORT.")
-    job = client.get_running_inference_job(app, version)
+    job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
     if not job["predictor_host"]:
         raise InvalidRunningInferenceJobError(f"The inference job of {app} still starts. Try again in a moment.")
     return str(job["predictor_host"])

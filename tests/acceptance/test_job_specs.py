@@ -79,6 +79,15 @@ class Project:
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess([], process.returncode, out, err)
 
+    def rafiki(self, *arguments: str) -> Any:
+        """The JSON that another command puts out."""
+        done = subprocess.run(
+            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=self.folder, env=self.stack.environment,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == ExitCode.OK, done.stderr
+        return json.loads(done.stdout)
+
     def records(self) -> dict[str, Any]:
         """All that a run may add to, as it stands on the server."""
         return {
@@ -204,7 +213,8 @@ def test_a_missed_gate_has_its_own_exit_code_a_readable_summary_and_deploys_noth
     assert (outcome["outcome"], outcome["app_version"], outcome["predictor_host"]) == ("GATE_MISSED", 2, None)
     assert project.serving() == [1], "the version that serves is left alone"
     # And it is still the one that is meant where no version is named.
-    assert project.client.get_running_inference_job(project.app)["app_version"] == 1
+    assert project.rafiki("infer", "show", project.app, "-o", "json")["app_version"] == 1
+    assert project.rafiki("predict", project.app, "--query", '"q"')["query"] == "q"
     assert project.client.get_export(project.app)["app_version"] == 1
 
     suites = ET.parse(project.folder / "out" / "junit.xml").getroot()

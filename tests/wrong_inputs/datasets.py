@@ -207,7 +207,7 @@ ROWS: list[Row] = [
     *(row(f"datasets: URL with {what}", "developer", fetched(url), 400, INVALID_DATASET, says)
       for what, (url, says) in URLS.items()),
     *(
-        row(f"datasets: {what}", who, get(f"/datasets/{dataset_id}"), 400, INVALID_DATASET, shown)
+        row(f"datasets: {what}", who, get(f"/datasets/{dataset_id}"), 404, INVALID_DATASET, shown)
         for what, who, dataset_id, shown in (
             ("unknown id", "developer", "<no id>", "<no id>"), ("malformed id", "developer", "x;y", "x;y"),
             ("another's", "developer", "<their dataset>", "<their dataset>"),

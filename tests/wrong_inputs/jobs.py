@@ -111,8 +111,8 @@ TRAIN: list[Row] = [
     row("train jobs: by a banned user", "banned", job(), 401, UNAUTHORIZED, "banned"),
     row("train jobs: with another's everything", "other developer", job(), 400, NO_DATASET, "'train_dataset_id'"),
     *(
-        row(f"train jobs: version {version[:9]}", "developer", get(f"/train_jobs/<unserved app>/{version}"), 400,
-            error, says)
+        row(f"train jobs: version {version[:9]}", "developer", get(f"/train_jobs/<unserved app>/{version}"),
+            404 if error == NO_JOB else 400, error, says)
         for version, error, says in (
             ("0", NO_JOB, "version 0"), ("-2", NO_JOB, "version -2"), ("7", NO_JOB, "version 7"),
             ("abc", INVALID, "'app_version'"), ("1.5", INVALID, "'app_version'"), ("0x1", INVALID, "'app_version'"),
@@ -122,15 +122,15 @@ TRAIN: list[Row] = [
     ),
     *(
         row(f"train jobs: {what} at {end or 'itself'}", "developer", Request(method, f"/train_jobs/{app}/-1{end}"),
-            400, NO_JOB,
+            404, NO_JOB,
             f"'{app}'")
         for method, end in (("GET", ""), ("POST", "/stop"), ("GET", "/trials"))
         for what, app in (("unknown app", "no such app"), ("another's app", "<their app>"), ("an id", "<no id>"))
     ),
-    row("train jobs: an admin's app of another", "superadmin", get("/train_jobs/<their app>/1"), 400, NO_JOB,
+    row("train jobs: an admin's app of another", "superadmin", get("/train_jobs/<their app>/1"), 404, NO_JOB,
         "'<their app>'"),
     row("train jobs: app with NUL in a path", "developer", get("/train_jobs/%00/-1"), 400, INVALID, "NUL"),
-    row("train jobs: app of 9,000 characters", "developer", get("/train_jobs/" + "x" * 9000 + "/-1"), 400, NO_JOB,
+    row("train jobs: app of 9,000 characters", "developer", get("/train_jobs/" + "x" * 9000 + "/-1"), 404, NO_JOB,
         "xxx"),
     row("train jobs: list of another", "developer", get("/train_jobs", user_id="<id of admin>"), 400, NO_JOB,
         "Only admins"),
@@ -153,7 +153,7 @@ TRAIN: list[Row] = [
 ]  # fmt: skip
 TRIALS: list[Row] = [
     *(
-        row(f"trials: {what}{part}", who, get(f"/trials/{trial}{part}"), 400, NO_TRIAL, shown)
+        row(f"trials: {what}{part}", who, get(f"/trials/{trial}{part}"), 404, NO_TRIAL, shown)
         for part in ("", "/logs", "/parameters")
         for what, who, trial, shown in (
             ("unknown", "developer", "<no id>", "<no id>"), ("malformed", "developer", "1", "'1'"),
@@ -193,10 +193,10 @@ INFERENCE: list[Row] = [
     row("inference jobs: unknown field", "developer", infer(model="best"), 400, INVALID, "'model'", "app_version"),
     *(row(f"inference jobs: version {v!r:.9}", "developer", infer(app_version=v), 400, INVALID, "'app_version'")
       for v in ("1", 1.5, 10**30, None, True, [1])),
-    *(row(f"inference jobs: version {v}", "developer", infer(app_version=v), 400, NO_JOB, f"version {v}") for v in (0,
+    *(row(f"inference jobs: version {v}", "developer", infer(app_version=v), 404, NO_JOB, f"version {v}") for v in (0,
         -2, 7)),
-    row("inference jobs: unknown app", "developer", infer(app="no such app"), 400, NO_JOB, "'no such app'"),
-    row("inference jobs: another's app", "developer", infer(app="<their app>"), 400, NO_JOB, "'<their app>'"),
+    row("inference jobs: unknown app", "developer", infer(app="no such app"), 404, NO_JOB, "'no such app'"),
+    row("inference jobs: another's app", "developer", infer(app="<their app>"), 404, NO_JOB, "'<their app>'"),
     row("inference jobs: app with NUL", "developer", infer(app="a\0"), 400, INVALID, "NUL"),
     row("inference jobs: of a live train job", "developer", infer(app="<live app>"), 400, NO_JOB, "<live app>",
         "RUNNING"),
@@ -221,7 +221,7 @@ INFERENCE: list[Row] = [
     row("inference jobs: by nobody", "nobody", infer(), 401, UNAUTHORIZED, "No token"),
     *(
         row(f"inference jobs: {what} at {end or 'itself'}", "developer", Request(method,
-            f"/inference_jobs/{app}{end}"), 400,
+            f"/inference_jobs/{app}{end}"), 404,
             error, f"{app.partition('/')[0]}")
         for method, end in (("GET", ""), ("POST", "/stop"))
         for what, app, error in (

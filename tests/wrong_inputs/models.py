@@ -68,7 +68,7 @@ ROWS: list[Row] = [
     row("models: as JSON", "developer", post("/models", {"name": "m"}), 400, INVALID, "multipart/form-data"),
     # ---- ids
     *(
-        row(f"models: {what} at {path}", who, get(f"/models/{model_id}{path}"), 400, INVALID_MODEL, shown)
+        row(f"models: {what} at {path}", who, get(f"/models/{model_id}{path}"), 404, INVALID_MODEL, shown)
         for path in ("", "/model_file")
         for what, who, model_id, shown in (
             ("unknown id", "developer", "<no id>", "<no id>"),
@@ -79,7 +79,7 @@ ROWS: list[Row] = [
         )
     ),
     row("models: id with NUL", "developer", get("/models/%00"), 400, INVALID, "NUL"),
-    row("models: id of 9,000 characters", "developer", get("/models/" + "x" * 9000), 400, INVALID_MODEL, "xxx"),
+    row("models: id of 9,000 characters", "developer", get("/models/" + "x" * 9000), 404, INVALID_MODEL, "xxx"),
     row("models: available with two tasks", "developer", get("/models/available?task=a&task=b"), 400, INVALID,
         "'task' is given twice"),
     row("models: available by name", "developer", get("/models/available", name="m"), 400, INVALID, "'name'", "task"),
@@ -87,7 +87,7 @@ ROWS: list[Row] = [
         "train job"),
     row("models: deletion of a used one by the superadmin", "superadmin", drop("<CUSTOM model>"), 409, "ModelUsedError",
         "train job"),
-    row("models: deletion of another's", "developer", drop("<their model>"), 400, INVALID_MODEL, "<their model>"),
-    row("models: deletion of an unknown one", "superadmin", drop("<no id>"), 400, INVALID_MODEL, "<no id>"),
+    row("models: deletion of another's", "developer", drop("<their model>"), 404, INVALID_MODEL, "<their model>"),
+    row("models: deletion of an unknown one", "superadmin", drop("<no id>"), 404, INVALID_MODEL, "<no id>"),
     row("models: deletion of all available", "developer", drop("available"), 405, "MethodNotAllowedError", "GET"),
 ]  # fmt: skip

@@ -137,7 +137,7 @@ def stop_inference_job(context: AdminContext, actor: User, request: InferenceJob
 
 
 def running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
-    """The inference job of a version that runs; for version -1, that of the newest version which is served.
+    """The inference job of a version that runs.
 
     Raises:
         InvalidTrainJobError: there is no such app or version.
@@ -145,9 +145,6 @@ def running_job(context: AdminContext, actor: User, request: InferenceJobRequest
     """
     train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
-    if job is None and request.app_version == -1:
-        # The latest version may never have been served: it missed a gate, or still trains.
-        job = newest_live_job(context, actor, request.app)
     if job is None:
         raise InvalidRunningInferenceJobError.not_found(
             f"No inference job of {train_job.app} version {train_job.app_version} is running. "
