@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enas", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="splits of the data (10)")
     parser.add_argument("--first-seed", type=int, default=0, help="of the first split (0); 100 and up are for tuning")
-    parser.add_argument("--trials", type=int, default=400, help="trials of each search (400)")
+    parser.add_argument("--trials", type=int, default=300, help="trials of each search (300)")
     parser.add_argument("--again", type=int, default=3, help="trainings of each architecture that was found (3)")
     parser.add_argument("--epochs", type=int, help="of a full training (the template's own)")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file (benchmarks/results/enas.json)")

@@ -30,7 +30,7 @@ BATCH_SIZE = 32
 # An epoch of the supergraph takes more and smaller steps: it has many more weights to reach.
 SHARED_BATCH_SIZE = 16
 N_NODES = 4
-N_QUICK = 200
+N_QUICK = 400
 # Images that the statistics of the normalisation layers are taken from.
 N_MEASURED = 200
 # For each batch that trains the supergraph, so many choices of the architecture are drawn anew: all weights learn, and
@@ -58,7 +58,7 @@ class EnasCnn(BaseModel):
             "channels": FixedKnob(16),
             "learning_rate": FixedKnob(0.01),
             "shared_learning_rate": FixedKnob(0.005),
-            "max_epochs": FixedKnob(20),
+            "max_epochs": FixedKnob(40),
             "max_image_size": FixedKnob(32),
             "seed": FixedKnob(0),
             "share_params": PolicyKnob("SHARE_PARAMS"),
