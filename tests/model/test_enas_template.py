@@ -155,7 +155,7 @@ def test_smaller_networks_are_searched_with(digits: tuple[str, ...], model_class
         model = make(model_class, **knobs)
         model.train(digits[1])
         sizes.append(sum(v.size for v in model.dump_parameters().values() if isinstance(v, np.ndarray)))
-    assert sizes[0] < sizes[1] / 2
+    assert sizes[0] < 0.7 * sizes[1]
 
 
 def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], model_class: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], 
     advisor = EnasAdvisor(SearchSetup(knob_config=config, seed=0, trial_limit=n))
     for no in range(1, n + 1):
         proposal = advisor.propose(no, Ask(worker_id="a", budget_used=(no - 1) / n))
-        model = model_class(**check_knobs(config, proposal.knobs))
+        model = model_class(**check_knobs(config, proposal.knobs) | {"max_epochs": 10})
         model.train(digits[1], shared_params=params if proposal.start_from else None)
         score = model.evaluate(digits[2])
         advisor.feedback(no, score)
