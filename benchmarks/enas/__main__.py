@@ -25,9 +25,11 @@ from benchmarks.enas.arms import (
     search_at_random,
     search_with_enas,
     train_in_full,
+    with_epochs,
     write_split,
 )
 from rafiki.model import logger
+from rafiki.model.base import BaseModel
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.utils.clock import utc_now
 
@@ -52,21 +54,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     n_trials: int
     n_again: int
+    full_epochs: int
+    """Of a full training, in both arms."""
     splits: list[Split]
 
 
-def measure(seed: int, n_trials: int, n_again: int) -> Split:
-    model_class = load_model_class_from_path(TEMPLATE, "EnasCnn")
+def measure(model_class: type[BaseModel], seed: int, n_trials: int, n_again: int, epochs: int) -> Split:
     with tempfile.TemporaryDirectory() as folder:
         paths = write_split(Path(folder), seed)
         # Loads torch's kernels and decodes the images, for both arms alike.
-        train_in_full(model_class, paths, ["last", "identity"] * 8)
-        advisor = make_enas(model_class.get_knob_config(), seed, n_trials)
+        train_in_full(model_class, paths, ["last", "identity"] * 8, max_epochs=1)
+        advisor = make_enas(with_epochs(model_class, epochs), seed, n_trials)
         enas = search_with_enas(model_class, paths, n_trials, advisor)
-        random = search_at_random(model_class, paths, seed, enas.cost_s)
+        random = search_at_random(model_class, paths, seed, enas.cost_s, epochs)
         seeds = range(1, n_again + 1)
-        enas_again = [train_in_full(model_class, paths, enas.best.cell, s) for s in seeds]
-        random_again = [train_in_full(model_class, paths, random.best.cell, s) for s in seeds]
+        enas_again = [train_in_full(model_class, paths, enas.best.cell, s, epochs) for s in seeds]
+        random_again = [train_in_full(model_class, paths, random.best.cell, s, epochs) for s in seeds]
     model_class.teardown()
     return Split(
         seed=seed, measured_at=utc_now(), enas=enas, random=random, enas_again=enas_again, random_again=random_again
@@ -87,8 +90,13 @@ def _interval(values: list[float]) -> str:
     return f"{100 * statistics.fmean(values):.2f} ± {100 * half:.2f}"
 
 
+def _after(random: Found, n: int) -> Trained:
+    """What random search had found after its first ``n`` trainings."""
+    return max(random.trained[:n], key=lambda t: t.val)
+
+
 def as_text(report: Report) -> str:
-    """The table in Markdown; accuracies in per cent, intervals of 95%."""
+    """The tables in Markdown; accuracies in per cent, intervals of 95%."""
     splits = report.splits
     enas, best = [_mean(s.enas_again) for s in splits], [_mean(s.random_again) for s in splits]
     average = [_mean(s.random.trained) for s in splits]
@@ -97,6 +105,7 @@ def as_text(report: Report) -> str:
     cost = statistics.fmean(s.enas.cost_s for s in splits)
     cost_random = statistics.fmean(s.random.cost_s for s in splits)
     full_s = statistics.fmean(s.random.cost_s / len(s.random.trained) for s in splits)
+    n_won = sum(a > b for a, b in zip(enas, best, strict=True))
     rows = [
         "| architecture | test accuracy, % | cost, s |",
         "| --- | --- | --- |",
@@ -104,30 +113,43 @@ def as_text(report: Report) -> str:
         f"| best of {n_random} random ones, trained in full | {_interval(best)} | {cost_random:.1f} |",
         f"| a random one | {_interval(average)} | {full_s:.1f} |",
         "",
-        f"ENAS less the best random one: {_interval([a - b for a, b in zip(enas, best, strict=True)])}; "
+        f"ENAS less the best random one: {_interval([a - b for a, b in zip(enas, best, strict=True)])}, "
+        f"better on {n_won} of {len(splits)} splits; "
         f"less a random one: {_interval([a - b for a, b in zip(enas, average, strict=True)])}. "
-        f"{len(splits)} splits, {report.n_again} trainings of each architecture that was found.",
+        f"{report.full_epochs} epochs a full training, {report.n_again} further trainings of each architecture that "
+        "was found.",
+        "",
+        "| random trainings | cost, s | their best network, test accuracy, % | ENAS's network less it |",
+        "| --- | --- | --- | --- |",
     ]
+    for n in range(1, min(counts) + 1):
+        found = [_after(s.random, n).test for s in splits]
+        lead = [s.enas.best.test - test for s, test in zip(splits, found, strict=True)]
+        rows.append(f"| {n} | {n * full_s:.1f} | {_interval(found)} | {_interval(lead)} |")
     return "\n".join(rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enas", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5, help="splits of the data (5)")
-    parser.add_argument("--trials", type=int, default=240, help="trials of each search (240)")
-    parser.add_argument("--again", type=int, default=2, help="trainings of each architecture that was found (2)")
+    parser.add_argument("--seeds", type=int, default=10, help="splits of the data (10)")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first split (0); 100 and up are for tuning")
+    parser.add_argument("--trials", type=int, default=300, help="trials of each search (300)")
+    parser.add_argument("--again", type=int, default=3, help="trainings of each architecture that was found (3)")
+    parser.add_argument("--epochs", type=int, help="of a full training (the template's own)")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file (benchmarks/results/enas.json)")
     options = parser.parse_args(arguments)
     logger.set_sink(lambda entry: None)
-    report = Report(n_trials=options.trials, n_again=options.again, splits=[])
+    model_class = load_model_class_from_path(TEMPLATE, "EnasCnn")
+    epochs = options.epochs or model_class.get_knob_config()["max_epochs"].value.value
+    report = Report(n_trials=options.trials, n_again=options.again, full_epochs=epochs, splits=[])
     if options.out.is_file():
         held = msgspec.json.decode(options.out.read_bytes(), type=Report)
-        if (held.n_trials, held.n_again) == (report.n_trials, report.n_again):
+        if (held.n_trials, held.n_again, held.full_epochs) == (report.n_trials, report.n_again, report.full_epochs):
             report = held
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         if any(s.seed == seed for s in report.splits):
             continue
-        split = measure(seed, options.trials, options.again)
+        split = measure(model_class, seed, options.trials, options.again, epochs)
         report = msgspec.structs.replace(report, splits=[*report.splits, split])
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")

@@ -76,14 +76,23 @@ def write_split(folder: Path, seed: int) -> Paths:
 
 def knobs_for_full_training(config: KnobConfig, cell: Cell, seed: int) -> Knobs:
     """Those of a trial that trains ``cell`` in full, from other initial weights for another seed."""
-    knobs = {name: knob.value.value if isinstance(knob, FixedKnob) else False for name, knob in config.items()}
+    knobs: Knobs = {name: knob.value.value if isinstance(knob, FixedKnob) else False for name, knob in config.items()}
     return {**knobs, "cell": cell, "seed": seed}
 
 
-def train_in_full(model_class: type[BaseModel], paths: Paths, cell: Cell, seed: int = 0) -> Trained:
-    model = model_class(**knobs_for_full_training(model_class.get_knob_config(), cell, seed))
+def train_in_full(
+    model_class: type[BaseModel], paths: Paths, cell: Cell, seed: int = 0, max_epochs: int | None = None
+) -> Trained:
+    """``max_epochs``: None = the template's own."""
+    model = model_class(**knobs_for_full_training(with_epochs(model_class, max_epochs), cell, seed))
     model.train(paths.train)
     return Trained(cell=cell, val=model.evaluate(paths.val), test=model.evaluate(paths.test))
+
+
+def with_epochs(model_class: type[BaseModel], max_epochs: int | None) -> KnobConfig:
+    """The template's knobs, with full trainings of so many epochs; None = as many as it says."""
+    config = model_class.get_knob_config()
+    return config if max_epochs is None else {**config, "max_epochs": FixedKnob(max_epochs)}
 
 
 def search_with_enas(model_class: type[BaseModel], paths: Paths, n_trials: int, advisor: Advisor) -> Found:
@@ -118,9 +127,12 @@ def search_with_enas(model_class: type[BaseModel], paths: Paths, n_trials: int, 
     )  # fmt: skip
 
 
-def search_at_random(model_class: type[BaseModel], paths: Paths, seed: int, cost_s: float) -> Found:
+def search_at_random(
+    model_class: type[BaseModel], paths: Paths, seed: int, cost_s: float, max_epochs: int | None = None
+) -> Found:
     """Random architectures trained in full until at least ``cost_s`` is spent. Their test scores cost nothing."""
-    cell_knob = model_class.get_knob_config()["cell"]
+    config = with_epochs(model_class, max_epochs)
+    cell_knob = config["cell"]
     assert isinstance(cell_knob, ArchKnob)
     rng = random.Random(f"random/{seed}")
     trained: list[Trained] = []
@@ -128,7 +140,7 @@ def search_at_random(model_class: type[BaseModel], paths: Paths, seed: int, cost
     while spent < cost_s:
         cell: Cell = [str(rng.choice(candidates).value) for candidates in cell_knob.items]
         started = time.process_time()
-        model = model_class(**knobs_for_full_training(model_class.get_knob_config(), cell, 0))
+        model = model_class(**knobs_for_full_training(config, cell, 0))
         model.train(paths.train)
         val = model.evaluate(paths.val)
         encode_params(model.dump_parameters())

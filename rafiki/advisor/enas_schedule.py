@@ -8,8 +8,8 @@ from rafiki.advisor.base import SearchSetup
 from rafiki.advisor.options import EnasOptions
 
 _WARM_SHARE = 0.25
-_MOST_WARM = 60
-_LEAST_TRAININGS = 75
+_MOST_WARM = 30
+_LEAST_TRAININGS = 50
 _MOST_FULL = 3
 
 
@@ -58,9 +58,9 @@ class Line:
 class Schedule:
     """The phases of one search.
 
-    1. At first, trainings only (a quarter of the budget, at most 60 on each worker): before that, scores are noise.
+    1. At first, trainings only (a quarter of the budget, at most 30 on each worker): before that, scores are noise.
     2. Trainings and evaluations in alternation, each worker on its own. With a limit of trials, the evaluations after
-       each training are as few as it takes to train 75 times at least, or one.
+       each training are as few as it takes to train 50 times at least, or one.
     3. The closing: final evaluations, then full trainings. It begins when the time left is ``final_share``, or with the
        last ``final_share`` of the trials, or with as few of them as it needs: a count of trials says nothing of how
        long a full training takes.

@@ -109,6 +109,27 @@ def test_shared_weights_get_better_for_an_architecture_that_no_training_had(
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.15
 
 
+def test_shared_weights_do_not_hold_many_convolutions_against_an_architecture(
+    digits: tuple[str, ...], model_class: Any
+) -> None:
+    rng = random.Random(1)
+    positions = model_class.get_knob_config()["cell"].items
+    params = None
+    for _ in range(20):
+        model = make(model_class, cell=[rng.choice(candidates).value for candidates in positions], **TRAIN)
+        model.train(digits[1], shared_params=params)
+        params = shared(model)
+
+    def score(operation: str) -> float:
+        # One node after the other, the deepest that a cell can be.
+        inputs = ["last", "before", "node0", "last", "node1", "node0", "node2", "node1"]
+        judge = make(model_class, cell=[choice for name in inputs for choice in (name, operation)], **SEARCH)
+        judge.train(digits[1], shared_params=params)
+        return float(judge.evaluate(digits[2]))
+
+    assert score("conv3x3") > score("avg_pool") + 0.1
+
+
 def test_an_evaluation_leaves_the_shared_weights_as_they_are_and_keeps_its_own_only(
     digits: tuple[str, ...], model_class: Any
 ) -> None:
@@ -155,7 +176,7 @@ def test_smaller_networks_are_searched_with(digits: tuple[str, ...], model_class
         model = make(model_class, **knobs)
         model.train(digits[1])
         sizes.append(sum(v.size for v in model.dump_parameters().values() if isinstance(v, np.ndarray)))
-    assert sizes[0] < sizes[1] / 2
+    assert sizes[0] < 0.7 * sizes[1]
 
 
 def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], model_class: Any) -> None:
@@ -163,7 +184,7 @@ def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], 
     advisor = EnasAdvisor(SearchSetup(knob_config=config, seed=0, trial_limit=n))
     for no in range(1, n + 1):
         proposal = advisor.propose(no, Ask(worker_id="a", budget_used=(no - 1) / n))
-        model = model_class(**check_knobs(config, proposal.knobs))
+        model = model_class(**check_knobs(config, proposal.knobs) | {"max_epochs": 10})
         model.train(digits[1], shared_params=params if proposal.start_from else None)
         score = model.evaluate(digits[2])
         advisor.feedback(no, score)
