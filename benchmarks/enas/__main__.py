@@ -132,9 +132,9 @@ def as_text(report: Report) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enas", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="splits of the data (10)")
-    parser.add_argument("--first-seed", type=int, default=0, help="of the first split (0); 100 and up are for tuning")
-    parser.add_argument("--trials", type=int, default=300, help="trials of each search (300)")
-    parser.add_argument("--again", type=int, default=3, help="trainings of each architecture that was found (3)")
+    parser.add_argument("--first-seed", type=int, default=10, help="of the first split (10)")
+    parser.add_argument("--trials", type=int, default=240, help="trials of each search (240)")
+    parser.add_argument("--again", type=int, default=2, help="trainings of each architecture that was found (2)")
     parser.add_argument("--epochs", type=int, help="of a full training (the template's own)")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file (benchmarks/results/enas.json)")
     options = parser.parse_args(arguments)
