@@ -63,7 +63,7 @@ def measure(model_class: type[BaseModel], seed: int, n_trials: int, n_again: int
     with tempfile.TemporaryDirectory() as folder:
         paths = write_split(Path(folder), seed)
         # Loads torch's kernels and decodes the images, for both arms alike.
-        train_in_full(model_class, paths, ["last", "identity"] * 8, max_epochs=1)
+        train_in_full(model_class, paths, ["last", "identity"] * 8, 0, 1)
         advisor = make_enas(with_epochs(model_class, epochs), seed, n_trials)
         enas = search_with_enas(model_class, paths, n_trials, advisor)
         random = search_at_random(model_class, paths, seed, enas.cost_s, epochs)
@@ -132,16 +132,15 @@ def as_text(report: Report) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enas", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="splits of the data (10)")
-    parser.add_argument("--first-seed", type=int, default=0, help="of the first split (0); 100 and up are for tuning")
-    parser.add_argument("--trials", type=int, default=300, help="trials of each search (300)")
-    parser.add_argument("--again", type=int, default=3, help="trainings of each architecture that was found (3)")
-    parser.add_argument("--epochs", type=int, help="of a full training (the template's own)")
+    parser.add_argument("--first-seed", type=int, default=10, help="of the first split (10)")
+    parser.add_argument("--trials", type=int, default=240, help="trials of each search (240)")
+    parser.add_argument("--again", type=int, default=2, help="trainings of each architecture that was found (2)")
+    parser.add_argument("--epochs", type=int, default=100, help="of a full training (100)")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file (benchmarks/results/enas.json)")
     options = parser.parse_args(arguments)
     logger.set_sink(lambda entry: None)
     model_class = load_model_class_from_path(TEMPLATE, "EnasCnn")
-    epochs = options.epochs or model_class.get_knob_config()["max_epochs"].value.value
-    report = Report(n_trials=options.trials, n_again=options.again, full_epochs=epochs, splits=[])
+    report = Report(n_trials=options.trials, n_again=options.again, full_epochs=options.epochs, splits=[])
     if options.out.is_file():
         held = msgspec.json.decode(options.out.read_bytes(), type=Report)
         if (held.n_trials, held.n_again, held.full_epochs) == (report.n_trials, report.n_again, report.full_epochs):
@@ -149,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         if any(s.seed == seed for s in report.splits):
             continue
-        split = measure(model_class, seed, options.trials, options.again, epochs)
+        split = measure(model_class, seed, options.trials, options.again, options.epochs)
         report = msgspec.structs.replace(report, splits=[*report.splits, split])
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")

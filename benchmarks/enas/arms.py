@@ -80,19 +80,15 @@ def knobs_for_full_training(config: KnobConfig, cell: Cell, seed: int) -> Knobs:
     return {**knobs, "cell": cell, "seed": seed}
 
 
-def train_in_full(
-    model_class: type[BaseModel], paths: Paths, cell: Cell, seed: int = 0, max_epochs: int | None = None
-) -> Trained:
-    """``max_epochs``: None = the template's own."""
+def train_in_full(model_class: type[BaseModel], paths: Paths, cell: Cell, seed: int, max_epochs: int) -> Trained:
     model = model_class(**knobs_for_full_training(with_epochs(model_class, max_epochs), cell, seed))
     model.train(paths.train)
     return Trained(cell=cell, val=model.evaluate(paths.val), test=model.evaluate(paths.test))
 
 
-def with_epochs(model_class: type[BaseModel], max_epochs: int | None) -> KnobConfig:
-    """The template's knobs, with full trainings of so many epochs; None = as many as it says."""
-    config = model_class.get_knob_config()
-    return config if max_epochs is None else {**config, "max_epochs": FixedKnob(max_epochs)}
+def with_epochs(model_class: type[BaseModel], max_epochs: int) -> KnobConfig:
+    """The template's knobs, with full trainings of so many epochs."""
+    return {**model_class.get_knob_config(), "max_epochs": FixedKnob(max_epochs)}
 
 
 def search_with_enas(model_class: type[BaseModel], paths: Paths, n_trials: int, advisor: Advisor) -> Found:
@@ -127,9 +123,7 @@ def search_with_enas(model_class: type[BaseModel], paths: Paths, n_trials: int, 
     )  # fmt: skip
 
 
-def search_at_random(
-    model_class: type[BaseModel], paths: Paths, seed: int, cost_s: float, max_epochs: int | None = None
-) -> Found:
+def search_at_random(model_class: type[BaseModel], paths: Paths, seed: int, cost_s: float, max_epochs: int) -> Found:
     """Random architectures trained in full until at least ``cost_s`` is spent. Their test scores cost nothing."""
     config = with_epochs(model_class, max_epochs)
     cell_knob = config["cell"]

@@ -9,8 +9,8 @@ from rafiki.advisor.options import EnasOptions
 
 _WARM_SHARE = 0.25
 _MOST_WARM = 30
-_LEAST_TRAININGS = 50
-_MOST_FULL = 3
+_LEAST_TRAININGS = 30
+_MOST_FULL = 2
 
 
 class Phase(StrEnum):
@@ -60,7 +60,7 @@ class Schedule:
 
     1. At first, trainings only (a quarter of the budget, at most 30 on each worker): before that, scores are noise.
     2. Trainings and evaluations in alternation, each worker on its own. With a limit of trials, the evaluations after
-       each training are as few as it takes to train 50 times at least, or one.
+       each training are as few as it takes to train 30 times at least, or one.
     3. The closing: final evaluations, then full trainings. It begins when the time left is ``final_share``, or with the
        last ``final_share`` of the trials, or with as few of them as it needs: a count of trials says nothing of how
        long a full training takes.
@@ -78,7 +78,7 @@ class Schedule:
             n_most = options.n_finals + max(n_workers, _MOST_FULL)
             n_closing = max(1, min(round(options.final_share * self._limit), n_most))
             # One for each worker if there is room, for the last ones run side by side.
-            n_full = max(1, n_closing // 4, min(n_workers, n_closing // 2))
+            n_full = max(1, n_closing // 6, min(n_workers, n_closing // 2))
             self._first_closing = self._limit - n_closing + 1
             self._first_full = self._limit - n_full + 1
             n_open = self._limit - n_closing

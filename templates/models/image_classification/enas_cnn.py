@@ -58,7 +58,7 @@ class EnasCnn(BaseModel):
             "channels": FixedKnob(16),
             "learning_rate": FixedKnob(0.01),
             "shared_learning_rate": FixedKnob(0.005),
-            "max_epochs": FixedKnob(40),
+            "max_epochs": FixedKnob(20),
             "max_image_size": FixedKnob(32),
             "seed": FixedKnob(0),
             "share_params": PolicyKnob("SHARE_PARAMS"),
