@@ -21,6 +21,7 @@ from rafiki.utils.clock import Deadline
 
 REPO = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60.0
+SETTLED_S = 0.1
 
 
 class PseudoTerminal:
@@ -63,12 +64,17 @@ class PseudoTerminal:
         return bool(data)
 
     def wait_for(self, condition: Callable[[str], object], what: str) -> str:
-        """The first screen for which the condition holds."""
+        """The first screen, drawn to its end, for which the condition holds."""
         deadline = Deadline(TIMEOUT_S)
-        while not condition(self.text):
+        while not self._is_settled() or not condition(self.text):
             assert not deadline.is_over(), f"never seen: {what}\n{self.text}"
-            assert self._read(0.1), f"it ended before it showed {what}:\n{self.text}"
+            assert self._read(0.1) or condition(self.text), f"it ended before it showed {what}:\n{self.text}"
         return self.text
+
+    def _is_settled(self) -> bool:
+        """Whether nothing comes for a moment, or ever: one picture may come in several pieces."""
+        n = len(self.raw)
+        return not self._read(SETTLED_S) or len(self.raw) == n
 
     def interrupt(self) -> None:
         """Ctrl-C."""

@@ -12,6 +12,9 @@ from rafiki.exported.ensemble import Answer
 
 _MOST_AT_ONCE = 64
 _MOST_WAITING = 4096
+# A signal that comes just before a thread begins to wait, or to another thread, does not wake it: Python runs the
+# handler at the thread's next step, so there has to be one.
+_LOOK_UP_S = 0.25
 
 _Request = tuple[list[bytes], "Future[list[Answer]]"]
 
@@ -51,7 +54,10 @@ class Batches:
         is_over = False
         while not is_over:
             batch: list[_Request] = []
-            request = self._waiting.get()
+            try:
+                request = self._waiting.get(timeout=_LOOK_UP_S)
+            except queue.Empty:
+                continue
             while request is not None:
                 batch.append(request)
                 if sum(len(queries) for queries, _ in batch) >= _MOST_AT_ONCE:

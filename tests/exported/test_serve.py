@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -160,3 +161,27 @@ def test_a_failure_of_the_ensemble_itself_fails_that_request_alone(capsys: pytes
         assert "secret" not in failed.text
         assert http.post("/predict", json={"query": 2}).json()["prediction"] == 2
     assert "a bug with a secret" in capsys.readouterr().err
+
+
+def test_a_signal_that_wakes_another_thread_ends_it_too() -> None:
+    batches = Batches(echo)
+    is_over = threading.Event()
+    is_lost: list[bool] = []
+
+    def send() -> None:
+        # The first answer: the other thread is about to wait, or waits.
+        batches.ask([b"1"], 30.0)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        is_lost.append(not is_over.wait(60))
+        batches.stop()
+
+    before = signal.signal(signal.SIGTERM, lambda *_: batches.stop())
+    sender = threading.Thread(target=send)
+    try:
+        sender.start()
+        batches.run()
+        is_over.set()
+        sender.join(90)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert is_lost == [False]
