@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import fcntl
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError
@@ -14,6 +17,7 @@ from rafiki_cli.terminal import UsageError
 
 LOCAL = "local"
 """The context that is always there: the stack of the folder that a command is run in."""
+_LOCK_TIMEOUT_S = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -99,6 +103,39 @@ def write_user_file(file: Path, tree: Mapping[str, Any]) -> None:
         write_private(file, msgspec.json.format(msgspec.json.encode(tree)).decode() + "\n")
     except OSError as e:
         raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+
+
+@contextmanager
+def user_files_locked() -> Iterator[None]:
+    """Nobody else changes the files of the user's config folder meanwhile: what is read inside may be written back.
+
+    Raises:
+        ConfigError: when the folder cannot be written, or another command holds it for too long.
+    """
+    from rafiki.config import user_config_folder
+    from rafiki.utils.clock import Deadline
+
+    file = user_config_folder() / ".lock"
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = file.open("a")
+    except OSError as e:
+        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+    with lock:
+        deadline = Deadline(_LOCK_TIMEOUT_S)
+        while not _is_locked(lock):
+            if deadline.is_over():
+                raise ConfigError(f"{file}: another command has held this lock for {_LOCK_TIMEOUT_S:g} s. Try again.")
+            time.sleep(0.01)
+        yield
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_new_name(name: str) -> None:

@@ -160,16 +160,19 @@ def find_login(address: str) -> dict[str, Any] | None:
 
 def keep_login(address: str, email: str, answer: dict[str, Any]) -> None:
     """Keep a login for later commands."""
-    logins = _read_logins()
-    logins[address] = {"email": email, "user_type": answer["user_type"], "token": answer["token"]}
-    contexts.write_user_file(logins_file(), logins)
+    with contexts.user_files_locked():
+        logins = _read_logins()
+        logins[address] = {"email": email, "user_type": answer["user_type"], "token": answer["token"]}
+        contexts.write_user_file(logins_file(), logins)
 
 
 def forget_login(address: str) -> dict[str, Any] | None:
     """Remove the login kept for an admin; returns it."""
-    logins = _read_logins()
-    found = logins.pop(address, None)
-    if found:
+    if find_login(address) is None:
+        return None
+    with contexts.user_files_locked():
+        logins = _read_logins()
+        found = logins.pop(address, None)
         contexts.write_user_file(logins_file(), logins)
     return found
 

@@ -50,12 +50,13 @@ def add(
 
     contexts.check_new_name(name)
     address = join_address(*session.parse_address(host, "--host", "an admin"))
-    kept = contexts.read_contexts()
-    if name in kept.hosts and kept.hosts[name] != address and not force:
-        raise terminal.UsageError(
-            f"The context {name!r} is there already, for {kept.hosts[name]}. Replace it with --force."
-        )
-    contexts.write_contexts(contexts.Contexts({**kept.hosts, name: address}, name if use else kept.current))
+    with contexts.user_files_locked():
+        kept = contexts.read_contexts()
+        if name in kept.hosts and kept.hosts[name] != address and not force:
+            raise terminal.UsageError(
+                f"The context {name!r} is there already, for {kept.hosts[name]}. Replace it with --force."
+            )
+        contexts.write_contexts(contexts.Contexts({**kept.hosts, name: address}, name if use else kept.current))
     if format is not Format.TABLE:
         put_data({"name": name, "address": address, "is_current": use or kept.current == name}, format)
     terminal.say(f"The context {name!r} means the admin at {address}.")
@@ -70,9 +71,10 @@ def add(
 @app.command(epilog=examples("rafiki context use prod", "rafiki context use local"))
 def use(name: arguments.ContextArgument) -> None:
     """Make a context the current one: commands in every folder go to its admin."""
-    kept = contexts.read_contexts()
-    host = kept.host_of(name)
-    contexts.write_contexts(contexts.Contexts(kept.hosts, None if host is None else name))
+    with contexts.user_files_locked():
+        kept = contexts.read_contexts()
+        host = kept.host_of(name)
+        contexts.write_contexts(contexts.Contexts(kept.hosts, None if host is None else name))
     if host is None:
         terminal.say("Commands go to the stack of the folder they are run in.")
     else:
@@ -133,11 +135,12 @@ def show(name: arguments.OptionalContextArgument = None, format: FormatOption = 
 @app.command(epilog=examples("rafiki context remove prod"))
 def remove(name: arguments.ContextArgument) -> None:
     """Forget a context. The login that is kept for its admin stays."""
-    kept = contexts.read_contexts()
-    if kept.host_of(name) is None:
-        raise terminal.UsageError(f"{contexts.LOCAL!r} is always there.")
-    left = {n: h for n, h in kept.hosts.items() if n != name}
-    contexts.write_contexts(contexts.Contexts(left, None if kept.current == name else kept.current))
+    with contexts.user_files_locked():
+        kept = contexts.read_contexts()
+        if kept.host_of(name) is None:
+            raise terminal.UsageError(f"{contexts.LOCAL!r} is always there.")
+        left = {n: h for n, h in kept.hosts.items() if n != name}
+        contexts.write_contexts(contexts.Contexts(left, None if kept.current == name else kept.current))
     terminal.say(f"Removed the context {name!r}.")
     if kept.current == name:
         terminal.say("It was the current one: commands go to the stack of the folder they are run in.")

@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from contract_server import ContractServer
 
 from rafiki.constants import ExitCode
-from rafiki.errors import InvalidPasswordError
+from rafiki.errors import ConfigError, InvalidPasswordError
+from rafiki_cli import contexts, session
 
 
 def test_a_login_is_kept_in_a_private_file_and_used(logged_in, server: ContractServer, folder: Path) -> None:
@@ -74,3 +77,25 @@ def test_a_password_needs_a_source_when_there_is_no_terminal(cli, server: Contra
     result = cli("--admin", f"127.0.0.1:{server.port}", "login", "a@rafiki")
     assert result.code == ExitCode.USAGE
     assert "--password-stdin" in result.err
+
+
+def test_logins_that_are_kept_at_the_same_time_are_all_kept(folder: Path) -> None:
+    addresses = [f"127.0.0.1:{port}" for port in range(1000, 1016)]
+    start = threading.Barrier(len(addresses))
+
+    def keep(address: str) -> None:
+        start.wait(60)
+        session.keep_login(address, "a@rafiki", {"user_type": "ADMIN", "token": address})
+
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        list(pool.map(keep, addresses))
+    assert [session.find_login(address) for address in addresses] == [
+        {"email": "a@rafiki", "user_type": "ADMIN", "token": address} for address in addresses
+    ]
+
+
+def test_a_lock_that_is_never_given_back_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contexts, "_LOCK_TIMEOUT_S", 0.05)
+    with contexts.user_files_locked(), pytest.raises(ConfigError, match="another command has held this lock"):
+        session.keep_login("127.0.0.1:1", "a@rafiki", {"user_type": "ADMIN", "token": "t"})
+    assert session.find_login("127.0.0.1:1") is None
