@@ -8,7 +8,7 @@ from rafiki.utils.clock import utc_now
 
 
 def trained(val: float, test: float) -> Trained:
-    return Trained(cell=["last", "identity"] * 8, val=val, test=test)
+    return Trained(cell=["identity", "last", "identity"] * 4, val=val, test=test)
 
 
 def split(seed: int, enas: float, random: list[tuple[float, float]], random_again: float) -> Split:
@@ -28,7 +28,7 @@ def report() -> Report:
         split(0, 0.95, [(0.80, 0.90), (0.90, 0.85), (0.85, 0.99)], 0.92),
         split(1, 0.94, [(0.80, 0.80), (0.70, 0.99), (0.90, 0.91)], 0.95),
     ]
-    return Report(n_trials=300, n_again=2, full_epochs=40, splits=splits)
+    return Report(field=16, n_trials=300, n_again=2, full_epochs=40, splits=splits)
 
 
 def test_architectures_are_compared_by_their_further_trainings_split_by_split() -> None:

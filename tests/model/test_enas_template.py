@@ -25,8 +25,8 @@ torch: Any = importlib.import_module("torch") if os.environ.get("CI", "").lower(
 torch = torch or pytest.importorskip("torch")
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "models" / "image_classification" / "enas_cnn.py"
-CELL = ["last", "conv3x3", "before", "identity", "node0", "conv3x3", "last", "max_pool"]
-CELL += ["node1", "conv1x1", "node0", "avg_pool", "node2", "conv3x3", "before", "identity"]
+CELL = ["conv3x3", "before", "identity", "conv3x3", "last", "max_pool"]
+CELL += ["conv1x1", "node0", "avg_pool", "conv3x3", "before", "identity"]
 TRAIN = {"share_params": True, "early_stop": True, "downscale": True}
 SEARCH = {"share_params": True, "skip_train": True, "quick_eval": True, "downscale": True}
 
@@ -69,9 +69,10 @@ def test_its_knobs_are_read_with_values_that_mean_the_same_everywhere() -> None:
     assert reading.error is None
     cell = knob_config_from_json(reading.knob_config or {})["cell"]
     assert isinstance(cell, ArchKnob)
-    assert len(cell) == 16
-    assert len({id(candidate) for position in cell.items[1::2] for candidate in position}) == 5
-    assert [len(position) for position in cell.items[::4]] == [2, 3, 4, 5]
+    assert len(cell) == 12
+    operations = cell.items[::3] + cell.items[2::3]
+    assert len({id(candidate) for position in operations for candidate in position}) == 5
+    assert [len(position) for position in cell.items[1::3]] == [2, 3, 4, 5]
 
 
 def test_a_full_training_reads_handwritten_digits_and_is_served_from_its_parameters(
@@ -121,13 +122,23 @@ def test_shared_weights_do_not_hold_many_convolutions_against_an_architecture(
         params = shared(model)
 
     def score(operation: str) -> float:
-        # One node after the other, the deepest that a cell can be.
-        inputs = ["last", "before", "node0", "last", "node1", "node0", "node2", "node1"]
-        judge = make(model_class, cell=[choice for name in inputs for choice in (name, operation)], **SEARCH)
+        inputs = ["before", "last", "node0", "node1"]
+        judge = make(model_class, cell=[choice for name in inputs for choice in (operation, name, operation)], **SEARCH)
         judge.train(digits[1], shared_params=params)
         return float(judge.evaluate(digits[2]))
 
     assert score("conv3x3") > score("avg_pool") + 0.1
+
+
+def test_every_node_is_on_the_way_of_every_architecture(digits: tuple[str, ...], model_class: Any) -> None:
+    model = make(model_class, cell=["conv1x1", "before", "identity"] * 4, max_epochs=1)
+    model.train(digits[1])
+    params, query = shared(model), [np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)]
+    before = model.predict(query)
+    for node in range(4):
+        name = f"weights/cells.0.operations.{node}_0_conv1x1.convolution.0.weight"
+        model.load_parameters({**params, name: -params[name]})
+        assert model.predict(query) != before, name
 
 
 def test_an_evaluation_leaves_the_shared_weights_as_they_are_and_keeps_its_own_only(

@@ -1,8 +1,9 @@
 """A convolutional network whose cell is searched for, in torch: efficient neural architecture search (ENAS).
 
-A cell has `N_NODES` nodes. A node adds up two inputs, each put through an operation; which inputs and which operations
-is the architecture, one position of the knob `cell` each. Architectures share their weights: every operation at every
-place has its own, in one large network (the supergraph), and an architecture is a path through it.
+A cell is a chain of `N_NODES` nodes. A node adds up the node before it and one more input, each put through an
+operation; the operations and the inputs are the architecture, one position of the knob `cell` each. Architectures share
+their weights: every operation at every place has its own, in one large network (the supergraph), and an architecture is
+a path through it.
 Pham et al., "Efficient neural architecture search via parameter sharing", 2018, section 2.4.
 
 What the five policies do here:
@@ -27,8 +28,6 @@ from rafiki.model import ArchKnob, BaseModel, FixedKnob, KnobValue, PolicyKnob, 
 # Grey: colour rarely helps on small images. "RGB" works too.
 MODE = "L"
 BATCH_SIZE = 32
-# An epoch of the supergraph takes more and smaller steps: it has many more weights to reach.
-SHARED_BATCH_SIZE = 16
 N_NODES = 4
 N_QUICK = 400
 # Images that the statistics of the normalisation layers are taken from.
@@ -38,6 +37,7 @@ N_MEASURED = 200
 REDRAWN = 0.5
 
 # The same object at two positions means the same thing: what the search learns of it at one helps at the others.
+# "before" and "last" are what the cell takes in: the outputs of the last two cells.
 INPUTS = [KnobValue(name) for name in ("before", "last", *(f"node{i}" for i in range(N_NODES - 1)))]
 OPERATIONS = [KnobValue(name) for name in ("conv3x3", "conv1x1", "max_pool", "avg_pool", "identity")]
 WEIGHTLESS = {
@@ -53,7 +53,10 @@ class EnasCnn(BaseModel):
     @staticmethod
     def get_knob_config():
         return {
-            "cell": ArchKnob([candidates for i in range(N_NODES) for candidates in (INPUTS[: 2 + i], OPERATIONS) * 2]),
+            # Of each node the operation on the node before it, the other input, and the operation on that.
+            "cell": ArchKnob(
+                [candidates for i in range(N_NODES) for candidates in (OPERATIONS, INPUTS[: 2 + i], OPERATIONS)]
+            ),
             "cells": FixedKnob(3),
             "channels": FixedKnob(16),
             "learning_rate": FixedKnob(0.01),
@@ -148,7 +151,7 @@ class EnasCnn(BaseModel):
         knobs = self._knobs
         is_shared = knobs["share_params"]
         rate = knobs["shared_learning_rate" if is_shared else "learning_rate"]
-        n_batches = -(-len(images) // (SHARED_BATCH_SIZE if is_shared else BATCH_SIZE))
+        n_batches = -(-len(images) // BATCH_SIZE)
         inputs = self._to_input(images)
         classes = torch.from_numpy(classes).to(self._device)
         parameters = list(self._network.parameters())
@@ -241,6 +244,11 @@ class Network(nn.Module):
 
 
 class Cell(nn.Module):
+    """A chain of nodes. All of them are on every path, so what shared weights make of an architecture is about as deep
+    as what its own would: were inputs free to skip nodes, the deepest architectures would have the least trained paths
+    and the lowest scores, however good they are when trained alone.
+    """
+
     def __init__(self, n_channels, places):
         super().__init__()
         self.operations = nn.ModuleDict()
@@ -253,17 +261,15 @@ class Cell(nn.Module):
 
     def forward(self, before, last, cell):
         found = {"before": before, "last": last}
-        unused = {}
+        images = last
         for node in range(N_NODES):
-            terms = []
-            for side in range(2):
-                source, name = cell[4 * node + 2 * side : 4 * node + 2 * side + 2]
-                unused.pop(source, None)
-                apply = WEIGHTLESS.get(name) or self.operations[f"{node}_{side}_{name}"]
-                terms.append(apply(found[source]))
-            found[f"node{node}"] = unused[f"node{node}"] = terms[0] + terms[1]
-        # Nodes that no other node takes in are the cell's output.
-        return self.out(torch.stack(list(unused.values())).mean(dim=0))
+            name, source, other = cell[3 * node : 3 * node + 3]
+            images = self._operate(node, 0, name, images) + self._operate(node, 1, other, found[source])
+            found[f"node{node}"] = images
+        return self.out(images)
+
+    def _operate(self, node, side, name, images):
+        return (WEIGHTLESS.get(name) or self.operations[f"{node}_{side}_{name}"])(images)
 
 
 class Residual(nn.Module):
@@ -289,7 +295,7 @@ def _convolution(n_in, n_out, size):
 
 
 def _places(cell):
-    return {(i // 4, i % 4 // 2, name) for i, name in enumerate(cell) if i % 2 == 1}
+    return {(i // 3, i % 3 // 2, name) for i, name in enumerate(cell) if i % 3 != 1}
 
 
 def _redraw(cell, rng):
