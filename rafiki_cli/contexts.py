@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import fcntl
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +113,7 @@ def user_files_locked() -> Iterator[None]:
     """
     from rafiki.config import user_config_folder
     from rafiki.utils.clock import Deadline
+    from rafiki.utils.process import wait_until
 
     file = user_config_folder() / ".lock"
     try:
@@ -122,11 +122,8 @@ def user_files_locked() -> Iterator[None]:
     except OSError as e:
         raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
     with lock:
-        deadline = Deadline(_LOCK_TIMEOUT_S)
-        while not _is_locked(lock):
-            if deadline.is_over():
-                raise ConfigError(f"{file}: another command has held this lock for {_LOCK_TIMEOUT_S:g} s. Try again.")
-            time.sleep(0.01)
+        if not wait_until(lambda: _is_locked(lock), Deadline(_LOCK_TIMEOUT_S)):
+            raise ConfigError(f"{file}: another command has held this lock for {_LOCK_TIMEOUT_S:g} s. Try again.")
         yield
 
 
