@@ -3,14 +3,24 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The versions that were tested. `make constraints` makes the file anew, `make test-latest` tries today's releases.
+INSTALL := $(PIP) install -c constraints.txt
 
-.PHONY: quickstart test lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
+.PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/rafiki quickstart
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2
+
+# Tries the newest releases of every library in an environment of its own, and names those that differ.
+test-latest:
+	$(PYTHON) .ci/latest.py test
+
+# Makes constraints.txt anew from the newest releases: do it when `make test-latest` passes.
+constraints:
+	$(PYTHON) .ci/latest.py constraints
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -53,18 +63,18 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[templates]'
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[templates]'
 	touch $@
 
-$(VENV)/.docs: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[templates,docs]'
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[templates,docs]'
 	touch $@ $(VENV)/.run
 
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[templates,test,bench]'
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[templates,test,bench]'
 	touch $@ $(VENV)/.run $(VENV)/.test $(VENV)/.docs
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[templates,test]'
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[templates,test]'
 	touch $@ $(VENV)/.run $(VENV)/.docs

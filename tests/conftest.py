@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from postgres_server import ExternalServer, PostgresUnavailableError, open_server
 from running_stack import RunningStack
+
+# A shell starts what is to run in the background (`nohup make test &`, some CI systems) with SIGINT ignored, and so are
+# all processes below it. Tests of Ctrl-C need it as a person's shell has it; here, before xdist starts its workers.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
