@@ -29,7 +29,7 @@ MODELS = Path(__file__).resolve().parent / "models"
 
 _MODULES = {
     "admin": "rafiki.admin",
-    "advisor": "rafiki.worker.advisor",
+    "advisor": "rafiki.search.advisor_worker",
     "train": "rafiki.worker.train",
     "predictor": "rafiki.predictor",
     "inference": "rafiki.worker.inference",

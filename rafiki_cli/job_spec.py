@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidDatasetError, InvalidModelError
 from rafiki.utils.yaml_keys import find_duplicate_key
-from rafiki_cli import resolve
+from rafiki_cli.target import resolve
 from rafiki_cli.terminal import UsageError, read_text
 
 if TYPE_CHECKING:

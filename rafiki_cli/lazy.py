@@ -16,7 +16,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from rafiki_cli import options
+from rafiki_cli.target import options
 
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "default_map": {"help": False}}

@@ -14,8 +14,10 @@ import typer.main
 from rafiki import __version__
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError, UnauthorizedError
-from rafiki_cli import options, shell_completion, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import shell as shell_completion
 from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup, examples
+from rafiki_cli.target import options
 
 _EXAMPLES = f"""\
 {examples("rafiki quickstart", "rafiki up", "rafiki train create --help")}

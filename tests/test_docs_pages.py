@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from docs._generate import commands, pages, screens
-from rafiki_cli import options
+from rafiki_cli.target import options
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

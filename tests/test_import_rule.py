@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = sorted((ROOT / "rafiki").rglob("*.py"))
 # Besides config.py: what hands (parts of) its own environment on to a process that it starts.
-READS_ENVIRONMENT = {"rafiki/config.py", "rafiki/container/process.py", "rafiki/model/knob_reader.py"}
+READS_ENVIRONMENT = {"rafiki/config.py", "rafiki/container/process.py", "rafiki/model_check/knob_reader.py"}
 # Its waits are bounded delays of an event loop between two tries, or two looks.
 SLEEPS: set[str] = set()
 LAZY = ["numpy", "scipy", "PIL", "sqlalchemy", "httpx", "starlette"]
@@ -91,10 +91,10 @@ def test_nothing_sleeps() -> None:
         ("rafiki.config", []),
         ("rafiki.client", []),
         ("rafiki.contract.all", []),
-        ("rafiki.model.knob_reader", []),
+        ("rafiki.model_check.knob_reader", []),
         ("rafiki.tasks.registry", []),
         ("rafiki.param_store.folder", []),
-        ("rafiki.worker.advisor", ["numpy", "scipy", "sqlalchemy"]),
+        ("rafiki.search.advisor_worker", ["numpy", "scipy", "sqlalchemy"]),
         ("rafiki.admin.__main__", ["sqlalchemy", "starlette"]),
     ],
 )

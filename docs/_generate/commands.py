@@ -232,7 +232,7 @@ def _table_of(group: list[Command]) -> str:
 
 def global_options() -> dict[str, str]:
     """The options of every command, and what they mean."""
-    from rafiki_cli import options
+    from rafiki_cli.target import options
 
     found: dict[str, str] = getattr(options, "GLOBAL_OPTIONS", {})
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 
 from docs._generate.fields import module_docs
 from docs._generate.markdown import directive, from_docstring
-from rafiki.model.checkup import check_model
+from rafiki.model.dev import check_model
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def model_names() -> dict[str, list[Name]]:
 
 
 def _checkup() -> list[Name]:
-    return [Name("rafiki.model.checkup.check_model", check_model)]
+    return [Name("rafiki.model.dev.check_model", check_model)]
 
 
 def told_in_prose() -> set[str]:

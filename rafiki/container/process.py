@@ -29,7 +29,7 @@ from rafiki.utils.process import (
 )
 
 _PROGRAMS = {
-    "advisor": "rafiki.worker.advisor",
+    "advisor": "rafiki.search.advisor_worker",
     "train": "rafiki.worker.train",
     "inference": "rafiki.worker.inference",
     "predict": "rafiki.predictor",

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
+from rafiki_cli.target import session
 
 app = new_app("What only the superadmin does.")
 

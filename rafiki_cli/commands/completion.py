@@ -67,7 +67,7 @@ def _own_shell() -> Shell:
 
 def script_of(shell: Shell) -> str:
     """The script that teaches a shell to complete rafiki's commands."""
-    return (Path(__file__).parent.parent / "shells" / f"rafiki.{shell}").read_text("utf-8")
+    return (Path(__file__).parent.parent / "completion" / "scripts" / f"rafiki.{shell}").read_text("utf-8")
 
 
 def _fish_file() -> Path:

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.errors import ConfigError
-from rafiki_cli import completers, options, session, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
+from rafiki_cli.target import options, session
 
 app = new_app("Show, check and change the configuration.")
 KeyArgument = Annotated[str, typer.Argument(help="SECTION.KEY, as in admin.port.", autocompletion=completers.settings)]
@@ -93,7 +95,7 @@ def set_(
     """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
     from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, parse_value
     from rafiki.utils.files import write_atomic
-    from rafiki_cli import config_edit
+    from rafiki_cli.yaml_files import config_edit
 
     if (value is None) != unset:
         raise terminal.UsageError("Give a VALUE, or --unset.")

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import arguments, contexts, session, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import arguments
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record, put_rows
+from rafiki_cli.target import contexts, session
 
 app = new_app("Name the admins you work with, and choose among them.")
 _COLUMNS = [

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from rafiki.constants import Task
-from rafiki_cli import progress, resolve, session, terminal
-from rafiki_cli.arguments import DatasetArgument, TaskFilterOption, TaskOption
+from rafiki_cli import terminal
+from rafiki_cli.completion.arguments import DatasetArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render import values
+from rafiki_cli.render import progress, values
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
+from rafiki_cli.target import resolve, session
 
 app = new_app("Check, upload and list datasets.")
 _COLUMNS = [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.errors import InvalidEnvironmentError
-from rafiki_cli import completers, session, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -20,6 +21,7 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
+from rafiki_cli.target import session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -71,7 +73,7 @@ def log(
 
 def _follow(client: Client, key: str, format: Format) -> None:
     """Put out what the build says until it ends."""
-    from rafiki_cli import pushed
+    from rafiki_cli.watch import pushed
 
     heading, n_told = "", 0
     for event in (e for batch in pushed.batches(client.watch_environment, key, tick_s=60.0) for e in batch):

@@ -12,10 +12,11 @@ import typer
 
 from rafiki import __version__
 from rafiki.constants import EnsembleMethod
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_record
+from rafiki_cli.target import resolve, session
 
 app = new_app("Exports.")
 _COLUMNS = [

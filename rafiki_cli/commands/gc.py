@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode, GarbageKind
-from rafiki_cli import session, terminal
-from rafiki_cli.durations import parse_duration
+from rafiki_cli import terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
+from rafiki_cli.render.durations import parse_duration
 from rafiki_cli.render.output import Column, Format, FormatOption, error_column, put_data, put_rows
+from rafiki_cli.target import session
 
 app = new_app("Garbage.")
 _COLUMNS = [

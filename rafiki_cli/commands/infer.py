@@ -10,8 +10,8 @@ import typer
 
 from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
 from rafiki.errors import UnreachableError
-from rafiki_cli import resolve, session, terminal
-from rafiki_cli.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
+from rafiki_cli import terminal
+from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -25,6 +25,7 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
+from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -184,7 +185,7 @@ def watch(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Watch how much an app serves: requests, errors, latencies and members. Ctrl-C ends it; the app goes on."""
-    from rafiki_cli import infer_loop
+    from rafiki_cli.watch import infer_loop
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end. Take -o jsonl: an event a line.")

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import completers, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.lazy import new_app
 
 app = new_app("Start a project.")

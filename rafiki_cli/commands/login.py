@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from rafiki.errors import UnauthorizedError
-from rafiki_cli import options, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, put_record
+from rafiki_cli.target import options, session
 
 app = new_app("Logging in.")
 

@@ -11,10 +11,12 @@ from typing import Annotated, BinaryIO
 import typer
 
 from rafiki.errors import InvalidServiceError
-from rafiki_cli import completers, options, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows, time_column
+from rafiki_cli.target import options
 
 app = new_app("Logs of the stack of this folder.")
 _FOLLOW_WAIT_S = 0.25

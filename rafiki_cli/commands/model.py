@@ -10,12 +10,13 @@ import typer
 
 from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
-from rafiki_cli import progress, resolve, session, terminal
-from rafiki_cli.arguments import ModelArgument, TaskFilterOption, TaskOption
+from rafiki_cli import terminal
 from rafiki_cli.commands import model_new, model_test
+from rafiki_cli.completion.arguments import ModelArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render import values
+from rafiki_cli.render import progress, values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
+from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -66,7 +67,7 @@ def upload(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Upload a model template. Exits with 3 when it is kept but does not load."""
-    from rafiki_cli.find_class import find_model_class
+    from rafiki_cli.scaffold.find_class import find_model_class
 
     terminal.check_file(file, folder_hint="a model template is one Python file")
     wanted = model_class or find_model_class(file)

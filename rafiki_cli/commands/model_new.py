@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import completers, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 
 EXAMPLES = """\
 Examples:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import completers, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
 Event = Mapping[str, Any]
@@ -47,7 +48,7 @@ def run_test(
     """Test a model template here, without a stack: train, evaluate, store, load, predict. In a project, the nearest
     job.yaml that names the file tells the task, the datasets, the dependencies and the arguments of train(). Queries
     are made from the validation dataset when none are given. Exits with 1 when the model fails."""
-    from rafiki_cli.durations import parse_duration
+    from rafiki_cli.render.durations import parse_duration
 
     timeout_s = parse_duration(timeout, "--timeout")
     request = _request(file, model_class, task, train, val, knob or [], arg or [])
@@ -64,9 +65,9 @@ def _request(
     knobs: list[str],
     args: list[str],
 ) -> dict[str, Any]:
-    from rafiki_cli import resolve
     from rafiki_cli.job_spec import parse_arguments
     from rafiki_cli.model_check.job_defaults import JobDefaults, find_job_defaults
+    from rafiki_cli.target import resolve
 
     terminal.check_file(file, folder_hint="a model template is one Python file")
     said = find_job_defaults(file) or JobDefaults(origin=file)
@@ -93,7 +94,7 @@ def _request(
 
 
 def _find_class(file: Path) -> str:
-    from rafiki_cli.find_class import find_model_class
+    from rafiki_cli.scaffold.find_class import find_model_class
 
     try:
         return find_model_class(file)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
-from rafiki_cli import completers, resolve, session, terminal
-from rafiki_cli.arguments import VersionOption
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.arguments import VersionOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Format, put_data
+from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
     from rafiki.client import Client

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import contexts, options, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+from rafiki_cli.target import contexts, options, session
 
 app = new_app("Quickstart.")
 LEAST_ACCURACY = 0.9
@@ -57,7 +58,7 @@ def quickstart(
         raise
     finally:
         if down:
-            from rafiki_cli import stack_process
+            from rafiki_cli.target import stack_process
 
             stack_process.stop(options.stack_folder())
     result["seconds"] = round(sum(row["seconds"] for row in steps.rows), 2)
@@ -71,9 +72,11 @@ def quickstart(
 
 def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
     from rafiki.client import PredictorClient
-    from rafiki_cli import assets, stack_process, train_loop
     from rafiki_cli.quickstart import digits
     from rafiki_cli.quickstart import steps as admin
+    from rafiki_cli.scaffold import assets
+    from rafiki_cli.target import stack_process
+    from rafiki_cli.watch import train_loop
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki_cli import session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render.output import Format, FormatOption, put_data
+from rafiki_cli.target import session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -61,9 +62,9 @@ def run(
     """
     from rafiki.config import environment
     from rafiki.utils.clock import Deadline
-    from rafiki_cli.durations import parse_duration
     from rafiki_cli.jobs.load import load_jobs
     from rafiki_cli.jobs.report import check_report
+    from rafiki_cli.render.durations import parse_duration
 
     jobs = load_jobs(file, environment(), set_ or [])
     deadline = Deadline(parse_duration(timeout, "--timeout")) if timeout is not None else None
@@ -102,7 +103,7 @@ def _tell_valid(file: Path, jobs: Sequence[LoadedJob], format: Format) -> None:
 
 
 def _warn_of_tasks(jobs: Sequence[LoadedJob]) -> None:
-    from rafiki_cli import resolve
+    from rafiki_cli.target import resolve
 
     for task in dict.fromkeys(job.spec.task for job in jobs):
         resolve.check_task(task)
@@ -117,8 +118,8 @@ def _commit() -> str | None:
 
 
 def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline | None, commit: str | None) -> JobRunner:
-    from rafiki_cli import train_loop
     from rafiki_cli.jobs.apply import JobRunner
+    from rafiki_cli.watch import train_loop
 
     # Where data goes to stdout, the trials are told beside it.
     out = terminal.put if format is Format.TABLE else terminal.say

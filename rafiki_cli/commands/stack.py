@@ -13,7 +13,7 @@ import typer
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.utils.clock import utc_now
-from rafiki_cli import options, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import services as services_view
 from rafiki_cli.render import values
@@ -24,6 +24,7 @@ from rafiki_cli.render.output import (
     put_data,
     put_rows,
 )
+from rafiki_cli.target import options, session
 
 app = new_app("The stack.")
 
@@ -36,7 +37,7 @@ def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the admin, for this start.")] = None,
 ) -> None:
     """Start the stack of this folder, and wait until it is healthy. Jobs that were live go on."""
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     loaded = options.loaded_config(port=port)
     folder = options.stack_folder(loaded)
@@ -66,7 +67,7 @@ def _warn_of_others(url: str) -> None:
 
 
 def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     stack_process.create_folder(loaded)
     if running := stack_process.find_running(folder):
@@ -85,7 +86,7 @@ def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
 @app.command(epilog=examples("rafiki down"))
 def down() -> None:
     """Stop the admin, the cache and all services of jobs. Nothing is lost: jobs go on at the next `rafiki up`."""
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     folder = options.own_stack_folder()
     stopped = stack_process.stop(folder)
@@ -111,7 +112,7 @@ def status(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down."""
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     if watch:
         _watch(format)
@@ -138,7 +139,7 @@ def status(
 
 def _watch(format: Format) -> None:
     """The services as the admin tells their changes, until Ctrl-C."""
-    from rafiki_cli import pushed
+    from rafiki_cli.watch import pushed
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --watch has none. Take -o jsonl: an event a line.")
@@ -174,7 +175,7 @@ def _add_local(state: dict[str, Any]) -> None:
     import psutil
 
     from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     folder = options.stack_folder()
     state["folder"] = str(folder.root)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rafiki_cli import completers, terminal
-from rafiki_cli.arguments import TaskFilterOption
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.arguments import TaskFilterOption
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
 

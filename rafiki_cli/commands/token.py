@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.errors import InvalidApiTokenError
-from rafiki_cli import completers, session, terminal
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -21,6 +22,7 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
+from rafiki_cli.target import session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -52,7 +54,7 @@ def create(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make an API token of yours, and print it. It is shown this once: only its hash is kept."""
-    from rafiki_cli.durations import parse_duration
+    from rafiki_cli.render.durations import parse_duration
 
     expires_in_s = None if expires is None else max(1, round(parse_duration(expires, "--expires")))
     made = session.client().create_api_token(name, expires_in_s)

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from rafiki.analysis.curves import best_trial
 from rafiki.constants import BudgetOption, ExitCode
 from rafiki.errors import NoModelsForTrainJobError
-from rafiki_cli import completers, resolve, session, terminal
-from rafiki_cli.arguments import AppArgument, AppFilterArgument, VersionOption
+from rafiki_cli import terminal
 from rafiki_cli.commands import train_compare, train_importance, train_trials
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -25,7 +27,7 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
-from rafiki_cli.render.train_watch import best_trial
+from rafiki_cli.target import resolve, session
 
 app = new_app("Create, watch and stop train jobs.")
 
@@ -166,7 +168,7 @@ def _create(client: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait(client: Any, created: dict[str, Any], format: Format) -> None:
-    from rafiki_cli import train_loop
+    from rafiki_cli.watch import train_loop
 
     name, version = created["app"], created["app_version"]
     terminal.say(f"Started {name}, version {version} (train job {created['id']}).")
@@ -232,7 +234,7 @@ def _best_line(trials: list[dict[str, Any]]) -> str:
 @app.command(epilog=examples("rafiki train watch digits"))
 def watch(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Watch a train job until it ends. Ctrl-C leaves it running."""
-    from rafiki_cli import train_loop
+    from rafiki_cli.watch import train_loop
 
     client = session.client()
     version = version if version > 0 else client.get_train_job(app, version)["app_version"]
@@ -243,7 +245,7 @@ def watch(app: AppArgument, version: VersionOption = -1, format: FormatOption = 
 
 def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
     """Watch a job. JSON Lines hold its events; JSON and YAML the job as it ended, and its trials are told on stderr."""
-    from rafiki_cli import train_loop
+    from rafiki_cli.watch import train_loop
 
     if format is Format.JSONL:
         return train_loop.follow(client, app, version, on_event=lambda event: put_data(event, Format.JSONL))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.constants import TrainJobStatus
-from rafiki_cli import session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.render.output import Format, FormatOption, put_data
+from rafiki_cli.target import session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -34,7 +35,7 @@ def compare(
     targets = [parse_target(text) for text in jobs]
     if len(targets) < 2:
         raise terminal.UsageError("Name two train jobs or more to compare, such as `digits@1 digits@2`.")
-    from rafiki_cli.analysis import comparison
+    from rafiki.analysis import comparison
 
     client = session.client()
     found = comparison.compare(_described(client, targets))
@@ -64,7 +65,7 @@ def parse_target(text: str) -> tuple[str, int]:
 
 
 def _described(client: Client, targets: Sequence[tuple[str, int]]) -> list[Json]:
-    from rafiki_cli.analysis.comparison import describe, name_of
+    from rafiki.analysis.comparison import describe, name_of
 
     names = {d["id"]: d["name"] for d in client.get_datasets()}
     found: list[Json] = []
@@ -80,7 +81,7 @@ def _described(client: Client, targets: Sequence[tuple[str, int]]) -> list[Json]
 
 def _say_what_to_mind(jobs: Sequence[Json]) -> None:
     """What makes scores hard to compare, or not final."""
-    from rafiki_cli.analysis.comparison import name_of
+    from rafiki.analysis.comparison import name_of
 
     first = jobs[0]
     others = [name_of(j) for j in jobs if {"val_dataset", "task"} & set(j["differs"])]

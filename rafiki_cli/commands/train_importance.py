@@ -9,9 +9,10 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
-from rafiki_cli import session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
+from rafiki_cli.target import session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -86,7 +87,7 @@ def knob_configs(client: Client, job: Json, models: list[Json]) -> dict[str, Jso
 def _put_importances(
     by_model: dict[str, list[Json]], configs: dict[str, Json | None], quantile: float, format: Format
 ) -> None:
-    from rafiki_cli.analysis.importance import importance_of
+    from rafiki.analysis.importance import importance_of
 
     found = [importance_of(name, trials, configs[name], quantile) for name, trials in by_model.items()]
     if format is not Format.TABLE:
@@ -136,7 +137,7 @@ def _put_table(found: Json) -> None:
 def _put_marginals(
     by_model: dict[str, list[Json]], configs: dict[str, Json | None], quantile: float, knob: str, format: Format
 ) -> None:
-    from rafiki_cli.analysis.importance import comparable, marginal_of
+    from rafiki.analysis.importance import comparable, marginal_of
 
     found = [
         {"model_name": name, **marginal}
@@ -156,7 +157,7 @@ def _put_marginals(
 
 
 def _no_such_knob(by_model: dict[str, list[Json]], knob: str) -> terminal.UsageError:
-    from rafiki_cli.analysis.dimensions import dimensions_of
+    from rafiki.analysis.dimensions import dimensions_of
 
     rows = [[t["proposal"].get("knobs") or {} for t in trials] for trials in by_model.values()]
     looked = [dimensions_of(r) for r in rows if r]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.commands.trial import TRIAL_COLUMNS, duration
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
@@ -24,6 +24,7 @@ from rafiki_cli.render.output import (
     put_rows,
 )
 from rafiki_cli.render.train_watch import varying_knobs
+from rafiki_cli.target import resolve, session
 
 Json = dict[str, Any]
 VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rafiki_cli import completers, progress, resolve, session, terminal
-from rafiki_cli.arguments import VersionOption
+from rafiki_cli import terminal
 from rafiki_cli.commands import trial_plot
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.arguments import VersionOption
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render import values
+from rafiki_cli.render import progress, values
 from rafiki_cli.render.output import (
     Column,
     Format,
@@ -25,6 +26,7 @@ from rafiki_cli.render.output import (
     put_record,
     time_column,
 )
+from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
     from rafiki.client import Client
@@ -162,7 +164,7 @@ class _Follower:
 
 def _follow(client: Client, trial_id: str, format: Format) -> None:
     """Put out what the model logs until the trial ends."""
-    from rafiki_cli import pushed
+    from rafiki_cli.watch import pushed
 
     follower, is_away = _Follower(), False
     for event in (e for batch in pushed.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):

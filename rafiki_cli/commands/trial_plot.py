@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rafiki_cli import resolve, session, terminal
+from rafiki_cli import terminal
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
+from rafiki_cli.target import resolve, session
 
 Json = dict[str, Any]
 EPILOG = """Examples:

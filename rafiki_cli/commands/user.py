@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from rafiki.constants import UserType
-from rafiki_cli import completers, options, session, terminal
-from rafiki_cli.arguments import EmailArgument
+from rafiki_cli import terminal
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.arguments import EmailArgument
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
+from rafiki_cli.target import options, session
 
 app = new_app("Create, list and ban users, for admins; change passwords.")
 _COLUMNS = [

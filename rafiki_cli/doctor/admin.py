@@ -24,7 +24,7 @@ _SOON_S = 3600.0
 
 
 def check_admin(patient: Patient) -> Iterator[Finding]:
-    from rafiki_cli import stack_process
+    from rafiki_cli.target import stack_process
 
     host, port = patient.address
     found = stack_process.health(host, port, _TIMEOUT_S)
@@ -80,7 +80,7 @@ def of_clock(check: str, off_s: float) -> Finding:
 
 
 def check_login(patient: Patient) -> Iterator[Finding]:
-    from rafiki_cli import session
+    from rafiki_cli.target import session
 
     assert patient.address
     try:

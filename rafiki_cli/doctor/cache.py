@@ -60,7 +60,7 @@ def _of_version(check: str, version: str, where: str) -> Finding:
 
 def check_cache(patient: Patient) -> Iterator[Finding]:
     """The server that runs: whether it answers, and lets the admin make users."""
-    from rafiki_cli import session
+    from rafiki_cli.target import session
 
     url = patient.config.cache.url
     if url is not None:

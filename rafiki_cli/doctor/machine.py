@@ -29,7 +29,7 @@ _PRIVATE = 0o077
 
 
 def check_ports(patient: Patient) -> Iterator[Finding]:
-    from rafiki_cli import session, stack_process
+    from rafiki_cli.target import session, stack_process
 
     config = patient.config
     host, port = config.admin.host, config.admin.port
@@ -53,7 +53,7 @@ def check_ports(patient: Patient) -> Iterator[Finding]:
 
 def _cache_port(patient: Patient, port: int) -> Finding:
     from rafiki.utils.sockets import is_free
-    from rafiki_cli import session
+    from rafiki_cli.target import session
 
     if (cache := session.find_running(patient.folder.cache_pid_file)) is not None and cache.port == port:
         return ok("cache port", f"{port}, used by this stack's cache ({cache.process.pid}).")
@@ -121,7 +121,7 @@ def _space(check: str, place: Path, of: str) -> Finding:
 
 
 def check_permissions(patient: Patient) -> Iterator[Finding]:
-    from rafiki_cli import session
+    from rafiki_cli.target import session
 
     folder = patient.folder
     if not folder.root.exists():

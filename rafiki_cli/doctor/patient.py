@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rafiki.errors import ConfigError, RafikiError
-from rafiki_cli import options, session
+from rafiki_cli.target import options, session
 
 if TYPE_CHECKING:
     from rafiki.config import LoadedConfig

@@ -18,7 +18,6 @@ from rafiki.errors import (
     StackError,
 )
 from rafiki.utils.clock import Deadline
-from rafiki_cli import progress, pushed
 from rafiki_cli.jobs.gates import check_ensemble, check_trials
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import LIVE, Observed, WantedDataset, WantedModel, observe
@@ -38,6 +37,8 @@ from rafiki_cli.jobs.plan import (
     train_hash,
     train_parts,
 )
+from rafiki_cli.render import progress
+from rafiki_cli.watch import pushed
 
 if TYPE_CHECKING:
     from rafiki.client import Client

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from rafiki.analysis.curves import best_trial
 from rafiki.constants import TrialStatus
 from rafiki_cli.jobs.spec import Gates
 from rafiki_cli.render import values
-from rafiki_cli.render.train_watch import best_trial
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):

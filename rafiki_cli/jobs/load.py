@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import Task
-from rafiki_cli.find_class import find_model_class, model_classes
 from rafiki_cli.jobs.overrides import apply_overrides
-from rafiki_cli.jobs.placed_tree import Key, PlacedTree, read_placed_tree
 from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
+from rafiki_cli.scaffold.find_class import find_model_class, model_classes
 from rafiki_cli.terminal import UsageError, check_file
+from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, read_placed_tree
 
 
 class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ import msgspec
 
 from rafiki.constants import InferenceJobStatus
 from rafiki.errors import InvalidDatasetError, InvalidModelError, RafikiError
-from rafiki_cli import resolve
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.spec import DatasetSource, ModelSource
+from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
     from rafiki.client import Client

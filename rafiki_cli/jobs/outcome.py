@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from rafiki.analysis.curves import best_trial
 from rafiki.constants import ExitCode, TrialStatus
 from rafiki_cli.jobs.gates import GateResult
 from rafiki_cli.jobs.plan import Plan
-from rafiki_cli.render.train_watch import best_trial
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rafiki_cli.jobs.placed_tree import Key, PlacedTree, parse_placed_tree
 from rafiki_cli.terminal import UsageError
+from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, parse_placed_tree
 
 _SHORT_FORMS = {"advisor": "scheme", "ensemble": "method"}
 """Keys whose text is short for a mapping with that one key."""

@@ -27,7 +27,7 @@ class CheckProcess:
     def __init__(self, request: Mapping[str, Any], timeout_s: float, *, is_output_shown: bool) -> None:
         """
         Args:
-            request: the fields of :class:`rafiki.model.checkup.CheckRequest`.
+            request: the fields of :class:`rafiki.model_check.checkup.CheckRequest`.
             timeout_s: when the check is ended.
             is_output_shown: what the model prints goes to stderr at once; else :meth:`output_tail` has the end of it.
         """
@@ -39,7 +39,7 @@ class CheckProcess:
             stdin.write(json.dumps(request).encode())
             stdin.seek(0)
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "rafiki.model.check_process"],
+                [sys.executable, "-m", "rafiki.model_check.check_process"],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=None if is_output_shown else self._output,
@@ -59,7 +59,7 @@ class CheckProcess:
         self._output.close()
 
     def events(self) -> Iterator[Event | None]:
-        """What happens, as :mod:`rafiki.model.checkup` tells it; None when nothing did for a moment.
+        """What happens, as :mod:`rafiki.model_check.checkup` tells it; None when nothing did for a moment.
 
         The last event is ``passed`` or ``failed``, also when the process dies or takes too long.
         """

@@ -12,8 +12,8 @@ from rafiki.constants import BudgetOption, InferenceJobStatus, Task
 from rafiki.errors import StackError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
-from rafiki_cli.assets import find_asset
 from rafiki_cli.render.train_watch import is_over
+from rafiki_cli.scaffold.assets import find_asset
 
 if TYPE_CHECKING:
     from rafiki.client import Client

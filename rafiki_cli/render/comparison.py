@@ -1,4 +1,4 @@
-"""Train jobs side by side, as text for a terminal of any width. Pure: see :mod:`rafiki_cli.analysis.comparison`."""
+"""Train jobs side by side, as text for a terminal of any width. Pure: see :mod:`rafiki.analysis.comparison`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import typer
 
+from rafiki.analysis.comparison import differing, knob_names, name_of
 from rafiki.constants import BudgetOption
-from rafiki_cli.analysis.comparison import differing, knob_names, name_of
 from rafiki_cli.render import values
 from rafiki_cli.render.look import Look
 from rafiki_cli.render.output import STATUS_STYLES
@@ -39,7 +39,7 @@ def comparison_lines(jobs: Sequence[Json], width: int | None, look: Look) -> lis
     """The comparison as text.
 
     Args:
-        jobs: as :func:`rafiki_cli.analysis.comparison.compare` gives them.
+        jobs: as :func:`rafiki.analysis.comparison.compare` gives them.
         width: of the terminal; None = nothing is cut, and all jobs stand in one block.
     """
     sign = "*" if look.is_ascii else "≠"

@@ -19,17 +19,6 @@ def bounds(*rows: Values) -> tuple[float, float] | None:
     return (min(numbers), max(numbers)) if numbers else None
 
 
-def best_so_far(values: Values) -> list[float | None]:
-    """At each place the highest number up to there; None before the first."""
-    best: float | None = None
-    found: list[float | None] = []
-    for value in values:
-        if value is not None and math.isfinite(value) and (best is None or value > best):
-            best = value
-        found.append(best)
-    return found
-
-
 def mean(values: Sequence[float]) -> float:
     """For rates and loads, of which every value counts."""
     # Each part before the sum, so that the largest floats do not overflow.
@@ -67,7 +56,7 @@ def sparkline(
     """``values`` as text of at most ``width`` characters; one character a value where they fit.
 
     A value that is no number (None, NaN, an infinity) is a blank. Values that are all the same make a line at half
-    height. See :func:`best_so_far` for a curve of what was reached.
+    height. See :func:`rafiki.analysis.curves.best_so_far` for a curve of what was reached.
 
     Args:
         scale: the numbers at the bottom and at the top; the lowest and highest value if left out. Values outside are

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rafiki.analysis.curves import best_so_far, best_trial
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki_cli.render import values
 from rafiki_cli.render.output import STATUS_STYLES
-from rafiki_cli.render.sparkline import best_so_far, last, sparkline
+from rafiki_cli.render.sparkline import last, sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,12 +31,6 @@ def is_over(job: Json) -> bool:
 def is_done(trial: Json) -> bool:
     """Whether a trial has ended."""
     return trial["status"] in _FINAL
-
-
-def best_trial(trials: Sequence[Json]) -> Json | None:
-    """The completed trial with the highest score."""
-    scored = [t for t in trials if t["status"] == TrialStatus.COMPLETED and t["score"] is not None]
-    return max(scored, key=lambda t: t["score"], default=None)
 
 
 class Progress(NamedTuple):

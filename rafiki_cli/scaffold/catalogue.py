@@ -12,7 +12,7 @@ import msgspec
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
-from rafiki_cli.assets import find_asset
+from rafiki_cli.scaffold.assets import find_asset
 
 DEFAULT_TEMPLATE = "image_classification/decision_tree"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from rafiki import __version__
-from rafiki_cli.assets import find_asset
+from rafiki_cli.scaffold.assets import find_asset
 from rafiki_cli.scaffold.catalogue import Template
 from rafiki_cli.scaffold.names import ModelName, camel_case, snake_case
 from rafiki_cli.scaffold.rewrite import make_model_source

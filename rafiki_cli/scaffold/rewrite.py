@@ -9,8 +9,8 @@ import sys
 import tokenize
 from collections.abc import Iterable
 
-from rafiki_cli.find_class import model_classes
 from rafiki_cli.scaffold.catalogue import Template
+from rafiki_cli.scaffold.find_class import model_classes
 from rafiki_cli.terminal import UsageError
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from contract_server import ContractServer
 
+from rafiki.analysis.comparison import compare, describe
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidTrainJobError
-from rafiki_cli.analysis.comparison import compare, describe
 from rafiki_cli.commands.train_compare import parse_target
 from rafiki_cli.render.comparison import comparison_lines
 from rafiki_cli.render.look import Look

@@ -22,9 +22,9 @@ from rafiki.advisor.schemes import AUTO, SCHEMES
 from rafiki.constants import ExitCode, Task
 from rafiki.settings import Config
 from rafiki.utils.clock import Deadline
-from rafiki_cli import completers
+from rafiki_cli.completion import completers
+from rafiki_cli.completion.shell import SHELLS, split_line
 from rafiki_cli.main import RafikiGroup
-from rafiki_cli.shell_completion import SHELLS, split_line
 
 REPO = Path(__file__).parents[2]
 JOBS = [

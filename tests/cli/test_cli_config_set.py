@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rafiki.constants import ExitCode
-from rafiki_cli.config_edit import CannotEditError, set_value, unset, written
+from rafiki_cli.yaml_files.config_edit import CannotEditError, set_value, unset, written
 
 COMMENTED = """\
 # Our stack.

@@ -30,7 +30,7 @@ from rafiki_cli.doctor import admin, cache, containers, gpus, machine, meta_stor
 from rafiki_cli.doctor.examination import examine
 from rafiki_cli.doctor.findings import Finding, Verdict, ok, warning, worst
 from rafiki_cli.doctor.patient import Patient, find_patient
-from rafiki_cli.options import take_global_options
+from rafiki_cli.target.options import take_global_options
 
 SECRET = "correct-horse-battery"
 

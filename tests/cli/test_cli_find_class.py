@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rafiki_cli.find_class import find_model_class, model_classes
+from rafiki_cli.scaffold.find_class import find_model_class, model_classes
 from rafiki_cli.terminal import UsageError
 
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from contract_server import ContractServer
 
+from rafiki.analysis.dimensions import GRID, dimensions_of
+from rafiki.analysis.importance import importance_of, marginal_of
+from rafiki.analysis.ped_anova import Importance, best_region, divergence, importances, is_top
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidModelError
-from rafiki_cli.analysis.dimensions import GRID, dimensions_of
-from rafiki_cli.analysis.importance import importance_of, marginal_of
-from rafiki_cli.analysis.ped_anova import Importance, best_region, divergence, importances, is_top
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 CONFIG: dict[str, dict[str, Any]] = {

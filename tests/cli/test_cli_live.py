@@ -17,7 +17,7 @@ from rafiki.client import Client
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidRunningInferenceJobError
 from rafiki.utils.clock import Deadline
-from rafiki_cli import pushed, train_loop
+from rafiki_cli.watch import pushed, train_loop
 
 FIGURES: dict[str, Any] = {
     "type": "figures", "predictors": 1, "requests_per_s": 1234.4, "errors_per_s": 0.5, "p50_ms": 0.6243, "p95_ms": 12.0,

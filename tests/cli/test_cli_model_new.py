@@ -12,8 +12,8 @@ import pytest
 
 from rafiki.constants import ExitCode
 from rafiki.model.loader import load_model_class_from_path
-from rafiki_cli.find_class import model_classes
 from rafiki_cli.scaffold.catalogue import get_template
+from rafiki_cli.scaffold.find_class import model_classes
 from rafiki_cli.scaffold.names import parse_model_name
 from rafiki_cli.scaffold.rewrite import make_model_source
 

@@ -12,7 +12,7 @@ from contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError, InvalidPasswordError
-from rafiki_cli import contexts, session
+from rafiki_cli.target import contexts, session
 
 
 def test_a_login_is_kept_in_a_private_file_and_used(logged_in, server: ContractServer, folder: Path) -> None:

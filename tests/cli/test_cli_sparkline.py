@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from rafiki_cli.render.sparkline import best_so_far, bounds, last, resample, sparkline
+from rafiki.analysis.curves import best_so_far
+from rafiki_cli.render.sparkline import bounds, last, resample, sparkline
 
 
 def test_rising_values_rise_from_the_lowest_to_the_highest_block() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from rafiki.constants import ExitCode
 from rafiki.utils.process import STACK_VARIABLE, PidFile
-from rafiki_cli import options, stack_process
 from rafiki_cli.main import main
+from rafiki_cli.target import options, stack_process
 
 
 @pytest.fixture

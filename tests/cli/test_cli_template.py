@@ -18,8 +18,8 @@ import yaml
 from rafiki.constants import ExitCode
 from rafiki.environments.requirements import parse_dependencies
 from rafiki.tasks.registry import get_task
-from rafiki_cli.find_class import model_classes
 from rafiki_cli.scaffold.catalogue import DEFAULT_TEMPLATE, Template, get_template, list_templates
+from rafiki_cli.scaffold.find_class import model_classes
 from rafiki_cli.scaffold.rewrite import make_model_source
 
 ROOT = Path(__file__).parents[2]

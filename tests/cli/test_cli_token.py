@@ -15,7 +15,7 @@ from running_stack import RunningStack
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidPasswordError, UnauthorizedError
 from rafiki.utils.process import PidFile, handle_of
-from rafiki_cli import completers
+from rafiki_cli.completion import completers
 
 TOKENS = [
     {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rafiki_cli.durations import parse_duration
+from rafiki_cli.render.durations import parse_duration
 from rafiki_cli.terminal import UsageError
 
 

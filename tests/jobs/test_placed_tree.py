@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rafiki_cli.jobs.overrides import apply_overrides
-from rafiki_cli.jobs.placed_tree import parse_placed_tree
 from rafiki_cli.terminal import UsageError
+from rafiki_cli.yaml_files.placed_tree import parse_placed_tree
 
 ENVIRON = {"N": "20", "NAME": "Ada", "EMPTY": "", "YES": "true"}
 
@@ -57,7 +57,7 @@ def test_what_was_taken_over_through_an_alias_stands_where_it_was_written() -> N
 
 
 def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path) -> None:
-    from rafiki_cli.jobs.placed_tree import read_placed_tree
+    from rafiki_cli.yaml_files.placed_tree import read_placed_tree
 
     file = tmp_path / "job.yaml"
     file.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: two\r\n")

@@ -16,9 +16,9 @@ from dataset_loaders import load_loader
 from rafiki.advisor.base import Ask, SearchSetup
 from rafiki.advisor.enas import EnasAdvisor
 from rafiki.model import logger
-from rafiki.model.knob_reader import read_knob_config
 from rafiki.model.knobs import ArchKnob, check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class_from_path
+from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 
 torch: Any = importlib.import_module("torch") if os.environ.get("CI", "").lower() == "true" else None

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rafiki.errors import ModelError
-from rafiki.model.knob_reader import read_knob_config
 from rafiki.model.loader import load_model_class, load_model_class_from_path, user_traceback
+from rafiki.model_check.knob_reader import read_knob_config
 
 GOOD = """from rafiki.model import BaseModel, IntegerKnob
 

@@ -25,7 +25,7 @@ def entries() -> Any:
 def test_every_published_name_can_be_imported_and_the_light_ones_bring_no_numpy() -> None:
     code = """
 import sys
-import rafiki.model.knobs, rafiki.model.logs, rafiki.model.knob_reader
+import rafiki.model.knobs, rafiki.model.logs, rafiki.model_check.knob_reader
 from rafiki.model import (BaseModel, BaseKnob, FixedKnob, CategoricalKnob, IntegerKnob, FloatKnob, ArchKnob,
     PolicyKnob, KnobValue, KnobConfig, Knobs, Params, utils, logger, load_model_class)
 utils.logger.log

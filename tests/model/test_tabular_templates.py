@@ -8,8 +8,8 @@ import pytest
 from task_files import read_corpus, real_data, split_csv, write_corpus
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.model.knob_reader import read_knob_config
 from rafiki.model.loader import load_model_class_from_path
+from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.registry import get_task
 

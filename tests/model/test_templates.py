@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rafiki.model.knob_reader import read_knob_config
 from rafiki.model.loader import load_model_class_from_path
+from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.image_classification import ImageClassificationTask
 

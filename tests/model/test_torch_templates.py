@@ -14,9 +14,9 @@ import pytest
 from dataset_loaders import load_loader
 from task_files import real_data, wav
 
-from rafiki.model.knob_reader import read_knob_config
 from rafiki.model.knobs import check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class_from_path
+from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.registry import get_task
 

@@ -26,8 +26,8 @@ from rafiki.errors import (
     ModelError,
     RequestTooLargeError,
 )
-from rafiki.model.knob_reader import KnobReading, read_knob_config
 from rafiki.model.knobs import knob_config_from_json
+from rafiki.model_check.knob_reader import KnobReading, read_knob_config
 
 
 def _view(m: Model) -> ModelView:

@@ -1,0 +1,82 @@
+"""``python -m rafiki.model_check.inspect_model``: reads one model's knobs in a process that is thrown away afterwards.
+
+A request (:class:`InspectRequest`, JSON) comes on stdin; the answer (:class:`InspectAnswer`, JSON) goes to what was
+stdout. Started by :mod:`rafiki.model_check.knob_reader` only, because it runs user code.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import resource
+import sys
+from inspect import getattr_static
+from typing import Any
+
+import msgspec
+
+
+class InspectRequest(msgspec.Struct, kw_only=True):
+    model_source: bytes
+    model_class: str
+    file_name: str
+    memory_bytes: int
+    """How much private memory the process may use."""
+    time_s: float
+    """When it ends itself, should its starter have died."""
+
+
+class InspectAnswer(msgspec.Struct, kw_only=True):
+    knob_config: dict[str, dict[str, Any]] | None = None
+    constraints: list[str] = []
+    error: str | None = None
+
+
+def _limit(request: InspectRequest) -> None:
+    # RLIMIT_DATA and not RLIMIT_AS: deep learning packages reserve far more address space than they use.
+    resource.setrlimit(resource.RLIMIT_DATA, (request.memory_bytes, request.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cpu_s = int(request.time_s * (os.cpu_count() or 1)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    faulthandler.dump_traceback_later(request.time_s, exit=True)
+
+
+def _inspect(request: InspectRequest) -> InspectAnswer:
+    from rafiki.errors import ModelError
+    from rafiki.model.constraints import parse_constraints
+    from rafiki.model.knobs import knob_config_to_json
+    from rafiki.model.loader import load_model_class, user_traceback
+
+    try:
+        model_class = load_model_class(request.model_source, request.model_class, file_name=request.file_name)
+    except ModelError as e:
+        return InspectAnswer(error=e.message)
+    if not isinstance(getattr_static(model_class, "get_knob_config"), (staticmethod, classmethod)):
+        return InspectAnswer(error=f"{request.file_name}: get_knob_config() must be a @staticmethod.")
+    called = "get_knob_config()"
+    try:
+        knobs = model_class.get_knob_config()
+        knob_config = knob_config_to_json(knobs)
+        called = "get_knob_constraints()"
+        constraints = list(model_class.get_knob_constraints())
+        parse_constraints(constraints, knobs)
+        return InspectAnswer(knob_config=knob_config, constraints=constraints)
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own code ran: it may raise anything
+        return InspectAnswer(error=f"{request.file_name}: {called} failed: {user_traceback(e, request.file_name)}")
+
+
+def main() -> None:
+    # The model's own prints must not reach the answer's channel.
+    answer_fd = os.dup(1)
+    os.dup2(2, 1)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectRequest)
+    _limit(request)
+    answer = msgspec.json.encode(_inspect(request))
+    with os.fdopen(answer_fd, "wb") as out:
+        out.write(answer)
+    # No clean-up: threads that the model started at import must not keep this process.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

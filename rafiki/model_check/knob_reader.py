@@ -1,0 +1,174 @@
+"""Reads the knobs of an uploaded model without importing it here: a throw-away process does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import rafiki
+from rafiki.errors import ModelError
+from rafiki.model.constraints import parse_constraints
+from rafiki.model.knobs import knob_config_from_json, knob_config_to_json
+from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
+from rafiki.utils.clock import Deadline
+
+# What the process gets to see of the environment: enough to find Python and its packages, and no secret.
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_MAX_ANSWER_BYTES = 4 << 20
+_STDERR_TAIL_BYTES = 4 << 10
+
+
+class KnobReading(msgspec.Struct, frozen=True):
+    """Either the knobs, in their JSON form, or the reason why there are none."""
+
+    knob_config: dict[str, dict[str, Any]] | None = None
+    constraints: list[str] = []
+    """Expressions over the knobs; see :mod:`rafiki.model.constraints`."""
+    error: str | None = None
+
+
+def read_knob_config(
+    model_file_bytes: bytes,
+    model_class: str,
+    file_name: str = "model.py",
+    timeout_s: float = 20.0,
+    memory_bytes: int = 8 << 30,
+    python: str | None = None,
+) -> KnobReading:
+    """The knobs of ``model_class`` in a model file.
+
+    Whatever the file does (endless loops, ``os._exit``, crashes, floods of output, children left behind) ends within
+    ``timeout_s`` and becomes a reading with a reason. Blocks; call it from a thread in async code.
+
+    Args:
+        model_file_bytes: the Python source.
+        model_class: the name of a class in it.
+        file_name: what the reason calls the file.
+        timeout_s: how long the import and get_knob_config() may take together.
+        memory_bytes: how much private memory they may use.
+        python: the interpreter that has the model's packages; None = this one.
+    """
+    with tempfile.TemporaryDirectory(prefix="rafiki-inspect-", ignore_cleanup_errors=True) as folder:
+        request = InspectRequest(
+            model_source=model_file_bytes,
+            model_class=model_class,
+            file_name=file_name,
+            memory_bytes=memory_bytes,
+            time_s=timeout_s + 5,
+        )
+        outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable)
+    if isinstance(outcome, str):
+        return KnobReading(error=f"{file_name}: {outcome}")
+    try:
+        answer = msgspec.json.decode(outcome, type=InspectAnswer)
+        if answer.knob_config is None:
+            return KnobReading(error=answer.error or f"{file_name}: no knobs were read.")
+        # It comes from a process that ran user code: check it, and keep only what a knob configuration has.
+        knobs = knob_config_from_json(answer.knob_config)
+        parse_constraints(answer.constraints, knobs)
+        return KnobReading(knob_config=knob_config_to_json(knobs), constraints=answer.constraints)
+    except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError) as e:
+        return KnobReading(error=f"{file_name}: its knobs cannot be read ({e}).")
+
+
+def _environment(folder: str) -> dict[str, str]:
+    env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    # Rafiki may itself have been found by the working folder alone.
+    package_root = str(Path(rafiki.__file__).resolve().parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, env.get("PYTHONPATH")]))
+    env.update(HOME=folder, TMPDIR=folder, CUDA_VISIBLE_DEVICES="-1", PYTHONDONTWRITEBYTECODE="1")
+    return env
+
+
+def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | str:
+    """The answer's bytes, or the reason why there is none."""
+    # A file and not a pipe: a child that never reads cannot block us.
+    with tempfile.TemporaryFile(dir=folder) as stdin:
+        stdin.write(request)
+        stdin.seek(0)
+        child = subprocess.Popen(
+            [python, "-m", "rafiki.model_check.inspect_model"],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=_environment(folder),
+            start_new_session=True,
+        )
+    try:
+        answer, stderr, is_over = _collect(child, Deadline(timeout_s))
+    finally:
+        # The whole group: the model may have started processes of its own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        code = child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+    if len(answer) > _MAX_ANSWER_BYTES:
+        return f"its knobs are larger than {_MAX_ANSWER_BYTES:,} bytes."
+    if answer:
+        return answer
+    if is_over:
+        why = "an endless loop, a download or training at import?"
+        return f"importing it did not finish within {timeout_s:g} s ({why})."
+    last_line = (stderr.decode(errors="replace").strip().splitlines() or [""])[-1][:200]
+    how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"the process that imported it {how} before its knobs were read. {last_line}".rstrip()
+
+
+def _collect(child: subprocess.Popen[bytes], deadline: Deadline) -> tuple[bytes, bytes, bool]:
+    """What the child answered, the end of its stderr, and whether time ran out first."""
+    assert child.stdout is not None
+    assert child.stderr is not None
+    answer, stderr = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe in (child.stdout, child.stderr):
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+        # The child's answer ends with its end of the pipe. Processes that it left behind may hold the other ends of
+        # both pipes for ever, so the child's own end is watched too, where the system can.
+        exit_fd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else None
+        try:
+            if exit_fd is not None:
+                selector.register(exit_fd, selectors.EVENT_READ)
+            is_open = True
+            while is_open:
+                events = selector.select(deadline.left_s())
+                if not events and deadline.is_over():
+                    return b"", bytes(stderr), True
+                for key, _ in events:
+                    if key.fileobj is child.stdout:
+                        chunk = child.stdout.read(1 << 16)
+                        answer += chunk or b""
+                        if not chunk:
+                            # With an answer it is done; without one, how it exits is the reason to tell.
+                            selector.unregister(child.stdout)
+                            is_open = not answer and exit_fd is not None
+                    elif key.fileobj is child.stderr:
+                        chunk = child.stderr.read(1 << 16)
+                        stderr[:] = (stderr + (chunk or b""))[-_STDERR_TAIL_BYTES:]
+                        if not chunk:
+                            selector.unregister(child.stderr)
+                    else:
+                        is_open = False
+                if deadline.is_over() and is_open:
+                    return b"", bytes(stderr), True
+                if len(answer) > _MAX_ANSWER_BYTES:
+                    break
+            # Exited: what it wrote before is in the pipes.
+            answer += child.stdout.read(_MAX_ANSWER_BYTES + 1) or b""
+            stderr += child.stderr.read(_STDERR_TAIL_BYTES) or b""
+        finally:
+            if exit_fd is not None:
+                os.close(exit_fd)
+    return bytes(answer), bytes(stderr), False

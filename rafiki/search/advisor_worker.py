@@ -1,0 +1,222 @@
+"""An advisor worker: one model's search within a train job. It alone writes the trials.
+
+It waits on the event stream, hands what came to the :class:`Search`, and acknowledges only when the meta store has it.
+Whatever fails on the way, it takes up again from the meta store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from datetime import timedelta
+
+from rafiki.advisor.budget import TrainBudget, parse_train_budget
+from rafiki.advisor.schemes import make_advisor
+from rafiki.advisor.setting import parse_setting
+from rafiki.cache.changes import Change
+from rafiki.cache.heartbeat import Heartbeat
+from rafiki.cache.reports import RedisReports
+from rafiki.cache.train import ReceivedEvent, RedisTrainCache
+from rafiki.constants import TrainJobStatus
+from rafiki.entities import TrainJob
+from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
+from rafiki.messages import AdvisorSpec, EndOrder, Order, StopRequested, TrialProgress, TrialScored, WorkerLost
+from rafiki.meta_store import MetaStore, open_meta_store
+from rafiki.model.knobs import knob_config_from_json
+from rafiki.search.history import earlier_trials
+from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
+from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
+from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
+from rafiki.utils.spec import read_spec
+
+_LOOK_UP_S = 2.0
+"""Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
+_GIVE_UP_S = 600.0
+_DRAIN_S = 5.0
+
+
+class AdvisorWorker:
+    """The loop around one :class:`Search`."""
+
+    def __init__(self, spec: AdvisorSpec, store: MetaStore, stop: StopSignal) -> None:
+        self._spec = spec
+        self._store = store
+        self._stop = stop
+        self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
+        self._reports = RedisReports(spec.cache)
+        self._job: TrainJob = store.train_jobs.get_train_job(spec.train_job_id)
+        self._budget: TrainBudget = parse_train_budget(dict(self._job.budget))
+        self._ends = self._job.datetime_started + timedelta(hours=self._budget.time_hours)
+        knob_config = knob_config_from_json(spec.knob_config)
+        setting = parse_setting(self._job.advisor or None)
+        history = earlier_trials(store, self._job, spec.sub_train_job_id) if setting.warm_start else ()
+        # The same seed for the same sub train job, so that a restarted advisor goes on where it was.
+        seed = int.from_bytes(hashlib.sha256(spec.sub_train_job_id.encode()).digest()[:4], "big")
+        self._search = Search(
+            store=store,
+            sub_train_job=store.train_jobs.get_sub_train_job(spec.sub_train_job_id),
+            owner_id=spec.service_id,
+            make_advisor=lambda: make_advisor(
+                knob_config, self._budget, seed, setting.scheme, options=setting.options,
+                constraints=tuple(spec.knob_constraints), first_knobs=tuple(setting.first_knobs), history=history,
+                n_workers=spec.n_workers,
+            ),
+            make_rule=lambda: setting.make_rule(knob_config),
+            time_used=self._time_used,
+            model_trial_count=self._budget.model_trial_count,
+            max_attempts=spec.max_trial_attempts,
+        )  # fmt: skip
+        self._seen: dict[str, Deadline] = {}
+        self._next_look = Deadline(0.0)
+
+    def _time_used(self) -> float:
+        """Share of the job's hours that has passed."""
+        passed = (utc_now() - self._job.datetime_started).total_seconds()
+        return min(1.0, max(0.0, passed / (3600 * self._budget.time_hours)))
+
+    def run(self) -> None:
+        """Search until the budget is used up, the job is stopped, or the process is.
+
+        Raises:
+            StaleOwnerError: when another advisor has taken over.
+            CacheUnavailableError, MetaStoreError: when one of them stays away.
+        """
+        sub = self._store.train_jobs.get_sub_train_job(self._spec.sub_train_job_id)
+        if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
+            return
+        if sub.status is TrainJobStatus.STARTED:
+            self._set_status(TrainJobStatus.RUNNING)
+            with contextlib.suppress(CacheUnavailableError):
+                self._cache.acknowledge([], [], Change.JOB)
+        backoff = Backoff()
+        unreachable: Deadline | None = None
+        must_restore = False
+        while True:
+            try:
+                if must_restore:
+                    # An event that was half acted on comes again: it must find us as the meta store is.
+                    self._search.restore()
+                    self._cache.open_as_advisor()
+                    self._seen.clear()
+                    must_restore = False
+                if self._step():
+                    return
+                unreachable = None
+                backoff.reset()
+            except (CacheUnavailableError, MetaStoreError) as e:
+                unreachable = unreachable or Deadline(_GIVE_UP_S)
+                if unreachable.is_over():
+                    raise
+                sys.stderr.write(f"warning: {e.message} Trying again.\n")
+                must_restore = True
+                if self._stop.wait(backoff.next_s()):
+                    raise ServiceStopped from None
+
+    def _step(self) -> bool:
+        """Wait for events, act on them; True when the search is over."""
+        search = self._search
+        left_s = (self._ends - utc_now()).total_seconds()
+        with self._stop.interruptible():
+            received = self._cache.take_events(max(0.001, min(_LOOK_UP_S, left_s)))
+        is_look_due = self._next_look.is_over()
+        # Before the events, so that none of them begins a trial that would end at once.
+        self._look_for_end(is_look_due)
+        search.forget_idle(r.event.worker_id for r in received if isinstance(r.event, WorkerLost))
+        orders = [order for r in received for order in search.handle(r.event)]
+        change = _change_of(received)
+        if is_look_due:
+            lost = self._look_for_lost_workers()
+            if lost is not None:
+                orders, change = orders + lost, Change.TRIALS
+            self._next_look = Deadline(_LOOK_UP_S)
+        if search.is_over:
+            self._drain(received)
+            self._finish()
+            self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers], Change.JOB)
+            # The admin marks the job as ended when it looks: now, and not only at its next tick.
+            with contextlib.suppress(CacheUnavailableError):
+                self._reports.announce(self._spec.service_id, self._spec.heartbeat_s)
+            return True
+        self._cache.acknowledge(received, orders, change)
+        search.prepare()
+        return False
+
+    def _look_for_end(self, is_look_due: bool) -> None:
+        """The time, and the stop flag: the event that told of it may be lost."""
+        if utc_now() >= self._ends:
+            self._search.ending = self._search.ending or TIME_IS_OVER
+        if is_look_due:
+            job = self._store.train_jobs.get_train_job(self._spec.train_job_id)
+            if job.datetime_stop_requested is not None:
+                self._search.ending = STOPPED_BY_OWNER
+
+    def _look_for_lost_workers(self) -> list[tuple[str, Order]] | None:
+        """Workers that went silent without anybody's word: the orders that follow; None when there are no such."""
+        busy = self._search.busy_workers
+        alive = self._reports.are_alive(busy)
+        orders: list[tuple[str, Order]] | None = None
+        for worker_id in busy:
+            if worker_id in alive or worker_id not in self._seen:
+                self._seen[worker_id] = Deadline(self._spec.lost_after_s)
+            elif self._seen[worker_id].is_over():
+                del self._seen[worker_id]
+                reason = f"no heartbeat for {self._spec.lost_after_s:g} s"
+                orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
+        return orders
+
+    def _drain(self, received: list[ReceivedEvent]) -> None:
+        """Take in what was sent before the end: a trial that has finished counts, however late it is heard of."""
+        deadline = Deadline(_DRAIN_S)
+        while received and not deadline.is_over():
+            self._cache.acknowledge(received, [])
+            received = self._cache.take_events(0.001)
+            for r in received:
+                self._search.handle(r.event)
+
+    def _finish(self) -> None:
+        if self._search.ending:
+            self._search.end(self._search.ending)
+        status, error = self._search.outcome()
+        self._set_status(status, error)
+
+    def _set_status(self, status: TrainJobStatus, error: str | None = None) -> None:
+        self._store.train_jobs.set_sub_train_job_status(
+            self._spec.sub_train_job_id, status, error, owner_id=self._spec.service_id
+        )
+
+
+def _change_of(received: list[ReceivedEvent]) -> Change | None:
+    """What acting on these events may have changed in the meta store."""
+    kinds = {type(r.event) for r in received}
+    if kinds - {TrialProgress, TrialScored, StopRequested}:
+        return Change.TRIALS
+    return Change.LOGS if TrialProgress in kinds else None
+
+
+def main() -> int:
+    """The process. Its exit code is 0 when the search is over, when it was asked to stop, or when it was replaced."""
+    spec = read_spec(AdvisorSpec)
+    stop = StopSignal()
+    stop.install()
+    heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s)
+    heartbeat.start()
+    try:
+        store = open_meta_store(spec.meta_store_url)
+        AdvisorWorker(spec, store, stop).run()
+        store.close()
+    except ServiceStopped:
+        pass
+    except StaleOwnerError as e:
+        sys.stderr.write(f"warning: {e.message}\n")
+    except RafikiError as e:
+        sys.stderr.write(f"error: {e.message}\n")
+        heartbeat.fail(e.message)
+        return e.exit_code
+    heartbeat.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Values and times as words for people, the same wherever they are told."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+NOTHING = "-"
+
+
+def text(value: Any) -> str:
+    """Any value in one line."""
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def number(value: float) -> str:
+    """Four significant digits, and all of those before the point: no exponent where a short plain form exists."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(value: str | datetime | None) -> datetime | None:
+    """A datetime of an answer (ISO 8601) as an aware datetime."""
+    if not value:
+        return None
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def between(start: str | None, end: str | None, now: datetime | None = None) -> float | None:
+    """Seconds from ``start`` to ``end``, or to ``now`` while there is no end."""
+    started = moment(start)
+    ended = moment(end) or now
+    return (ended - started).total_seconds() if started and ended else None

@@ -1,0 +1,1 @@
+"""Which admin a command talks to, and as whom."""

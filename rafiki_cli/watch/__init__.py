@@ -1,0 +1,1 @@
+"""Views that go on: what an admin pushes, drawn as it comes."""

@@ -1,0 +1,1 @@
+"""YAML as people write it: values with their places, changes that keep comments."""
