@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
     InferenceJobStatus,
     ModelAccessRight,
@@ -19,6 +20,10 @@ from rafiki.constants import (
     TrialStatus,
     UserType,
 )
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSummary
+from rafiki.proposals import Proposal
+from rafiki.search_setting import AdvisorSetting
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +88,10 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     train_dataset_id: str
     val_dataset_id: str
-    budget: dict[str, float | int]
+    budget: TrainBudget
     train_args: dict[str, Any]
-    advisor: dict[str, Any] = {}
-    """How it searches: a :class:`rafiki.advisor.setting.AdvisorSetting` as JSON."""
+    advisor: AdvisorSetting = AdvisorSetting()
+    """How it searches."""
     labels: dict[str, str] = {}
     """What its creator noted on it; Rafiki itself makes nothing of them."""
     status: TrainJobStatus
@@ -120,8 +125,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     worker_id: str | None
     attempt: int
     """1 at first; one more each time that the trial is given to another worker after its worker was lost."""
-    proposal: dict[str, Any]
-    """``{"knobs": {...}}`` and how the advisor came to it."""
+    proposal: Proposal
     status: TrialStatus
     score: float | None
     error: str | None
@@ -189,12 +193,12 @@ class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     train_job_id: str
     app: str
     app_version: int
-    budget: dict[str, int]
-    ensemble: dict[str, Any] = {}
-    """How its members were chosen: method, size, and what they scored on validation data."""
+    budget: InferenceBudget
+    ensemble: EnsembleSummary = EnsembleSummary()
+    """How its members were chosen, and what they scored on validation data."""
     labels: dict[str, str] = {}
     """What its creator noted on it; Rafiki itself makes nothing of them."""
-    deployment: dict[str, Any] = {}
+    deployment: Deployment = Deployment()
     """How it serves, where that differs from the stack's settings."""
     status: InferenceJobStatus
     error: str | None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from rafiki.budget import InferenceBudget
 from rafiki.constants import ModelAccessRight, ServiceType, TrainJobStatus, UserType
 from rafiki.entities import Dataset, InferenceJob, Model, Service, SubTrainJob, TrainJob, Trial, TrialLog, User
 from rafiki.meta_store import MetaStore
+from rafiki.proposals import Proposal
 from rafiki.utils.ids import new_id
 
 
@@ -58,7 +60,7 @@ class Given:
         return self._store.train_jobs.set_advisor(sub.id, owner_id)
 
     def trial(self, sub: SubTrainJob, no: int = 1, **fields: Any) -> Trial:
-        defaults: dict[str, Any] = {"worker_id": "w", "proposal": {}, "owner_id": sub.advisor_id}
+        defaults: dict[str, Any] = {"worker_id": "w", "proposal": Proposal(knobs={}), "owner_id": sub.advisor_id}
         return self._store.trials.create_trial(sub_train_job=sub, no=no, **{**defaults, **fields})
 
     def completed_trial(self, sub: SubTrainJob, no: int, score: float, params_id: str | None = "p") -> Trial:
@@ -71,7 +73,7 @@ class Given:
             train_job_id=train_job.id,
             app=train_job.app,
             app_version=train_job.app_version,
-            budget={"GPU_COUNT": 0},
+            budget=InferenceBudget(),
             trial_ids=trial_ids or [],
         )
 

@@ -22,6 +22,7 @@ from rafiki.admin.planner import (
     StopService,
     plan,
 )
+from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
@@ -58,7 +59,8 @@ class World:
             "datetime_started": NOW,
         }
         self.job = TrainJob(
-            id="job", task="T", train_dataset_id="d", val_dataset_id="d", budget=budget or {}, train_args={},
+            id="job", task="T", train_dataset_id="d", val_dataset_id="d", train_args={},
+            budget=msgspec.convert(budget or {}, TrainBudget),
             status=TrainJobStatus.STARTED, **common,
         )  # fmt: skip
         self.subs = [
@@ -69,7 +71,8 @@ class World:
             for i in range(n_subs)
         ]  # fmt: skip
         self.inference_job = InferenceJob(
-            id="ijob", train_job_id="job", budget=budget or {}, status=InferenceJobStatus.STARTED,  # type: ignore[arg-type]
+            id="ijob", train_job_id="job", budget=msgspec.convert(budget or {}, InferenceBudget),
+            status=InferenceJobStatus.STARTED,
             predictor_host=None, **common,
         )  # fmt: skip
         self.trial_ids = [f"t{i}" for i in range(n_trials)]

@@ -119,7 +119,7 @@ def search_with_enas(model_class: type[BaseModel], paths: Paths, n_trials: int, 
         evaluated = time.process_time()
         advisor.feedback(no, score)
         learnt = time.process_time()
-        phase = proposal.meta["phase"]
+        phase = proposal.phase
         if phase == "train":
             shared = params
         if phase == "full":

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from rafiki.proposals import Proposal
+
 N_TRIALS, N_ASKED = 2_000, 40
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -21,8 +23,8 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 def measure(name: str) -> str:
     """One row of the table."""
     from rafiki.advisor.base import Ask, TrialRecord
-    from rafiki.advisor.budget import TrainBudget
     from rafiki.advisor.schemes import make_advisor
+    from rafiki.budget import TrainBudget
     from rafiki.model.knobs import POLICIES, ArchKnob, CategoricalKnob, FloatKnob, IntegerKnob, KnobConfig, PolicyKnob
 
     config: KnobConfig = {
@@ -39,7 +41,10 @@ def measure(name: str) -> str:
         return -sum((float(str(v)) - 0.3) ** 2 for k, v in knobs.items() if k.startswith("x")) + rng.gauss(0, 0.01)
 
     points = [advisor.space.knobs(advisor.space.draw(rng)) for _ in range(N_TRIALS)]
-    records = [TrialRecord(no=i, knobs=k, score=score(k), state="completed") for i, k in enumerate(points, 1)]
+    records = [
+        TrialRecord(no=i, proposal=Proposal(knobs=k), score=score(k), state="completed")
+        for i, k in enumerate(points, 1)
+    ]
     begun = time.process_time()
     advisor.restore(records)
     advisor.propose(N_TRIALS + 1, Ask(worker_id="w", budget_used=0.5))

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rafiki.advisor.base import Advisor
-from rafiki.advisor.budget import TrainBudget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.budget import TrainBudget
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import CategoricalKnob, FixedKnob, KnobConfig
 from rafiki.model.loader import load_model_class_from_path

@@ -13,7 +13,7 @@ import msgspec
 import rafiki
 from rafiki.admin.select_members import NO_PREDICTIONS, SelectAnswer, SelectRequest, unscored
 from rafiki.constants import EnsembleMethod
-from rafiki.contract.inference_jobs import EnsembleSetting, EnsembleView
+from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.entities import TrainJob, Trial
 from rafiki.errors import InvalidInferenceJobError
 from rafiki.tasks.registry import get_task
@@ -35,7 +35,7 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     trials: list[Trial]
     weights: list[float]
     """They sum up to 1."""
-    view: EnsembleView
+    view: EnsembleSummary
 
 
 def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetting | None) -> Ensemble:
@@ -63,10 +63,10 @@ def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetti
         case EnsembleMethod.BEST | EnsembleMethod.GREEDY:
             members = context.store.trials.list_best_trials(job.id, max_count=1)
     if not members:
-        return Ensemble(trials=[], weights=[], view=EnsembleView(method=setting.method, size=size))
+        return Ensemble(trials=[], weights=[], view=EnsembleSummary(method=setting.method, size=size))
     if not is_scored:
         weights = [1 / len(members)] * len(members)
-        return Ensemble(trials=members, weights=weights, view=EnsembleView(method=setting.method, size=size))
+        return Ensemble(trials=members, weights=weights, view=EnsembleSummary(method=setting.method, size=size))
     known = {t.id for t in members}
     # The best trial is a member by every method, so it stays the first one.
     candidates = _best_first([members, *([t for t in trials if t.id not in known] for trials in of_models)])
@@ -107,7 +107,7 @@ def _to_ensemble(
     task = get_task(task_name)
     places = sorted(found.weights)
     is_scored = found.score is not None and isinstance(task, CombiningTask)
-    view = EnsembleView(
+    view = EnsembleSummary(
         method=method,
         size=size,
         metric=task.metric if is_scored and isinstance(task, CombiningTask) else None,

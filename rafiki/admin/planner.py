@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
@@ -288,7 +287,7 @@ def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _Free
     job = seen.job
     actions: list[Action] = []
     slots = _Slots(observed, job.id, seen.ended, seen.environments)
-    budget = parse_train_budget(dict(job.budget))
+    budget = job.budget
     shares = share_gpus(budget.gpu_count, len(seen.subs))
     for sub, n_gpus in zip(seen.subs, shares, strict=True):
         if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
@@ -335,7 +334,7 @@ def _plan_inference_job(observed: Observed, seen: ObservedInferenceJob, free_gpu
     if job.datetime_stop_requested is not None:
         stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
         return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
-    budget = parse_inference_budget(dict(job.budget))
+    budget = job.budget
     predictor: SlotKey = (ServiceType.PREDICT, job.id, 0)
     shares = share_gpus(budget.gpu_count, len(seen.trial_ids))
     members: list[list[SlotKey]] = [

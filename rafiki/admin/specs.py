@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 
 from rafiki.admin.planner import StartService, share_gpus
-from rafiki.advisor.budget import parse_inference_budget, parse_train_budget
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceRequest
-from rafiki.contract.inference_jobs import Deployment
 from rafiki.data_store.base import DataStore
+from rafiki.deployment import Deployment
 from rafiki.entities import Model
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import InvalidTrialError
@@ -100,20 +99,20 @@ class SpecBuilder:
         """How many workers the job has: they share the machine."""
         match action.service_type:
             case ServiceType.TRAIN:
-                train_budget = parse_train_budget(dict(self._store.train_jobs.get_train_job(action.job_id).budget))
+                train_budget = self._store.train_jobs.get_train_job(action.job_id).budget
                 n_models = len(self._store.train_jobs.list_sub_train_jobs(action.job_id))
                 shares = share_gpus(train_budget.gpu_count, n_models)
                 return sum(n_gpus or train_budget.cpu_worker_count for n_gpus in shares)
             case ServiceType.INFERENCE:
                 jobs = self._store.inference_jobs
-                replicas = parse_inference_budget(dict(jobs.get_inference_job(action.job_id).budget)).replica_count
+                replicas = jobs.get_inference_job(action.job_id).budget.replica_count
                 return replicas * len(jobs.list_served_trials(action.job_id))
             case _:
                 return 1
 
     def _n_workers(self, train_job_id: str, sub_train_job_id: str) -> int:
         """How many train workers one model of a job has."""
-        budget = parse_train_budget(dict(self._store.train_jobs.get_train_job(train_job_id).budget))
+        budget = self._store.train_jobs.get_train_job(train_job_id).budget
         subs = [s.id for s in self._store.train_jobs.list_sub_train_jobs(train_job_id)]
         n_gpus = share_gpus(budget.gpu_count, len(subs))[subs.index(sub_train_job_id)]
         return n_gpus or budget.cpu_worker_count
@@ -174,7 +173,7 @@ class SpecBuilder:
             task=job.task,
             cache=self._credentials.address_of(action.job_id),
             model=self._source(self._store.models.get_model(sub.model_id)),
-            knobs=trial.proposal["knobs"],
+            knobs=trial.proposal.knobs,
             params_folder=str(self._params_folder),
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
@@ -182,7 +181,7 @@ class SpecBuilder:
         )
 
     def _deployment(self, inference_job_id: str) -> Deployment:
-        return msgspec.convert(self._store.inference_jobs.get_inference_job(inference_job_id).deployment, Deployment)
+        return self._store.inference_jobs.get_inference_job(inference_job_id).deployment
 
     def _predictor(self, action: StartService, service_id: str, port: int) -> PredictorSpec:
         job = self._store.inference_jobs.get_inference_job(action.job_id)

@@ -216,8 +216,7 @@ class Supervisor:
 
     @staticmethod
     def _needs_gpus(train_jobs: list[ObservedTrainJob], inference_jobs: list[ObservedInferenceJob]) -> bool:
-        budgets = [o.job.budget for o in train_jobs] + [dict(o.job.budget) for o in inference_jobs]
-        return any(budget.get("GPU_COUNT") for budget in budgets)
+        return any(t.job.budget.gpu_count for t in train_jobs) or any(i.job.budget.gpu_count for i in inference_jobs)
 
     def _ended(self, job_id: str) -> list[Service]:
         return [s for s in self._store.services.list_services(job_id) if not is_live(s)]

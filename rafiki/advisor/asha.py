@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord, with_knobs
 from rafiki.advisor.options import AshaOptions
 from rafiki.advisor.schemes import SCHEMES, load_advisor
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import FixedKnob
+from rafiki.proposals import Proposal
 
 _SEARCHES = ("bayes", "random")
 
@@ -53,15 +54,15 @@ class AshaAdvisor(Advisor):
 
     def _suggest(self, no: int, ask: Ask) -> Proposal:
         found = self._search.propose(no, ask)
-        return self._proposal(found.knobs, found.meta["phase"], search=self._search.scheme)
+        return self._proposal(found.knobs, found.phase, search=self._search.scheme)
 
-    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
-        super()._book(no, proposal, worker_id)
+    def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        super()._add(no, proposal, worker_id)
         # Known already, unless it was restored or is one of the first that the user gave.
         self._search.restore([self._as_searched(self._trials[no])])
 
     def _as_searched(self, trial: TrialRecord) -> TrialRecord:
-        return msgspec.structs.replace(trial, knobs=trial.knobs | self._off)
+        return with_knobs(trial, trial.knobs | self._off)
 
     def _learn(self, trial: TrialRecord) -> None:
         self._search.feedback(trial.no, trial.score, is_ended_early=trial.is_ended_early)

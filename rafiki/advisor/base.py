@@ -1,4 +1,4 @@
-"""What every search scheme promises, and the book of trials that all of them keep."""
+"""What every search scheme promises, and the records of trials that all of them keep."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from rafiki.advisor.space import Key, SearchSpace, draw_unseen
-from rafiki.constants import SharePolicy
 from rafiki.errors import InvalidTrialError
 from rafiki.model.knobs import KnobConfig, Knobs, check_knobs
+from rafiki.proposals import Proposal
 
 
 class SchemeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,34 +22,29 @@ class SchemeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
 
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of the search space to try."""
-
-    knobs: dict[str, Any]
-    """A value for every knob of the configuration, policies included."""
-    meta: dict[str, Any]
-    """How the advisor came to it (``scheme``, ``phase``, and whatever the scheme needs to be restored): small JSON."""
-    start_from: SharePolicy | None = None
-    """Shared parameters of earlier trials that this one starts from; None = afresh."""
-    start_from_trial: int | None = None
-    """The trial of this search whose own parameters this one starts from; None = :attr:`start_from` says."""
-
-
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What an advisor knows of one trial."""
 
     no: int
     """1, 2, 3 ... within one model's search."""
-    knobs: dict[str, Any]
+    proposal: Proposal
     score: float | None
     """Higher is better; None unless ``state`` is completed."""
     state: Literal["pending", "completed", "failed"]
-    meta: dict[str, Any] = {}
-    """That of its proposal."""
     worker_id: str | None = None
     """Who ran it last."""
     is_ended_early: bool = False
     """Completed, with what it had reached when a stopping rule ended it."""
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Those of its proposal."""
+        return self.proposal.knobs
+
+
+def with_knobs(trial: TrialRecord, knobs: Knobs) -> TrialRecord:
+    """The record with other knobs."""
+    return msgspec.structs.replace(trial, proposal=msgspec.structs.replace(trial.proposal, knobs=knobs))
 
 
 class SearchSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +119,7 @@ class Advisor(ABC):
             end = "" if self.max_trials is None else f" to {self.max_trials}"
             raise InvalidTrialError(f"The {self.scheme} search has trials 1{end}; there is no trial {no}.")
         proposal = self._first(no) if no <= len(self.setup.first_knobs) else self._allowed(no, self._suggest(no, ask))
-        self._book(no, proposal, ask.worker_id)
+        self._add(no, proposal, ask.worker_id)
         return proposal
 
     def feedback(self, no: int, score: float | None, *, is_ended_early: bool = False) -> None:
@@ -153,8 +148,10 @@ class Advisor(ABC):
             if record.no in self._trials:
                 continue
             knobs = check_knobs(self.knob_config, record.knobs)
-            meta = record.meta or {"scheme": self.scheme, "phase": "restored"}
-            self._book(record.no, Proposal(knobs=dict(knobs), meta=meta), record.worker_id)
+            proposal = msgspec.structs.replace(record.proposal, knobs=dict(knobs))
+            if not proposal.scheme:
+                proposal = msgspec.structs.replace(proposal, scheme=self.scheme, phase="restored")
+            self._add(record.no, proposal, record.worker_id)
             if record.state != "pending":
                 score = record.score if record.state == "completed" else None
                 self._finish(_with_result(self._trials[record.no], score, record.is_ended_early))
@@ -168,12 +165,16 @@ class Advisor(ABC):
 
     @abstractmethod
     def _suggest(self, no: int, ask: Ask) -> Proposal:
-        """A proposal for a new trial; :meth:`propose` keeps the book, and replaces one that breaks a constraint."""
+        """A proposal for a new trial; :meth:`propose` records it, and replaces one that breaks a constraint."""
 
     def _learn(self, trial: TrialRecord) -> None:  # noqa: B027 - not every scheme has a state of its own
         """A trial has finished. Called once for each, in the order of their results, and again in that of their
         numbers when the search is restored: a scheme with a state of its own rebuilds it here.
         """
+
+    def may_end_early(self, proposal: Proposal) -> bool:
+        """Whether a stopping rule may end this trial: no where it is no part of the competition between trials."""
+        return True
 
     def _first_policies(self) -> Knobs:
         """The policy knobs that are on in trials of the user's own knobs."""
@@ -185,14 +186,14 @@ class Advisor(ABC):
         """Randomness for one trial number or purpose. Seeding by a string is the same in every process."""
         return random.Random(f"{self.seed}/{purpose}")
 
-    def _proposal(self, knobs: Knobs, phase: str, **meta: Any) -> Proposal:
-        return Proposal(knobs=knobs, meta={"scheme": self.scheme, "phase": phase, **meta})
+    def _proposal(self, knobs: Knobs, phase: str, **scheme_state: Any) -> Proposal:
+        return Proposal(knobs=knobs, scheme=self.scheme, phase=phase, scheme_state=scheme_state)
 
     def _seen(self) -> set[Key]:
         """The points that were proposed so far."""
         return {self.space.key(trial.knobs) for trial in self._trials.values()}
 
-    # ---- the book
+    # ---- the records of trials
 
     def _first(self, no: int) -> Proposal:
         """The user's own knobs, completed."""
@@ -209,11 +210,11 @@ class Advisor(ABC):
         policies = {name: proposal.knobs[name] for name in self.space.policies}
         return msgspec.structs.replace(proposal, knobs=self.space.knobs(key) | policies)
 
-    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+    def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
         self._proposals[no] = proposal
-        self._trials[no] = TrialRecord(
-            no=no, knobs=dict(proposal.knobs), score=None, state="pending", meta=proposal.meta, worker_id=worker_id
-        )
+        # The knobs of the proposal go to whoever asked for it: they are not the record's own.
+        kept = msgspec.structs.replace(proposal, knobs=dict(proposal.knobs))
+        self._trials[no] = TrialRecord(no=no, proposal=kept, score=None, state="pending", worker_id=worker_id)
 
     def _finish(self, trial: TrialRecord) -> None:
         self._trials[trial.no] = trial

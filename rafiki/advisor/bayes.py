@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rafiki.advisor.acquisition import LogExpectedImprovement
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.encoding import Encoding
 from rafiki.advisor.halton import scrambled_halton
 from rafiki.advisor.history import usable_history
@@ -19,11 +19,14 @@ from rafiki.advisor.space import Key, draw_unseen
 from rafiki.advisor.surrogate import Surrogate
 from rafiki.advisor.trust_region import TrustRegion
 from rafiki.model.knobs import Knobs
+from rafiki.proposals import Proposal
 
 Array: TypeAlias = NDArray[np.float64]
 
 _ENUMERATED = 2000
 """A space of at most so many points is searched whole instead of by sampling."""
+_FINAL = "final"
+"""The phase in which the best knobs are trained in full."""
 _FINAL_FROM = 0.9
 """The share of the budget after which the best knobs are trained in full."""
 _N_INCUMBENTS = 5
@@ -79,17 +82,20 @@ class BayesAdvisor(Advisor):
 
     def _suggest(self, no: int, ask: Ask) -> Proposal:
         if self._is_final(no, ask) and (best := self._best_to_retrain()) is not None:
-            return self._proposal(self._with_policies(best, is_search=False), "final")
+            return self._proposal(self._with_policies(best, is_search=False), _FINAL)
         key, phase = self._search(no)
         # The last trial of a search in which none succeeded is a full training too.
         is_last = self._first_final is not None and no >= self._first_final
         return self._proposal(self._with_policies(key, is_search=not is_last), phase)
 
+    def may_end_early(self, proposal: Proposal) -> bool:
+        return proposal.phase != _FINAL
+
     def _is_final(self, no: int, ask: Ask) -> bool:
         if not (self._early_stop and self._trains_finals):
             return False
         is_near_end = ask.budget_used >= _FINAL_FROM or (self._first_final is not None and no >= self._first_final)
-        return is_near_end and sum(t.meta.get("phase") == "final" for t in self._trials.values()) < max(1, no // 10)
+        return is_near_end and sum(t.proposal.phase == _FINAL for t in self._trials.values()) < max(1, no // 10)
 
     def _with_policies(self, key: Key, is_search: bool) -> Knobs:
         """Knobs at ``key`` with the policies of this phase."""

@@ -10,11 +10,12 @@ import numpy as np
 from cmaes import CMAwM
 from numpy.typing import NDArray
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.history import usable_history
 from rafiki.advisor.options import CmaesOptions
 from rafiki.advisor.space import ChoiceDimension, Dimension, IntegerDimension, Key, draw_unseen
 from rafiki.model.knobs import Scalar
+from rafiki.proposals import Proposal
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -79,8 +80,8 @@ class CmaesAdvisor(Advisor):
 
     def _learn(self, trial: TrialRecord) -> None:
         # Others were not drawn from the distribution; it would be stretched to reach them.
-        if trial.meta.get("phase") != "search":
-            self._n_astray += trial.meta.get("phase") == "random"
+        if trial.proposal.phase != "search":
+            self._n_astray += trial.proposal.phase == "random"
             if self._n_astray >= self._population:
                 self._restart()
             return
@@ -135,7 +136,7 @@ class CmaesAdvisor(Advisor):
         self._move_probabilities([t for t, rank in zip(generation, ranks, strict=True) if rank < len(ranks) // 2])
         if self._optimiser is None:
             return
-        points = [np.array(t.meta["raw"], dtype=np.float64) for t in generation]
+        points = [np.array(t.proposal.scheme_state["raw"], dtype=np.float64) for t in generation]
         is_over = False
         try:
             with np.errstate(all="ignore"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.enas_controller import Choices, Controller
 from rafiki.advisor.enas_reinforce import Baseline
 from rafiki.advisor.enas_schedule import Line, Phase, Schedule
@@ -16,6 +16,7 @@ from rafiki.advisor.options import EnasOptions
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import ArchKnob, KnobConfig, KnobValue, Scalar
+from rafiki.proposals import Proposal
 
 _POLICIES: dict[Phase, frozenset[str]] = {
     # Its score is compared with nothing: but its parameters may be served, when the budget ends before the closing,
@@ -51,7 +52,7 @@ class EnasAdvisor(Advisor):
     evaluations the first is of the policy's likeliest architecture; the others are in turn of those that scored best
     lately, and drawn. What remains of the budget after the best was trained in full goes to the next best.
 
-    The state follows from the records of trials: phase and line are in a proposal's ``meta``, architecture and score in
+    The state follows from the records of trials: phase and line are in a proposal, architecture and score in
     its record, and each is learnt from once. Trials of earlier
     searches teach nothing: their scores belong to weights that are gone. A proposal that was computed for no worker in
     particular belongs to a line of its own, which goes on from anyone's latest training.
@@ -100,10 +101,14 @@ class EnasAdvisor(Advisor):
             key = self._draw(self._rng(no), self._finals, is_greedy_first=self._n_finals == 0)
         return self._of(Phase.FINAL, key, start_from)
 
-    def _of(self, phase: Phase, key: Key, start_from: SharePolicy | None, **meta: Any) -> Proposal:
+    def _of(self, phase: Phase, key: Key, start_from: SharePolicy | None, **scheme_state: Any) -> Proposal:
         on = _POLICIES[phase]
         knobs = self.space.knobs(key) | {name: p in on for name, p in self.space.policies.items()}
-        return msgspec.structs.replace(self._proposal(knobs, phase.value, **meta), start_from=start_from)
+        return msgspec.structs.replace(self._proposal(knobs, phase.value, **scheme_state), start_from=start_from)
+
+    def may_end_early(self, proposal: Proposal) -> bool:
+        # The architectures of the closing are compared on all that they reach.
+        return proposal.phase != Phase.FINAL
 
     def _draw(self, rng: random.Random, seen: Any, is_greedy_first: bool = False) -> Key:
         """An allowed architecture of the policy that is none of ``seen``, or at least nearly so."""
@@ -121,11 +126,11 @@ class EnasAdvisor(Advisor):
 
     # ---- the state, which follows from the trials
 
-    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
-        super()._book(no, proposal, worker_id)
-        phase = proposal.meta.get("phase")
+    def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        super()._add(no, proposal, worker_id)
+        phase = proposal.phase
         if phase in (Phase.TRAIN, Phase.SEARCH):
-            self._lines[proposal.meta.get("line", _NO_WORKER)].book(str(phase))
+            self._lines[proposal.scheme_state.get("line", _NO_WORKER)].begin(phase)
         elif phase == Phase.FINAL:
             self._is_closing = True
             self._n_finals += 1
@@ -136,8 +141,8 @@ class EnasAdvisor(Advisor):
             self._full.add(self.space.key(proposal.knobs))
 
     def _learn(self, trial: TrialRecord) -> None:
-        name = trial.meta.get("line", _NO_WORKER)
-        match trial.meta.get("phase"):
+        name = trial.proposal.scheme_state.get("line", _NO_WORKER)
+        match trial.proposal.phase:
             case Phase.TRAIN:
                 is_completed = trial.state == "completed"
                 self._n_trained += is_completed

@@ -36,7 +36,7 @@ class Line:
         self._n_searches = 0
         self._is_due = True
 
-    def book(self, phase: str) -> None:
+    def begin(self, phase: str) -> None:
         """A trial was proposed."""
         if phase == Phase.TRAIN:
             self.n_trainings += 1

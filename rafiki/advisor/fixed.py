@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup
+from rafiki.advisor.base import Advisor, Ask, SearchSetup
+from rafiki.proposals import Proposal
 
 
 class FixedAdvisor(Advisor):

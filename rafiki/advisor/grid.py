@@ -6,11 +6,12 @@ import math
 import random
 from array import array
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup
+from rafiki.advisor.base import Advisor, Ask, SearchSetup
 from rafiki.advisor.options import GridOptions
 from rafiki.advisor.space import Dimension, FloatDimension, IntegerDimension, Key
 from rafiki.errors import ModelError
 from rafiki.model.knobs import Scalar
+from rafiki.proposals import Proposal
 
 _MOST_POINTS = 10**9
 _MOST_FILTERED = 200_000

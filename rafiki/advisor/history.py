@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from rafiki.advisor.base import SearchSetup, TrialRecord
+from rafiki.advisor.base import SearchSetup, TrialRecord, with_knobs
 from rafiki.errors import ModelError
 from rafiki.model.knobs import check_knobs
 
@@ -19,5 +17,5 @@ def usable_history(setup: SearchSetup) -> list[TrialRecord]:
             knobs = check_knobs(setup.knob_config, trial.knobs)
         except ModelError:
             continue
-        found.append(msgspec.structs.replace(trial, knobs=knobs))
+        found.append(with_knobs(trial, knobs))
     return found

@@ -7,10 +7,11 @@ import random
 
 import msgspec
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.options import PbtOptions
 from rafiki.advisor.space import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, draw_unseen
 from rafiki.model.knobs import Knobs, Scalar
+from rafiki.proposals import Proposal
 
 _FACTORS = (0.8, 1.2)
 _LEAST_MOVE = 0.02
@@ -107,9 +108,7 @@ class PbtAdvisor(Advisor):
         return self.space.knobs(draw_unseen(self.space, rng, self._seen()))
 
     def _generation(self, knobs: Knobs, phase: str, *, line: int, generation: int, parent: int | None) -> Proposal:
-        proposal = self._proposal(
-            knobs | dict.fromkeys(self._on, True), phase, line=line, generation=generation, parent=parent
-        )
+        proposal = self._proposal(knobs | dict.fromkeys(self._on, True), phase, line=line, generation=generation)
         return msgspec.structs.replace(proposal, start_from_trial=parent)
 
     # ---- lines
@@ -117,13 +116,12 @@ class PbtAdvisor(Advisor):
     def _next_line(self) -> int:
         return max(self._lines, default=-1) + 1
 
-    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
-        meta = proposal.meta
-        # A record keeps no parent of its own; a pending trial must not lose it by a restart.
-        super()._book(no, msgspec.structs.replace(proposal, start_from_trial=meta.get("parent")), worker_id)
-        i = self._line_of[no] = meta.get("line", self._next_line())
+    def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        super()._add(no, proposal, worker_id)
+        state = proposal.scheme_state
+        i = self._line_of[no] = state.get("line", self._next_line())
         line = self._lines.setdefault(i, _Line(latest=no, generation=0))
-        line.latest, line.generation = no, meta.get("generation", 0)
+        line.latest, line.generation = no, state.get("generation", 0)
 
     def _learn(self, trial: TrialRecord) -> None:
         if trial.state == "completed":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rafiki.advisor.base import Advisor, Ask, Proposal
+from rafiki.advisor.base import Advisor, Ask
 from rafiki.advisor.space import draw_unseen
+from rafiki.proposals import Proposal
 
 
 class RandomAdvisor(Advisor):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from rafiki.advisor.base import Advisor, SchemeOptions, SearchSetup
-from rafiki.advisor.budget import TrainBudget
 from rafiki.advisor.options import AshaOptions, CmaesOptions, EnasOptions, GridOptions, PbtOptions
+from rafiki.budget import TrainBudget
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import (
     POLICIES,
@@ -28,6 +28,7 @@ from rafiki.model.knobs import (
     KnobConfig,
     PolicyKnob,
 )
+from rafiki.search_setting import AUTO
 
 _CONSTANT = (FixedKnob, PolicyKnob)
 _NUMERIC_OR_CHOICE = (FloatKnob, IntegerKnob, CategoricalKnob)
@@ -153,8 +154,6 @@ SCHEMES: dict[str, Scheme] = {
 }  # fmt: skip
 """By name. ``auto`` is none of them: see :func:`choose_scheme`."""
 
-AUTO = "auto"
-
 
 def choose_scheme(knob_config: KnobConfig) -> str:
     """The scheme that fits the knobs: one trial; Bayesian optimisation, with shared parameters where the model
@@ -200,7 +199,7 @@ def check_scheme(knob_config: KnobConfig, name: str = AUTO) -> Scheme:
     return scheme
 
 
-def parse_options(scheme: Scheme, given: dict[str, Any]) -> SchemeOptions:
+def parse_options(scheme: Scheme, given: Mapping[str, Any]) -> SchemeOptions:
     """A scheme's options.
 
     Raises:

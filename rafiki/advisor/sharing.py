@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
-from rafiki.advisor.base import Ask, Proposal, SearchSetup
+import msgspec
+
+from rafiki.advisor.base import Ask, SearchSetup
 from rafiki.advisor.bayes import BayesAdvisor
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import Knobs
+from rafiki.proposals import Proposal
 
 _DECAY = 4.0
 
@@ -35,9 +38,7 @@ class SharingAdvisor(BayesAdvisor):
         used = ask.budget_used if limit is None else (no - 1) / limit
         p_afresh = math.exp(-_DECAY * used)
         is_afresh = self._rng(f"share/{no}").random() < p_afresh
-        return Proposal(
-            knobs=proposal.knobs, meta=proposal.meta, start_from=None if is_afresh else SharePolicy.GLOBAL_BEST
-        )
+        return msgspec.structs.replace(proposal, start_from=None if is_afresh else SharePolicy.GLOBAL_BEST)
 
     def _first_policies(self) -> Knobs:
         return super()._first_policies() | dict.fromkeys(self._share, True)

@@ -14,10 +14,11 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, SearchSetup, TrialRecord
+from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.history import usable_history
 from rafiki.advisor.space import ChoiceDimension, Dimension, IntegerDimension, Key, SearchSpace, draw_unseen
 from rafiki.model.knobs import Scalar
+from rafiki.proposals import Proposal
 
 _KEPT, _CHUNK = 200, 50
 """Trials that the densities rest on, and how many more come in before they are chosen anew: at 2,000 trials Optuna
@@ -75,8 +76,8 @@ class TpeAdvisor(Advisor):
             self._n_settled = n_settled
         return self._model
 
-    def _book(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
-        super()._book(no, proposal, worker_id)
+    def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
+        super()._add(no, proposal, worker_id)
         if self._model is not None:
             self._model.add(no, self._trials[no])
 

@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -135,6 +135,16 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     def file_fields(self) -> frozenset[str]:
         return frozenset(n for n, t in self.fields.items() if FilePart in (t, *typing.get_args(t)))
 
+    @cached_property
+    def readers(self) -> dict[str, Callable[[Any], Any]]:
+        """Field name -> what reads it, of those whose type reads what people write, with refusals of its own."""
+        found: dict[str, Callable[[Any], Any]] = {}
+        for name, kind in self.fields.items():
+            for member in _members(kind):
+                if hasattr(member, "from_request"):
+                    found[name] = member.from_request
+        return found
+
     def parse_request(self, body: Mapping[str, Any], texts: Mapping[str, str]) -> Request:
         """The request from its JSON ``body`` and from ``texts`` (path, query string, form fields).
 
@@ -152,10 +162,14 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
                 f"Unknown field(s) {', '.join(map(repr, sorted(unknown)[:10]))}. This call takes: {known}."
             )
         files = {n: values.pop(n) for n in self.file_fields if isinstance(values.get(n), FilePart)}
+        # Whatever has the right form goes to its reader; the others are refused as any field is.
+        to_read = {n: values.pop(n) for n in self.readers if isinstance(values.get(n), (dict, str))}
         try:
-            return msgspec.convert({**values, **files}, self.request)
+            request = msgspec.convert({**values, **files}, self.request)
         except msgspec.ValidationError as e:
             raise InvalidRequestError(_say(str(e))) from e
+        read = {name: self.readers[name](value) for name, value in to_read.items()}
+        return msgspec.structs.replace(request, **read) if read else request
 
 
 def _say(error: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from rafiki.constants import EnsembleMethod
 from rafiki.contract.endpoint import ALL_USERS, Endpoint, Number, RequestStruct
-from rafiki.contract.inference_jobs import EnsembleView
+from rafiki.ensembles import EnsembleSummary
 
 
 class ExportRequest(RequestStruct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class ExportView(msgspec.Struct, frozen=True, kw_only=True):
     """The deployment whose members these are; None when they were chosen for the export."""
     predictor_host: str | None
     """Where that deployment answers, while it runs."""
-    ensemble: EnsembleView
+    ensemble: EnsembleSummary
     members: list[ExportMemberView]
     """The best first; their weights sum up to 1."""
     models: list[ExportModelView]

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
+from rafiki.budget import InferenceBudget
 from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
 from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
-
-
-class EnsembleSetting(RequestStruct, frozen=True, kw_only=True):
-    """How to choose the trials that are served."""
-
-    method: EnsembleMethod = EnsembleMethod.MEAN
-    """How the members are chosen."""
-    size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
-    """Trials at most; None = by the method."""
-
-
-class Deployment(RequestStruct, frozen=True, kw_only=True):
-    """How an inference job serves. None = as the stack's settings say."""
-
-    latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
-    """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
-    """The most queries that an inference worker takes at once (predictor.batch_size)."""
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 
 
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
-    budget: dict[str, Any] | None = None
+    budget: InferenceBudget | None = None
     """``GPU_COUNT`` (0) over all served trials; ``REPLICA_COUNT`` (1): inference workers of each served trial."""
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
@@ -67,27 +52,6 @@ class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     """``host:port`` of the predictor; None when it takes longer to start than the call waits."""
 
 
-class EnsembleView(msgspec.Struct, frozen=True, kw_only=True):
-    """How the served trials were chosen. Scores are on the validation examples that all of them were asked."""
-
-    method: EnsembleMethod = EnsembleMethod.MEAN
-    """How the members were chosen."""
-    size: int | None = None
-    """Trials at most; None = one of each model."""
-    metric: str | None = None
-    """``accuracy`` or ``R2``; None where nothing was scored."""
-    validation_score: float | None = None
-    """Of the ensemble."""
-    best_single_score: float | None = None
-    """Of the best of all trials that could have been chosen, alone."""
-    member_scores: list[float] = []
-    """Of each served trial alone, in the order of ``trial_ids``; empty where nothing was scored."""
-    n_examples: int = 0
-    """How many examples the scores are of."""
-    note: str | None = None
-    """Why the best trial is served alone though more were asked for."""
-
-
 class PreviewEnsembleRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number
@@ -102,7 +66,7 @@ class EnsemblePreviewView(msgspec.Struct, frozen=True, kw_only=True):
     """Best first; empty when the train job has no trial to serve."""
     weights: list[float]
     """How much the predictions of each would count; they sum up to 1."""
-    ensemble: EnsembleView
+    ensemble: EnsembleSummary
 
 
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,13 +76,13 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     train_job_id: str
     app: str
     app_version: int
-    budget: dict[str, Any]
+    budget: InferenceBudget
     """As it was given, with its defaults filled in."""
     trial_ids: list[str]
     """The served trials: the members of the ensemble, best first."""
     weights: list[float]
     """How much the predictions of each count; they sum up to 1."""
-    ensemble: EnsembleView
+    ensemble: EnsembleSummary
     """How the served trials were chosen."""
     deployment: Deployment
     """How it serves, where that differs from the stack's settings."""
@@ -137,11 +101,17 @@ class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):
     app_version: int
 
 
+class StoppedJobView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    app: str
+    app_version: int
+
+
 class StoppedJobsView(msgspec.Struct, frozen=True, kw_only=True):
-    train_jobs: list[dict[str, Any]]
-    """The stopped ones: ``id``, ``app``, ``app_version``."""
-    inference_jobs: list[dict[str, Any]]
-    """The stopped ones: ``id``, ``app``, ``app_version``."""
+    train_jobs: list[StoppedJobView]
+    """The stopped ones."""
+    inference_jobs: list[StoppedJobView]
+    """The stopped ones."""
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.contract.endpoint import ALL_USERS, Endpoint, Labels, Number, RequestStruct
+from rafiki.proposals import Proposal
+from rafiki.search_setting import AdvisorSetting
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -16,14 +19,14 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     task: str
     train_dataset_id: str
     val_dataset_id: str
-    budget: dict[str, Any] = {}
+    budget: TrainBudget = TrainBudget()
     """``TIME_HOURS`` (0.1) and ``GPU_COUNT`` (0) for the whole job; ``MODEL_TRIAL_COUNT`` (-1: no limit) and
     ``CPU_WORKER_COUNT`` (1, to 256) for each model."""
     model_ids: list[str] | None = None
     """None = every available model of the task."""
     train_args: dict[str, Any] | None = None
     """Arguments of the models' ``train()``, passed on as they are; whole numbers must fit 64 bits."""
-    advisor: Any = None
+    advisor: AdvisorSetting | str | None = None
     """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
     labels: Labels = {}
     """Notes of yours on the job, such as the commit that it was made from."""
@@ -90,11 +93,11 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     val_dataset_id: str
     train_args: dict[str, Any]
     """As they were given."""
-    advisor: dict[str, Any]
-    """How it searches, as it was given."""
+    advisor: AdvisorSetting
+    """How it searches, as it was given; what was left out, or is as by default, is not in it."""
     labels: dict[str, str]
     """Notes of its creator."""
-    budget: dict[str, Any]
+    budget: TrainBudget
     """As it was given, with its defaults filled in."""
     models: list[SubTrainJobView]
     """For each model the state of its search."""
@@ -113,9 +116,8 @@ class TrialView(msgspec.Struct, frozen=True, kw_only=True):
     """The train worker that works on it, or did."""
     attempt: int
     """1, and one more whenever its worker was lost."""
-    proposal: dict[str, Any]
-    """``knobs``, and how the advisor came to them: ``scheme``, ``phase``; ``start_from`` when it started from shared
-    parameters."""
+    proposal: Proposal
+    """Its knobs, and how the advisor came to them."""
     status: TrialStatus
     """PENDING: its worker was lost, and it waits for another."""
     score: float | None

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rafiki.advisor.budget import TrainBudget, parse_train_budget
+from rafiki.budget import TrainBudget, parse_train_budget
 from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.base import BaseModel

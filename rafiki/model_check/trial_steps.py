@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rafiki.advisor.budget import TrainBudget, TrialQuota
 from rafiki.advisor.schemes import make_advisor
+from rafiki.budget import TrainBudget, TrialQuota
 from rafiki.environments.requirements import lines_of, missing, parse_dependencies
 from rafiki.errors import InvalidModelError, ModelError, ModelPredictError, RafikiError
 from rafiki.model.base import BaseModel, Params

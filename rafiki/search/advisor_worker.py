@@ -11,9 +11,9 @@ import hashlib
 import sys
 from datetime import timedelta
 
-from rafiki.advisor.budget import TrainBudget, parse_train_budget
 from rafiki.advisor.schemes import make_advisor
-from rafiki.advisor.setting import parse_setting
+from rafiki.advisor.setting import make_rule
+from rafiki.budget import TrainBudget
 from rafiki.cache.changes import Change
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.reports import RedisReports
@@ -47,10 +47,10 @@ class AdvisorWorker:
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._reports = RedisReports(spec.cache)
         self._job: TrainJob = store.train_jobs.get_train_job(spec.train_job_id)
-        self._budget: TrainBudget = parse_train_budget(dict(self._job.budget))
+        self._budget: TrainBudget = self._job.budget
         self._ends = self._job.datetime_started + timedelta(hours=self._budget.time_hours)
         knob_config = knob_config_from_json(spec.knob_config)
-        setting = parse_setting(self._job.advisor or None)
+        setting = self._job.advisor
         history = earlier_trials(store, self._job, spec.sub_train_job_id) if setting.warm_start else ()
         # The same seed for the same sub train job, so that a restarted advisor goes on where it was.
         seed = int.from_bytes(hashlib.sha256(spec.sub_train_job_id.encode()).digest()[:4], "big")
@@ -63,7 +63,7 @@ class AdvisorWorker:
                 constraints=tuple(spec.knob_constraints), first_knobs=tuple(setting.first_knobs), history=history,
                 n_workers=spec.n_workers,
             ),
-            make_rule=lambda: setting.make_rule(knob_config),
+            make_rule=lambda: make_rule(setting, knob_config),
             time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,

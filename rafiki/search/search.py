@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Literal
 
 import msgspec
 
-from rafiki.advisor.base import Advisor, Ask, Proposal, TrialRecord
-from rafiki.advisor.budget import TrialQuota
+from rafiki.advisor.base import Advisor, Ask, TrialRecord
 from rafiki.advisor.stopping import NoRule, StoppingRule
-from rafiki.constants import SharePolicy, TrainJobStatus, TrialStatus
+from rafiki.budget import TrialQuota
+from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
 from rafiki.messages import (
     EndTrialOrder,
@@ -32,6 +32,7 @@ from rafiki.messages import (
     WorkerLost,
 )
 from rafiki.meta_store import MetaStore
+from rafiki.proposals import Proposal
 
 STOPPED_BY_OWNER = "The train job was stopped before this trial finished."
 TIME_IS_OVER = "The job's time budget (TIME_HOURS) ended before this trial finished."
@@ -198,8 +199,7 @@ class Search:
             TrialReport(trial_id=trial.id, attempt=event.attempt, step=event.step, score=event.score),
             owner_id=self._owner_id,
         )
-        # Full trainings of the best knobs are no part of the competition.
-        if trial.proposal.get("phase") == "final":
+        if not self._advisor.may_end_early(trial.proposal):
             return []
         reason = self._rule.report(trial.no, event.step, event.score)
         if reason is not None:
@@ -246,7 +246,7 @@ class Search:
             proposal = self._propose(no, worker_id)
             trial = self._store.trials.create_trial(
                 sub_train_job=self._sub, no=no, worker_id=worker_id, owner_id=self._owner_id,
-                proposal=self._to_json(proposal),
+                proposal=self._with_parent(proposal),
             )  # fmt: skip
         else:
             # All trials are given out, but one of them may still come back.
@@ -304,38 +304,30 @@ class Search:
         # The first idle worker takes it over at once.
         return self._next_order(next(iter(self._idle))) if self._idle else []
 
-    def _to_json(self, proposal: Proposal) -> dict[str, Any]:
-        """A proposal as the meta store keeps it."""
-        found = {"knobs": proposal.knobs, **proposal.meta}
-        if proposal.start_from is not None:
-            found["start_from"] = str(proposal.start_from)
-        if proposal.start_from_trial is not None:
-            found["start_from_trial"] = proposal.start_from_trial
-            parent = next((t for t in self._trials.values() if t.no == proposal.start_from_trial), None)
-            if parent is not None and parent.params_id is not None:
-                found["start_from_params"] = parent.params_id
-        return found
+    def _with_parent(self, proposal: Proposal) -> Proposal:
+        """The proposal with the place of the parameters that it starts from, where those are one trial's own."""
+        if proposal.start_from_trial is None:
+            return proposal
+        parent = next((t for t in self._trials.values() if t.no == proposal.start_from_trial), None)
+        return msgspec.structs.replace(proposal, start_from_params=parent.params_id if parent else None)
 
 
 def _order(trial: Trial) -> TrainOrder:
-    start_from = trial.proposal.get("start_from")
+    proposal = trial.proposal
     return TrainOrder(
-        trial.id, trial.no, trial.attempt, trial.proposal["knobs"], SharePolicy(start_from) if start_from else None,
-        trial.proposal.get("start_from_params"),
+        trial.id, trial.no, trial.attempt, proposal.knobs, proposal.start_from, proposal.start_from_params
     )  # fmt: skip
-
-
-_NOT_META = frozenset({"knobs", "start_from", "start_from_trial", "start_from_params"})
 
 
 def to_record(trial: Trial) -> TrialRecord:
     """A trial as an advisor knows it."""
-    state = {TrialStatus.COMPLETED: "completed", TrialStatus.ERRORED: "failed"}.get(trial.status, "pending")
-    return msgspec.convert(
-        {
-            "no": trial.no, "knobs": trial.proposal["knobs"], "score": trial.score, "state": state,
-            "meta": {name: value for name, value in trial.proposal.items() if name not in _NOT_META},
-            "worker_id": trial.worker_id, "is_ended_early": trial.ended_early is not None,
-        },
-        TrialRecord,
+    return TrialRecord(
+        no=trial.no, proposal=trial.proposal, score=trial.score, state=_STATES.get(trial.status, "pending"),
+        worker_id=trial.worker_id, is_ended_early=trial.ended_early is not None,
     )  # fmt: skip
+
+
+_STATES: dict[TrialStatus, Literal["completed", "failed"]] = {
+    TrialStatus.COMPLETED: "completed",
+    TrialStatus.ERRORED: "failed",
+}

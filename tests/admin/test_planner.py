@@ -38,6 +38,7 @@ from rafiki.admin.planner import (
     StopService,
     share_gpus,
 )
+from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
@@ -109,7 +110,7 @@ def test_a_worker_waits_while_no_gpu_is_free_and_starts_when_one_is() -> None:
 
 def test_a_service_that_is_being_ended_keeps_its_slot_and_its_gpu_until_it_is_gone() -> None:
     world = steady_train(1)
-    world.job = msgspec.structs.replace(world.job, budget={"GPU_COUNT": 1})
+    world.job = msgspec.structs.replace(world.job, budget=TrainBudget(gpu_count=1))
     world.gpus = [0]
     worker = live(world, TRAIN)[0]
     world.change(worker, gpus=[0])
@@ -117,7 +118,7 @@ def test_a_service_that_is_being_ended_keeps_its_slot_and_its_gpu_until_it_is_go
     assert world.plan() == []
     # Not for another job either.
     world.trial_ids = ["t0"]
-    world.inference_job = msgspec.structs.replace(world.inference_job, budget={"GPU_COUNT": 1})
+    world.inference_job = msgspec.structs.replace(world.inference_job, budget=InferenceBudget(gpu_count=1))
     assert slots(world.plan()) == [("PREDICT", "ijob", 0)]
     world.stopping = []
     world.change(worker, status=ServiceStatus.ERRORED, gpus=[0], datetime_stopped=world.now)
@@ -328,7 +329,7 @@ def test_a_deployment_that_is_to_stop_stops_at_once_and_its_services_end() -> No
 def test_whatever_ends_at_random_slots_and_gpus_are_never_given_twice_and_all_settles(seed: int) -> None:
     rng = random.Random(seed)
     world = World(n_subs=2, n_trials=2, budget={"GPU_COUNT": 2})
-    world.job = msgspec.structs.replace(world.job, budget={"GPU_COUNT": 3, "CPU_WORKER_COUNT": 2})
+    world.job = msgspec.structs.replace(world.job, budget=TrainBudget(gpu_count=3, cpu_worker_count=2))
     world.gpus = [0, 1, 2, 3]
     for _ in range(60):
         before = world.services[:]

@@ -11,6 +11,7 @@ from rafiki.advisor.schemes import SCHEMES, load_advisor
 from rafiki.advisor.stopping import AshaRule
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob, PolicyKnob
+from rafiki.proposals import Proposal
 
 KNOBS = {"x": FloatKnob(0, 1), "n": IntegerKnob(1, 50), "stop": PolicyKnob("EARLY_STOP"), "q": PolicyKnob("QUICK_EVAL")}
 
@@ -31,14 +32,14 @@ def test_it_proposes_what_the_search_of_its_choice_proposes(search):
     for no in range(1, 15):
         found, expected = advisor.propose(no, Ask(worker_id="w")), other.propose(no, Ask(worker_id="w"))
         assert found.knobs == expected.knobs | {"stop": False}
-        assert found.meta == expected.meta | {"scheme": "asha", "search": search}
+        assert (found.scheme, found.phase, found.scheme_state) == ("asha", expected.phase, {"search": search})
         for each in (advisor, other):
             each.feedback(no, score(found.knobs), is_ended_early=no % 2 == 0)
 
 
 def test_architectures_are_drawn():
     advisor = make({"cells": ArchKnob([[0, 1], [0, 1]])})
-    assert advisor.propose(1).meta["search"] == "random"
+    assert advisor.propose(1).scheme_state["search"] == "random"
 
 
 def test_no_trial_is_kept_for_a_training_in_full():
@@ -53,7 +54,10 @@ def test_the_search_knows_the_first_knobs_the_history_and_what_was_restored():
     first = ({"x": 0.31, "n": 2, "stop": True}, {"x": 0.9})
     past = tuple(
         TrialRecord(
-            no=i, knobs={"x": i / 20, "n": 5, "stop": False, "q": False}, score=-abs(i - 6.0), state="completed"
+            no=i,
+            proposal=Proposal(knobs={"x": i / 20, "n": 5, "stop": False, "q": False}),
+            score=-abs(i - 6.0),
+            state="completed",
         )
         for i in range(1, 20)
     )

@@ -6,10 +6,11 @@ import pytest
 
 from rafiki.advisor.base import Ask, SearchSetup, TrialRecord
 from rafiki.advisor.bayes import BayesAdvisor
-from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.scores import informative, standardise, with_bounds_of_ended
+from rafiki.budget import parse_train_budget
 from rafiki.model.knobs import CategoricalKnob, FloatKnob, IntegerKnob, PolicyKnob, check_knobs
+from rafiki.proposals import Proposal
 
 
 def search(knobs, objective, n, seed=0, scheme="bayes", limited=True):
@@ -272,8 +273,8 @@ def _run(advisor, objective, n):
 
 
 def test_history_of_failed_trials_or_other_knobs_is_no_history():
-    strange = TrialRecord(no=1, knobs={"other": 1}, score=1.0, state="completed")
-    failed = TrialRecord(no=2, knobs=TRAINING_KNOBS, score=None, state="failed")
+    strange = TrialRecord(no=1, proposal=Proposal(knobs={"other": 1}), score=1.0, state="completed")
+    failed = TrialRecord(no=2, proposal=Proposal(knobs=TRAINING_KNOBS), score=None, state="failed")
     plain, warm = (BayesAdvisor(SearchSetup(knob_config=TRAINING, seed=0, history=h)) for h in ((), (strange, failed)))
     assert [plain.propose(no) for no in range(1, 6)] == [warm.propose(no) for no in range(1, 6)]
 

@@ -150,7 +150,7 @@ def test_a_finite_space_in_which_it_has_settled_is_still_searched():
     knobs = {"a": IntegerKnob(0, 19), "b": IntegerKnob(0, 19)}
     advisor = run(make(knobs), 300, lambda a, b: -abs(a - 3) - abs(b - 17))
     assert len({repr(t.knobs) for t in advisor.trials}) == 300
-    phases = [t.meta["phase"] for t in advisor.trials[100:]]
+    phases = [t.proposal.phase for t in advisor.trials[100:]]
     assert {"search", "random"} == set(phases)
 
 

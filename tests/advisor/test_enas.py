@@ -67,7 +67,7 @@ def search(
 
 
 def phases(proposals: list[Proposal]) -> list[str]:
-    return [p.meta["phase"] for p in proposals]
+    return [p.phase for p in proposals]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10, 30, 31, 100, 500])
@@ -112,7 +112,7 @@ def test_trainings_alternate_with_evaluations_on_each_worker_by_itself() -> None
     advisor = make(options=EnasOptions(searches_per_training=3))
     found = search(advisor, 60, workers=("a", "b"), used=lambda no: 0.5)
     for name in ("a", "b"):
-        own = [p for p in found if p.meta["line"] == name]
+        own = [p for p in found if p.scheme_state["line"] == name]
         assert phases(own) == (["train"] + ["search"] * 3) * 7 + ["train", "search"]
         assert [p.start_from for p in own[1:]] == [SharePolicy.LOCAL_RECENT] * (len(own) - 1)
     # The first of all starts afresh; the first of another worker from what there is.
@@ -136,7 +136,7 @@ def test_a_proposal_for_nobody_in_particular_goes_on_from_anyones_weights() -> N
 
 def test_a_training_that_failed_is_followed_by_another() -> None:
     def score(no: int, proposal: Proposal) -> float | None:
-        return None if proposal.meta["phase"] == "train" and no < 4 else 0.5
+        return None if proposal.phase == "train" and no < 4 else 0.5
 
     found = search(make(), 6, used=lambda no: 0.5, score=score)
     assert phases(found) == ["train"] * 4 + ["search"] * 2
@@ -147,7 +147,7 @@ def test_a_training_that_failed_is_followed_by_another() -> None:
 def test_each_phase_has_its_policies_and_start() -> None:
     for proposal in search(make(60), 60):
         check_knobs(CONFIG, proposal.knobs)
-        phase = proposal.meta["phase"]
+        phase = proposal.phase
         assert {p for p in POLICIES if proposal.knobs[p.lower()]} == ON[phase]
         if phase == "final":
             assert proposal.start_from is SharePolicy.GLOBAL_RECENT
@@ -160,8 +160,8 @@ def test_the_controller_finds_the_better_half_of_the_choices_and_the_best_is_tra
     for seed in range(4):
         found = search(make(200, seed=seed), 200)
         # Of those trained in full the best comes first.
-        scores.append(next(goodness(p.knobs) for p in found if p.meta["phase"] == "full"))
-        finals = [goodness(p.knobs) for p in found if p.meta["phase"] == "final"]
+        scores.append(next(goodness(p.knobs) for p in found if p.phase == "full"))
+        finals = [goodness(p.knobs) for p in found if p.phase == "final"]
         assert scores[-1] == max(finals)
     # Six positions of three candidates: 2 on average, and 4 or more in one random architecture of ten.
     assert min(scores) >= 5
@@ -198,7 +198,7 @@ def test_a_pending_trial_counts_after_a_restart() -> None:
     restored.restore(old.trials)
     assert phases([restored.propose(4)]) == ["train"]
     following = restored.propose(5, Ask(worker_id="a", budget_used=0.5))
-    assert following.meta["phase"] == "search"
+    assert following.phase == "search"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -230,5 +230,5 @@ def test_constraints_and_knobs_given_first_are_kept() -> None:
 def test_records_of_another_scheme_are_no_obstacle() -> None:
     advisor = make(20)
     knobs = make(20).propose(1).knobs
-    advisor.restore([TrialRecord(no=1, knobs=knobs, score=0.5, state="completed")])
+    advisor.restore([TrialRecord(no=1, proposal=Proposal(knobs=knobs), score=0.5, state="completed")])
     assert phases(search(advisor, 20, start=2))[-1] == "full"

@@ -25,6 +25,7 @@ from rafiki.model.knobs import (
     knob_config_from_json,
     knob_config_to_json,
 )
+from rafiki.proposals import Proposal
 
 OPTIONS = {"grid": {"points": 3}}
 REPEATING = {"fixed", "sharing", "pbt", "enas"}
@@ -114,10 +115,10 @@ def setup_for(scheme, seed):
             if r.random() < 0.3 or name in space.policies:
                 del knobs[name]
     history = [
-        TrialRecord(no=no, knobs=space.knobs(space.draw(r)), score=r.gauss(0, 1), state="completed")
+        TrialRecord(no=no, proposal=Proposal(knobs=space.knobs(space.draw(r))), score=r.gauss(0, 1), state="completed")
         for no in range(1, r.choice([1, 1, 20]))
     ]
-    strange = TrialRecord(no=99, knobs={"of another version": 1}, score=1.0, state="completed")
+    strange = TrialRecord(no=99, proposal=Proposal(knobs={"of another version": 1}), score=1.0, state="completed")
     return SearchSetup(
         knob_config=knob_config_from_json(knob_config_to_json(config)),
         seed=seed,
@@ -144,10 +145,10 @@ def check_proposal(setup, no, proposal, advisor):
         assert constraint.holds(proposal.knobs), constraint.text
     if no <= len(setup.first_knobs):
         assert setup.first_knobs[no - 1].items() <= proposal.knobs.items()
-    assert proposal.meta["scheme"] == advisor.scheme
-    assert proposal.meta["phase"]
-    encoded = msgspec.json.encode(proposal.meta)
-    assert msgspec.json.decode(encoded) == proposal.meta
+    assert proposal.scheme == advisor.scheme
+    assert proposal.phase
+    encoded = msgspec.json.encode(proposal)
+    assert msgspec.json.decode(encoded, type=Proposal) == proposal
     assert len(encoded) < 4000
     if proposal.start_from_trial is not None:
         states = {t.no: t.state for t in advisor.trials}
@@ -283,7 +284,7 @@ def test_two_thousand_trials_are_no_burden(name, capsys):
     r = random.Random(0)
     space = SearchSpace(fits[0])
     records = [
-        TrialRecord(no=no, knobs=space.knobs(space.draw(r)), score=r.gauss(0, 1), state="completed")
+        TrialRecord(no=no, proposal=Proposal(knobs=space.knobs(space.draw(r))), score=r.gauss(0, 1), state="completed")
         for no in range(1, 2001)
     ]
     tracemalloc.start()

@@ -37,7 +37,7 @@ def run(advisor, scores):
 
 
 def lineage(proposal):
-    return proposal.meta["line"], proposal.meta["generation"], proposal.start_from_trial
+    return proposal.scheme_state["line"], proposal.scheme_state["generation"], proposal.start_from_trial
 
 
 def searched(proposal):
@@ -59,7 +59,7 @@ def test_the_worst_line_takes_over_the_parameters_of_the_best_and_its_knobs_pert
     found = run(advisor, [0.4, 0.9, 0.1, 0.5])
     following = [advisor.propose(no) for no in range(5, 9)]
     assert [lineage(p) for p in following] == [(0, 1, 1), (1, 1, 2), (2, 1, 2), (3, 1, 4)]
-    assert [p.meta["phase"] for p in following] == ["go on", "go on", "take over", "go on"]
+    assert [p.phase for p in following] == ["go on", "go on", "take over", "go on"]
     assert searched(following[2]) != searched(found[1])
 
 
@@ -91,8 +91,8 @@ def test_the_quantile_is_how_many_are_replaced_and_from_how_many():
         run(advisor, [float(no) for no in range(1, 11)])
         for no in range(11, 21):
             proposal = advisor.propose(no)
-            if proposal.meta["phase"] == "take over":
-                replaced.add(proposal.meta["line"])
+            if proposal.phase == "take over":
+                replaced.add(proposal.scheme_state["line"])
                 donors.add(proposal.start_from_trial)
     assert replaced == {0, 1, 2}
     assert donors == {8, 9, 10}
@@ -150,7 +150,7 @@ def test_perturbed_knobs_satisfy_the_constraints():
     knobs = {"a": FloatKnob(0, 1), "b": FloatKnob(0, 1), "share": PolicyKnob("SHARE_PARAMS")}
     advisor = make(knobs=knobs, constraints=("a <= b", "b <= a + 0.1"))
     r = random.Random(0)
-    taken = [p for p in run(advisor, [r.random() for _ in range(60)]) if p.meta["phase"] == "take over"]
+    taken = [p for p in run(advisor, [r.random() for _ in range(60)]) if p.phase == "take over"]
     assert len(taken) > 10
     assert all(p.knobs["a"] <= p.knobs["b"] <= p.knobs["a"] + 0.1 for p in taken)
 
@@ -161,7 +161,7 @@ def test_a_restart_in_any_order_loses_no_line_and_no_parent():
     run(advisor, [r.random() if no % 5 else None for no in range(30)])
     pending = [advisor.propose(no) for no in (31, 32)]
     records = [
-        TrialRecord(no=t.no, knobs=t.knobs, score=t.score, state=t.state, meta=t.meta) for t in reversed(advisor.trials)
+        TrialRecord(no=t.no, proposal=t.proposal, score=t.score, state=t.state) for t in reversed(advisor.trials)
     ]
     restored = make()
     restored.restore(records)
@@ -211,7 +211,7 @@ def test_it_finds_a_schedule_that_no_single_setting_matches():
         reached = {}
         for no in range(1, 8 * 12 + 1):
             p = advisor.propose(no)
-            line, generation = p.meta["line"], p.meta["generation"]
+            line, generation = p.scheme_state["line"], p.scheme_state["generation"]
             rate = p.knobs["rate"] if is_sharing else advisor.propose(line + 1).knobs["rate"]
             parent = p.start_from_trial if is_sharing else (no - 8 if no > 8 else None)
             reached[no] = reached.get(parent, 0.0) + progress(rate, generation)

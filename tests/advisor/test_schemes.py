@@ -1,8 +1,8 @@
 import pytest
 
 from rafiki.advisor.base import TrialRecord
-from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import choose_scheme, make_advisor
+from rafiki.budget import parse_train_budget
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError, ModelError
 from rafiki.model.knobs import (
     POLICIES,
@@ -14,6 +14,7 @@ from rafiki.model.knobs import (
     PolicyKnob,
     check_knobs,
 )
+from rafiki.proposals import Proposal
 
 FIXED = {"a": FixedKnob(3), "stop": PolicyKnob("EARLY_STOP")}
 TUNED = {
@@ -70,7 +71,7 @@ def test_proposals_are_valid_distinct_and_the_same_for_the_same_seed(knobs, sche
         for no in range(1, 19):
             proposal = advisor.propose(no)
             check_knobs(knobs, proposal.knobs)
-            assert proposal.meta["scheme"] == scheme
+            assert proposal.scheme == scheme
             advisor.feedback(no, score(proposal.knobs) if no % 5 else None)
         return [t.knobs for t in advisor.trials]
 
@@ -119,6 +120,8 @@ def test_the_book_of_trials_keeps_first_results_and_refuses_strangers():
 
 
 def test_a_record_that_does_not_fit_the_knobs_is_a_clear_error():
-    record = TrialRecord(no=1, knobs={"x": 0.1, "n": 99, "c": "u", "share": False}, score=1.0, state="completed")
+    record = TrialRecord(
+        no=1, proposal=Proposal(knobs={"x": 0.1, "n": 99, "c": "u", "share": False}), score=1.0, state="completed"
+    )
     with pytest.raises(ModelError, match="'n'"):
         make_advisor(TUNED, BUDGET, seed=0).restore([record])

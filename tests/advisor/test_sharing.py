@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rafiki.advisor.budget import TrainBudget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.budget import TrainBudget
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import FloatKnob, PolicyKnob
 

@@ -16,6 +16,7 @@ from rafiki.advisor.base import SearchSetup, TrialRecord
 from rafiki.advisor.random import RandomAdvisor
 from rafiki.advisor.tpe import TpeAdvisor, most_telling
 from rafiki.model.knobs import ArchKnob, CategoricalKnob, FloatKnob, IntegerKnob
+from rafiki.proposals import Proposal
 
 TRAINING = {
     "rate": FloatKnob(1e-6, 1, is_exp=True),
@@ -54,7 +55,7 @@ def test_it_beats_random_search():
 def test_it_draws_ten_points_and_then_samples_the_better_region():
     knobs = {"x": FloatKnob(0, 1), "y": FloatKnob(0, 1)}
     advisor = run(make(knobs=knobs), 60, lambda x, y: -((x - 0.8) ** 2) - (y - 0.2) ** 2)
-    phases = [t.meta["phase"] for t in advisor.trials]
+    phases = [t.proposal.phase for t in advisor.trials]
     assert phases[:10] == ["random"] * 10
     assert set(phases[10:]) == {"search"}
     late = [t.knobs for t in advisor.trials[40:]]
@@ -98,7 +99,7 @@ def test_a_pending_trial_keeps_others_away():
 def test_trials_of_earlier_searches_replace_the_random_ones():
     past = run(make(seed=1), 40).trials
     advisor = run(make(history=tuple(past)), 15)
-    assert advisor.trials[0].meta["phase"] == "search"
+    assert advisor.trials[0].proposal.phase == "search"
     assert best(advisor) > best(run(make(), 15))
 
 
@@ -107,7 +108,7 @@ def test_a_long_history_is_thinned_to_the_best_and_the_latest():
     trials = [
         TrialRecord(
             no=no,
-            knobs={},
+            proposal=Proposal(knobs={}),
             score=None if no % 7 == 0 else r.random() + (no % 5 == 0),
             state="failed" if no % 7 == 0 else "completed",
             is_ended_early=no % 5 == 0,
@@ -127,7 +128,12 @@ def test_a_search_longer_than_what_it_remembers_goes_on_after_a_restart_as_befor
     advisor = make(knobs={"x": FloatKnob(0, 1), "n": IntegerKnob(0, 2**40)})
     r = random.Random(1)
     records = [
-        TrialRecord(no=no, knobs={"x": r.random(), "n": r.randrange(2**40)}, score=r.random(), state="completed")
+        TrialRecord(
+            no=no,
+            proposal=Proposal(knobs={"x": r.random(), "n": r.randrange(2**40)}),
+            score=r.random(),
+            state="completed",
+        )
         for no in range(1, 346)
     ]
     advisor.restore(records)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from contract_server import ContractServer
 
+from rafiki.budget import TrainBudget
 from rafiki.client import Client, PredictorClient, predict
 from rafiki.constants import BudgetOption, ModelAccessRight, UserType
 from rafiki.contract.all import ENDPOINTS
@@ -75,7 +76,7 @@ def test_a_train_job_travels_with_plain_budget_keys(client: Client, server: Cont
     budget = {BudgetOption.MODEL_TRIAL_COUNT: 3}
     assert client.create_train_job("digits", "T", "d1", "d2", budget, models=["m"], train_args={"e": 1})["id"] == "j"
     sent = server.calls[0].request
-    assert (sent.budget, sent.model_ids, sent.train_args) == ({"MODEL_TRIAL_COUNT": 3}, ["m"], {"e": 1})
+    assert (sent.budget, sent.model_ids, sent.train_args) == (TrainBudget(model_trial_count=3), ["m"], {"e": 1})
 
 
 def test_login_keeps_the_token_until_logout(server: ContractServer) -> None:

@@ -23,6 +23,7 @@ from rafiki.errors import (
     UserExistsError,
 )
 from rafiki.meta_store import open_meta_store
+from rafiki.proposals import Proposal
 
 THREADS = 8
 
@@ -134,7 +135,9 @@ def test_an_owner_that_was_replaced_writes_not_one_more_trial(meta_store_url, st
         with open_meta_store(meta_store_url) as other:
             for no in range(1, 10_000):
                 try:
-                    other.trials.create_trial(sub_train_job=sub, no=no, worker_id="w", proposal={}, owner_id="old")
+                    other.trials.create_trial(
+                        sub_train_job=sub, no=no, worker_id="w", proposal=Proposal(knobs={}), owner_id="old"
+                    )
                 except StaleOwnerError:
                     return no - 1
                 if no == 20:

@@ -13,6 +13,7 @@ import pytest
 
 from rafiki.errors import ConfigError, InvalidRequestError, MetaStoreError, StoreFullError
 from rafiki.meta_store import open_meta_store
+from rafiki.proposals import Proposal
 from rafiki.utils.clock import utc_now
 
 FLOATS = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 0.0, 1 / 3, -1e-10, 123456789.123456789]
@@ -26,10 +27,10 @@ def test_a_score_has_no_negative_zero(store, given):
 @pytest.mark.parametrize("value", FLOATS)
 def test_a_float_comes_back_bit_by_bit(store, given, value):
     sub = given.sub_train_job()
-    trial = given.trial(sub, proposal={"knobs": {"x": value}})
+    trial = given.trial(sub, proposal=Proposal(knobs={"x": value}))
     store.trials.complete_trial(trial.id, score=value, params_id=None, owner_id=None)
     found = store.trials.get_trial(trial.id)
-    for stored in (found.score, found.proposal["knobs"]["x"]):
+    for stored in (found.score, found.proposal.knobs["x"]):
         assert struct.pack("d", stored) == struct.pack("d", value)
 
 
@@ -42,8 +43,8 @@ def test_json_values_keep_their_types(store, given):
 
 
 def test_a_nan_in_a_log_entry_comes_back_as_none(store, given):
-    trial = given.trial(given.sub_train_job(), proposal={"loss": float("nan")})
-    assert store.trials.get_trial(trial.id).proposal == {"loss": None}
+    trial = given.trial(given.sub_train_job(), proposal=Proposal(knobs={"loss": float("nan")}))
+    assert store.trials.get_trial(trial.id).proposal.knobs == {"loss": None}
 
 
 def test_times_are_aware_utc_with_microseconds(meta_store_url, monkeypatch):

@@ -1,5 +1,6 @@
 import pytest
 
+from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType
 from rafiki.entities import ServedTrial
 from rafiki.errors import (
@@ -52,7 +53,12 @@ def test_an_inference_job_of_something_unknown_is_refused(store, given):
         given.inference_job(train_job, [trial_ids[0], trial_ids[0]])
     with pytest.raises(InvalidTrainJobError, match="nothing"):
         store.inference_jobs.create_inference_job(
-            user_id=train_job.user_id, train_job_id="nothing", app="a", app_version=1, budget={}, trial_ids=[]
+            user_id=train_job.user_id,
+            train_job_id="nothing",
+            app="a",
+            app_version=1,
+            budget=InferenceBudget(),
+            trial_ids=[],
         )
     assert store.inference_jobs.list_inference_jobs(train_job.user_id) == []
 

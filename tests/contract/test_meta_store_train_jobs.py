@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
 from rafiki.errors import (
     IllegalTransitionError,
@@ -18,10 +19,10 @@ ILLEGAL = [(s, t) for s in TrainJobStatus for t in TrainJobStatus if (s, t) not 
 
 
 def test_a_train_job_comes_back_as_it_was_created(store, given):
-    job = given.train_job(budget={"TIME_HOURS": 0.1, "GPU_COUNT": 2}, train_args={"features": ["a", "ü"]})
+    job = given.train_job(budget=TrainBudget(time_hours=0.1, gpu_count=2), train_args={"features": ["a", "ü"]})
     assert store.train_jobs.get_train_job(job.id) == job
     assert (job.app_version, job.status, job.error) == (1, STARTED, None)
-    assert job.budget == {"TIME_HOURS": 0.1, "GPU_COUNT": 2}
+    assert job.budget == TrainBudget(time_hours=0.1, gpu_count=2)
     assert (job.datetime_stop_requested, job.datetime_stopped) == (None, None)
 
 

@@ -10,12 +10,13 @@ from rafiki.errors import (
     InvalidTrialError,
     StaleOwnerError,
 )
+from rafiki.proposals import Proposal
 
 PENDING, RUNNING, ERRORED, COMPLETED = TrialStatus
 
 WRITES = {
     "create": lambda trials, sub, trial, owner: trials.create_trial(
-        sub_train_job=sub, no=2, worker_id="w", proposal={}, owner_id=owner
+        sub_train_job=sub, no=2, worker_id="w", proposal=Proposal(knobs={}), owner_id=owner
     ),
     "assign": lambda trials, sub, trial, owner: trials.assign_trial(trial.id, worker_id="v", owner_id=owner),
     "release": lambda trials, sub, trial, owner: trials.release_trial(trial.id, owner_id=owner),
@@ -29,9 +30,16 @@ WRITES = {
 
 def test_a_trial_comes_back_as_it_was_created(store, given):
     sub = given.sub_train_job("advisor")
-    trial = given.trial(sub, 7, proposal={"knobs": {"lr": 0.1, "layers": 2, "on": True, "kind": "ü"}})
+    trial = given.trial(
+        sub,
+        7,
+        proposal=Proposal(
+            knobs={"lr": 0.1, "layers": 2, "on": True, "kind": "ü"}, scheme="pbt", scheme_state={"line": 2}
+        ),
+    )
     assert store.trials.get_trial(trial.id) == trial
-    assert trial.proposal == {"knobs": {"lr": 0.1, "layers": 2, "on": True, "kind": "ü"}}
+    assert trial.proposal.knobs == {"lr": 0.1, "layers": 2, "on": True, "kind": "ü"}
+    assert (trial.proposal.scheme, trial.proposal.scheme_state) == ("pbt", {"line": 2})
     assert (trial.no, trial.status, trial.attempt, trial.worker_id) == (7, RUNNING, 1, "w")
     assert (trial.train_job_id, trial.model_name) == (sub.train_job_id, sub.model_name)
     assert (trial.score, trial.error, trial.params_id, trial.datetime_stopped) == (None,) * 4

@@ -199,7 +199,7 @@ def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], 
         model.train(digits[1], shared_params=params if proposal.start_from else None)
         score = model.evaluate(digits[2])
         advisor.feedback(no, score)
-        if proposal.meta["phase"] == "train":
+        if proposal.phase == "train":
             params = shared(model)
-    assert proposal.meta["phase"] == "full"
+    assert proposal.phase == "full"
     assert score >= 0.9

@@ -13,8 +13,8 @@ import pytest
 from running_stack import MODELS
 
 import rafiki.constants
-from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.budget import parse_train_budget
 from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model import (

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from meta_store_records import Given
 from own_cache import OwnCache
 from running_stack import eventually
 
+from rafiki.budget import TrainBudget
 from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import RedisTrainCache
 from rafiki.constants import TrainJobStatus
@@ -30,6 +32,7 @@ from rafiki.messages import (
 )
 from rafiki.meta_store import MetaStore
 from rafiki.model.knobs import FloatKnob, knob_config_to_json
+from rafiki.proposals import Proposal
 from rafiki.search import advisor_worker as advisor
 from rafiki.search.advisor_worker import AdvisorWorker
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER
@@ -41,7 +44,7 @@ class Job:
 
     def __init__(self, store: MetaStore, given: Given, server: OwnCache, **budget: Any) -> None:
         self.store = store
-        self.job = given.train_job(budget={"MODEL_TRIAL_COUNT": 3, **budget})
+        self.job = given.train_job(budget=msgspec.convert({"MODEL_TRIAL_COUNT": 3, **budget}, TrainBudget))
         self.sub: SubTrainJob = store.train_jobs.list_sub_train_jobs(self.job.id)[0]
         self.server = server
         self.address: CacheAddress = server.credentials.grant(self.job.id)
@@ -187,7 +190,7 @@ def test_a_result_that_was_sent_before_the_time_was_over_counts_though_it_is_rea
     sub = job.own()
     trials = [
         store.trials.create_trial(
-            sub_train_job=sub, no=no, worker_id=f"w{no}", proposal={"knobs": {"x": 0.5}}, owner_id="adv"
+            sub_train_job=sub, no=no, worker_id=f"w{no}", proposal=Proposal(knobs={"x": 0.5}), owner_id="adv"
         )
         for no in (1, 2)
     ]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from meta_store_records import Given, log_lines
 
-from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.stopping import AshaRule, NoRule
+from rafiki.budget import parse_train_budget
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial
 from rafiki.errors import StaleOwnerError
@@ -86,7 +86,7 @@ def test_a_hello_is_answered_with_a_trial_and_a_second_one_with_the_same(case: C
     assert (order.no, order.attempt) == (1, 1)
     assert order_of(search, Hello("w")) == order
     assert case.states() == [("RUNNING", "w", 1)]
-    assert case.trials()[0].proposal["knobs"] == order.knobs
+    assert case.trials()[0].proposal.knobs == order.knobs
 
 
 @pytest.mark.parametrize("result", [done, failed])
@@ -244,7 +244,7 @@ def test_knobs_do_not_depend_on_restarts(store: MetaStore, given: Given) -> None
         for _ in range(5):
             search.handle(done("w", order_of(search, Hello("w"))))
             search = case.search(5) if restarts else search
-        return [t.proposal["knobs"] for t in case.trials()]
+        return [t.proposal.knobs for t in case.trials()]
 
     assert knobs(True) == knobs(False)
 
@@ -299,7 +299,7 @@ def test_a_model_without_a_choice_has_one_trial(case: Case, budget: int) -> None
     search = case.search(budget, knobs=FIXED)
     finish_all(search, [True])
     assert search.is_over
-    assert [t.proposal["knobs"] for t in case.trials()] == [{"x": 3}]
+    assert [t.proposal.knobs for t in case.trials()] == [{"x": 3}]
 
 
 @pytest.mark.parametrize("reason", [STOPPED_BY_OWNER, TIME_IS_OVER])

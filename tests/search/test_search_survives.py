@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from meta_store_records import Given
 
-from rafiki.advisor.budget import parse_train_budget
 from rafiki.advisor.schemes import make_advisor
+from rafiki.budget import parse_train_budget
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import SubTrainJob, TrialLog
 from rafiki.errors import MetaStoreError
@@ -196,7 +196,7 @@ def check(simulation: Simulation) -> Counter[str]:
         reported = {(e.score, e.params_id, e.worker_id, e.attempt) for e in simulation.heard_of(t.id)}
         if str(t.status) == "COMPLETED":
             assert (t.score, t.params_id, t.worker_id, t.attempt) in reported
-            assert t.score == t.proposal["knobs"]["x"]
+            assert t.score == t.proposal.knobs["x"]
         elif t.no not in simulation.failing:
             assert t.attempt == simulation.max_attempts
         lines = simulation.store.trials.list_trial_logs(t.id)

@@ -14,7 +14,7 @@ from rafiki.admin.ops.inference_jobs import newest_live_job
 from rafiki.admin.ops.trials import params_are_gone
 from rafiki.config import package_environment
 from rafiki.contract.exports import ExportMemberView, ExportModelView, ExportRequest, ExportView
-from rafiki.contract.inference_jobs import EnsembleSetting, EnsembleView
+from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
 from rafiki.environments.list_packages import PackagesRequest, list_packages
 from rafiki.environments.state import EnvironmentStatus
@@ -28,7 +28,7 @@ ENGINE_PACKAGES = ["msgspec", "numpy", "pillow", "safetensors"]
 class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
     trials: list[Trial]
     weights: list[float]
-    view: EnsembleView
+    view: EnsembleSummary
     inference_job: InferenceJob | None = None
 
 
@@ -41,7 +41,7 @@ def get_export(context: AdminContext, actor: User, request: ExportRequest) -> Ex
     members = [
         ExportMemberView(
             trial_id=t.id, no=t.no, model_id=subs[t.sub_train_job_id], model_name=t.model_name,
-            knobs=t.proposal["knobs"], score=t.score, weight=weight / sum(chosen.weights), params_sha256=_sha256_of(t),
+            knobs=t.proposal.knobs, score=t.score, weight=weight / sum(chosen.weights), params_sha256=_sha256_of(t),
         )
         for t, weight in zip(chosen.trials, chosen.weights, strict=True)
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def _choose(context: AdminContext, job: TrainJob, request: ExportRequest) -> _Ch
         trial = context.store.trials.get_trial(request.trial_id)
         if trial.train_job_id != job.id:
             raise InvalidTrialError(f"{request.trial_id!r} is no trial of {job.app} version {job.app_version}.")
-        return _Chosen(trials=[trial], weights=[1.0], view=EnsembleView(size=1))
+        return _Chosen(trials=[trial], weights=[1.0], view=EnsembleSummary(size=1))
     if request.method is None and request.size is None and (served := _last_served(context, job)) is not None:
         return served
     if not is_final(TRAIN_JOB_TRANSITIONS, job.status):
@@ -104,7 +104,7 @@ def _last_served(context: AdminContext, job: TrainJob) -> _Chosen | None:
         trials = [context.store.trials.get_trial(m.trial_id) for m in members]
         if not trials or any(t.params_id is None for t in trials):
             return None
-        view = msgspec.convert(served.ensemble, EnsembleView)
+        view = served.ensemble
         return _Chosen(trials=trials, weights=[m.weight for m in members], view=view, inference_job=served)
     return None
 

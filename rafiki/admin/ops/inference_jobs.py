@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.ops.train_jobs import stop_train_jobs
-from rafiki.advisor.budget import parse_inference_budget
+from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
-    Deployment,
     EnsemblePreviewView,
-    EnsembleSetting,
-    EnsembleView,
     InferenceJobCreatedView,
     InferenceJobRequest,
     InferenceJobStoppedView,
@@ -24,7 +19,10 @@ from rafiki.contract.inference_jobs import (
     ListInferenceJobsRequest,
     PreviewEnsembleRequest,
     StoppedJobsView,
+    StoppedJobView,
 )
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSetting
 from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
 from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
 from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
@@ -39,8 +37,8 @@ def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJob
     return InferenceJobView(
         id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
         app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
-        weights=[s.weight / total for s in served], ensemble=msgspec.convert(job.ensemble, EnsembleView),
-        deployment=msgspec.convert(job.deployment, Deployment), labels=job.labels,
+        weights=[s.weight / total for s in served], ensemble=job.ensemble,
+        deployment=job.deployment, labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host,
     )  # fmt: skip
@@ -49,7 +47,7 @@ def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJob
 def create_inference_job(
     context: AdminContext, actor: User, request: CreateInferenceJobRequest
 ) -> InferenceJobCreatedView:
-    budget = parse_inference_budget(request.budget)
+    budget = request.budget or InferenceBudget()
     if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
         raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
     train_job = _stopped_train_job(context, actor, request)
@@ -65,9 +63,9 @@ def create_inference_job(
         context.environments.request(_model_of(context, trial).dependencies)
     job = context.store.inference_jobs.create_inference_job(
         user_id=actor.id, train_job_id=train_job.id, app=train_job.app, app_version=train_job.app_version,
-        budget=budget.to_json(), trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights,
-        ensemble=msgspec.to_builtins(ensemble.view), labels=request.labels,
-        deployment=msgspec.to_builtins(request.deployment) if request.deployment else None,
+        budget=budget, trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights,
+        ensemble=ensemble.view, labels=request.labels,
+        deployment=request.deployment or Deployment(),
     )  # fmt: skip
     context.supervisor.wake()
 
@@ -178,6 +176,6 @@ def stop_all_jobs(context: AdminContext, actor: User, request: Empty) -> Stopped
     stop_train_jobs(context, train_jobs)
     _stop_inference_jobs(context, inference_jobs)
     return StoppedJobsView(
-        train_jobs=[{"id": j.id, "app": j.app, "app_version": j.app_version} for j in train_jobs],
-        inference_jobs=[{"id": j.id, "app": j.app, "app_version": j.app_version} for j in inference_jobs],
+        train_jobs=[StoppedJobView(id=j.id, app=j.app, app_version=j.app_version) for j in train_jobs],
+        inference_jobs=[StoppedJobView(id=j.id, app=j.app, app_version=j.app_version) for j in inference_jobs],
     )

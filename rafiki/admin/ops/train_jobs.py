@@ -10,9 +10,9 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import usable_model
 from rafiki.admin.planner import share_gpus
-from rafiki.advisor.budget import TrainBudget, parse_train_budget
-from rafiki.advisor.setting import AdvisorSetting, parse_setting
-from rafiki.constants import BudgetOption, ServiceType, TrainJobStatus
+from rafiki.advisor.setting import check_setting
+from rafiki.budget import TrainBudget
+from rafiki.constants import ServiceType, TrainJobStatus
 from rafiki.contract.train_jobs import (
     AppTrainJobsRequest,
     CreateTrainJobRequest,
@@ -32,6 +32,7 @@ from rafiki.errors import (
     NoModelsForTrainJobError,
 )
 from rafiki.model.knobs import knob_config_from_json
+from rafiki.search_setting import AdvisorSetting, parse_setting
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
 _STOP_WAIT_S = 30.0
@@ -70,7 +71,7 @@ def _waits_for(context: AdminContext, sub: SubTrainJob) -> str | None:
 
 def _without_gpu(context: AdminContext, job: TrainJob, subs: list[SubTrainJob]) -> dict[str, str]:
     """Those whose workers cannot start because all GPUs are taken: sub train job -> what they wait for."""
-    n_gpus = int(job.budget.get(BudgetOption.GPU_COUNT, 0))
+    n_gpus = job.budget.gpu_count
     if not n_gpus or is_final(TRAIN_JOB_TRANSITIONS, job.status):
         return {}
     live = context.store.services.list_live_services()
@@ -90,7 +91,7 @@ def _without_gpu(context: AdminContext, job: TrainJob, subs: list[SubTrainJob]) 
 def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
     check_name("app", request.app)
     check_name("task", request.task)
-    budget = parse_train_budget(request.budget)
+    budget = request.budget
     _check_gpus(context, budget)
     if budget.time_hours > _MOST_TIME_HOURS:
         raise InvalidTrainJobError(f"Budget: TIME_HOURS must be {_MOST_TIME_HOURS:g} (ten years) or less.")
@@ -116,8 +117,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
         context.environments.request(model.dependencies)
     job = context.store.train_jobs.create_train_job(
         user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
-        val_dataset_id=request.val_dataset_id, budget=budget.to_json(), train_args=request.train_args or {},
-        models=models, advisor=setting.to_json(), labels=request.labels,
+        val_dataset_id=request.val_dataset_id, budget=budget, train_args=request.train_args or {},
+        models=models, advisor=setting, labels=request.labels,
     )  # fmt: skip
     broken = [m for m in models if m.knob_config is None]
     if broken:
@@ -132,7 +133,7 @@ def _check_setting(setting: AdvisorSetting, model: Model) -> None:
     if model.knob_config is None:
         return
     try:
-        setting.check(knob_config_from_json(model.knob_config), model.knob_constraints)
+        check_setting(setting, knob_config_from_json(model.knob_config), model.knob_constraints)
     except InvalidTrainJobError as e:
         raise InvalidTrainJobError(f"Field 'advisor', model {model.name!r}: {e.message}") from e
 

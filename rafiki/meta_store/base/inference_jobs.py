@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import InferenceJob, ServedTrial
 
 
@@ -21,20 +23,20 @@ class InferenceJobStore(ABC):
         train_job_id: str,
         app: str,
         app_version: int,
-        budget: Mapping[str, int],
+        budget: InferenceBudget,
         trial_ids: Sequence[str],
         weights: Sequence[float] | None = None,
-        ensemble: Mapping[str, Any] | None = None,
+        ensemble: EnsembleSummary = EnsembleSummary(),
         labels: Mapping[str, str] | None = None,
-        deployment: Mapping[str, Any] | None = None,
+        deployment: Deployment = Deployment(),
     ) -> InferenceJob:
         """Add a STARTED inference job that serves these trials, best first.
 
         Args:
             weights: one for each trial; None = all count alike.
-            ensemble: how they were chosen, as JSON.
+            ensemble: how they were chosen.
             labels: what the creator notes on it.
-            deployment: how it serves, as JSON, where that differs from the stack's settings.
+            deployment: how it serves, where that differs from the stack's settings.
 
         Raises:
             RunningInferenceJobExistsError: one of this train job is live (STARTED or RUNNING).

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import Model, SubTrainJob, TrainJob
+from rafiki.search_setting import AdvisorSetting
 
 
 class TrainJobStore(ABC):
@@ -27,16 +29,16 @@ class TrainJobStore(ABC):
         task: str,
         train_dataset_id: str,
         val_dataset_id: str,
-        budget: Mapping[str, float | int],
+        budget: TrainBudget,
         train_args: Mapping[str, Any],
         models: Sequence[Model],
-        advisor: Mapping[str, Any] | None = None,
+        advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,
     ) -> TrainJob:
         """Add a STARTED train job as the next version of the user's app, with a STARTED sub train job for
         each model.
 
-        ``advisor`` tells how it searches, as JSON. Versions are 1, 2, 3 ... for each user and app,
+        ``advisor`` tells how it searches. Versions are 1, 2, 3 ... for each user and app,
         without gaps, whoever creates at the same time.
 
         Raises:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rafiki.constants import TrialStatus
 from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.proposals import Proposal
 
 
 class TrialStore(ABC):
@@ -26,7 +26,7 @@ class TrialStore(ABC):
         sub_train_job: SubTrainJob,
         no: int,
         worker_id: str | None,
-        proposal: Mapping[str, Any],
+        proposal: Proposal,
         owner_id: str | None,
     ) -> Trial:
         """Add a RUNNING trial, attempt 1.

@@ -74,6 +74,23 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
+class JsonStruct(TypeDecorator[msgspec.Struct]):
+    """A struct as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[msgspec.Struct]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: msgspec.Struct | None, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> msgspec.Struct | None:
+        return None if value is None else msgspec.json.decode(value, type=self.kind)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime in UTC. SQLite keeps no zone, and PostgreSQL answers in that of its session."""
 

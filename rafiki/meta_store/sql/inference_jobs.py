@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, exists, insert, select
 
+from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, TrialStatus
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import InferenceJob, ServedTrial
 from rafiki.errors import (
     InvalidInferenceJobError,
@@ -43,12 +45,12 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         train_job_id: str,
         app: str,
         app_version: int,
-        budget: Mapping[str, int],
+        budget: InferenceBudget,
         trial_ids: Sequence[str],
         weights: Sequence[float] | None = None,
-        ensemble: Mapping[str, Any] | None = None,
+        ensemble: EnsembleSummary = EnsembleSummary(),
         labels: Mapping[str, str] | None = None,
-        deployment: Mapping[str, Any] | None = None,
+        deployment: Deployment = Deployment(),
     ) -> InferenceJob:
         values = {
             "id": new_id(),
@@ -57,9 +59,9 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             "app": app,
             "app_version": app_version,
             "budget": budget,
-            "ensemble": ensemble or {},
+            "ensemble": ensemble,
             "labels": labels or {},
-            "deployment": deployment or {},
+            "deployment": deployment,
             "status": InferenceJobStatus.STARTED,
             "datetime_started": utc_now(),
         }

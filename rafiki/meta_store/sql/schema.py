@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from rafiki import states
+from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
     InferenceJobStatus,
     ModelAccessRight,
@@ -30,7 +31,11 @@ from rafiki.constants import (
     TrialStatus,
     UserType,
 )
-from rafiki.meta_store.sql.columns import Choice, Json, Message, Str, UtcDateTime
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSummary
+from rafiki.meta_store.sql.columns import Choice, Json, JsonStruct, Message, Str, UtcDateTime
+from rafiki.proposals import Proposal
+from rafiki.search_setting import AdvisorSetting
 
 metadata = MetaData(
     naming_convention={
@@ -149,9 +154,9 @@ train_jobs = Table(
     Column("task", Str, nullable=False),
     _ref("train_dataset_id", "datasets"),
     _ref("val_dataset_id", "datasets"),
-    Column("budget", Json, nullable=False),
+    Column("budget", JsonStruct(TrainBudget), nullable=False),
     Column("train_args", Json, nullable=False),
-    Column("advisor", Json, nullable=False, server_default="{}"),
+    Column("advisor", JsonStruct(AdvisorSetting), nullable=False, server_default="{}"),
     Column("labels", Json, nullable=False, server_default="{}"),
     _status(TrainJobStatus),
     Column("error", Message),
@@ -189,7 +194,7 @@ trials = Table(
     Column("model_name", Str, nullable=False),
     Column("worker_id", Str),
     Column("attempt", Integer, nullable=False),
-    Column("proposal", Json, nullable=False),
+    Column("proposal", JsonStruct(Proposal), nullable=False),
     _status(TrialStatus),
     Column("score", Double),
     Column("error", Message),
@@ -231,10 +236,10 @@ inference_jobs = Table(
     _ref("train_job_id", "train_jobs"),
     Column("app", Str, nullable=False),
     Column("app_version", Integer, nullable=False),
-    Column("budget", Json, nullable=False),
-    Column("ensemble", Json, nullable=False, server_default="{}"),
+    Column("budget", JsonStruct(InferenceBudget), nullable=False),
+    Column("ensemble", JsonStruct(EnsembleSummary), nullable=False, server_default="{}"),
     Column("labels", Json, nullable=False, server_default="{}"),
-    Column("deployment", Json, nullable=False, server_default="{}"),
+    Column("deployment", JsonStruct(Deployment), nullable=False, server_default="{}"),
     _status(InferenceJobStatus),
     Column("error", Message),
     Column("predictor_host", Str),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, select
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import Model, SubTrainJob, TrainJob
 from rafiki.errors import (
@@ -27,6 +28,7 @@ from rafiki.meta_store.sql.schema import (
     train_jobs,
     users,
 )
+from rafiki.search_setting import AdvisorSetting
 from rafiki.states import TRAIN_JOB_TRANSITIONS
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
@@ -43,10 +45,10 @@ class SqlTrainJobStore(Records, TrainJobStore):
         task: str,
         train_dataset_id: str,
         val_dataset_id: str,
-        budget: Mapping[str, float | int],
+        budget: TrainBudget,
         train_args: Mapping[str, Any],
         models: Sequence[Model],
-        advisor: Mapping[str, Any] | None = None,
+        advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,
     ) -> TrainJob:
         refusals = _refusals(user_id, app, [train_dataset_id, val_dataset_id], models)
@@ -68,7 +70,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
                 "val_dataset_id": val_dataset_id,
                 "budget": budget,
                 "train_args": train_args,
-                "advisor": advisor or {},
+                "advisor": advisor,
                 "labels": labels or {},
                 "status": TrainJobStatus.STARTED,
                 "datetime_started": utc_now(),

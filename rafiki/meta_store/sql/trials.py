@@ -30,6 +30,7 @@ from rafiki.meta_store.sql.schema import (
     trials,
 )
 from rafiki.meta_store.sql.train_jobs import check_owner
+from rafiki.proposals import Proposal
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
@@ -55,7 +56,7 @@ class SqlTrialStore(Records, TrialStore):
         sub_train_job: SubTrainJob,
         no: int,
         worker_id: str | None,
-        proposal: Mapping[str, Any],
+        proposal: Proposal,
         owner_id: str | None,
     ) -> Trial:
         taken = InvalidTrialError(f"The sub train job {sub_train_job.id} has a trial {no} already.")

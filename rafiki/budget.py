@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from rafiki.constants import BudgetOption, InferenceBudgetOption
 from rafiki.errors import InvalidInferenceJobError, InvalidTrainJobError, RafikiError
@@ -20,26 +21,22 @@ MAX_REPLICAS = 256
 _Refusal: TypeAlias = Callable[[str], RafikiError]
 
 
-class TrainBudget(msgspec.Struct, frozen=True):
-    """What a train job may spend. Make one with :func:`parse_train_budget`, which checks the values."""
+class TrainBudget(msgspec.Struct, frozen=True, rename="upper"):
+    """What a train job may spend. In JSON its fields have the names of :class:`~rafiki.constants.BudgetOption`."""
 
-    time_hours: float = 0.1
+    time_hours: Annotated[float, Meta(gt=0)] = 0.1
     """Hours of wall-clock time for the whole train job, above 0."""
-    gpu_count: int = 0
+    gpu_count: Annotated[int, Meta(ge=0)] = 0
     """GPUs over all models of the job."""
-    model_trial_count: int = UNLIMITED_TRIALS
+    model_trial_count: Annotated[int, Meta(ge=UNLIMITED_TRIALS)] = UNLIMITED_TRIALS
     """Trials of each model; -1 is unlimited."""
-    cpu_worker_count: int = 1
+    cpu_worker_count: Annotated[int, Meta(ge=1, le=MAX_CPU_WORKERS)] = 1
     """Train workers of each model that is left without a GPU, 1 to 256."""
 
-    def to_json(self) -> dict[str, float | int]:
-        """The complete budget by :class:`BudgetOption` name; :func:`parse_train_budget` reads it back."""
-        return {
-            str(BudgetOption.TIME_HOURS): self.time_hours,
-            str(BudgetOption.GPU_COUNT): self.gpu_count,
-            str(BudgetOption.MODEL_TRIAL_COUNT): self.model_trial_count,
-            str(BudgetOption.CPU_WORKER_COUNT): self.cpu_worker_count,
-        }
+    @classmethod
+    def from_request(cls, given: Mapping[str, Any]) -> TrainBudget:
+        """The budget that a request gives; see :func:`parse_train_budget`."""
+        return parse_train_budget(given)
 
     @property
     def trial_limit(self) -> int | None:
@@ -55,20 +52,19 @@ class TrainBudget(msgspec.Struct, frozen=True):
         return self.time_left_s(datetime_started, now) <= 0
 
 
-class InferenceBudget(msgspec.Struct, frozen=True):
-    """What an inference job may use. Make one with :func:`parse_inference_budget`, which checks values."""
+class InferenceBudget(msgspec.Struct, frozen=True, rename="upper"):
+    """What an inference job may use. In JSON its fields have the names of
+    :class:`~rafiki.constants.InferenceBudgetOption`."""
 
-    gpu_count: int = 0
+    gpu_count: Annotated[int, Meta(ge=0)] = 0
     """GPUs over all served trials."""
-    replica_count: int = 1
+    replica_count: Annotated[int, Meta(ge=1, le=MAX_REPLICAS)] = 1
     """Inference workers of each served trial, 1 to 256."""
 
-    def to_json(self) -> dict[str, int]:
-        """The complete budget under its :class:`InferenceBudgetOption` names."""
-        return {
-            str(InferenceBudgetOption.GPU_COUNT): self.gpu_count,
-            str(InferenceBudgetOption.REPLICA_COUNT): self.replica_count,
-        }
+    @classmethod
+    def from_request(cls, given: Mapping[str, Any]) -> InferenceBudget:
+        """The budget that a request gives; see :func:`parse_inference_budget`."""
+        return parse_inference_budget(given)
 
 
 class TrialQuota(msgspec.Struct, frozen=True):
@@ -91,7 +87,7 @@ class TrialQuota(msgspec.Struct, frozen=True):
         return no >= 1 and (self.limit is None or no <= self.limit)
 
 
-def parse_train_budget(budget: dict[str, Any] | None) -> TrainBudget:
+def parse_train_budget(budget: Mapping[str, Any] | None) -> TrainBudget:
     """A train job's budget from its JSON form; options left out take their defaults.
 
     Raises:
@@ -121,7 +117,7 @@ def parse_train_budget(budget: dict[str, Any] | None) -> TrainBudget:
     )
 
 
-def parse_inference_budget(budget: dict[str, Any] | None) -> InferenceBudget:
+def parse_inference_budget(budget: Mapping[str, Any] | None) -> InferenceBudget:
     """An inference job's budget from its JSON form; options left out take their defaults.
 
     Raises:

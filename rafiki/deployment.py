@@ -1,0 +1,16 @@
+"""How an inference job serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an inference job serves. None = as the stack's settings say."""
+
+    latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
+    """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    """The most queries that an inference worker takes at once (predictor.batch_size)."""
