@@ -18,6 +18,7 @@ from rafiki.advisor.space import SearchSpace
 from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule, StoppingRule
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model.knobs import KnobConfig
+from rafiki.utils.mismatch import explain_mismatch
 
 _MOST_FIRST = 1000
 
@@ -120,7 +121,8 @@ def parse_setting(given: Any) -> AdvisorSetting:
     try:
         setting = msgspec.convert(given, AdvisorSetting)
     except msgspec.ValidationError as e:
-        raise InvalidTrainJobError(f"Field 'advisor': {e}.") from e
+        reason = explain_mismatch(given, AdvisorSetting, e)
+        raise InvalidTrainJobError(f"Field 'advisor': {reason}.") from e
     if len(setting.first_knobs) > _MOST_FIRST:
         raise InvalidTrainJobError(
             f"Field 'advisor': first_knobs has {len(setting.first_knobs)} entries; {_MOST_FIRST} are the most."
