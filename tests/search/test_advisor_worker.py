@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from meta_store_records import Given
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.running_stack import eventually
+from support.stores.meta_store_records import Given
+from support.stores.own_cache import OwnCache
 
 from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import RedisTrainCache

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from task_files import wav
+from support.data.task_files import wav
 from wrong_inputs.table import Request, Row, row
 from wrong_inputs.world import CLASSES, CUSTOM, IMAGES, NUMBERS, SPEECH, TAGS
 
