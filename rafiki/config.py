@@ -192,9 +192,11 @@ def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Con
             try:
                 msgspec.convert({key: value}, kind)
             except msgspec.ValidationError as e:
-                reason = str(e).split(" - at ")[0]
+                from rafiki.utils.mismatch import explain_mismatch
+
+                mismatch = explain_mismatch({key: value}, kind, e)
                 origin = origins.get(f"{name}.{key}", "default")
-                raise ConfigError(f"{origin}: {name}.{key} = {value!r}: {reason}.") from e
+                raise ConfigError(f"{origin}: {name}.{key} = {value!r}: {mismatch.reason}.") from e
         sections[name] = msgspec.convert(settings, kind)
     config = msgspec.structs.replace(Config(), **sections)
     _check_values(config, origins)

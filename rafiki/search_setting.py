@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from rafiki.errors import InvalidTrainJobError
+from rafiki.utils.mismatch import explain_mismatch
 
 AUTO = "auto"
 """No scheme's name: the one that the knobs ask for."""
@@ -82,7 +83,8 @@ def parse_setting(given: Any) -> AdvisorSetting:
     try:
         setting = msgspec.convert(given, AdvisorSetting)
     except msgspec.ValidationError as e:
-        raise InvalidTrainJobError(f"Field 'advisor': {e}.") from e
+        reason = explain_mismatch(given, AdvisorSetting, e)
+        raise InvalidTrainJobError(f"Field 'advisor': {reason}.") from e
     if len(setting.first_knobs) > _MOST_FIRST:
         raise InvalidTrainJobError(
             f"Field 'advisor': first_knobs has {len(setting.first_knobs)} entries; {_MOST_FIRST} are the most."

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from postgres_server import ExternalServer, PostgresUnavailableError, open_server
-from running_stack import RunningStack
+from support.stacks.running_stack import RunningStack
+from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
 
 # A shell starts what is to run in the background (`nohup make test &`, some CI systems) with SIGINT ignored, and so are
 # all processes below it. Tests of Ctrl-C need it as a person's shell has it; here, before xdist starts its workers.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_zip import image_zip, png
+from support.data.image_zip import image_zip, png
 
 import rafiki.model
 from rafiki.constants import Task

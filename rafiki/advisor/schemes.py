@@ -29,6 +29,7 @@ from rafiki.model.knobs import (
     PolicyKnob,
 )
 from rafiki.search_setting import AUTO
+from rafiki.utils.mismatch import explain_mismatch
 
 _CONSTANT = (FixedKnob, PolicyKnob)
 _NUMERIC_OR_CHOICE = (FloatKnob, IntegerKnob, CategoricalKnob)
@@ -213,7 +214,8 @@ def parse_options(scheme: Scheme, given: Mapping[str, Any]) -> SchemeOptions:
     try:
         return msgspec.convert(given, scheme.options)
     except msgspec.ValidationError as e:
-        raise InvalidTrainJobError(f"The options of the search scheme {scheme.name!r}: {e}.") from e
+        reason = explain_mismatch(given, scheme.options, e)
+        raise InvalidTrainJobError(f"The options of the search scheme {scheme.name!r}: {reason}.") from e
 
 
 def load_advisor(scheme: Scheme, setup: SearchSetup) -> Advisor:

@@ -15,6 +15,8 @@ import msgspec
 
 from rafiki.constants import UserType
 from rafiki.errors import InvalidRequestError
+from rafiki.utils.json_text import why_not_json
+from rafiki.utils.mismatch import Mismatch, explain_mismatch
 
 Request = TypeVar("Request", bound="RequestStruct")
 
@@ -52,7 +54,7 @@ def decode_json(data: bytes | str, what: str) -> Any:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError) as e:
-        raise InvalidRequestError(f"{what} is no valid JSON: {e}.") from e
+        raise InvalidRequestError(f"{what} is no valid JSON: {why_not_json(data) or 'it cannot be read'}.") from e
     except RecursionError as e:
         raise _too_deep(what) from e
     level = [value]
@@ -162,22 +164,26 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
                 f"Unknown field(s) {', '.join(map(repr, sorted(unknown)[:10]))}. This call takes: {known}."
             )
         files = {n: values.pop(n) for n in self.file_fields if isinstance(values.get(n), FilePart)}
-        # Whatever has the right form goes to its reader; the others are refused as any field is.
-        to_read = {n: values.pop(n) for n in self.readers if isinstance(values.get(n), (dict, str))}
+        values |= files
+        # What has the right form goes to its reader; the rest is refused as any field is.
+        to_read = {n: values.pop(n) for n in self.readers if _may_be_read(values.get(n), self.fields[n])}
         try:
-            request = msgspec.convert({**values, **files}, self.request)
+            request = msgspec.convert(values, self.request)
         except msgspec.ValidationError as e:
-            raise InvalidRequestError(_say(str(e))) from e
+            raise InvalidRequestError(_say(explain_mismatch(values, self.request, e))) from e
         read = {name: self.readers[name](value) for name, value in to_read.items()}
         return msgspec.structs.replace(request, **read) if read else request
 
 
-def _say(error: str) -> str:
-    """A validation error of msgspec in the words of this interface."""
-    reason, _, where = error.partition(" - at `$.")
-    if m := re.match(r"Object missing required field `(\w+)`", reason):
-        return f"Field {m[1]!r} is missing."
-    return f"Field {where.rstrip('`')!r}: {reason[:1].lower()}{reason[1:]}." if where else f"{reason}."
+def _say(mismatch: Mismatch) -> str:
+    where = mismatch.where.removeprefix("$").removeprefix(".")
+    if mismatch.problem == "missing":
+        return f"Field {'.'.join(filter(None, (where, mismatch.name)))!r} is missing."
+    return f"Field {where!r}: {mismatch.reason}." if where else f"{mismatch.reason}."
+
+
+def _may_be_read(value: Any, kind: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, str) and str in _members(kind))
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -198,7 +204,17 @@ def _from_text(name: str, text: str, kind: Any) -> Any:
     try:
         return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
     except msgspec.ValidationError as e:
-        raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {e}.") from e
+        reason = explain_mismatch(_scalar(text), kind, e).reason
+        raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {reason}.") from e
+
+
+def _scalar(text: str) -> Any:
+    """The number, the truth or the null that a text writes; else the text."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+    return text if isinstance(value, (str, list, dict)) else value
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from rafiki.errors import (
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Ensemble, Manifest
 from rafiki.utils.logs import log_unexpected
+from rafiki.utils.mismatch import explain_json
 
 _NULL = b"null"
 _IDLE_S = 75.0
@@ -83,8 +84,9 @@ class ExportServer(ThreadingHTTPServer):
         try:
             request = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            reason = explain_json(body, PredictRequest)
             raise InvalidRequestError(
-                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
+                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {reason}.'
             ) from e
         query = None if request.query is msgspec.UNSET else bytes(request.query)
         if (query not in (None, _NULL)) == (request.queries is not None):

@@ -13,6 +13,7 @@ from rafiki.errors import InvalidQueryError, ModelError, ModelPredictError
 from rafiki.model.base import BaseModel
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.tasks.base import TaskSpec
+from rafiki.utils.json_text import why_not_json
 
 Outcome: TypeAlias = bytes | InvalidQueryError | ModelPredictError
 """What became of one query: the prediction as JSON, or why there is none."""
@@ -60,7 +61,7 @@ class ServedModel:
                 outcomes.append(e)
             except (UnicodeDecodeError, RecursionError) as e:
                 # The predictor passes values on unparsed, so text that is no UTF-8 is found only here.
-                outcomes.append(InvalidQueryError(f"The query is no valid JSON: {e}."))
+                outcomes.append(InvalidQueryError(f"The query is no valid JSON: {why_not_json(query) or e}."))
             else:
                 outcomes.append(None)
         predictions = iter(self._predict(decoded))

@@ -27,6 +27,7 @@ from rafiki.predictor.gather import Answers, Gather
 from rafiki.predictor.meter import Meter
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
+from rafiki.utils.mismatch import explain_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -113,8 +114,9 @@ class PredictorApp:
         try:
             request = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            reason = explain_json(body, PredictRequest)
             raise InvalidRequestError(
-                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {e}.'
+                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {reason}.'
             ) from e
         has_query = request.query is not msgspec.UNSET and bytes(request.query) != _NULL
         if has_query == (request.queries is not None):

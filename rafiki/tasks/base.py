@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rafiki.errors import InvalidQueryError, ModelPredictError
+from rafiki.utils.json_text import why_not_json
 
 _decode = msgspec.json.Decoder().decode
 
@@ -36,8 +37,8 @@ def decode_json(raw: bytes) -> Any:
     """
     try:
         return _decode(raw)
-    except msgspec.DecodeError as e:
-        raise InvalidQueryError(f"The query is no valid JSON: {e}.") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise InvalidQueryError(f"The query is no valid JSON: {why_not_json(raw) or 'it cannot be read'}.") from e
 
 
 def encode_json(prediction: Any) -> bytes:

@@ -14,6 +14,7 @@ from rafiki.tasks.base import encode_json
 from rafiki.tasks.corpus_file import iter_sentences
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
+from rafiki.utils.mismatch import explain_json
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -51,7 +52,8 @@ class PosTaggingTask(CombiningTask):
         try:
             tokens = _decode_tokens(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            raise InvalidQueryError(f'A query is a list of tokens, such as ["a", "sentence"]: {e}.') from e
+            reason = explain_json(raw, list[str])
+            raise InvalidQueryError(f'A query is a list of tokens, such as ["a", "sentence"]: {reason}.') from e
         if not tokens or "" in tokens:
             what = f"token {tokens.index('')} is empty" if tokens else "the list is empty"
             raise InvalidQueryError(f'A query is a list of tokens, such as ["a", "sentence"]: {what}.')

@@ -15,6 +15,7 @@ from rafiki.tasks.audio_files import check_wav, is_wav, iter_audio_rows
 from rafiki.tasks.base import TaskSpec, encode_json
 from rafiki.tasks.validation import draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
+from rafiki.utils.mismatch import explain_json
 
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -51,10 +52,15 @@ class SpeechRecognitionTask(TaskSpec):
         """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""
         try:
             text = _decode_text(raw)
-            # Line breaks, as MIME has them, are no damage.
-            data = binascii.a2b_base64("".join(text.split()), strict_mode=True)
-        except (msgspec.DecodeError, ValueError) as e:
-            raise InvalidQueryError(f"A query is a wav file as base64 text: {e}.") from e
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            raise InvalidQueryError(f"A query is a wav file as base64 text: {explain_json(raw, str)}.") from e
+        # Line breaks, as MIME has them, are no damage.
+        packed = "".join(text.split())
+        try:
+            data = binascii.a2b_base64(packed, strict_mode=True)
+        except ValueError as e:
+            reason = "what came is no base64" if packed.isascii() else "base64 is ASCII text, and what came is not"
+            raise InvalidQueryError(f"A query is a wav file as base64 text: {reason}.") from e
         if not is_wav(data):
             raise InvalidQueryError(
                 f"A query is a wav file as base64 text: what came is {len(data)} bytes that are no wav file."

@@ -24,6 +24,7 @@ from rafiki.tasks.table_files import (
     place,
 )
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
+from rafiki.utils.mismatch import explain_json
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -51,7 +52,7 @@ class _TabularTask(CombiningTask):
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             raise InvalidQueryError(
                 'A query is an object of feature -> text, number, true, false or null, such as {"age": 24}: '
-                f"{_why_invalid(raw) or e}."
+                f"{_why_invalid(raw) or explain_json(raw, dict[str, Scalar])}."
             ) from e
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rafiki.constants import Task
+from rafiki.utils.mismatch import Mismatch, explain_mismatch
 from rafiki_cli.jobs.overrides import apply_overrides
 from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
@@ -74,45 +73,31 @@ def _convert(tree: PlacedTree, key: Key, kind: type[T]) -> T:
     try:
         return msgspec.convert(tree.value, kind)
     except msgspec.ValidationError as e:
-        raise _explain(tree, key, kind, str(e)) from e
+        raise _explain(tree, key, explain_mismatch(tree.value, kind, e)) from e
 
 
-_PATH = re.compile(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])")
-
-
-def _explain(tree: PlacedTree, key: Key, kind: Any, error: str) -> UsageError:
-    """What msgspec says, in the words of the file."""
-    reason, _, where = error.partition(" - at `$")
-    for name, index, any_value in _PATH.findall(where.rstrip("`")):
-        if any_value:
-            # One of the values of a mapping of texts: the first that is none.
-            texts = _look(tree.value, key) or {}
-            key = (*key, next((k for k, v in texts.items() if not isinstance(v, str)), ""))
-        else:
-            key = (*key, name or int(index))
+def _explain(tree: PlacedTree, key: Key, found: Mismatch) -> UsageError:
+    """What does not fit, in the words of the file."""
+    key = (*key, *found.path)
     value = _look(tree.value, key)
-    if m := re.match(r"Object missing required field `(\w+)`", reason):
-        return tree.error(key, f"{m[1]!r} is missing.")
-    if m := re.match(r"Object contains unknown field `(.*)`", reason):
-        valid = _fields_at(kind, tree.value, key)
-        return tree.error((*key, m[1]), f"unknown key.{nearest(m[1], valid)}")
-    if m := re.match(r"Invalid enum value (.+)", reason):
-        return tree.error(
-            key, f"{value!r} is none of its values.{nearest(str(value), _choices_at(kind, tree.value, key))}"
-        )
-    if m := re.match(r"Expected `(\w+)` (of length )?(<=|>=|<|>) (\S+)", reason):
-        return tree.error(key, _bound(m[1], bool(m[2]), m[3], m[4], value))
-    if m := re.match(r"Expected `(.+)`, got `(.+)`", reason):
-        return tree.error(key, _kind(m[1], value))
-    return tree.error(key, f"{reason}.")
+    if found.problem == "missing":
+        return tree.error(key, f"{found.name!r} is missing.")
+    if found.problem == "unknown":
+        return tree.error((*key, found.name), f"unknown key.{nearest(found.name, found.valid)}")
+    if found.problem == "choice":
+        return tree.error(key, f"{value!r} is none of its values.{nearest(str(value), found.valid)}")
+    if found.problem == "length":
+        return tree.error(key, _length(found))
+    if found.problem == "bound":
+        return tree.error(key, f"must be {_bound(found)}, not {value!r}.")
+    if found.problem == "type":
+        return tree.error(key, _kind(found.valid, value))
+    return tree.error(key, f"{found.reason}.")
 
 
 def _look(value: Any, key: Key) -> Any:
     for part in key:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
+        value = value[part]
     return value
 
 
@@ -122,8 +107,8 @@ _KINDS = {
 }  # fmt: skip
 
 
-def _kind(expected: str, value: Any) -> str:
-    kinds = [_KINDS.get(k.strip(), k.strip()) for k in expected.split("|") if k.strip() != "null"]
+def _kind(expected: Sequence[str], value: Any) -> str:
+    kinds = [_KINDS.get(kind, kind) for kind in expected if kind != "null"]
     shown = "nothing" if value is None else f"{value!r:.60}"
     if isinstance(value, (dict, list)):
         shown = "a mapping" if isinstance(value, dict) else "a list"
@@ -135,58 +120,23 @@ def _kind(expected: str, value: Any) -> str:
     return f"must be {' or '.join(kinds)}, not {shown}.{hint}"
 
 
-def _bound(kind: str, is_length: bool, sign: str, limit: str, value: Any) -> str:
+def _bound(found: Mismatch) -> str:
     words = {">=": "or more", "<=": "or less"}
-    bound = f"{limit} {words[sign]}" if sign in words else f"{'above' if sign == '>' else 'below'} {limit}"
-    if is_length:
-        if sign == ">=" and limit == "1":
-            return "must not be empty."
-        return f"must have {bound} {'entries' if kind == 'array' else 'characters'}."
-    return f"must be {bound}, not {value!r}."
+    if found.sign in words:
+        return f"{found.limit} {words[found.sign]}"
+    return f"{'above' if found.sign == '>' else 'below'} {found.limit}"
+
+
+def _length(found: Mismatch) -> str:
+    if found.sign == ">=" and found.limit == 1:
+        return "must not be empty."
+    return f"must have {_bound(found)} {'entries' if found.name == 'array' else 'characters'}."
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
     """``" Did you mean 'x'?"``, or all valid names."""
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
-
-
-def _kinds_at(kind: Any, value: Any, key: Key) -> list[Any]:
-    """The declared types of what stands at ``key``."""
-    kinds = _members(kind)
-    for part in key:
-        value = value[part] if isinstance(value, dict) and part in value else value
-        below: list[Any] = []
-        for k in kinds:
-            if isinstance(part, int):
-                below += [m for a in typing.get_args(k) for m in _members(a)]
-            elif isinstance(k, type) and issubclass(k, Part):
-                below += [m for f in msgspec.structs.fields(k) if f.encode_name == part for m in _members(f.type)]
-        kinds = below
-    return kinds
-
-
-def _members(kind: Any) -> list[Any]:
-    if typing.get_origin(kind) is typing.Annotated:
-        return _members(typing.get_args(kind)[0])
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return [m for a in typing.get_args(kind) for m in _members(a)]
-    return [kind]
-
-
-def _fields_at(kind: Any, value: Any, key: Key) -> list[str]:
-    parts = [k for k in _kinds_at(kind, value, key) if isinstance(k, type) and issubclass(k, Part)]
-    return [f.encode_name for part in parts for f in msgspec.structs.fields(part)]
-
-
-def _choices_at(kind: Any, value: Any, key: Key) -> list[str]:
-    found: list[str] = []
-    for k in _kinds_at(kind, value, key):
-        if isinstance(k, type) and issubclass(k, StrEnum):
-            found += [str(member) for member in k]
-        elif typing.get_origin(k) is typing.Literal:
-            found += [str(a) for a in typing.get_args(k)]
-    return found
 
 
 # ---- what no type can say

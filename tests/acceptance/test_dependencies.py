@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_stack import MODELS, RunningStack, eventually
-from wheels import make_wheel, pip_variables
+from support.data.wheels import make_wheel, pip_variables
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client
 from rafiki.client.prediction import PredictorClient

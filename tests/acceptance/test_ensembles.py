@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed_job import DeployedJob
-from running_stack import RunningStack, eventually
-from task_files import read_rows, real_data, split_csv
+from support.data.task_files import read_rows, real_data, split_csv
+from support.stacks.deployed_job import DeployedJob
+from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.client.prediction import PredictorClient
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed_job import DeployedJob, with_fixed_knobs
-from running_stack import RunningStack
-from spoken_digits import write_recordings
-from task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.data.spoken_digits import write_recordings
+from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.stacks.deployed_job import DeployedJob, with_fixed_knobs
+from support.stacks.running_stack import RunningStack
 
 from rafiki.client.prediction import PredictorClient
 

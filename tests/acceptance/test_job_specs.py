@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from running_stack import MODELS, RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode

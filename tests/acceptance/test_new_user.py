@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_stack import eventually
+from support.stacks.running_stack import eventually
 
 from docs._generate.screens import ScreenError, environment, run_in_terminal, screen_of
 

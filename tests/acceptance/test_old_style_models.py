@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deployed_job import DeployedJob
 from PIL import Image
-from running_stack import MODELS, RunningStack
-from task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.stacks.deployed_job import DeployedJob
+from support.stacks.running_stack import MODELS, RunningStack
 
 pytestmark = pytest.mark.acceptance
 

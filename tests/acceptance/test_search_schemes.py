@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_stack import MODELS, RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.advisor.schemes import SCHEMES
 from rafiki.client import Client

@@ -7,10 +7,10 @@ import statistics
 from pathlib import Path
 
 import pytest
-from deployed_job import DeployedJob, with_fixed_knobs
-from running_stack import RunningStack
-from spoken_digits import write_recordings
-from task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.data.spoken_digits import write_recordings
+from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
+from support.stacks.deployed_job import DeployedJob, with_fixed_knobs
+from support.stacks.running_stack import RunningStack
 
 pytestmark = pytest.mark.acceptance
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from raw_http import check_refusal
+from support.http.raw_http import check_refusal
 from wrong_inputs import datasets, jobs, models, protocol, queries, users
 from wrong_inputs.table import ADMIN, RawRequest, Row, filled
 from wrong_inputs.world import TASKS, World

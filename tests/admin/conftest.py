@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from admin_people import Finished, Hostile, People
-from raw_http import Caller, superadmin_of
-from running_stack import RunningStack
+from support.http.raw_http import Caller, superadmin_of
+from support.stacks.admin_people import Finished, Hostile, People
+from support.stacks.running_stack import RunningStack
 
 
 @pytest.fixture(scope="session")

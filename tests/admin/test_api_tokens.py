@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from admin_people import People
-from raw_http import Caller, unique
-from running_stack import RunningStack
+from support.http.raw_http import Caller, unique
+from support.stacks.admin_people import People
+from support.stacks.running_stack import RunningStack
 
 from rafiki.contract.all import ENDPOINTS
 from rafiki.utils.clock import utc_now

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from admin_people import Hostile
-from raw_http import unique
+from support.http.raw_http import unique
+from support.stacks.admin_people import Hostile
 
 
 def test_a_path_in_the_file_name_of_an_upload_leads_nowhere(hostile: Hostile) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from admin_people import Hostile
-from raw_http import TASK, unique
-from running_stack import MODELS
+from support.http.raw_http import TASK, unique
+from support.stacks.admin_people import Hostile
+from support.stacks.running_stack import MODELS
 
 TINY = (MODELS / "tiny.py").read_text()
 KNOBS = 'return {"x": FloatKnob(0.0, 1.0), "size": FixedKnob(4)}'

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from admin_people import Hostile
-from image_zip import image_zip
-from raw_http import unique
+from support.data.image_zip import image_zip
+from support.http.raw_http import unique
+from support.stacks.admin_people import Hostile
 
 Rows = list[list[list[int]]]
 

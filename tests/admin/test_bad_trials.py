@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admin_people import Hostile
+from support.stacks.admin_people import Hostile
 
 from rafiki.param_store.codec import decode_params
 

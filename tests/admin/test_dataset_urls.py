@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from raw_http import TASK, Caller, superadmin_of, unique
-from running_stack import RunningStack
+from support.http.raw_http import TASK, Caller, superadmin_of, unique
+from support.stacks.running_stack import RunningStack
 
 DATA = b"some bytes"
 

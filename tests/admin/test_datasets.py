@@ -3,8 +3,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from admin_people import People
-from raw_http import TASK, unique
+from support.http.raw_http import TASK, unique
+from support.stacks.admin_people import People
 
 FIELDS = ["datetime_created", "id", "name", "sha256", "size_bytes", "task"]
 

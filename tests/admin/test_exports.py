@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from admin_people import Finished, People
-from raw_http import Caller
-from running_stack import MODELS, eventually
+from support.http.raw_http import Caller
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import MODELS, eventually
 
 
 def export(who: Caller, app: str, **query: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from raw_http import TASK, Caller, check_refusal, superadmin_of, unique
-from running_stack import MODELS, RunningStack
+from support.http.raw_http import TASK, Caller, check_refusal, superadmin_of, unique
+from support.stacks.running_stack import MODELS, RunningStack
 
 BIG = (MODELS / "tiny.py").read_bytes().replace(b"np.arange(4,", b"np.arange(1_000_000,")
 TOO_BIG = b"x" * (3 << 20)

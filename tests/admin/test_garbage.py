@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admin_people import People
-from raw_http import Caller
-from running_stack import RunningStack, eventually
+from support.http.raw_http import Caller
+from support.stacks.admin_people import People
+from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.admin.garbage import (
     GarbageItem,

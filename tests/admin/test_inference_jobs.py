@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from admin_people import Finished, People
-from raw_http import Caller
-from running_stack import MODELS, eventually
+from support.http.raw_http import Caller
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import MODELS, eventually
 
 FIELDS = [
     "app", "app_version", "budget", "datetime_started", "datetime_stopped", "deployment", "ensemble", "error", "id",

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from admin_people import Finished, People
-from raw_http import BYTES, JSON, TASK, Caller, check_refusal, unique
-from running_stack import MODELS
+from support.http.raw_http import BYTES, JSON, TASK, Caller, check_refusal, unique
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import MODELS
 
 from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import Endpoint

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from admin_people import Finished, People
-from raw_http import BYTES, TASK, unique
-from running_stack import MODELS
+from support.http.raw_http import BYTES, TASK, unique
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import MODELS
 
 FIELDS = [
     "access_right", "datetime_created", "dependencies", "docker_image", "id", "knob_config", "knob_constraints",

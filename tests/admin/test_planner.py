@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from planner_world import (
+from support.services.planner_world import (
     ADVISOR,
     CLEAN,
     INFERENCE,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admin_people import People
-from raw_http import Caller, check_refusal, superadmin_of
-from running_stack import RunningStack, eventually
+from support.http.raw_http import Caller, check_refusal, superadmin_of
+from support.stacks.admin_people import People
+from support.stacks.running_stack import RunningStack, eventually
 
 import rafiki
 from rafiki.contract.all import ENDPOINTS

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from admin_people import Finished, People
-from raw_http import Caller, unique
-from running_stack import eventually
+from support.http.raw_http import Caller, unique
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import eventually
 
 FIELDS = [
     "advisor", "app", "app_version", "budget", "datetime_started", "datetime_stop_requested",

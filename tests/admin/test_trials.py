@@ -5,10 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from admin_people import Finished, People
-from raw_http import BYTES
-from running_stack import RunningStack, eventually
 from safetensors.numpy import load as load_tensors
+from support.http.raw_http import BYTES
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.param_store.codec import decode_params
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import jwt
 import pytest
-from admin_people import People
-from raw_http import Caller, unique
-from running_stack import RunningStack
+from support.http.raw_http import Caller, unique
+from support.stacks.admin_people import People
+from support.stacks.running_stack import RunningStack
 
 from rafiki.utils.clock import utc_now
 

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from admin_people import Finished, People
-from raw_http import TASK, Caller, check_refusal, superadmin_of, unique
-from running_stack import MODELS, RunningStack, eventually
-from wheels import make_wheel, pip_variables
+from support.data.wheels import make_wheel, pip_variables
+from support.http.raw_http import TASK, Caller, check_refusal, superadmin_of, unique
+from support.stacks.admin_people import Finished, People
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client, PredictorClient
 

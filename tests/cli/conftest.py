@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki_cli.main import main
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.analysis.comparison import compare, describe
 from rafiki.constants import ExitCode

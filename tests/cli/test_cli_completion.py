@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.advisor.schemes import AUTO, SCHEMES
 from rafiki.constants import ExitCode, Task

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
-from running_stack import RunningStack
+from support.http.contract_server import ContractServer
+from support.stacks.running_stack import RunningStack
 
 from rafiki.cache.server import find_server_program
 from rafiki.constants import ExitCode

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 

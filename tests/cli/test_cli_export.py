@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract_server import ContractServer
-from running_stack import MODELS
+from support.http.contract_server import ContractServer
+from support.stacks.running_stack import MODELS
 
 from rafiki.admin.ops.exports import ENGINE_PACKAGES
 from rafiki.constants import ExitCode, Task

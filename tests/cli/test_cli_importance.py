@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.analysis.dimensions import GRID, dimensions_of
 from rafiki.analysis.importance import importance_of, marginal_of

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
-from pseudo_terminal import PseudoTerminal
+from support.http.contract_server import ContractServer
+from support.terminals.pseudo_terminal import PseudoTerminal
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError, NoModelsForTrainJobError

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from running_stack import eventually
+from support.stacks.running_stack import eventually
 
 from rafiki.constants import ExitCode
 from rafiki.utils.files import read_text

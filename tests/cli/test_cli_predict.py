@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from contract_server import ContractServer
 from PIL import Image
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import EnsembleMethod, ExitCode
 from rafiki.contract.inference_jobs import EnsembleSetting

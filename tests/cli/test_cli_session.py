@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError, InvalidPasswordError

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
 from rich.console import Console
+from support.http.contract_server import ContractServer
 
 from rafiki_cli.commands import dataset, infer, model, train, trial, user
 from rafiki_cli.render import services

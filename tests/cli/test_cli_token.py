@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from contract_server import ContractServer
-from running_stack import RunningStack
+from support.http.contract_server import ContractServer
+from support.stacks.running_stack import RunningStack
 
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidPasswordError, UnauthorizedError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidTrainJobError

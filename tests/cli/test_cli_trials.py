@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
 from rich.console import Console
+from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki_cli.commands.train_trials import sorted_trials, terminal_columns

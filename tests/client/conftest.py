@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.client import Client
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.budget import TrainBudget
 from rafiki.client import Client, PredictorClient, predict

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running_stack import RunningStack, eventually
 from safetensors.numpy import load as load_tensors
+from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.client import Client, predict
 from rafiki.constants import BudgetOption, InferenceBudgetOption, ModelAccessRight, UserType

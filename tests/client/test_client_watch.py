@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from contract_server import ContractServer
+from support.http.contract_server import ContractServer
 
 from rafiki.client import Client
 from rafiki.client.sse import parse_events

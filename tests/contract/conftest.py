@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meta_store_records import Given
-from postgres_server import ExternalServer
+from support.stores.meta_store_records import Given
+from support.stores.postgres_server import ExternalServer
 
 from rafiki.meta_store import MetaStore, open_meta_store
 

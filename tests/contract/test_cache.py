@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_cache import OwnCache, server_programs
+from support.stores.own_cache import OwnCache, server_programs
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.entities import TrialLog

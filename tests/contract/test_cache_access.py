@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from own_cache import PASSWORD, OwnCache, server_programs
+from support.stores.own_cache import PASSWORD, OwnCache, server_programs
 
 from rafiki.cache.connection import cache_errors, connect, parse_cache_url
 from rafiki.cache.credentials import Credentials

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_cache import OwnCache, server_programs
+from support.stores.own_cache import OwnCache, server_programs
 
 from rafiki.cache.changes import Change, RedisChanges, changes_channel, decode_reports
 from rafiki.cache.connection import connect

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from own_cache import OwnCache, server_programs
-from running_stack import eventually
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache, server_programs
 
 from rafiki.cache.connection import connect
 from rafiki.cache.heartbeat import Heartbeat

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from own_cache import PASSWORD, OwnCache, server_programs
+from support.stores.own_cache import PASSWORD, OwnCache, server_programs
 
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.cache.server import find_server_program

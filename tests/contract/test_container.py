@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
-from running_stack import eventually
+from support.stacks.running_stack import eventually
 
 from rafiki.config import worker_environment
 from rafiki.container.base import ServiceExit, ServiceRequest
@@ -60,7 +60,9 @@ class Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    monkeypatch.setattr("rafiki.container.process._PROGRAMS", dict.fromkeys(("train", "advisor"), "container_service"))
+    monkeypatch.setattr(
+        "rafiki.container.process._PROGRAMS", dict.fromkeys(("train", "advisor"), "support.services.container_service")
+    )
     monkeypatch.setenv("PYTHONPATH", TESTS)
     made = Stack(tmp_path.resolve() / "stack")
     yield made

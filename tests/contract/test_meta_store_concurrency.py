@@ -7,8 +7,8 @@ from multiprocessing import get_context
 
 import pytest
 import sqlalchemy
-from meta_store_records import log_lines
-from meta_store_writers import create_versions, run_trials
+from support.stores.meta_store_records import log_lines
+from support.stores.meta_store_writers import create_versions, run_trials
 
 from rafiki.constants import InferenceJobStatus, TrialStatus
 from rafiki.errors import (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy
-from meta_store_records import Given
+from support.stores.meta_store_records import Given
 
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
 from rafiki.entities import Trial

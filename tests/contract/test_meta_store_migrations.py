@@ -5,7 +5,7 @@ from multiprocessing import get_context
 
 import pytest
 import sqlalchemy
-from meta_store_writers import migrate, migrate_together
+from support.stores.meta_store_writers import migrate, migrate_together
 
 from rafiki.errors import MetaStoreError
 from rafiki.meta_store import open_meta_store

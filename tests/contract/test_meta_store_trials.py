@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from meta_store_records import log_lines
+from support.stores.meta_store_records import log_lines
 
 from rafiki.constants import TrialStatus
 from rafiki.entities import TrialReport

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_stack import eventually
-from wheels import make_wheel, pip_variables
+from support.data.wheels import make_wheel, pip_variables
+from support.stacks.running_stack import eventually
 
 from rafiki.config import package_environment
 from rafiki.environments.build import BuildOptions
@@ -141,8 +141,8 @@ def test_packages_that_cannot_go_together_are_a_failed_build(
 
 def test_a_package_that_breaks_the_workers_is_a_failed_build(store: EnvironmentStore, wheels: Path) -> None:
     # A module that hides one that the workers run with.
-    make_wheel(wheels, "msgspec", "99.0")
-    failed = store.wait({"msgspec": "99.0"})
+    make_wheel(wheels, "msgspec", "0.23.99")
+    failed = store.wait({"msgspec": "0.23.99"})
     assert failed.status is FAILED
     assert "workers do not start" in (failed.reason or "")
 

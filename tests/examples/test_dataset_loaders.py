@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_loaders import LOADERS, load, refuse, table, write
 from PIL import Image
-from task_files import make_zip
+from support.data.dataset_loaders import LOADERS, load, refuse, table, write
+from support.data.task_files import make_zip
 
 from rafiki.model import utils
 

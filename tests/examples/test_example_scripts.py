@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_stack import MODELS, RunningStack
-from task_files import real_data
+from support.data.task_files import real_data
+from support.stacks.running_stack import MODELS, RunningStack
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode

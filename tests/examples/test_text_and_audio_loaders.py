@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_loaders import load, load_loader, refuse, table, write
-from task_files import make_zip, read_corpus, real_data, wav
+from support.data.dataset_loaders import load, load_loader, refuse, table, write
+from support.data.task_files import make_zip, read_corpus, real_data, wav
 
 from rafiki.model import utils
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from task_files import make_zip, wav
+from support.data.task_files import make_zip, wav
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.model import utils

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from task_files import make_zip, real_data, write_corpus
+from support.data.task_files import make_zip, real_data, write_corpus
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.model import utils

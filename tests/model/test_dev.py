@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_zip import image_zip
-from running_stack import MODELS
+from support.data.image_zip import image_zip
+from support.stacks.running_stack import MODELS
 
 from rafiki.errors import InvalidModelError, InvalidTrainJobError, ModelError
 from rafiki.model import dev

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_loaders import load_loader
+from support.data.dataset_loaders import load_loader
 
 from rafiki.advisor.base import Ask, SearchSetup
 from rafiki.advisor.enas import EnasAdvisor

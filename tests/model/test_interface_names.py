@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_stack import MODELS
+from support.stacks.running_stack import MODELS
 
 import rafiki.constants
 from rafiki.advisor.schemes import make_advisor

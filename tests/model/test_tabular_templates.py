@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from task_files import read_corpus, real_data, split_csv, write_corpus
+from support.data.task_files import read_corpus, real_data, split_csv, write_corpus
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.model.loader import load_model_class_from_path

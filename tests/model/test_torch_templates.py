@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_loaders import load_loader
-from task_files import real_data, wav
+from support.data.dataset_loaders import load_loader
+from support.data.task_files import real_data, wav
 
 from rafiki.model.knobs import check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class_from_path

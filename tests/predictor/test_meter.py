@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from deployment import InferenceWorker, Predictor
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.deployment import InferenceWorker, Predictor
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache
 
 from rafiki.cache.changes import changes_channel, predictor_report_key, read_predictor_reports
 from rafiki.cache.connection import connect

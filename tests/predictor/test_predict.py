@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import InferenceWorker, Predictor
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.deployment import InferenceWorker, Predictor
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache
 
 from rafiki.cache.inference import RedisWorkerQueue
 from rafiki.cache.reports import RedisReports

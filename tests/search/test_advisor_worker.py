@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from meta_store_records import Given
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.running_stack import eventually
+from support.stores.meta_store_records import Given
+from support.stores.own_cache import OwnCache
 
 from rafiki.budget import TrainBudget
 from rafiki.cache.reports import RedisReports

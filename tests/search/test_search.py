@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from meta_store_records import Given, log_lines
+from support.stores.meta_store_records import Given, log_lines
 
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.stopping import AshaRule, NoRule

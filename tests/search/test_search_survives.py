@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from meta_store_records import Given
+from support.stores.meta_store_records import Given
 
 from rafiki.advisor.schemes import make_advisor
 from rafiki.budget import parse_train_budget

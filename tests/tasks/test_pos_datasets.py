@@ -2,7 +2,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from task_files import make_zip, real_data, write_corpus
+from support.data.task_files import make_zip, real_data, write_corpus
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.pos_tagging import PosTaggingTask

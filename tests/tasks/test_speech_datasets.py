@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from task_files import make_zip, wav
+from support.data.task_files import make_zip, wav
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.speech_recognition import SpeechRecognitionTask

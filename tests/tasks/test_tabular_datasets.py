@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from task_files import real_data
+from support.data.task_files import real_data
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task

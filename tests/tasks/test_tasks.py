@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from task_files import wav
+from support.data.task_files import wav
 
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.tasks.registry import get_task

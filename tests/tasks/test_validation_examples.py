@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_zip import image_zip
 from PIL import Image
-from task_files import make_zip
+from support.data.image_zip import image_zip
+from support.data.task_files import make_zip
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from store_and_cache import cache, given, migrated_file, own_cache, store, store_url
+from support.stores.store_and_cache import cache, given, migrated_file, own_cache, store, store_url
 
 __all__ = ["cache", "given", "migrated_file", "own_cache", "store", "store_url"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from running_stack import MODELS, RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 
 def test_a_trial_starts_from_the_best_shared_parameters(stack: RunningStack, tmp_path: Path) -> None:

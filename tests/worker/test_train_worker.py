@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import ModelError

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from own_cache import OwnCache
-from running_stack import eventually
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.entities import TrialLog

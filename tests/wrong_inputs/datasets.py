@@ -5,8 +5,8 @@ from __future__ import annotations
 import zipfile
 from typing import Any
 
-from image_zip import image_zip, png
-from task_files import wav
+from support.data.image_zip import image_zip, png
+from support.data.task_files import wav
 from wrong_inputs.files import (
     absent_pixels,
     audio_zip,

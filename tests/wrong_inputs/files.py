@@ -7,7 +7,7 @@ import stat
 import zipfile
 from collections.abc import Mapping
 
-from task_files import wav
+from support.data.task_files import wav
 
 HEADER = "wav_filename,wav_filesize,transcript\n"
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import jwt
-from image_zip import image_zip
-from raw_http import Caller, superadmin_of
-from running_stack import RunningStack, eventually
-from task_files import wav
+from support.data.image_zip import image_zip
+from support.data.task_files import wav
+from support.http.raw_http import Caller, superadmin_of
+from support.stacks.running_stack import RunningStack, eventually
 from wrong_inputs.files import audio_zip, corpus_zip
 
 MODEL_FILE = Path(__file__).with_name("majority.py")

@@ -19,7 +19,7 @@ from rafiki.utils.clock import Deadline
 from rafiki.utils.process import PidFile, end_processes, find_stack_processes, wait_until
 from rafiki.utils.sockets import any_free_port
 
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parents[2] / "models"
 TIMEOUT_S = 60.0
 
 
@@ -58,7 +58,7 @@ class RunningStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        repo = str(Path(__file__).resolve().parent.parent)
+        repo = str(Path(__file__).resolve().parents[3])
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RAFIKI_")}
         return {**clean, "PYTHONPATH": repo, "XDG_CONFIG_HOME": str(self.folder / "config"), **self._variables}
 

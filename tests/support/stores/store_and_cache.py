@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from meta_store_records import Given
-from own_cache import OwnCache
+from support.stores.meta_store_records import Given
+from support.stores.own_cache import OwnCache
 
 from rafiki.meta_store import MetaStore, open_meta_store
 

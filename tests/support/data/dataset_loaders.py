@@ -15,7 +15,7 @@ import pytest
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task
 
-LOADERS = Path(__file__).resolve().parents[1] / "examples" / "datasets"
+LOADERS = Path(__file__).resolve().parents[3] / "examples" / "datasets"
 
 
 def load_loader(name: str) -> Any:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_stack import RunningStack, eventually
+from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.client.prediction import PredictorClient
 
-TEMPLATES = Path(__file__).parents[1] / "templates" / "models"
+TEMPLATES = Path(__file__).parents[3] / "templates" / "models"
 
 
 def with_fixed_knobs(folder: Path, file: str, class_name: str, knobs: dict[str, Any]) -> tuple[Path, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from multiprocessing.synchronize import Barrier
 
-from meta_store_records import Given, log_lines
+from support.stores.meta_store_records import Given, log_lines
 
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import Model, User

@@ -19,7 +19,7 @@ import pyte
 
 from rafiki.utils.clock import Deadline
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 60.0
 SETTLED_S = 0.1
 

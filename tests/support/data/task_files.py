@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-REAL_DATA = Path(__file__).resolve().parents[1] / "examples" / "data"
+REAL_DATA = Path(__file__).resolve().parents[3] / "examples" / "data"
 
 
 def make_zip(path: Path, files: Mapping[str, bytes | str]) -> Path:
