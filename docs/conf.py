@@ -9,7 +9,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from pygments.lexers.special import TextLexer  # noqa: E402
 
-from docs._generate import pages, screens  # noqa: E402
+from docs._generate import figures, pages, screens  # noqa: E402
 from rafiki import __version__  # noqa: E402
 
 project = "Rafiki"
@@ -18,7 +18,7 @@ version = release = __version__
 language = "en"
 
 extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design"]
-exclude_patterns = ["_build", "_notes", "_generate", "fragments", "screens"]
+exclude_patterns = ["_build", "_notes", "_generate", "figures", "fragments", "screens"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
 nitpicky = True
@@ -75,4 +75,5 @@ def setup(app: Any) -> dict[str, bool]:
     for name in ("csv", "tsv"):
         app.add_lexer(name, TextLexer)
     app.add_directive("screen", screens.directive(DOCS / "screens"))
+    app.add_directive("drawing", figures.directive())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -171,7 +171,7 @@ TrainEvent = Hello | TrialProgress | TrialScored | TrialDone | TrialFailed | Wor
 
 
 class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
-    """Run this trial. Any order acknowledges the result that the worker holds."""
+    """Run this trial, with the knobs of its proposal. Any order acknowledges the result that the worker holds."""
 
     trial_id: str
     no: int

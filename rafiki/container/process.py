@@ -66,6 +66,7 @@ class ProcessContainerManager(ContainerManager):
     # ---- start
 
     def start(self, request: ServiceRequest) -> dict[str, Any]:
+        # Where create_train_job and create_inference_job end in the admin: from here on the service goes by its spec.
         spec_file = self._spec_file(request.service_id)
         log_file = self._logs / f"{request.kind}-{request.service_id}.log"
         try:

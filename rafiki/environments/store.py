@@ -107,7 +107,7 @@ class EnvironmentStore:
             return user_id in self._asked.get(key, ())
 
     def wait(self, dependencies: Mapping[str, str]) -> EnvironmentState:
-        """Like :meth:`request`, and waits until it is ready or has failed.
+        """Like :meth:`request`, and waits until it is ready or has failed, as uploads do before a model_class is read.
 
         Raises:
             InvalidModelError: when the dependencies are none.

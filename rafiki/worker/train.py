@@ -162,6 +162,7 @@ class TrainWorker:
         return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
 
     def _train_and_save(self, order: TrainOrder) -> _Trained:
+        """Run one trial: the model with its proposal's knobs, trained, evaluated, and its parameters saved."""
         spec = self._spec
         knobs = check_knobs(self._knob_config, order.knobs)
         model = self._model_class(**knobs)
