@@ -4,7 +4,6 @@ by.
 
 from __future__ import annotations
 
-import difflib
 import random
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from rafiki.advisor.space import SearchSpace
 from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule, StoppingRule
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model.knobs import KnobConfig
+from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
 _MOST_FIRST = 1000
 
@@ -114,8 +114,7 @@ def parse_setting(given: Any) -> AdvisorSetting:
         known = [f.name for f in msgspec.structs.fields(kind)]
         for name in fields if isinstance(fields, dict) else ():
             if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-                hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+                hint = did_you_mean(str(name), known, f"There are: {', '.join(known)}.", ROUGHLY_ALIKE)
                 raise InvalidTrainJobError(f"Field {where!r}: unknown field {name!r}. {hint}")
     try:
         setting = msgspec.convert(given, AdvisorSetting)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import types
 import typing
@@ -15,9 +14,11 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import Task
+from rafiki.utils.nearest import nearest_or_all
 from rafiki_cli.jobs.overrides import apply_overrides
 from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
+from rafiki_cli.target.resolve import mistyped_task
 from rafiki_cli.terminal import UsageError, check_file
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, read_placed_tree
 
@@ -95,10 +96,10 @@ def _explain(tree: PlacedTree, key: Key, kind: Any, error: str) -> UsageError:
         return tree.error(key, f"{m[1]!r} is missing.")
     if m := re.match(r"Object contains unknown field `(.*)`", reason):
         valid = _fields_at(kind, tree.value, key)
-        return tree.error((*key, m[1]), f"unknown key.{nearest(m[1], valid)}")
+        return tree.error((*key, m[1]), f"unknown key. {nearest_or_all(m[1], valid)}")
     if m := re.match(r"Invalid enum value (.+)", reason):
         return tree.error(
-            key, f"{value!r} is none of its values.{nearest(str(value), _choices_at(kind, tree.value, key))}"
+            key, f"{value!r} is none of its values. {nearest_or_all(str(value), _choices_at(kind, tree.value, key))}"
         )
     if m := re.match(r"Expected `(\w+)` (of length )?(<=|>=|<|>) (\S+)", reason):
         return tree.error(key, _bound(m[1], bool(m[2]), m[3], m[4], value))
@@ -143,12 +144,6 @@ def _bound(kind: str, is_length: bool, sign: str, limit: str, value: Any) -> str
             return "must not be empty."
         return f"must have {bound} {'entries' if kind == 'array' else 'characters'}."
     return f"must be {bound}, not {value!r}."
-
-
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """``" Did you mean 'x'?"``, or all valid names."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
 
 
 def _kinds_at(kind: Any, value: Any, key: Key) -> list[Any]:
@@ -224,9 +219,8 @@ def _check_task(job: LoadedJob) -> None:
     task = job.spec.task
     if task is None or task in list(Task):
         return
-    close = difflib.get_close_matches(task.upper().replace("-", "_"), list(Task), n=1, cutoff=0.8)
-    if close:
-        raise job.error(("task",), f"{task!r} is no task of Rafiki's. Did you mean {str(close[0])!r}?")
+    if hint := mistyped_task(task):
+        raise job.error(("task",), f"{task!r} is no task of Rafiki's. {hint}")
 
 
 def _one_of(job: LoadedJob, key: Key, part: Part, names: Sequence[str]) -> str:
@@ -326,7 +320,7 @@ def _model_class(job: LoadedJob, key: Key, file: Path, wanted: str | None) -> st
         raise job.error((*key, "file"), f"{file}: this is not valid Python: {e}.") from e
     if names and wanted not in names and not re.search(rf"^(from|import)\b.*\b{re.escape(wanted)}\b", source, re.M):
         raise job.error(
-            (*key, "class"), f"{file} has no class {wanted!r}.{nearest(wanted, model_classes(source) or names)}"
+            (*key, "class"), f"{file} has no class {wanted!r}. {nearest_or_all(wanted, model_classes(source) or names)}"
         )
     return wanted
 

@@ -1,4 +1,4 @@
-"""The files that come with the command line: in the wheel beside this module, or in a checkout beside this package."""
+"""The files that come with the command line: in the wheel inside this package, or in a checkout beside this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rafiki.errors import RafikiError
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _HOMES = {
     "templates": (_PACKAGE / "_templates", _PACKAGE.parent / "templates"),
     "examples": (_PACKAGE / "_examples", _PACKAGE.parent / "examples"),
