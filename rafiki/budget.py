@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -13,6 +12,7 @@ from msgspec import Meta
 
 from rafiki.constants import BudgetOption, InferenceBudgetOption
 from rafiki.errors import InvalidInferenceJobError, InvalidTrainJobError, RafikiError
+from rafiki.utils.nearest import ROUGHLY_ALIKE, find_nearest
 
 UNLIMITED_TRIALS = -1
 MAX_CPU_WORKERS = 256
@@ -141,8 +141,8 @@ def _known(budget: Any, options: Iterable[str], refusal: _Refusal) -> dict[str, 
     names = [str(option) for option in options]
     for key in budget:
         if key not in names:
-            nearest = difflib.get_close_matches(str(key).upper(), names, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"the options are {', '.join(names)}."
+            nearest = find_nearest(str(key).upper(), names, ROUGHLY_ALIKE)
+            hint = f"did you mean {nearest}?" if nearest else f"the options are {', '.join(names)}."
             raise refusal(f"Budget: unknown option {str(key)!r}; {hint}")
     return {str(key): value for key, value in budget.items()}
 

@@ -6,7 +6,6 @@ refused with their path and the nearest valid name.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import msgspec
 
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
+from rafiki.utils.nearest import nearest_or_all
 from rafiki.utils.yaml_keys import find_duplicate_key
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
@@ -55,11 +55,6 @@ def _sections() -> dict[str, type[Section]]:
     return {f.name: f.type for f in msgspec.structs.fields(Config)}
 
 
-def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
-
-
 def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] | None = None) -> None:
     """Refuse unknown sections and settings. ``lines`` tells where ``section`` and ``section.key`` stand in a file."""
     sections = _sections()
@@ -70,7 +65,7 @@ def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] |
     for section, settings in tree.items():
         if section not in sections:
             raise ConfigError(
-                f"{at(str(section))}: unknown section {section!r}.{_nearest(str(section), list(sections))}"
+                f"{at(str(section))}: unknown section {section!r}. {nearest_or_all(str(section), sections)}"
             )
         if settings is None:
             continue
@@ -80,7 +75,7 @@ def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] |
         for key in settings:
             if key not in valid:
                 dotted = f"{section}.{key}"
-                raise ConfigError(f"{at(dotted)}: unknown setting {dotted}.{_nearest(str(key), valid)}")
+                raise ConfigError(f"{at(dotted)}: unknown setting {dotted}. {nearest_or_all(str(key), valid)}")
 
 
 def _key_lines(text: str, file: str) -> dict[str, int]:

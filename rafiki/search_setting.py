@@ -4,7 +4,6 @@ by. Whether it fits the knobs of a model is checked by :mod:`rafiki.advisor.sett
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from msgspec import Meta
 
 from rafiki.errors import InvalidTrainJobError
 from rafiki.utils.mismatch import explain_mismatch
+from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
 AUTO = "auto"
 """No scheme's name: the one that the knobs ask for."""
@@ -77,8 +77,7 @@ def parse_setting(given: Any) -> AdvisorSetting:
         known = [f.name for f in msgspec.structs.fields(kind)]
         for name in fields if isinstance(fields, dict) else ():
             if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-                hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+                hint = did_you_mean(str(name), known, f"There are: {', '.join(known)}.", ROUGHLY_ALIKE)
                 raise InvalidTrainJobError(f"Field {where!r}: unknown field {name!r}. {hint}")
     try:
         setting = msgspec.convert(given, AdvisorSetting)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidDatasetError, InvalidModelError
+from rafiki.utils.nearest import nearest_or_all
 from rafiki.utils.yaml_keys import find_duplicate_key
 from rafiki_cli.target import resolve
 from rafiki_cli.terminal import UsageError, read_text
@@ -156,7 +156,7 @@ def _check(tree: Mapping[str, Any], lines: Mapping[str, int], file: str) -> None
     for key, value in tree.items():
         where = f"{file}, line {lines.get(str(key), 1)}"
         if key not in _KINDS:
-            raise UsageError(f"{where}: unknown key {key!r}.{_nearest(str(key), _KINDS)}")
+            raise UsageError(f"{where}: unknown key {key!r}. {nearest_or_all(str(key), _KINDS)}")
         kind, about = _KINDS[key]
         if value is not None and not isinstance(value, kind):
             raise UsageError(f"{where}: {key} must be {about}, not {value!r}.")
@@ -166,15 +166,10 @@ def _check(tree: Mapping[str, Any], lines: Mapping[str, int], file: str) -> None
     for option, value in (tree.get("budget") or {}).items():
         where = f"{file}, line {lines.get(f'budget.{option}', 1)}"
         if option not in options:
-            raise UsageError(f"{where}: unknown budget option {option!r}.{_nearest(str(option), options)}")
+            raise UsageError(f"{where}: unknown budget option {option!r}. {nearest_or_all(str(option), options)}")
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or (isinstance(value, float) and not math.isfinite(value)):
             raise UsageError(f"{where}: budget.{option} must be a number, not {value!r}.")
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
 
 
 def parse_knobs(texts: list[str]) -> list[dict[str, Any]]:

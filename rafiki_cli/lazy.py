@@ -6,16 +6,16 @@ Also how help looks: commands in groups, options in two columns, examples line b
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli.target import options
 
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
@@ -103,7 +103,7 @@ class LazyGroup(PlainGroup):
         if cmd_name not in self.table:
             if ctx.resilient_parsing:
                 return None
-            ctx.fail(f"No such command {cmd_name!r}.{nearest(cmd_name, self.table)}")
+            ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, self.table)}".rstrip())
         module = importlib.import_module(self.table[cmd_name][0])
         loaded = typer.main.get_command(module.app)
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
@@ -128,14 +128,6 @@ class LazyGroup(PlainGroup):
             raise typer.Exit(130) from e
 
 
-def nearest(wanted: str, names: Iterable[str]) -> str:
-    """`` Did you mean 'train'?``, or nothing when no name is near."""
-    known = list(names)
-    # Two letters that changed places are the commonest slip: `trian` is `train` before it is `trial`.
-    close = [n for n in known if sorted(n) == sorted(wanted)] or difflib.get_close_matches(wanted, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 @contextlib.contextmanager
 def _naming_nearest_option(command: Any, ctx: Any) -> Iterator[None]:
     """Names the option that was meant where there is none of that name."""
@@ -147,8 +139,8 @@ def _naming_nearest_option(command: Any, ctx: Any) -> Iterator[None]:
             known = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
             known += [*options.VALUE_OPTIONS, *options.FLAGS]
             wanted = str(getattr(e, "option_name", ""))
-            hint = nearest(wanted, [o for o in known if o.startswith("--")])
-            vars(e).update(possibilities=None, message=f"No such option {wanted!r}.{hint}")
+            hint = did_you_mean(wanted, [o for o in known if o.startswith("--")])
+            vars(e).update(possibilities=None, message=f"No such option {wanted!r}. {hint}".rstrip())
         raise
 
 

@@ -6,7 +6,6 @@ Nothing here loads numpy or a scheme: the admin checks jobs by these entries.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from rafiki.model.knobs import (
 )
 from rafiki.search_setting import AUTO
 from rafiki.utils.mismatch import explain_mismatch
+from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
 _CONSTANT = (FixedKnob, PolicyKnob)
 _NUMERIC_OR_CHOICE = (FloatKnob, IntegerKnob, CategoricalKnob)
@@ -175,9 +175,9 @@ def get_scheme(name: str) -> Scheme:
     scheme = SCHEMES.get(name)
     if scheme is None:
         names = [AUTO, *SCHEMES]
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise InvalidTrainJobError(f"Unknown search scheme {name!r}.{hint} There are: {', '.join(names)}.")
+        there_are = f"There are: {', '.join(names)}."
+        hint = did_you_mean(name, names, least=ROUGHLY_ALIKE)
+        raise InvalidTrainJobError(f"Unknown search scheme {name!r}. {f'{hint} ' if hint else ''}{there_are}")
     if scheme.requires is not None and importlib.util.find_spec(scheme.requires) is None:
         raise InvalidTrainJobError(
             f"The search scheme {name!r} needs a package that is not installed beside the admin: pip install "
@@ -208,8 +208,7 @@ def parse_options(scheme: Scheme, given: Mapping[str, Any]) -> SchemeOptions:
     """
     known = {f.name for f in msgspec.structs.fields(scheme.options)}
     if unknown := sorted(given.keys() - known):
-        close = difflib.get_close_matches(unknown[0], list(known), n=1, cutoff=0.5)
-        hint = f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(sorted(known)) or 'none'}."
+        hint = did_you_mean(unknown[0], known, f"It has {', '.join(sorted(known)) or 'none'}.", ROUGHLY_ALIKE)
         raise InvalidTrainJobError(f"The search scheme {scheme.name!r} has no option {unknown[0]!r}. {hint}")
     try:
         return msgspec.convert(given, scheme.options)

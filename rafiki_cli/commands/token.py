@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rafiki.errors import InvalidApiTokenError
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
@@ -102,6 +102,5 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
         return found[0]
     if found:
         raise InvalidApiTokenError(f"{wanted!r} begins the ids of {len(found)} tokens. Write more of the id.")
-    close = difflib.get_close_matches(wanted, [row["name"] for row in rows], n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else "`rafiki token list` shows those you have."
+    hint = did_you_mean(wanted, [row["name"] for row in rows], "`rafiki token list` shows those you have.")
     raise InvalidApiTokenError.not_found(f"You have no API token {wanted!r}. {hint}")

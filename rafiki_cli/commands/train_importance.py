@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
@@ -62,8 +62,7 @@ def _chosen(job: Json, wanted: str | None) -> list[Json]:
     found = [m for m in models if m["model_name"] == wanted]
     if not found:
         names = [m["model_name"] for m in models]
-        close = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Its models are {', '.join(names)}."
+        hint = did_you_mean(wanted, names, f"Its models are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: this train job has no such model. {hint}")
     return found
 
@@ -164,8 +163,7 @@ def _no_such_knob(by_model: dict[str, list[Json]], knob: str) -> terminal.UsageE
     if any(knob in d.constant for d in looked):
         return terminal.UsageError(f"--knob {knob!r}: no model has two scored trials with different values of it.")
     names = list(dict.fromkeys(d.name for one in looked for d in one.varied))
-    close = difflib.get_close_matches(knob, names, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Knobs that vary: {', '.join(names[:12]) or 'none'}."
+    hint = did_you_mean(knob, names, f"Knobs that vary: {', '.join(names[:12]) or 'none'}.")
     return terminal.UsageError(f"--knob {knob!r}: no such knob varies in this train job. {hint}")
 
 

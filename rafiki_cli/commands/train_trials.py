@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.commands.trial import TRIAL_COLUMNS, duration
 from rafiki_cli.render import values
@@ -84,8 +84,7 @@ def _of_model(rows: list[Json], wanted: str | None) -> list[Json]:
     found = [r for r in rows if r["model_name"] == wanted]
     names = list(dict.fromkeys(r["model_name"] for r in rows))
     if not found and names:
-        close = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"The models with trials are {', '.join(names)}."
+        hint = did_you_mean(wanted, names, f"The models with trials are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: no trial is of this model. {hint}")
     return found
 
@@ -116,8 +115,7 @@ def sorted_trials(rows: Sequence[Json], by: str | None) -> list[Json]:
     names = dict.fromkeys(k for r in rows for k in r["proposal"].get("knobs") or {})
     if rows and name != "score" and name not in _KEYS and name not in names:
         known = ["score", *_KEYS, *names]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+        hint = did_you_mean(name, known, f"There are: {', '.join(known)}.")
         raise terminal.UsageError(f"--sort {by!r}: trials have no such property or knob. {hint}")
 
     def key(row: Json) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
@@ -151,8 +151,7 @@ def _choose(plots: Sequence[Json], wanted: str) -> Json:
         return found[0]
     if found:
         raise terminal.UsageError(f"--plot {wanted!r} begins {len(found)} titles: {_listed(found)}. Write more of it.")
-    close = difflib.get_close_matches(wanted, titles, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {_listed(plots)}." if plots else "There are none."
+    hint = did_you_mean(wanted, titles, f"There are: {_listed(plots)}." if plots else "There are none.")
     raise terminal.UsageError(f"--plot {wanted!r}: this trial has no such plot. {hint}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,11 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.utils.mismatch import Mismatch, explain_mismatch
+from rafiki.utils.nearest import nearest_or_all
 from rafiki_cli.jobs.overrides import apply_overrides
 from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
+from rafiki_cli.target.resolve import mistyped_task
 from rafiki_cli.terminal import UsageError, check_file
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, read_placed_tree
 
@@ -83,9 +84,9 @@ def _explain(tree: PlacedTree, key: Key, found: Mismatch) -> UsageError:
     if found.problem == "missing":
         return tree.error(key, f"{found.name!r} is missing.")
     if found.problem == "unknown":
-        return tree.error((*key, found.name), f"unknown key.{nearest(found.name, found.valid)}")
+        return tree.error((*key, found.name), f"unknown key. {nearest_or_all(found.name, found.valid)}")
     if found.problem == "choice":
-        return tree.error(key, f"{value!r} is none of its values.{nearest(str(value), found.valid)}")
+        return tree.error(key, f"{value!r} is none of its values. {nearest_or_all(str(value), found.valid)}")
     if found.problem == "length":
         return tree.error(key, _length(found))
     if found.problem == "bound":
@@ -133,12 +134,6 @@ def _length(found: Mismatch) -> str:
     return f"must have {_bound(found)} {'entries' if found.name == 'array' else 'characters'}."
 
 
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """``" Did you mean 'x'?"``, or all valid names."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Valid: {', '.join(valid)}."
-
-
 # ---- what no type can say
 
 
@@ -174,9 +169,8 @@ def _check_task(job: LoadedJob) -> None:
     task = job.spec.task
     if task is None or task in list(Task):
         return
-    close = difflib.get_close_matches(task.upper().replace("-", "_"), list(Task), n=1, cutoff=0.8)
-    if close:
-        raise job.error(("task",), f"{task!r} is no task of Rafiki's. Did you mean {str(close[0])!r}?")
+    if hint := mistyped_task(task):
+        raise job.error(("task",), f"{task!r} is no task of Rafiki's. {hint}")
 
 
 def _one_of(job: LoadedJob, key: Key, part: Part, names: Sequence[str]) -> str:
@@ -276,7 +270,7 @@ def _model_class(job: LoadedJob, key: Key, file: Path, wanted: str | None) -> st
         raise job.error((*key, "file"), f"{file}: this is not valid Python: {e}.") from e
     if names and wanted not in names and not re.search(rf"^(from|import)\b.*\b{re.escape(wanted)}\b", source, re.M):
         raise job.error(
-            (*key, "class"), f"{file} has no class {wanted!r}.{nearest(wanted, model_classes(source) or names)}"
+            (*key, "class"), f"{file} has no class {wanted!r}. {nearest_or_all(wanted, model_classes(source) or names)}"
         )
     return wanted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+from rafiki.utils.nearest import ROUGHLY_ALIKE, find_nearest
 from rafiki_cli.scaffold.assets import find_asset
 
 DEFAULT_TEMPLATE = "image_classification/decision_tree"
@@ -115,9 +115,8 @@ def get_template(name: str) -> Template:
 def _hint(wanted: str, templates: Sequence[Template]) -> str:
     # The last part counts too: `svn` is near to `image_classification/svm`.
     spelt = {spelling: t.name for t in reversed(templates) for spelling in (t.stem, t.name)}
-    close = difflib.get_close_matches(wanted, list(spelt), n=1, cutoff=0.5)
-    if close:
-        return f"Did you mean {spelt[close[0]]!r}? `rafiki template list` shows all."
+    if near := find_nearest(wanted, spelt, ROUGHLY_ALIKE):
+        return f"Did you mean {spelt[near]!r}? `rafiki template list` shows all."
     return "`rafiki template list` shows all."
 
 

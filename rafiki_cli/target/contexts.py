@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli.terminal import UsageError
 
 LOCAL = "local"
@@ -44,8 +44,7 @@ class Contexts(NamedTuple):
             return None
         if name not in self.hosts:
             names = [LOCAL, *self.hosts]
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(names)}."
+            hint = did_you_mean(name, names, f"There are: {', '.join(names)}.")
             raise NoSuchContextError(f"There is no context {name!r}. {hint}")
         return self.hosts[name]
 

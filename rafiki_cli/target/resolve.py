@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import InferenceJobStatus, Task
 from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
+from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 
 if TYPE_CHECKING:
@@ -36,13 +36,8 @@ def choose(rows: Sequence[Json], wanted: str, what: str, error: type[RafikiError
         if found:
             raise error(f"{wanted!r} begins the ids of {len(found)} {what}s. Write more of the id.")
     names = list(dict.fromkeys(row["name"] for row in rows))
-    close = difflib.get_close_matches(wanted, names, n=1)
-    if close:
-        hint = f"Did you mean {close[0]!r}?"
-    elif names:
-        hint = f"There are: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}."
-    else:
-        hint = f"Upload one with `rafiki {what} upload`."
+    there_are = f"There are: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}."
+    hint = did_you_mean(wanted, names, there_are if names else f"Upload one with `rafiki {what} upload`.")
     raise error.not_found(f"There is no {what} {wanted!r} that you can use. {hint}")
 
 
@@ -117,8 +112,7 @@ def _trial_of_app(client: Client, app: str, name: str, version: int) -> Json:
         ids = ", ".join(t["id"] for t in found)
         raise InvalidTrialError(f"{name!r} means {len(found)} trials of {app!r}. Name one by its id: {ids}.")
     names = [trial_name(t) for t in rows]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"See `rafiki train trials {app}`."
+    hint = did_you_mean(name, names, f"See `rafiki train trials {app}`.")
     raise InvalidTrialError.not_found(f"There is no trial {name!r} of {app!r}. {hint}")
 
 
@@ -126,9 +120,10 @@ def check_task(task: str | None) -> None:
     """Warn when a task is no known one but looks like one: it would silently be a custom task."""
     if task is None or task in list(Task):
         return
-    close = difflib.get_close_matches(task.upper().replace("-", "_"), list(Task), n=1, cutoff=0.8)
-    if close:
-        terminal.warn(
-            f"{task!r} is taken as a custom task, whose datasets and queries nobody checks. "
-            f"Did you mean {str(close[0])!r}?"
-        )
+    if hint := mistyped_task(task):
+        terminal.warn(f"{task!r} is taken as a custom task, whose datasets and queries nobody checks. {hint}")
+
+
+def mistyped_task(task: str) -> str:
+    """``Did you mean 'IMAGE_CLASSIFICATION'?`` for a slip in the name of a task; empty for what may be a custom one."""
+    return did_you_mean(task.upper().replace("-", "_"), Task, least=0.8)
