@@ -35,48 +35,48 @@ class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class AdvisorSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the frame of every service reads (:mod:`rafiki.service`)."""
+
     service_id: str
-    train_job_id: str
+    job_id: str
+    """The train job or inference job that the service belongs to."""
+    cache: CacheAddress
+    heartbeat_s: float
+
+
+class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
     sub_train_job_id: str
     meta_store_url: str
-    cache: CacheAddress
     knob_config: dict[str, dict[str, Any]]
     max_trial_attempts: int
-    heartbeat_s: float
     lost_after_s: float
     knob_constraints: list[str] = []
     n_workers: int = 1
     """How many train workers the model has."""
 
 
-class TrainWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    service_id: str
+class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     sub_train_job_id: str
-    cache: CacheAddress
     model: ModelSource
     knob_config: dict[str, dict[str, Any]]
     train_dataset_path: str
     val_dataset_path: str
     train_args: dict[str, Any]
     params_folder: str
-    heartbeat_s: float
     task: str = ""
     validation_predictions: int = 0
     """Validation examples for which predictions of the best trials are kept; 0 = none."""
 
 
-class InferenceWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    service_id: str
+class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     trial_id: str
     task: str
-    cache: CacheAddress
     model: ModelSource
     knobs: dict[str, Any]
     params_folder: str
     params_id: str
     batch_size: int
-    heartbeat_s: float
 
 
 class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,18 +89,14 @@ class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
     """How much its predictions count, relative to those of the others."""
 
 
-class PredictorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    service_id: str
-    inference_job_id: str
+class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     task: str
-    cache: CacheAddress
     host: str
     port: int
     members: list[EnsembleMember]
     deadline_s: float
     max_waiting: int
     max_body_mb: int
-    heartbeat_s: float
 
 
 # ---- training: worker and admin -> advisor -----------------------------------------------------------------------

@@ -126,7 +126,7 @@ class SpecBuilder:
         model = self._store.models.get_model(sub.model_id)
         return AdvisorSpec(
             service_id=service_id,
-            train_job_id=action.job_id,
+            job_id=action.job_id,
             sub_train_job_id=sub.id,
             meta_store_url=self._meta_store_url,
             cache=self._credentials.address_of(action.job_id),
@@ -148,6 +148,7 @@ class SpecBuilder:
         ]
         return TrainWorkerSpec(
             service_id=service_id,
+            job_id=action.job_id,
             sub_train_job_id=sub.id,
             cache=self._credentials.address_of(action.job_id),
             model=self._source(model),
@@ -169,6 +170,7 @@ class SpecBuilder:
         job = self._store.train_jobs.get_train_job(trial.train_job_id)
         return InferenceWorkerSpec(
             service_id=service_id,
+            job_id=action.job_id,
             trial_id=trial.id,
             task=job.task,
             cache=self._credentials.address_of(action.job_id),
@@ -191,7 +193,7 @@ class SpecBuilder:
         budget_ms = self._deployment(job.id).latency_budget_ms
         return PredictorSpec(
             service_id=service_id,
-            inference_job_id=job.id,
+            job_id=job.id,
             task=self._store.train_jobs.get_train_job(job.train_job_id).task,
             cache=self._credentials.address_of(job.id),
             host=settings.host,

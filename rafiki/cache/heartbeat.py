@@ -1,4 +1,4 @@
-"""The thread with which a service says that it lives."""
+"""The thread with which a service reports that it runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ _LIFETIME_BEATS = 4
 class Heartbeat:
     """Beats every ``interval_s`` from a daemon thread; a cache that is away is no error, the next beat tries again."""
 
-    def __init__(
-        self, address: CacheAddress, service_id: str, interval_s: float, *, serves_trial: str | None = None
-    ) -> None:
+    def __init__(self, address: CacheAddress, service_id: str, interval_s: float) -> None:
         self._reports = RedisReports(address)
         self._address = address
         self._service_id = service_id
-        self._serves_trial = serves_trial
+        self._serves_trial: str | None = None
         self._interval_s = interval_s
         self._lifetime_s = interval_s * _LIFETIME_BEATS
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def start(self) -> None:
-        """Announce the service, which wakes the admin, and go on beating."""
+    def start(self, *, serves_trial: str | None = None) -> None:
+        """Announce the service, which wakes the admin, and go on beating.
+
+        Args:
+            serves_trial: the trial whose queries it answers: each beat tells the predictor so.
+        """
+        self._serves_trial = serves_trial
         self._thread.start()
 
     def _run(self) -> None:
@@ -48,9 +51,10 @@ class Heartbeat:
             self._stopped.wait(self._interval_s if announced else min(0.5, self._interval_s))
 
     def stop(self) -> None:
-        """End the beats, and take back that the trial is served."""
+        """End the beats, and take back that the trial is served. One that never began is no error."""
         self._stopped.set()
-        self._thread.join(2.0)
+        if self._thread.is_alive():
+            self._thread.join(2.0)
         if self._serves_trial is not None:
             reports = RedisReports(self._address)
             try:

@@ -161,7 +161,7 @@ class PredictorApp:
             {
                 "name": "rafiki predictor",
                 "version": rafiki.__version__,
-                "inference_job_id": self._spec.inference_job_id,
+                "inference_job_id": self._spec.job_id,
                 "task": self._spec.task,
                 "members": [m.trial_id for m in self._spec.members],
                 "absent": self._gather.absent,

@@ -1,4 +1,4 @@
-"""A predictor measures itself: counts that cost a request well under a microsecond, told once a second."""
+"""A predictor measures itself: counts that cost a request well under a microsecond, reported once a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rafiki.utils.histogram import N_BUCKETS, bucket_of
 
 INTERVAL_S = 1.0
 _WINDOW = 10
-"""Seconds over which latencies are told: one second of a quiet app holds too few."""
+"""Seconds over which latencies are reported: one second of a quiet app holds too few."""
 
 
 class Meter:
@@ -58,13 +58,13 @@ class Meter:
         )  # fmt: skip
 
 
-async def tell(
+async def report_every_second(
     meter: Meter,
     queues: RedisPredictorQueues,
     members_of: Callable[[], list[MemberReport]],
     stopped: asyncio.Event,
 ) -> None:
-    """Tell what the meter reads once a second, until ``stopped``. A cache that is away hears it the next time."""
+    """Report what the meter reads once a second, until ``stopped``. A cache that is away misses a report."""
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), INTERVAL_S)

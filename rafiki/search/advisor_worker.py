@@ -15,21 +15,20 @@ from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.setting import make_rule
 from rafiki.budget import TrainBudget
 from rafiki.cache.changes import Change
-from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
-from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
+from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError
 from rafiki.messages import AdvisorSpec, EndOrder, Order, StopRequested, TrialProgress, TrialScored, WorkerLost
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.model.knobs import knob_config_from_json
 from rafiki.search.history import earlier_trials
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
+from rafiki.service import ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
-from rafiki.utils.spec import read_spec
 
 _LOOK_UP_S = 2.0
 """Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
@@ -46,7 +45,7 @@ class AdvisorWorker:
         self._stop = stop
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._reports = RedisReports(spec.cache)
-        self._job: TrainJob = store.train_jobs.get_train_job(spec.train_job_id)
+        self._job: TrainJob = store.train_jobs.get_train_job(spec.job_id)
         self._budget: TrainBudget = self._job.budget
         self._ends = self._job.datetime_started + timedelta(hours=self._budget.time_hours)
         knob_config = knob_config_from_json(spec.knob_config)
@@ -148,7 +147,7 @@ class AdvisorWorker:
         if utc_now() >= self._ends:
             self._search.ending = self._search.ending or TIME_IS_OVER
         if is_look_due:
-            job = self._store.train_jobs.get_train_job(self._spec.train_job_id)
+            job = self._store.train_jobs.get_train_job(self._spec.job_id)
             if job.datetime_stop_requested is not None:
                 self._search.ending = STOPPED_BY_OWNER
 
@@ -195,28 +194,17 @@ def _change_of(received: list[ReceivedEvent]) -> Change | None:
     return Change.LOGS if TrialProgress in kinds else None
 
 
-def main() -> int:
-    """The process. Its exit code is 0 when the search is over, when it was asked to stop, or when it was replaced."""
-    spec = read_spec(AdvisorSpec)
-    stop = StopSignal()
-    stop.install()
-    heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s)
-    heartbeat.start()
+def serve(service: ServiceContext[AdvisorSpec]) -> None:
+    """Search until the search is over, the process is asked to stop, or another advisor has replaced this one."""
+    # At once: reading a long history may take longer than a service may take to report.
+    service.report_running()
+    store = open_meta_store(service.spec.meta_store_url)
+    service.on_exit(store.close)
     try:
-        store = open_meta_store(spec.meta_store_url)
-        AdvisorWorker(spec, store, stop).run()
-        store.close()
-    except ServiceStopped:
-        pass
+        AdvisorWorker(service.spec, store, service.stop).run()
     except StaleOwnerError as e:
         sys.stderr.write(f"warning: {e.message}\n")
-    except RafikiError as e:
-        sys.stderr.write(f"error: {e.message}\n")
-        heartbeat.fail(e.message)
-        return e.exit_code
-    heartbeat.stop()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_service(AdvisorSpec, serve))

@@ -127,6 +127,7 @@ class StopSignal:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._is_interruptible = False
+        self._callbacks: list[Callable[[], object]] = []
 
     def install(self) -> None:
         """Take over the signals. Call from the main thread."""
@@ -137,8 +138,17 @@ class StopSignal:
         if self._event.is_set():
             os._exit(128 + signal_no)
         self._event.set()
+        for callback in self._callbacks:
+            callback()
         if self._is_interruptible:
             raise ServiceStopped
+
+    def on_stop(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` from the signal handler, or at once when the signal came already: for an event loop, which
+        nothing may interrupt. It must not block, nor fail, nor mind being called twice."""
+        self._callbacks.append(callback)
+        if self._event.is_set():
+            callback()
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.inference import RedisWorkerQueue
-from rafiki.errors import CacheUnavailableError, InvalidQueryError, RafikiError
+from rafiki.errors import CacheUnavailableError, InvalidQueryError
 from rafiki.messages import InferenceWorkerSpec, Query, Reply
 from rafiki.model.base import BaseModel
 from rafiki.model.serving import Outcome, ServedModel, load_trained_model
 from rafiki.param_store.folder import FolderParamStore
+from rafiki.service import ServiceContext, run_service
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.clock import Deadline, unix_ms
-from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
-from rafiki.utils.spec import read_spec
+from rafiki.utils.process import Backoff, StopSignal
 
 _WAIT_S = 20.0
 _GIVE_UP_S = 600.0
@@ -69,7 +68,7 @@ def _reply(query_id: int, outcome: Outcome) -> Reply:
     return Reply(query_id, status, outcome.message.encode(errors="replace"))
 
 
-def serve(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal) -> None:
+def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal) -> None:
     """Answer queries until the process is asked to stop.
 
     Raises:
@@ -96,35 +95,18 @@ def serve(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal
         replies = predictor.answer(queries)
 
 
-def main() -> int:
-    """The process. Its exit code is 0 when it was asked to stop."""
-    spec = read_spec(InferenceWorkerSpec)
-    stop = StopSignal()
-    stop.install()
-    heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s, serves_trial=spec.trial_id)
-    try:
+def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
+    """Load the model and answer queries until the process is asked to stop."""
+    spec = service.spec
+    with service.permanent_failures():  # the same parameters fail in the same way in a new process
         predictor = BatchPredictor(load_trial_model(spec), get_task(spec.task), spec.model.name)
-    except RafikiError as e:
-        sys.stderr.write(f"error: {e.message}\n")
-        heartbeat.fail(e.message, is_permanent=True)
-        return e.exit_code
+    service.on_exit(predictor.close)
     # What is loaded now stays: without it in every collection, the tail of the latencies is several times shorter.
     gc.collect()
     gc.freeze()
-    heartbeat.start()
-    try:
-        serve(spec, predictor, stop)
-    except ServiceStopped:
-        pass
-    except RafikiError as e:
-        sys.stderr.write(f"error: {e.message}\n")
-        heartbeat.fail(e.message)
-        return e.exit_code
-    finally:
-        predictor.close()
-    heartbeat.stop()
-    return 0
+    service.report_running(serves_trial=spec.trial_id)
+    answer_queries(spec, predictor, service.stop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_service(InferenceWorkerSpec, serve))

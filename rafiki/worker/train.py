@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rafiki.cache.heartbeat import Heartbeat
 from rafiki.cache.params import RedisParamCache
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError, DamagedFileError, InvalidTrialError, ModelError, RafikiError
@@ -36,9 +35,9 @@ from rafiki.model.score import checked_score
 from rafiki.param_store.base import ParamStore
 from rafiki.param_store.codec import decode_params
 from rafiki.param_store.folder import FolderParamStore
+from rafiki.service import ServiceContext, run_service
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
-from rafiki.utils.spec import read_spec
 from rafiki.worker.trial_log import TrialLogBuffer
 from rafiki.worker.validation import ValidationKeeper
 
@@ -231,7 +230,8 @@ class TrainWorker:
 
     def close(self) -> None:
         """Let the model class clean up."""
-        with contextlib.suppress(Exception):  # the model's own clean-up: nothing depends on it any more
+        # The model's own clean-up: nothing depends on it any more.
+        with contextlib.suppress(Exception, SystemExit):
             self._model_class.teardown()
 
 
@@ -248,33 +248,14 @@ def _destroy(model: BaseModel) -> None:
         sys.stderr.write(f"warning: destroy() failed: {user_traceback(e)}\n")
 
 
-def main() -> int:
-    """The process. Its exit code is 0 when the search is over or it was asked to stop."""
-    spec = read_spec(TrainWorkerSpec)
-    stop = StopSignal()
-    stop.install()
-    heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s)
-    try:
-        worker = TrainWorker(spec, stop)
-    except RafikiError as e:
-        # The same file fails in the same way in a new process.
-        sys.stderr.write(f"error: {e.message}\n")
-        heartbeat.fail(e.message, is_permanent=True)
-        return e.exit_code
-    heartbeat.start()
-    try:
-        worker.run()
-    except ServiceStopped:
-        pass
-    except RafikiError as e:
-        sys.stderr.write(f"error: {e.message}\n")
-        heartbeat.fail(e.message)
-        return e.exit_code
-    finally:
-        worker.close()
-    heartbeat.stop()
-    return 0
+def serve(service: ServiceContext[TrainWorkerSpec]) -> None:
+    """Run trials until the search is over or the process is asked to stop."""
+    with service.permanent_failures():  # the same model file fails in the same way in a new process
+        worker = TrainWorker(service.spec, service.stop)
+    service.on_exit(worker.close)
+    service.report_running()
+    worker.run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_service(TrainWorkerSpec, serve))

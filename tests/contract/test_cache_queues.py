@@ -247,8 +247,8 @@ def test_a_heartbeat_goes_on_after_the_cache_was_restarted(tmp_path: Path) -> No
     try:
         job = own.new_job()
         before = RedisReportReader(own.address).run_id()
-        heartbeat = Heartbeat(job, "s", 0.05, serves_trial="t")
-        heartbeat.start()
+        heartbeat = Heartbeat(job, "s", 0.05)
+        heartbeat.start(serves_trial="t")
         eventually(lambda: RedisReports(job).are_alive(["s"]), "a beat")
         own.restart(job)
         assert RedisReportReader(own.address).run_id() != before

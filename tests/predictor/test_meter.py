@@ -17,7 +17,7 @@ from rafiki.cache.connection import connect
 from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.messages import MemberReport, PredictorReport
 from rafiki.predictor import meter as meter_module
-from rafiki.predictor.meter import Meter, tell
+from rafiki.predictor.meter import Meter, report_every_second
 from rafiki.utils.histogram import quantile_s
 from rafiki.worker import inference
 
@@ -98,7 +98,7 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
             channel.subscribe(changes_channel(job.prefix))
             # The confirmation: from then on notes are heard.
             channel.get_message(timeout=5.0)
-            task = asyncio.create_task(tell(Meter(), queues, lambda: [MemberReport("t", 2, 1)], stopped))
+            task = asyncio.create_task(report_every_second(Meter(), queues, lambda: [MemberReport("t", 2, 1)], stopped))
             while not heard:
                 await asyncio.sleep(0.02)
                 if message := channel.get_message(timeout=0.01):

@@ -56,7 +56,7 @@ class Job:
 
     def _run(self) -> None:
         spec = AdvisorSpec(
-            service_id="adv", train_job_id=self.job.id, sub_train_job_id=self.sub.id, meta_store_url="",
+            service_id="adv", job_id=self.job.id, sub_train_job_id=self.sub.id, meta_store_url="",
             cache=self.address, knob_config=knob_config_to_json({"x": FloatKnob(0.0, 1.0)}), max_trial_attempts=2,
             heartbeat_s=1.0, lost_after_s=0.2,
         )  # fmt: skip

@@ -73,9 +73,10 @@ class Scene:
         self.job: CacheAddress = server.new_job()
         self.cache = RedisTrainCache(self.job, "sub")
         spec = TrainWorkerSpec(
-            service_id="w", sub_train_job_id="sub", cache=self.job, train_dataset_path="/t", val_dataset_path="/v",
-            model=ModelSource(file=MODEL, model_class="M", name="m.py"), train_args={}, params_folder=str(folder),
-            knob_config=knob_config_to_json({"x": FloatKnob(0.0, 100.0)}), heartbeat_s=1.0,
+            service_id="w", job_id="job", sub_train_job_id="sub", cache=self.job, heartbeat_s=1.0,
+            train_dataset_path="/t", val_dataset_path="/v", train_args={}, params_folder=str(folder),
+            model=ModelSource(file=MODEL, model_class="M", name="m.py"),
+            knob_config=knob_config_to_json({"x": FloatKnob(0.0, 100.0)}),
         )  # fmt: skip
         self.worker = TrainWorker(spec, StopSignal())
         self.thread = threading.Thread(target=self.worker.run, daemon=True)
@@ -178,8 +179,8 @@ def test_a_result_survives_the_cache(own_cache: OwnCache, tmp_path: Path, monkey
 def test_a_model_file_that_does_not_load_is_a_clear_error(cache: OwnCache, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="M"):
         spec = TrainWorkerSpec(
-            service_id="w", sub_train_job_id="sub", cache=cache.new_job(), train_dataset_path="", val_dataset_path="",
-            model=ModelSource(file=b"class Other: ...", model_class="M", name="m.py"), train_args={}, knob_config={},
-            params_folder=str(tmp_path), heartbeat_s=1.0,
+            service_id="w", job_id="job", sub_train_job_id="sub", cache=cache.new_job(), heartbeat_s=1.0,
+            train_dataset_path="", val_dataset_path="", train_args={}, params_folder=str(tmp_path), knob_config={},
+            model=ModelSource(file=b"class Other: ...", model_class="M", name="m.py"),
         )  # fmt: skip
         TrainWorker(spec, StopSignal())

@@ -37,7 +37,7 @@ class Predictor:
             for t, w in zip(trial_ids, weights or [1.0] * len(trial_ids), strict=True)
         ]
         self._spec = PredictorSpec(
-            service_id=new_id(), inference_job_id="ijob", task=task, cache=job, host="", port=0, members=members,
+            service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=1, heartbeat_s=1.0,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
@@ -93,19 +93,20 @@ class InferenceWorker:
         heartbeat_s: float = 0.1,
     ) -> None:  # fmt: skip
         self._spec = InferenceWorkerSpec(
-            service_id=new_id(), trial_id=trial_id, task=task, cache=job, knobs={}, params_folder="", params_id="",
-            model=ModelSource(file=b"", model_class="", name="model.py"), batch_size=8, heartbeat_s=heartbeat_s,
+            service_id=new_id(), job_id="ijob", cache=job, heartbeat_s=heartbeat_s, trial_id=trial_id, task=task,
+            knobs={}, params_folder="", params_id="", batch_size=8,
+            model=ModelSource(file=b"", model_class="", name="model.py"),
         )  # fmt: skip
         self._predictor = inference.BatchPredictor(_Model(rule), get_task(task), "model.py")  # type: ignore[arg-type]
         self._stop = StopSignal()
-        self._heartbeat = Heartbeat(job, self._spec.service_id, heartbeat_s, serves_trial=trial_id)
+        self._heartbeat = Heartbeat(job, self._spec.service_id, heartbeat_s)
         self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._heartbeat.start()
+        self._heartbeat.start(serves_trial=trial_id)
         self._thread.start()
 
     def _serve(self) -> None:
         try:
-            inference.serve(self._spec, self._predictor, self._stop)
+            inference.answer_queries(self._spec, self._predictor, self._stop)
         except ServiceStopped:
             return
 

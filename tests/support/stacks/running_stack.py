@@ -99,7 +99,7 @@ class RunningStack:
 
     def processes(self, kind: str | None = None) -> list[psutil.Process]:
         """The processes but the admin: all, or those of one kind (`train`, `advisor`, `inference`, `predict`)."""
-        modules = {"predict": "rafiki.predictor"}
+        modules = {"predict": "rafiki.predictor", "advisor": "rafiki.search.advisor_worker"}
         wanted = None if kind is None else modules.get(kind, f"rafiki.worker.{kind}")
         admin = self._admin.pid if self._admin else None
         found = [p for p in find_stack_processes(self.root) if p.pid != admin]

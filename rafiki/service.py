@@ -1,0 +1,116 @@
+"""The frame of every service: what advisor workers, train workers, inference workers and predictors do alike.
+
+A service is a process that the container manager starts with the path of a spec. Its program is one call::
+
+    def serve(service: ServiceContext[TrainWorkerSpec]) -> None: ...
+
+    if __name__ == "__main__":
+        sys.exit(run_service(TrainWorkerSpec, serve))
+
+What the frame promises to the program, and to the admin:
+
+Start
+    The only argument is the path of the spec. Without a spec that can be read the process exits with ``USAGE``; nothing
+    is reported, because nobody is known to report to.
+Signals
+    The first SIGTERM or SIGINT asks the service to stop. Inside ``service.stop.interruptible()`` it raises
+    ServiceStopped at once; elsewhere it sets a flag that the service reads when its current step is done, and calls
+    what was registered with ``service.stop.on_stop()`` (for event loops). The exit code is then 0. The second signal
+    ends the process at once, with 128 plus the signal's number as its exit code: no clean-up, no report. Both hold
+    from the reading of the spec to the end of the process.
+Heartbeat
+    It begins with ``service.report_running()``, which the program calls when it can do its work; the admin waits that
+    long (``supervisor.start_timeout_s``). It ends when ``serve`` returns, or with the report of the failure.
+Failures
+    A RafikiError is logged and reported with its message, and its ``exit_code`` is the process's. One that is raised
+    inside ``service.permanent_failures()`` is reported as permanent: the same spec would fail in the same way, so the
+    admin starts no other. Any other exception is a fault of our own: it is logged with its traceback, reported with its
+    type and text, and the exit code is ``FAILURE``. A cache that is away loses the report, never the log.
+Clean-up
+    What was registered with ``service.on_exit()`` runs last, after a failure was reported, in reverse order, whatever
+    happened before. It cannot change the exit code: its own failures are logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from rafiki.cache.heartbeat import Heartbeat
+from rafiki.constants import ExitCode
+from rafiki.errors import RafikiError
+from rafiki.messages import ServiceSpec
+from rafiki.utils.logs import log_unexpected
+from rafiki.utils.process import ServiceStopped, StopSignal
+from rafiki.utils.spec import read_spec
+
+S = TypeVar("S", bound=ServiceSpec)
+
+
+class ServiceContext(Generic[S]):
+    """What the frame hands to a program."""
+
+    def __init__(self, spec: S, stop: StopSignal) -> None:
+        self.spec = spec
+        self.stop = stop
+        self._heartbeat = Heartbeat(spec.cache, spec.service_id, spec.heartbeat_s)
+        self._is_permanent = False
+        self._clean_ups: list[Callable[[], object]] = []
+
+    def report_running(self, *, serves_trial: str | None = None) -> None:
+        """Begin the heartbeat: the service can do its work.
+
+        Args:
+            serves_trial: the trial whose queries it answers; the predictor sends queries from now on.
+        """
+        self._heartbeat.start(serves_trial=serves_trial)
+
+    @contextlib.contextmanager
+    def permanent_failures(self) -> Iterator[None]:
+        """A RafikiError that is raised in here would come again with the same spec."""
+        try:
+            yield
+        except RafikiError:
+            self._is_permanent = True
+            raise
+
+    def on_exit(self, clean_up: Callable[[], object]) -> None:
+        """Call ``clean_up`` when all else is over."""
+        self._clean_ups.append(clean_up)
+
+    def run(self, serve: Callable[[ServiceContext[S]], None]) -> int:
+        """Serve; the process's exit code."""
+        try:
+            serve(self)
+        except ServiceStopped:
+            pass
+        except RafikiError as e:
+            sys.stderr.write(f"error: {e.message}\n")
+            self._heartbeat.fail(e.message, is_permanent=self._is_permanent)
+            return e.exit_code
+        # Model code and servers may exit of their own accord: nothing here does, so that is no orderly end either.
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - the last place that can report it
+            log_unexpected(e)
+            self._heartbeat.fail(f"it failed unexpectedly: {type(e).__name__}: {e}; its log holds the details")
+            return ExitCode.FAILURE
+        finally:
+            self._clean_up()
+        self._heartbeat.stop()
+        return ExitCode.OK
+
+    def _clean_up(self) -> None:
+        while self._clean_ups:
+            try:
+                self._clean_ups.pop()()
+            except (Exception, SystemExit) as e:  # noqa: BLE001 - nothing depends on it any more
+                log_unexpected(e)
+
+
+def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) -> int:
+    """Run the process of a service, as this module describes; returns its exit code. Call from the main thread."""
+    spec = read_spec(spec_type)
+    stop = StopSignal()
+    stop.install()
+    return ServiceContext(spec, stop).run(serve)

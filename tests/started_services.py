@@ -1,0 +1,68 @@
+"""Services started as the container manager starts them, with their logs and what they report, for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+from framed_service import ScriptSpec
+from support.stacks.running_stack import eventually
+from support.stores.own_cache import OwnCache
+
+from rafiki.cache.reports import RedisReportReader
+from rafiki.messages import CacheAddress, ServiceReport, ServiceSpec
+from rafiki.utils.ids import new_id
+
+TESTS = Path(__file__).resolve().parent
+
+
+class Services:
+    """Services of one job."""
+
+    def __init__(self, cache: OwnCache, folder: Path) -> None:
+        self.server, self.folder = cache, folder
+        self.job: CacheAddress = cache.new_job()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def job_id(self) -> str:
+        return self.job.prefix.split(":")[1]
+
+    def script(self, code: str, **fields: object) -> ScriptSpec:
+        given = {"service_id": new_id(), "job_id": self.job_id, "cache": self.job, "heartbeat_s": 0.05, **fields}
+        return ScriptSpec(code=code, **given)  # type: ignore[arg-type]
+
+    def start(self, spec: ServiceSpec, module: str = "framed_service") -> subprocess.Popen[bytes]:
+        file = self.folder / f"{spec.service_id}.spec"
+        file.write_bytes(msgspec.msgpack.encode(spec))
+        with self.log_file(spec).open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", module, str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        self.started.append(child)
+        return child
+
+    def run(self, spec: ServiceSpec, module: str = "framed_service") -> int:
+        """The exit code of a service that ends by itself."""
+        return self.start(spec, module).wait(60)
+
+    def log_file(self, spec: ServiceSpec) -> Path:
+        return self.folder / f"{spec.service_id}.log"
+
+    def log(self, spec: ServiceSpec) -> str:
+        return self.log_file(spec).read_text()
+
+    def wait_for_log(self, spec: ServiceSpec, text: str) -> None:
+        eventually(lambda: text in self.log(spec), f"{text!r} in the service's log")
+
+    def report(self, spec: ServiceSpec) -> ServiceReport | None:
+        """What the admin reads of the service."""
+        reader = RedisReportReader(self.server.address)
+        try:
+            return reader.read([(self.job_id, spec.service_id)]).get(spec.service_id)
+        finally:
+            reader.close()
