@@ -11,6 +11,7 @@ import msgspec
 
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
+from rafiki.store_location import StoreLocation
 
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
 
@@ -56,10 +57,12 @@ class TrainWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheAddress
     model: ModelSource
     knob_config: dict[str, dict[str, Any]]
-    train_dataset_path: str
-    val_dataset_path: str
+    datasets: StoreLocation
+    train_store_id: str
+    """Of the train dataset, in the store ``datasets``."""
+    val_store_id: str
     train_args: dict[str, Any]
-    params_folder: str
+    params: StoreLocation
     heartbeat_s: float
     task: str = ""
     validation_predictions: int = 0
@@ -73,7 +76,7 @@ class InferenceWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheAddress
     model: ModelSource
     knobs: dict[str, Any]
-    params_folder: str
+    params: StoreLocation
     params_id: str
     batch_size: int
     heartbeat_s: float

@@ -16,6 +16,7 @@ from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, M
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
+from rafiki.store_location import StoreLocation
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import ServiceStopped, StopSignal
@@ -93,8 +94,9 @@ class InferenceWorker:
         heartbeat_s: float = 0.1,
     ) -> None:  # fmt: skip
         self._spec = InferenceWorkerSpec(
-            service_id=new_id(), trial_id=trial_id, task=task, cache=job, knobs={}, params_folder="", params_id="",
-            model=ModelSource(file=b"", model_class="", name="model.py"), batch_size=8, heartbeat_s=heartbeat_s,
+            service_id=new_id(), trial_id=trial_id, task=task, cache=job, knobs={}, params=StoreLocation(url=""),
+            params_id="", model=ModelSource(file=b"", model_class="", name="model.py"), batch_size=8,
+            heartbeat_s=heartbeat_s,
         )  # fmt: skip
         self._predictor = inference.BatchPredictor(_Model(rule), get_task(task), "model.py")  # type: ignore[arg-type]
         self._stop = StopSignal()
