@@ -11,6 +11,7 @@ import msgspec
 
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
+from rafiki.store_location import StoreLocation
 
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
 
@@ -60,10 +61,12 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     sub_train_job_id: str
     model: ModelSource
     knob_config: dict[str, dict[str, Any]]
-    train_dataset_path: str
-    val_dataset_path: str
+    datasets: StoreLocation
+    train_store_id: str
+    """Of the train dataset, in the store ``datasets``."""
+    val_store_id: str
     train_args: dict[str, Any]
-    params_folder: str
+    params: StoreLocation
     task: str = ""
     validation_predictions: int = 0
     """Validation examples for which predictions of the best trials are kept; 0 = none."""
@@ -74,7 +77,7 @@ class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     task: str
     model: ModelSource
     knobs: dict[str, Any]
-    params_folder: str
+    params: StoreLocation
     params_id: str
     batch_size: int
 

@@ -58,8 +58,12 @@ class CacheConfig(Section, frozen=True, kw_only=True):
 class StoresConfig(Section, frozen=True, kw_only=True):
     datasets_folder: str | None = None
     """Uploaded datasets; null is ``datasets`` in the stack's folder."""
+    datasets: str | None = None
+    """Uploaded datasets, in the place of a folder: the URL of a store of another kind, which a package adds."""
     params_folder: str | None = None
     """Trained parameters; null is ``params`` in the stack's folder."""
+    params: str | None = None
+    """Trained parameters, in the place of a folder: the URL of a store of another kind, which a package adds."""
     environments_folder: str | None = None
     """Packages that models depend on, one folder a distinct set; null is ``environments`` in the stack's folder."""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from rafiki.config import LoadedConfig
-from rafiki.errors import StackError
+from rafiki.errors import ConfigError, StackError
+from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
 
@@ -31,21 +32,42 @@ class StackFolder:
         config = loaded.config
         self.root = (loaded.base_folder / config.stack.folder).resolve()
         self._base = loaded.base_folder
-        self._datasets = config.stores.datasets_folder
-        self._params = config.stores.params_folder
+        self._stores = config.stores
         self._environments = config.stores.environments_folder
         self._meta_store_url = config.meta_store.url
 
     def _resolved(self, setting: str | None, default: str) -> Path:
         return (self._base / setting).resolve() if setting else self.root / default
 
-    @property
-    def datasets(self) -> Path:
-        return self._resolved(self._datasets, "datasets")
+    def _location(self, name: str, url: str | None, folder: str | None) -> StoreLocation:
+        if url is None:
+            return folder_location(self._resolved(folder, name))
+        if folder is not None:
+            raise ConfigError(f"stores.{name} and stores.{name}_folder are both set. Leave one of them out.")
+        return parse_location(url, f"stores.{name}")
 
     @property
-    def params(self) -> Path:
-        return self._resolved(self._params, "params")
+    def datasets(self) -> StoreLocation:
+        """Where datasets are stored.
+
+        Raises:
+            ConfigError: when the settings name no store, or two.
+        """
+        return self._location("datasets", self._stores.datasets, self._stores.datasets_folder)
+
+    @property
+    def params(self) -> StoreLocation:
+        """Where trained parameters are stored.
+
+        Raises:
+            ConfigError: as :attr:`datasets`.
+        """
+        return self._location("params", self._stores.params, self._stores.params_folder)
+
+    def holds(self, store: StoreLocation) -> bool:
+        """Whether a store is in this folder: another one may be shared with other stacks."""
+        folder = find_folder(store)
+        return folder is not None and folder.is_relative_to(self.root)
 
     @property
     def environments(self) -> Path:
@@ -82,8 +104,10 @@ class StackFolder:
 
         Raises:
             StackError: when a folder cannot be made or written, naming it.
+            ConfigError: when the settings name no store, or two.
         """
-        for folder in (self.root, self.datasets, self.params, self.environments, self.logs, self.run):
+        stores = [folder for at in (self.datasets, self.params) if (folder := find_folder(at)) is not None]
+        for folder in (self.root, *stores, self.environments, self.logs, self.run):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as e:

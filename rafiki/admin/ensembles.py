@@ -71,7 +71,7 @@ def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetti
     # The best trial is a member by every method, so it stays the first one.
     candidates = _best_first([members, *([t for t in trials if t.id not in known] for trials in of_models)])
     request = SelectRequest(
-        task=job.task, params_location=context.params.location, params_ids=[t.params_id or "" for t in candidates],
+        task=job.task, params=context.params.location, params_ids=[t.params_id or "" for t in candidates],
         max_members=size or 0 if setting.method is EnsembleMethod.GREEDY else 0,
         given=[i for i, trial in enumerate(candidates) if trial.id in known],
     )  # fmt: skip

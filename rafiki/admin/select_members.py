@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rafiki.store_location import StoreLocation
+from rafiki.stores import open_param_store
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
 
@@ -24,7 +25,7 @@ _MOST_BYTES = 256 << 20
 
 class SelectRequest(msgspec.Struct, frozen=True, kw_only=True):
     task: str
-    params_location: str
+    params: StoreLocation
     params_ids: list[str]
     """Of the trials to choose from, the best trial first."""
     max_members: int = 0
@@ -79,9 +80,7 @@ def unscored(request: SelectRequest, note: str) -> SelectAnswer:
 
 def _read_library(task: CombiningTask, request: SelectRequest) -> tuple[list[int], ModelLibrary | None, str]:
     """The trials that can be compared with the best one: their places, and their predictions."""
-    from rafiki.param_store.folder import FolderParamStore
-
-    params = FolderParamStore(Path(request.params_location))
+    params = open_param_store(request.params)
     places: list[int] = []
     packed: list[dict[str, Any]] = []
     left = _MOST_BYTES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from rafiki.messages import (
     TrainWorkerSpec,
 )
 from rafiki.meta_store import MetaStore
+from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
 
 KINDS = {
@@ -44,7 +44,7 @@ class SpecBuilder:
         config: Config,
         store: MetaStore,
         datasets: DataStore,
-        params_folder: Path,
+        params: ParamStore,
         meta_store_url: str,
         credentials: Credentials,
         environments: EnvironmentStore,
@@ -52,7 +52,7 @@ class SpecBuilder:
         self._config = config
         self._store = store
         self._datasets = datasets
-        self._params_folder = params_folder
+        self._params = params
         self._meta_store_url = meta_store_url
         self._credentials = credentials
         self._environments = environments
@@ -142,10 +142,6 @@ class SpecBuilder:
         sub = self._store.train_jobs.get_sub_train_job(action.unit_id)
         job = self._store.train_jobs.get_train_job(action.job_id)
         model = self._store.models.get_model(sub.model_id)
-        paths = [
-            str(self._datasets.get_path(self._store.datasets.get_dataset(dataset_id).store_id))
-            for dataset_id in (job.train_dataset_id, job.val_dataset_id)
-        ]
         return TrainWorkerSpec(
             service_id=service_id,
             job_id=action.job_id,
@@ -153,10 +149,11 @@ class SpecBuilder:
             cache=self._credentials.address_of(action.job_id),
             model=self._source(model),
             knob_config=model.knob_config or {},
-            train_dataset_path=paths[0],
-            val_dataset_path=paths[1],
+            datasets=self._datasets.location,
+            train_store_id=self._store.datasets.get_dataset(job.train_dataset_id).store_id,
+            val_store_id=self._store.datasets.get_dataset(job.val_dataset_id).store_id,
             train_args=job.train_args,
-            params_folder=str(self._params_folder),
+            params=self._params.location,
             task=job.task,
             validation_predictions=self._config.train.validation_predictions,
             heartbeat_s=self._config.train.heartbeat_s,
@@ -176,7 +173,7 @@ class SpecBuilder:
             cache=self._credentials.address_of(action.job_id),
             model=self._source(self._store.models.get_model(sub.model_id)),
             knobs=trial.proposal.knobs,
-            params_folder=str(self._params_folder),
+            params=self._params.location,
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,

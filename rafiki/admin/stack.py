@@ -17,13 +17,12 @@ from rafiki.cache.server import CacheServer
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container.process import ProcessContainerManager
-from rafiki.data_store.folder import FolderDataStore
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
-from rafiki.param_store.folder import FolderParamStore
 from rafiki.stack_folder import Secrets, StackFolder
+from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.process import STACK_VARIABLE
 
 _WEAKEST_SECRET = 32
@@ -81,9 +80,10 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     migrate_in_child(folder.meta_store_url)
     store = open_meta_store(folder.meta_store_url)
     _make_superadmin(store, folder)
+    datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
+    params = open_param_store(folder.params)
     # Last, because it starts a process: what fails before it leaves nothing behind.
     cache = _cache_keeper(loaded, folder, secrets)
-    datasets = FolderDataStore(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     containers = ProcessContainerManager(
         stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs, gpus=config.container.gpus,
         memory_limit_mb=config.container.memory_limit_mb,
@@ -99,7 +99,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     )  # fmt: skip
     environments.clean_up()
     specs = SpecBuilder(
-        config=config, store=store, datasets=datasets, params_folder=folder.params,
+        config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments,
     )  # fmt: skip
     hub = EventHub(cache.address)
@@ -107,7 +107,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub
     )
     return AdminContext(
-        config=config, folder=folder, store=store, datasets=datasets, params=FolderParamStore(folder.params),
+        config=config, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, supervisor=supervisor, hub=hub,
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

@@ -11,15 +11,15 @@ from typing import BinaryIO, Self
 import msgspec
 
 from rafiki.entities import StoredFile
+from rafiki.store_location import StoreLocation
 
 
 class StoredData(msgspec.Struct, frozen=True):
-    """What was stored, and where."""
+    """What was stored."""
 
     store_id: str
     size_bytes: int
     sha256: str
-    path: Path
 
 
 class DataWriter(ABC):
@@ -59,7 +59,15 @@ class DataStore(ABC):
     A blob appears whole or not at all: a crash, a full disk or an error of the reader in mid-upload leaves nothing
     behind that has an id. The id carries the SHA-256 of the contents. Equal contents stored twice are two blobs.
     All methods may be called from several threads and processes at once. No id can reach outside the store.
+
+    Stores are opened by :func:`rafiki.stores.open_data_store`. One that is elsewhere keeps local copies of what was
+    asked for: it may share them between the processes of a host, and removes those that no open store has given out.
     """
+
+    @property
+    @abstractmethod
+    def location(self) -> StoreLocation:
+        """Where it is, for another process that opens it; on whatever host, if the store can be reached from there."""
 
     @abstractmethod
     def writer(self) -> DataWriter:
@@ -81,10 +89,20 @@ class DataStore(ABC):
 
     @abstractmethod
     def get_path(self, store_id: str) -> Path:
-        """The blob as a file on the local file system, to be read only. Does not read the contents.
+        """A local copy of the blob: a whole file on this machine, for the caller to read.
+
+        What a store elsewhere has to fetch for it is compared with its checksum; what is on this machine already
+        (a folder's own file, a copy that was fetched before) is not read.
+
+        Any number of threads and processes may ask for a blob and read its copy, and all may be given the same file. It
+        is the store's: nobody else writes, renames or deletes it, and nothing follows from its name or its folder. It
+        stays until this store is closed or the blob is deleted, whichever comes first; whoever has it open by then
+        can read it to its end.
 
         Raises:
             InvalidDatasetError: when there is no such blob.
+            DamagedFileError: when what was fetched is not what was stored.
+            StoreFullError: when the disk has no space for the copy.
         """
 
     @abstractmethod
@@ -107,3 +125,6 @@ class DataStore(ABC):
     @abstractmethod
     def delete_half_written(self, file_id: str) -> None:
         """Removes what a writer has left; an id of :meth:`list_stored`. What does not exist (any more) is no error."""
+
+    def close(self) -> None:  # noqa: B027 - a folder has nothing to let go of
+        """Lets go of connections and of local copies. The store is not used any more."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from rafiki.data_store.base import DataStore, DataWriter, StoredData
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidDatasetError, RequestTooLargeError, StoreFullError
+from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stored_files import half_written_files, stored_files
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files, sha256_of
 from rafiki.utils.ids import new_id
@@ -48,7 +49,7 @@ class _FolderDataWriter(DataWriter):
         unique = new_id()
         with _full_disk_is_named(self._root):
             path, sha256 = self._file.commit(lambda sha256: f"{unique}.{sha256}")
-        return StoredData(store_id=path.name, size_bytes=self._file.size_bytes, sha256=sha256, path=path)
+        return StoredData(store_id=path.name, size_bytes=self._file.size_bytes, sha256=sha256)
 
     def abort(self) -> None:
         self._file.abort()
@@ -68,6 +69,10 @@ class FolderDataStore(DataStore):
         self.max_bytes = max_bytes
         self.root.mkdir(parents=True, exist_ok=True)
         remove_stale_temp_files(self.root, stale_after_s)
+
+    @property
+    def location(self) -> StoreLocation:
+        return folder_location(self.root)
 
     def writer(self) -> DataWriter:
         return _FolderDataWriter(self.root, self.max_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rafiki.entities import StoredFile
+from rafiki.store_location import StoreLocation
 
 
 class ParamStore(ABC):
@@ -14,13 +15,13 @@ class ParamStore(ABC):
 
     A dict appears whole or not at all, whatever dies in mid-save. The id carries the SHA-256 of the stored bytes, so
     what is loaded is what was saved, or an error. All methods may be called from several threads and processes at
-    once. No id can reach outside the store.
+    once. No id can reach outside the store. Stores are opened by :func:`rafiki.stores.open_param_store`.
     """
 
     @property
     @abstractmethod
-    def location(self) -> str:
-        """Where it is, for another process that opens it."""
+    def location(self) -> StoreLocation:
+        """Where it is, for another process that opens it; on whatever host, if the store can be reached from there."""
 
     @abstractmethod
     def save(self, params: Mapping[str, Any]) -> str:
@@ -86,3 +87,6 @@ class ParamStore(ABC):
     @abstractmethod
     def delete_validation(self, params_id: str) -> None:
         """Removes them. An id without any is no error."""
+
+    def close(self) -> None:  # noqa: B027 - a folder has nothing to let go of
+        """Lets go of connections. The store is not used any more."""

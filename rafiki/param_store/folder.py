@@ -12,6 +12,7 @@ from typing import Any
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError, StoreFullError
 from rafiki.param_store.base import ParamStore
+from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stored_files import half_written_files, stored_files
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
 from rafiki.utils.ids import new_id
@@ -39,8 +40,8 @@ class FolderParamStore(ParamStore):
         remove_stale_temp_files(self.root, stale_after_s)
 
     @property
-    def location(self) -> str:
-        return str(self.root)
+    def location(self) -> StoreLocation:
+        return folder_location(self.root)
 
     def save(self, params: Mapping[str, Any]) -> str:
         # Loaded here: the admin opens this store to hand out bytes, and never needs numpy for that.

@@ -5,11 +5,11 @@ It never waits to fill a batch: it takes what has gathered while it predicted. M
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from rafiki.cache.inference import RedisWorkerQueue
@@ -17,8 +17,8 @@ from rafiki.errors import CacheUnavailableError, InvalidQueryError
 from rafiki.messages import InferenceWorkerSpec, Query, Reply
 from rafiki.model.base import BaseModel
 from rafiki.model.serving import Outcome, ServedModel, load_trained_model
-from rafiki.param_store.folder import FolderParamStore
 from rafiki.service import ServiceContext, run_service
+from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.clock import Deadline, unix_ms
@@ -35,7 +35,8 @@ def load_trial_model(spec: InferenceWorkerSpec) -> BaseModel:
         ModelError: when model code fails.
         DamagedFileError, InvalidTrialError: when its parameters are damaged or gone.
     """
-    params = FolderParamStore(Path(spec.params_folder)).load(spec.params_id)
+    with contextlib.closing(open_param_store(spec.params)) as store:
+        params = store.load(spec.params_id)
     return load_trained_model(spec.model.file, spec.model.model_class, spec.knobs, params, spec.model.name)
 
 

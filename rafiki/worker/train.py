@@ -1,6 +1,6 @@
 """A train worker: asks its advisor for a trial, runs the model, sends the result, asks again.
 
-Model code runs here. The worker knows its job's cache credential, two dataset paths and one params folder: no database
+Model code runs here. The worker knows its job's cache credential, two datasets and one store of parameters: no database
 and no admin.
 """
 
@@ -10,7 +10,6 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rafiki.cache.params import RedisParamCache
@@ -32,10 +31,9 @@ from rafiki.model.knobs import PolicyKnob, check_knobs, knob_config_from_json
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
 from rafiki.model.score import checked_score
-from rafiki.param_store.base import ParamStore
 from rafiki.param_store.codec import decode_params
-from rafiki.param_store.folder import FolderParamStore
 from rafiki.service import ServiceContext, run_service
+from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.worker.trial_log import TrialLogBuffer
@@ -54,11 +52,14 @@ class TrainWorker:
         self._spec = spec
         self._stop = stop
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
-        self._params: ParamStore = FolderParamStore(Path(spec.params_folder))
+        self._params = open_param_store(spec.params)
+        self._datasets = open_data_store(spec.datasets)
+        self._train_path = str(self._datasets.get_path(spec.train_store_id))
+        self._val_path = str(self._datasets.get_path(spec.val_store_id))
         self._knob_config = knob_config_from_json(spec.knob_config)
         self._validation = ValidationKeeper(
-            task=spec.task, max_examples=spec.validation_predictions, train_path=spec.train_dataset_path,
-            val_path=spec.val_dataset_path, train_args=spec.train_args, params=self._params, file_name=spec.model.name,
+            task=spec.task, max_examples=spec.validation_predictions, train_path=self._train_path,
+            val_path=self._val_path, train_args=spec.train_args, params=self._params, file_name=spec.model.name,
         )  # fmt: skip
         # Apart from the one that waits for orders: model code may report from a thread of its own.
         self._reports = RedisTrainCache(spec.cache, spec.sub_train_job_id)
@@ -162,12 +163,11 @@ class TrainWorker:
 
     def _train_and_save(self, order: TrainOrder) -> _Trained:
         """Run one trial: the model with its proposal's knobs, trained, evaluated, and its parameters saved."""
-        spec = self._spec
         knobs = check_knobs(self._knob_config, order.knobs)
         model = self._model_class(**knobs)
         try:
             ended_early = self._train(model, order)
-            score = checked_score(model.evaluate(spec.val_dataset_path))
+            score = checked_score(model.evaluate(self._val_path))
             on = self._policies_on(knobs)
             if "SKIP_TRAIN" in on:
                 # It evaluated what others trained. Such a score is a guide for the search; it makes no trial to serve.
@@ -187,7 +187,7 @@ class TrainWorker:
         """Train the model; why it was told to end before its training was over, or None."""
         logger.set_judge(lambda step, score: self._judge(order, step, score))
         try:
-            model.train(self._spec.train_dataset_path, **self._shared_params(order), **self._spec.train_args)
+            model.train(self._train_path, **self._shared_params(order), **self._spec.train_args)
         except TrialEndedEarly as e:
             logger.log(f"The trial ends early. {e.reason}")
             return e.reason
@@ -229,10 +229,12 @@ class TrainWorker:
                 self._shared.put(params_id, self._params.read_bytes(params_id), score)
 
     def close(self) -> None:
-        """Let the model class clean up."""
+        """Let the model class clean up, and the stores go."""
         # The model's own clean-up: nothing depends on it any more.
         with contextlib.suppress(Exception, SystemExit):
             self._model_class.teardown()
+        self._datasets.close()
+        self._params.close()
 
 
 class _Trained(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rafiki.errors import StackError
+from rafiki.store_location import find_folder
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
 from rafiki_cli.doctor.patient import Patient
 from rafiki_cli.render import values
@@ -80,10 +81,11 @@ def _predictor_address(reachable: str, host: str) -> Finding:
 
 def check_disks(patient: Patient) -> Iterator[Finding]:
     folder = patient.folder
-    stores = {
-        "state": folder.root, "datasets": folder.datasets, "parameters": folder.params,
+    places_of = {
+        "state": folder.root, "datasets": find_folder(folder.datasets), "parameters": find_folder(folder.params),
         "environments": folder.environments,
     }  # fmt: skip
+    stores = {name: path for name, path in places_of.items() if path is not None}
     by_device: dict[int, list[str]] = {}
     places: dict[int, Path] = {}
     for name, path in stores.items():

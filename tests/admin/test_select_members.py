@@ -40,7 +40,7 @@ class Trials:
             self.store.save_validation(self.ids[-1], rules.pack(labels, predictions))
 
     def request(self, **fields: Any) -> SelectRequest:
-        return SelectRequest(task=TASK, params_location=self.store.location, params_ids=self.ids, **fields)
+        return SelectRequest(task=TASK, params=self.store.location, params_ids=self.ids, **fields)
 
 
 @pytest.fixture

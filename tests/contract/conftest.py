@@ -1,4 +1,4 @@
-"""The meta store on each of its databases, and records to begin with."""
+"""Every back end of each kind: the meta store on each of its databases, with records to begin with; every store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.stores.meta_store_records import Given
 from support.stores.postgres_server import ExternalServer
+from support.stores.store_rooms import KINDS, StoreRoom
 
 from rafiki.meta_store import MetaStore, open_meta_store
 
@@ -88,3 +89,9 @@ def execute(meta_store_url: str) -> Callable[..., list[Any]]:
             engine.dispose()
 
     return run
+
+
+@pytest.fixture(params=list(KINDS))
+def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRoom:
+    """A place for stores of each kind."""
+    return KINDS[request.param](tmp_path)

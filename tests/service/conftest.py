@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from started_services import Services
+from support.services.started_services import Services
 from support.stores.own_cache import OwnCache
 from support.stores.store_and_cache import cache, own_cache
 

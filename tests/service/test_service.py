@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from started_services import Services
+from support.services.started_services import Services
 from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 

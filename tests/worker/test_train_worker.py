@@ -12,6 +12,7 @@ from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 
 from rafiki.cache.train import RedisTrainCache
+from rafiki.data_store.folder import FolderDataStore
 from rafiki.errors import ModelError
 from rafiki.messages import (
     CacheAddress,
@@ -29,6 +30,7 @@ from rafiki.messages import (
 from rafiki.model.knobs import FloatKnob, knob_config_to_json
 from rafiki.model.logger import logger
 from rafiki.param_store.folder import FolderParamStore
+from rafiki.store_location import folder_location
 from rafiki.utils.process import StopSignal
 from rafiki.worker import train
 from rafiki.worker.train import TrainWorker
@@ -72,10 +74,12 @@ class Scene:
         self.server, self.folder = server, folder
         self.job: CacheAddress = server.new_job()
         self.cache = RedisTrainCache(self.job, "sub")
+        datasets = FolderDataStore(folder / "datasets")
+        store_id = datasets.save([b"examples"]).store_id
         spec = TrainWorkerSpec(
             service_id="w", job_id="job", sub_train_job_id="sub", cache=self.job, heartbeat_s=1.0,
-            train_dataset_path="/t", val_dataset_path="/v", train_args={}, params_folder=str(folder),
-            model=ModelSource(file=MODEL, model_class="M", name="m.py"),
+            datasets=datasets.location, train_store_id=store_id, val_store_id=store_id, train_args={},
+            params=folder_location(folder), model=ModelSource(file=MODEL, model_class="M", name="m.py"),
             knob_config=knob_config_to_json({"x": FloatKnob(0.0, 100.0)}),
         )  # fmt: skip
         self.worker = TrainWorker(spec, StopSignal())
@@ -177,10 +181,13 @@ def test_a_result_survives_the_cache(own_cache: OwnCache, tmp_path: Path, monkey
 
 
 def test_a_model_file_that_does_not_load_is_a_clear_error(cache: OwnCache, tmp_path: Path) -> None:
+    datasets = FolderDataStore(tmp_path / "datasets")
+    store_id = datasets.save([b"examples"]).store_id
     with pytest.raises(ModelError, match="M"):
         spec = TrainWorkerSpec(
             service_id="w", job_id="job", sub_train_job_id="sub", cache=cache.new_job(), heartbeat_s=1.0,
-            train_dataset_path="", val_dataset_path="", train_args={}, params_folder=str(tmp_path), knob_config={},
-            model=ModelSource(file=b"class Other: ...", model_class="M", name="m.py"),
+            datasets=datasets.location, train_store_id=store_id, val_store_id=store_id,
+            model=ModelSource(file=b"class Other: ...", model_class="M", name="m.py"), train_args={}, knob_config={},
+            params=folder_location(tmp_path),
         )  # fmt: skip
         TrainWorker(spec, StopSignal())

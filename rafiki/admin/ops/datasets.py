@@ -38,7 +38,7 @@ def create_dataset(context: AdminContext, actor: User, request: CreateDatasetReq
     try:
         if stored.size_bytes == 0:
             raise InvalidDatasetError("The dataset is empty.")
-        get_task(request.task).validate_dataset(stored.path)
+        get_task(request.task).validate_dataset(context.datasets.get_path(stored.store_id))
         dataset = context.store.datasets.create_dataset(
             user_id=actor.id, name=request.name, task=request.task,
             size_bytes=stored.size_bytes, sha256=stored.sha256, store_id=stored.store_id,

@@ -74,11 +74,11 @@ def _observe(context: AdminContext) -> Observed:
         stores=[
             ObservedStore(
                 name="params", files=param_files, referred=frozenset(t.params_id for t in trials),
-                is_ours_alone=context.folder.params.is_relative_to(context.folder.root),
+                is_ours_alone=context.folder.holds(context.params.location),
             ),
             ObservedStore(
                 name="datasets", files=dataset_files, referred=frozenset(datasets),
-                is_ours_alone=context.folder.datasets.is_relative_to(context.folder.root),
+                is_ours_alone=context.folder.holds(context.datasets.location),
             ),
         ],
         environments=[

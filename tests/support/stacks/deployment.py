@@ -16,6 +16,7 @@ from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, M
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
+from rafiki.store_location import StoreLocation
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import ServiceStopped, StopSignal
@@ -94,7 +95,7 @@ class InferenceWorker:
     ) -> None:  # fmt: skip
         self._spec = InferenceWorkerSpec(
             service_id=new_id(), job_id="ijob", cache=job, heartbeat_s=heartbeat_s, trial_id=trial_id, task=task,
-            knobs={}, params_folder="", params_id="", batch_size=8,
+            knobs={}, params=StoreLocation(url=""), params_id="", batch_size=8,
             model=ModelSource(file=b"", model_class="", name="model.py"),
         )  # fmt: skip
         self._predictor = inference.BatchPredictor(_Model(rule), get_task(task), "model.py")  # type: ignore[arg-type]

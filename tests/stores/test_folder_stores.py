@@ -1,4 +1,4 @@
-"""What stores tell about the files in their folders."""
+"""Stores that are folders: the files that they write, and what they tell about them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from rafiki.data_store.folder import FolderDataStore
+from rafiki.errors import DamagedFileError
 from rafiki.param_store.folder import FolderParamStore
 
 
@@ -57,8 +61,40 @@ def test_only_half_written_files_are_removed_as_such(tmp_path: Path) -> None:
         assert outside.exists()
 
 
-def test_datasets_are_listed_under_their_ids(tmp_path: Path) -> None:
+def test_a_dataset_is_one_file_of_the_folder_and_is_not_copied(tmp_path: Path) -> None:
     store = FolderDataStore(tmp_path)
-    stored = store.save([b"four"])
-    [found] = store.list_stored()
-    assert (found.id, found.size_bytes) == (stored.store_id, 4)
+    stored = store.save([b"whole"])
+    assert list(tmp_path.iterdir()) == [store.get_path(stored.store_id)]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    datasets, params = FolderDataStore(tmp_path / "datasets"), FolderParamStore(tmp_path / "params")
+    store_id, params_id = datasets.save([b"good"]).store_id, params.save({"x": 1})
+    for path, read in (
+        (tmp_path / "datasets" / store_id, lambda: datasets.verify(store_id)),
+        (tmp_path / "params" / f"{params_id}.safetensors", lambda: params.load(params_id)),
+    ):
+        path.write_bytes(b"evil")
+        with pytest.raises(DamagedFileError, match=str(path)):
+            read()
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    writers = [FolderDataStore(tmp_path).writer() for _ in range(2)]
+    for writer in writers:
+        writer.write(b"half")
+    old, fresh = sorted(tmp_path.iterdir())
+    os.utime(old, (0, 0))
+    stored = FolderDataStore(tmp_path).save([b"whole"])
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, tmp_path / stored.store_id])
+
+
+def test_damaged_validation_predictions_are_none(tmp_path: Path) -> None:
+    store = FolderParamStore(tmp_path)
+    params_id = store.save({"x": 1})
+    store.save_validation(params_id, {"labels": np.zeros(1000)})
+    (path,) = tmp_path.glob("*.validation")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], b"", whole[:40] + b"x" + whole[41:]):
+        path.write_bytes(damaged)
+        assert store.find_validation(params_id) is None

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from framed_service import ScriptSpec
+from support.services.framed_service import ScriptSpec
 from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 
@@ -16,7 +16,7 @@ from rafiki.cache.reports import RedisReportReader
 from rafiki.messages import CacheAddress, ServiceReport, ServiceSpec
 from rafiki.utils.ids import new_id
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[2]
 
 
 class Services:
@@ -35,7 +35,7 @@ class Services:
         given = {"service_id": new_id(), "job_id": self.job_id, "cache": self.job, "heartbeat_s": 0.05, **fields}
         return ScriptSpec(code=code, **given)  # type: ignore[arg-type]
 
-    def start(self, spec: ServiceSpec, module: str = "framed_service") -> subprocess.Popen[bytes]:
+    def start(self, spec: ServiceSpec, module: str = "support.services.framed_service") -> subprocess.Popen[bytes]:
         file = self.folder / f"{spec.service_id}.spec"
         file.write_bytes(msgspec.msgpack.encode(spec))
         with self.log_file(spec).open("wb") as log:
@@ -46,7 +46,7 @@ class Services:
         self.started.append(child)
         return child
 
-    def run(self, spec: ServiceSpec, module: str = "framed_service") -> int:
+    def run(self, spec: ServiceSpec, module: str = "support.services.framed_service") -> int:
         """The exit code of a service that ends by itself."""
         return self.start(spec, module).wait(60)
 
