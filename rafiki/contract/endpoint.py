@@ -17,6 +17,7 @@ from rafiki.constants import UserType
 from rafiki.errors import InvalidRequestError
 
 Request = TypeVar("Request", bound="RequestStruct")
+Answer = TypeVar("Answer")
 
 ADMINS = frozenset({UserType.SUPERADMIN, UserType.ADMIN})
 MODEL_DEVELOPERS = ADMINS | {UserType.MODEL_DEVELOPER}
@@ -34,6 +35,14 @@ Labels: TypeAlias = Annotated[
     msgspec.Meta(max_length=32),
 ]
 """Notes on a job: at most 32 names of at most 63 characters, each with a text of at most 1,000."""
+
+CALL_TIMEOUT_S = 30.0
+JOB_TIMEOUT_S = 60.0
+"""For calls that start or stop services."""
+INSTALL_TIMEOUT_S = 3600.0
+"""For calls that may wait until packages are installed; the admin ends its own wait before."""
+CHECK_TIMEOUT_S = 600.0
+"""For uploads: the longest time that the admin may take to check and store a file after its last byte."""
 
 _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
@@ -101,8 +110,9 @@ class FilePart(msgspec.Struct, frozen=True):
     """What arrived, on the server: a binary file object at its start."""
 
 
-class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict=True):
-    """One call. ``name`` is the name of the client method and of the admin operation that serve it."""
+class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=True, dict=True):
+    """One call: its request and the answer to it. ``name`` is the name of the client method and of the admin operation
+    that serve it."""
 
     name: str
     method: Literal["GET", "POST", "DELETE"]
@@ -110,10 +120,13 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     """With ``{field}`` for fields that travel in the path."""
     request: type[Request]
     response: Any
-    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its events."""
+    """The type ``Answer`` of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its
+    events, which is no ``type[Answer]``."""
     roles: frozenset[UserType] | None
     """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
     summary: str
+    timeout_s: float = CALL_TIMEOUT_S
+    """How long a client waits for the answer."""
     is_form: bool = False
     """The body is form data, because a file travels."""
     is_login_only: bool = False
@@ -156,6 +169,9 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
             return msgspec.convert({**values, **files}, self.request)
         except msgspec.ValidationError as e:
             raise InvalidRequestError(_say(str(e))) from e
+
+
+AnyEndpoint: TypeAlias = Endpoint[Any, Any]
 
 
 def _say(error: str) -> str:
