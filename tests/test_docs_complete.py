@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +14,7 @@ from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, 
 from docs._generate.fields import field_docs
 from rafiki.client import Client, PredictorClient
 from rafiki.constants import BudgetOption, ExitCode, InferenceBudgetOption
-from rafiki.contract.endpoint import Endpoint
+from rafiki.contract.endpoint import AnyEndpoint
 from rafiki.model.base import BaseModel
 from rafiki_cli.jobs.spec import JobFile, JobSpec
 
@@ -122,7 +121,7 @@ def test_advice_is_about_errors_that_there_are() -> None:
 
 @pytest.mark.parametrize("name", rest.ENDPOINTS)
 def test_a_call_is_told_with_who_may_make_it_and_all_its_fields(name: str) -> None:
-    endpoint: Endpoint[Any] = rest.ENDPOINTS[name]
+    endpoint: AnyEndpoint = rest.ENDPOINTS[name]
     told = entry_of(fragment("rest"), f"rest-{name}")
     assert f"### `{endpoint.method} {endpoint.path}`" in told
     assert endpoint.summary and endpoint.summary in told

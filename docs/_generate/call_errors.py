@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from rafiki import errors
-from rafiki.contract.endpoint import Endpoint
+from rafiki.contract.endpoint import AnyEndpoint
 
 EVERY_CALL = (
     "InvalidRequestError",
@@ -28,7 +28,7 @@ EVERY_CALL = (
 )
 
 
-def errors_of(endpoint: Endpoint[Any]) -> list[str]:
+def errors_of(endpoint: AnyEndpoint) -> list[str]:
     """Names of the errors that this call in particular answers with, in the order of the code."""
     found: dict[str, None] = {}
     operation = _operation(endpoint.name)

@@ -17,7 +17,7 @@ from docs._generate.markdown import anchor, code, table
 from docs._generate.notes import notes
 from docs._generate.types import type_name
 from rafiki.contract.all import ENDPOINTS
-from rafiki.contract.endpoint import ADMINS, ALL_USERS, MODEL_DEVELOPERS, SUPERADMIN, Endpoint
+from rafiki.contract.endpoint import ADMINS, ALL_USERS, MODEL_DEVELOPERS, SUPERADMIN, AnyEndpoint
 
 WHO = {
     None: "anyone, without a token",
@@ -100,7 +100,7 @@ def meaning(kind: type, field: str) -> str:
     return re.sub(r"\bNone\b", "null", own) or FIELDS.get(field, "")
 
 
-def groups() -> dict[str, list[Endpoint[Any]]]:
+def groups() -> dict[str, list[AnyEndpoint]]:
     """Module of the contract -> its endpoints."""
     contract = importlib.import_module("rafiki.contract.all")
     modules = [m for m in vars(contract).values() if inspect.ismodule(m) and hasattr(m, "ENDPOINTS")]
@@ -196,7 +196,7 @@ def _record(kind: type) -> str:
 # ---- calls
 
 
-def _place(endpoint: Endpoint[Any], field: str) -> str:
+def _place(endpoint: AnyEndpoint, field: str) -> str:
     if field in endpoint.path_fields:
         return "path"
     if endpoint.method == "GET":
@@ -212,7 +212,7 @@ def _default(field: Any) -> str:
     return code(json.dumps(msgspec.to_builtins(field.default)))
 
 
-def _request(endpoint: Endpoint[Any]) -> str:
+def _request(endpoint: AnyEndpoint) -> str:
     rows = [
         (code(f.name), _place(endpoint, f.name), _type(f.type), _default(f), meaning(endpoint.request, f.name))
         for f in msgspec.structs.fields(endpoint.request)
@@ -220,7 +220,7 @@ def _request(endpoint: Endpoint[Any]) -> str:
     return table(["field", "in", "type", "default", "meaning"], rows) if rows else ""
 
 
-def _answer(endpoint: Endpoint[Any]) -> str:
+def _answer(endpoint: AnyEndpoint) -> str:
     if endpoint.response is bytes:
         return "bytes"
     if getattr(endpoint, "is_stream", False):
@@ -229,7 +229,7 @@ def _answer(endpoint: Endpoint[Any]) -> str:
     return _type(endpoint.response)
 
 
-def call(endpoint: Endpoint[Any]) -> str:
+def call(endpoint: AnyEndpoint) -> str:
     """The section of one call."""
     parts = [
         anchor(f"rest-{endpoint.name}"),

@@ -24,7 +24,7 @@ from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventStream
 from rafiki.contract.all import ENDPOINTS, openapi
-from rafiki.contract.endpoint import Endpoint, FilePart, decode_json
+from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
 from rafiki.contract.refusal import refusal_body
 from rafiki.entities import User
 from rafiki.errors import (
@@ -53,7 +53,7 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1"})
 def make_app(context: AdminContext) -> Starlette:
     """The ASGI application."""
     operations = _operations()
-    by_path: dict[str, list[Endpoint[Any]]] = {}
+    by_path: dict[str, list[AnyEndpoint]] = {}
     for endpoint in ENDPOINTS.values():
         by_path.setdefault(endpoint.path, []).append(endpoint)
     # Paths without fields first, so that `/models/available` is no model called "available".
@@ -105,7 +105,7 @@ async def _http_exception(request: Request, e: Exception) -> Response:
     return _error(InvalidRequestError(str(e)))
 
 
-def _serve(context: AdminContext, by_method: dict[str, tuple[Endpoint[Any], Operation]]) -> Any:
+def _serve(context: AdminContext, by_method: dict[str, tuple[AnyEndpoint, Operation]]) -> Any:
     async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
@@ -159,7 +159,7 @@ def _address_fields(request: Request) -> dict[str, Any]:
     return texts
 
 
-def _authorize(context: AdminContext, endpoint: Endpoint[Any], request: Request) -> User | None:
+def _authorize(context: AdminContext, endpoint: AnyEndpoint, request: Request) -> User | None:
     if endpoint.roles is None:
         return None
     scheme, _, token = request.headers.get("authorization", "").partition(" ")

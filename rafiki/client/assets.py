@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S, Progress
+from rafiki.client.transport import Progress
 from rafiki.constants import ModelAccessRight
 from rafiki.contract import datasets, environments, models
 from rafiki.contract.endpoint import FilePart
@@ -42,10 +42,9 @@ class AssetCalls(Calls):
         if (dataset_path is None) == (dataset_url is None):
             raise InvalidRequestError("Give either dataset_path or dataset_url.")
         if dataset_path is None:
-            return cast(Json, self._caller.call(datasets.CREATE_DATASET, name=name, task=task, dataset_url=dataset_url))
+            return self._one(datasets.CREATE_DATASET, name=name, task=task, dataset_url=dataset_url)
         part = FilePart(str(dataset_path), Path(dataset_path).name)
-        answer = self._caller.call(datasets.CREATE_DATASET, progress=progress, name=name, task=task, dataset=part)
-        return cast(Json, answer)
+        return self._one(datasets.CREATE_DATASET, progress=progress, name=name, task=task, dataset=part)
 
     def get_datasets(self, task: str | None = None) -> list[Json]:
         """Your datasets (of one task), newest first."""
@@ -78,9 +77,8 @@ class AssetCalls(Calls):
         """
         part = FilePart(str(model_file_path), Path(model_file_path).name)
         return self._one(
-            models.CREATE_MODEL, timeout_s=INSTALL_TIMEOUT_S, name=name, task=task, model_class=model_class,
-            model_file_bytes=part, dependencies=dict(dependencies or {}), access_right=str(access_right),
-            docker_image=docker_image,
+            models.CREATE_MODEL, name=name, task=task, model_class=model_class, model_file_bytes=part,
+            dependencies=dict(dependencies or {}), access_right=str(access_right), docker_image=docker_image,
         )  # fmt: skip
 
     def get_model(self, model_id: str) -> Json:
@@ -91,14 +89,13 @@ class AssetCalls(Calls):
         self, model_id: str, out_model_file_path: str | Path, *, progress: Progress | None = None
     ) -> Json:
         """Write the file of a model to ``out_model_file_path``; returns the model."""
-        self._caller.call_to_file(
-            models.GET_MODEL_FILE, Path(out_model_file_path), progress=progress, model_id=model_id
-        )
+        request = models.ModelRequest(model_id=model_id)
+        self._caller.call_to_file(models.GET_MODEL_FILE, request, Path(out_model_file_path), progress=progress)
         return self.get_model(model_id)
 
     def get_model_file(self, model_id: str) -> bytes:
         """The file of a model: for its owner and admins."""
-        return cast(bytes, self._caller.call(models.GET_MODEL_FILE, model_id=model_id))
+        return cast(bytes, self._caller.call_plain(models.GET_MODEL_FILE, model_id=model_id))
 
     def get_available_models(self, task: str | None = None) -> list[Json]:
         """Your own models and all public ones (of one task)."""
@@ -126,4 +123,4 @@ class AssetCalls(Calls):
 
     def remove_environment(self, key: str) -> Json:
         """Delete an environment that no live job uses; returns what it was. It is built again when it is needed."""
-        return self._one(environments.REMOVE_ENVIRONMENT, timeout_s=JOB_CALL_TIMEOUT_S, key=key)
+        return self._one(environments.REMOVE_ENVIRONMENT, key=key)

@@ -1,22 +1,20 @@
-"""What the client's nouns share: calls of the contract, with plain dicts and lists as answers."""
+"""What the nouns of the published client share: calls of the contract, with plain dicts and lists as answers."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-from rafiki.client.transport import ContractCaller
-from rafiki.contract.endpoint import Endpoint
+from rafiki.client.connection import AdminConnection
+from rafiki.contract.endpoint import AnyEndpoint
 
 Json = dict[str, Any]
 
 
-class Calls:
+class Calls(AdminConnection):
     """Base of the nouns."""
 
-    _caller: ContractCaller
+    def _one(self, endpoint: AnyEndpoint, **fields: Any) -> Json:
+        return cast(Json, self._caller.call_plain(endpoint, **fields))
 
-    def _one(self, endpoint: Endpoint[Any], timeout_s: float | None = None, **fields: Any) -> Json:
-        return cast(Json, self._caller.call(endpoint, timeout_s=timeout_s, **fields))
-
-    def _many(self, endpoint: Endpoint[Any], **fields: Any) -> list[Json]:
-        return cast("list[Json]", self._caller.call(endpoint, **fields))
+    def _many(self, endpoint: AnyEndpoint, **fields: Any) -> list[Json]:
+        return cast("list[Json]", self._caller.call_plain(endpoint, **fields))

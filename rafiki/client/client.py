@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rafiki.client.assets import AssetCalls
 from rafiki.client.inference_jobs import InferenceJobCalls
 from rafiki.client.stack import StackCalls
 from rafiki.client.train_jobs import TrainJobCalls
-from rafiki.client.transport import ContractCaller
 from rafiki.client.users import UserCalls
 from rafiki.client.watching import Watching
 
@@ -26,32 +22,3 @@ class Client(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls
             front of the admin speaks TLS.
         admin_port: port of the admin.
     """
-
-    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
-        self._caller = ContractCaller(admin_host, int(admin_port))
-
-    @property
-    def token(self) -> str | None:
-        """The token of the user who is logged in; it can be set to one that was kept."""
-        return self._caller.token
-
-    @token.setter
-    def token(self, token: str | None) -> None:
-        self._caller.token = token
-
-    @property
-    def address(self) -> str:
-        """``host:port`` of the admin."""
-        return self._caller.address
-
-    def close(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        self._caller.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

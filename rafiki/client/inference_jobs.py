@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import INSTALL_TIMEOUT_S, JOB_CALL_TIMEOUT_S
 from rafiki.contract import exports, inference_jobs
 
 Json = dict[str, Any]
@@ -39,8 +38,7 @@ class InferenceJobCalls(Calls):
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
         """
         return self._one(
-            inference_jobs.CREATE_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S,
-            app=app, app_version=app_version,
+            inference_jobs.CREATE_INFERENCE_JOB, app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},
             ensemble=None if ensemble is None else dict(ensemble),
             deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}), replace=replace,
@@ -48,10 +46,7 @@ class InferenceJobCalls(Calls):
 
     def preview_ensemble(self, app: str, app_version: int = -1, method: str = "mean", size: int | None = None) -> Json:
         """What an inference job would serve: ``trial_ids``, ``weights`` and ``ensemble`` with its validation scores."""
-        return self._one(
-            inference_jobs.PREVIEW_ENSEMBLE, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version,
-            method=method, size=size,
-        )  # fmt: skip
+        return self._one(inference_jobs.PREVIEW_ENSEMBLE, app=app, app_version=app_version, method=method, size=size)
 
     def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[Json]:
         """Inference jobs of a user; None = yourself."""
@@ -67,13 +62,11 @@ class InferenceJobCalls(Calls):
 
     def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
         """Stop serving."""
-        return self._one(
-            inference_jobs.STOP_INFERENCE_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version
-        )
+        return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version)
 
     def stop_all_jobs(self) -> Json:
         """Stop every train and inference job of everyone: for the superadmin."""
-        return self._one(inference_jobs.STOP_ALL_JOBS, timeout_s=JOB_CALL_TIMEOUT_S)
+        return self._one(inference_jobs.STOP_ALL_JOBS)
 
     def get_export(
         self,
@@ -97,6 +90,6 @@ class InferenceJobCalls(Calls):
             ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else an export's manifest tells.
         """
         return self._one(
-            exports.GET_EXPORT, timeout_s=INSTALL_TIMEOUT_S, app=app, app_version=app_version, trial_id=trial_id,
+            exports.GET_EXPORT, app=app, app_version=app_version, trial_id=trial_id,
             method=None if method is None else str(method), size=size, max_examples=max_examples,
         )  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import INSTALL_TIMEOUT_S
 from rafiki.contract import garbage, stack
 
 Json = dict[str, Any]
@@ -17,7 +16,7 @@ class StackCalls(Calls):
 
     def get_health(self) -> Json:
         """Whether the admin is up: ``name``, ``version``, ``status`` (``ok``, or what is wrong)."""
-        return self._one(stack.GET_HEALTH, timeout_s=5.0)
+        return self._one(stack.GET_HEALTH)
 
     def get_services(self) -> list[Json]:
         """The live services of all jobs."""
@@ -46,6 +45,6 @@ class StackCalls(Calls):
             and ``size_bytes`` of all of them.
         """
         return self._one(
-            garbage.COLLECT_GARBAGE, timeout_s=INSTALL_TIMEOUT_S, what=None if what is None else list(map(str, what)),
+            garbage.COLLECT_GARBAGE, what=None if what is None else list(map(str, what)),
             keep=keep, older_than_s=older_than_s, apply=apply, only=None if only is None else list(only),
         )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import JOB_CALL_TIMEOUT_S, Progress
+from rafiki.client.transport import Progress
 from rafiki.contract import train_jobs
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class TrainJobCalls(Calls):
             ``id``, ``app``, ``app_version``.
         """
         return self._one(
-            train_jobs.CREATE_TRAIN_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, task=task,
-            train_dataset_id=train_dataset_id, val_dataset_id=val_dataset_id,
+            train_jobs.CREATE_TRAIN_JOB, app=app, task=task, train_dataset_id=train_dataset_id,
+            val_dataset_id=val_dataset_id,
             budget={str(k): v for k, v in (budget or {}).items()},
             model_ids=None if models is None else list(models),
             train_args=None if train_args is None else dict(train_args),
@@ -71,7 +71,7 @@ class TrainJobCalls(Calls):
 
     def stop_train_job(self, app: str, app_version: int = -1) -> Json:
         """Stop a train job; its finished trials stay."""
-        return self._one(train_jobs.STOP_TRAIN_JOB, timeout_s=JOB_CALL_TIMEOUT_S, app=app, app_version=app_version)
+        return self._one(train_jobs.STOP_TRAIN_JOB, app=app, app_version=app_version)
 
     def get_trials_of_train_job(
         self, app: str, app_version: int = -1, *, offset: int = 0, limit: int | None = None
@@ -101,13 +101,14 @@ class TrainJobCalls(Calls):
 
     def get_trial_parameters(self, trial_id: str) -> bytes:
         """The trained parameters of a trial, as the bytes of a safetensors file."""
-        return cast(bytes, self._caller.call(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
+        return cast(bytes, self._caller.call_plain(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
 
     def download_trial_parameters(
         self, trial_id: str, out_path: str | Path, *, progress: Progress | None = None
     ) -> None:
         """Write the trained parameters of a trial to a safetensors file, as they come in."""
-        self._caller.call_to_file(train_jobs.GET_TRIAL_PARAMETERS, Path(out_path), progress=progress, trial_id=trial_id)
+        request = train_jobs.TrialRequest(trial_id=trial_id)
+        self._caller.call_to_file(train_jobs.GET_TRIAL_PARAMETERS, request, Path(out_path), progress=progress)
 
     def load_trial_model(self, trial_id: str, ModelClass: type[M]) -> M:
         """The trained model of a trial, in this process: a ``ModelClass`` with its parameters loaded."""

@@ -8,16 +8,17 @@ import re
 import ssl
 import threading
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import msgspec
 
 from rafiki.client.sse import parse_events
-from rafiki.contract.endpoint import Endpoint, FilePart
+from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
@@ -33,19 +34,12 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_TIMEOUT_S = 5.0
-CALL_TIMEOUT_S = 30.0
-JOB_CALL_TIMEOUT_S = 60.0
-"""For calls that start or stop services."""
-INSTALL_TIMEOUT_S = 3600.0
-"""For calls that may wait until packages are installed; the admin ends its own wait before."""
 WATCH_PATIENCE_S = 60.0
 """How long the admin may be away from who watches: longer than a restart takes."""
 SILENCE_TIMEOUT_S = 45.0
 """The longest silence on a stream of events: the admin says something every 15 s."""
 IDLE_TIMEOUT_S = 60.0
 """The longest pause within an upload or a download."""
-CHECK_TIMEOUT_S = 600.0
-"""The longest time that the admin may take to check and store a file after its last byte."""
 
 logger = logging.getLogger(__name__)
 
@@ -270,11 +264,23 @@ class HttpServer:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as e:
-            raise UnreachableError(f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}") from e
+            raise self._not_ours() from e
+
+    def _not_ours(self) -> UnreachableError:
+        return UnreachableError(f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}")
+
+
+class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
+    """The admin does not answer who watches a stream, which is tried again; then the stream begins with a snapshot."""
+
+    reason: str
+    left_s: float
+    """How long it is still tried."""
 
 
 class ContractCaller(HttpServer):
-    """Makes calls of the contract with the token of whoever is logged in."""
+    """Makes calls of the contract with the token of whoever is logged in: those of typed requests answer with the
+    records of the contract, and ``_plain`` calls with dicts and lists as they came."""
 
     def __init__(self, host: str, port: int) -> None:
         hint = "Start the stack with `rafiki up`, or check the address."
@@ -282,55 +288,56 @@ class ContractCaller(HttpServer):
         self.token: str | None = None
 
     def call(
-        self,
-        endpoint: Endpoint[Any],
-        *,
-        timeout_s: float | None = None,
-        progress: Progress | None = None,
-        **fields: Any,
-    ) -> Any:
+        self, endpoint: Endpoint[Request, Answer], request: Request, *, progress: Progress | None = None
+    ) -> Answer:
         """One call. Fields that are None do not travel.
-
-        Args:
-            timeout_s: how long the admin may take; None = what such a call needs as a rule.
 
         Raises:
             UnauthorizedError: when the call needs a login and there is none.
-            InvalidRequestError: when a field is unknown, or a file to upload cannot be read.
-            UnreachableError: when no admin answers in time.
+            InvalidRequestError: when a file to upload cannot be read.
+            UnreachableError: when no admin answers in time, or one of another version of Rafiki.
             RafikiError: the error that the admin raised.
         """
-        path, rest, headers = self._prepare(endpoint, fields)
-        if endpoint.method == "GET":
-            texts = _as_texts(rest)
-            body = self.send("GET", path, params=texts, headers=headers, timeout_s=timeout_s or CALL_TIMEOUT_S)
-        elif endpoint.is_form:
-            body = self._send_form(endpoint, path, rest, headers, progress, timeout_s or CHECK_TIMEOUT_S)
-        else:
-            content = encode_json(rest)
-            headers["Content-Type"] = "application/json"
-            body = self.send(
-                endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s or CALL_TIMEOUT_S
-            )
+        body = self._exchange(endpoint, _fields_of(request), progress)
+        return cast(Answer, body) if endpoint.response is bytes else self._decode_as(endpoint, body)
+
+    def call_plain(self, endpoint: AnyEndpoint, *, progress: Progress | None = None, **fields: Any) -> Any:
+        """Like :meth:`call`, for fields and an answer of plain values.
+
+        Raises:
+            InvalidRequestError: also when a field is unknown.
+        """
+        body = self._exchange(endpoint, fields, progress)
         return body if endpoint.response is bytes else self.decode(body)
 
     def call_to_file(
-        self, endpoint: Endpoint[Any], out: Path, *, progress: Progress | None = None, **fields: Any
+        self,
+        endpoint: Endpoint[Request, bytes],
+        request: Request,
+        out: Path,
+        *,
+        progress: Progress | None = None,
     ) -> None:
         """Like :meth:`call`, for an answer in bytes that goes to a file."""
-        path, _, headers = self._prepare(endpoint, fields)
+        path, _, headers = self._prepare(endpoint, _fields_of(request))
         try:
             self.download(path, out, headers=headers, progress=progress)
         except OSError as e:
             raise InvalidRequestError(f"{out}: cannot be written: {e.strerror}.") from e
 
     def watch(
-        self, endpoint: Endpoint[Any], *, patience_s: float, stop: threading.Event | None = None, **fields: Any
-    ) -> Iterator[dict[str, Any]]:
-        """The events of a stream, until its end; a broken one is opened again.
+        self,
+        endpoint: Endpoint[Request, Answer],
+        request: Request,
+        *,
+        patience_s: float,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Answer | Away]:
+        """The events of a stream, until its end; a broken one is opened again. Events of kinds that are not in the
+        contract, because the admin is newer, are left out.
 
-        While no admin answers, an event of the type ``away`` comes before each try. A stream that was opened again
-        begins with a snapshot, like every other.
+        While no admin answers, an :class:`Away` comes before each try. A stream that was opened again begins with a
+        snapshot, like every other.
 
         Args:
             patience_s: how long the admin may be away, once the stream has begun.
@@ -340,6 +347,46 @@ class ContractCaller(HttpServer):
             UnreachableError: when no admin answers at first, or it is away for longer.
             RafikiError: the error that the admin raised.
         """
+        kinds = _kinds_of(endpoint)
+        for event in self._events(endpoint, _fields_of(request), patience_s, stop):
+            if isinstance(event, Away):
+                yield event
+            elif event[0] in kinds:
+                yield self._decode_as(endpoint, event[1])
+
+    def watch_plain(
+        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None = None, **fields: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Like :meth:`watch`, for events of plain values, whatever their kind."""
+        for event in self._events(endpoint, fields, patience_s, stop):
+            yield msgspec.to_builtins(event) if isinstance(event, Away) else self.decode(event[1])
+
+    def _exchange(self, endpoint: AnyEndpoint, fields: Mapping[str, Any], progress: Progress | None) -> bytes:
+        path, rest, headers = self._prepare(endpoint, fields)
+        timeout_s = endpoint.timeout_s
+        if endpoint.method == "GET":
+            return self.send("GET", path, params=_as_texts(rest), headers=headers, timeout_s=timeout_s)
+        if endpoint.is_form:
+            return self._send_form(endpoint, path, rest, headers, progress)
+        content = encode_json(rest)
+        headers["Content-Type"] = "application/json"
+        return self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
+
+    def _decode_as(self, endpoint: Endpoint[Any, Answer], body: bytes) -> Answer:
+        try:
+            return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
+        except msgspec.ValidationError as e:
+            raise UnreachableError(
+                f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
+                f"be read: {e}. Use the version of its stack."
+            ) from e
+        except msgspec.DecodeError as e:
+            raise self._not_ours() from e
+
+    def _events(
+        self, endpoint: AnyEndpoint, fields: Mapping[str, Any], patience_s: float, stop: threading.Event | None
+    ) -> Iterator[tuple[str, bytes] | Away]:
+        """The events of a stream as (kind, data); see :meth:`watch`."""
         path, _, headers = self._prepare(endpoint, fields)
         backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
         away: Deadline | None = None
@@ -347,15 +394,15 @@ class ContractCaller(HttpServer):
         while True:
             try:
                 for kind, data in self.open_stream(path, headers=headers):
-                    event = self.decode(data)
                     if kind == "error":
+                        event = self.decode(data)
                         error = error_from_wire(event["error"], event["message"])
                         if error.http_status < 500:
                             raise error
                         raise UnreachableError(error.message)
                     has_begun, away = True, None
                     backoff.reset()
-                    yield event
+                    yield kind, data
                     if kind == "end":
                         return
                 raise UnreachableError(f"The admin at {self.address} ended the stream.")
@@ -363,13 +410,11 @@ class ContractCaller(HttpServer):
                 away = away or Deadline(patience_s)
                 if not has_begun or away.is_over():
                     raise
-                yield {"type": "away", "reason": e.message, "left_s": away.left_s()}
+                yield Away(reason=e.message, left_s=away.left_s())
             if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
                 return
 
-    def _prepare(
-        self, endpoint: Endpoint[Any], fields: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any], dict[str, str]]:
+    def _prepare(self, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
         if unknown := fields.keys() - endpoint.fields.keys():
             raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
         headers: dict[str, str] = {}
@@ -385,12 +430,11 @@ class ContractCaller(HttpServer):
 
     def _send_form(
         self,
-        endpoint: Endpoint[Any],
+        endpoint: AnyEndpoint,
         path: str,
         fields: Mapping[str, Any],
         headers: dict[str, str],
         progress: Progress | None,
-        timeout_s: float,
     ) -> bytes:
         texts = _as_texts({n: v for n, v in fields.items() if not isinstance(v, FilePart)})
         with contextlib.ExitStack() as stack:
@@ -400,7 +444,7 @@ class ContractCaller(HttpServer):
                     files[name] = (part.file_name, _open(part.path, progress, stack))
             # A server that refuses a file early hangs up before its last byte; httpx reads that answer too.
             return self.send(
-                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=timeout_s,
+                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=endpoint.timeout_s,
                 timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
             )  # fmt: skip
 
@@ -413,6 +457,16 @@ def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> 
     except OSError as e:
         raise InvalidRequestError(f"{path}: this file cannot be read: {e.strerror}.") from e
     return _Reader(file, size, progress) if progress else file
+
+
+def _fields_of(request: RequestStruct) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in request.__struct_fields__}
+
+
+def _kinds_of(stream: AnyEndpoint) -> frozenset[str]:
+    """The kinds of a stream's events."""
+    events = typing.get_args(stream.response) or (stream.response,)
+    return frozenset(event.__struct_config__.tag for event in events)
 
 
 def _as_texts(fields: Mapping[str, Any]) -> dict[str, str]:

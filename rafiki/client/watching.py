@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from rafiki.client.transport import WATCH_PATIENCE_S, ContractCaller
+from rafiki.client.connection import AdminConnection
+from rafiki.client.transport import WATCH_PATIENCE_S
 from rafiki.contract import environments, inference_jobs, stack, train_jobs
-from rafiki.contract.endpoint import Endpoint
+from rafiki.contract.endpoint import AnyEndpoint
 
 Json = dict[str, Any]
 
 
-class Watching:
+class Watching(AdminConnection):
     """Streams of events, each a plain dict with its kind as ``type``. A broken stream is opened again, and begins anew
     with a snapshot; meanwhile events of the type ``away`` tell why and for how long it is still tried.
 
@@ -21,12 +22,10 @@ class Watching:
     longer than ``patience_s``.
     """
 
-    _caller: ContractCaller
-
     def _watch(
-        self, endpoint: Endpoint[Any], *, patience_s: float, stop: threading.Event | None, **fields: Any
+        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None, **fields: Any
     ) -> Iterator[Json]:
-        return self._caller.watch(endpoint, patience_s=patience_s, stop=stop, **fields)
+        return self._caller.watch_plain(endpoint, patience_s=patience_s, stop=stop, **fields)
 
     def watch_train_job(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from typing import Any
 
 import msgspec
@@ -19,9 +18,9 @@ from rafiki.contract import (
     train_jobs,
     users,
 )
-from rafiki.contract.endpoint import Endpoint, ErrorBody, FilePart
+from rafiki.contract.endpoint import AnyEndpoint, ErrorBody, FilePart
 
-ENDPOINTS: dict[str, Endpoint[Any]] = {
+ENDPOINTS: dict[str, AnyEndpoint] = {
     e.name: e
     for group in (
         stack,
@@ -35,7 +34,7 @@ ENDPOINTS: dict[str, Endpoint[Any]] = {
         exports,
         garbage,
     )
-    for e in typing.cast("list[Endpoint[Any]]", group.ENDPOINTS)
+    for e in group.ENDPOINTS
 }
 
 
@@ -46,7 +45,7 @@ def _json_types() -> list[Any]:
     return types
 
 
-def _parameters(e: Endpoint[Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(e: AnyEndpoint, schema: dict[str, Any]) -> list[dict[str, Any]]:
     in_query = e.fields.keys() if e.method == "GET" else e.path_fields
     return [
         {
@@ -60,7 +59,7 @@ def _parameters(e: Endpoint[Any], schema: dict[str, Any]) -> list[dict[str, Any]
     ]
 
 
-def _body(e: Endpoint[Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+def _body(e: AnyEndpoint, schema: dict[str, Any]) -> dict[str, Any] | None:
     names = [n for n in e.fields if n not in e.path_fields]
     if e.method == "GET" or not names:
         return None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ALL_USERS, Empty, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, AnyEndpoint, Empty, Endpoint, Number, RequestStruct
 
 
 class CreateApiTokenRequest(RequestStruct, frozen=True, kw_only=True):
@@ -37,18 +37,18 @@ class RevokeApiTokenRequest(RequestStruct, frozen=True, kw_only=True):
     token_id: str
 
 
-CREATE_API_TOKEN = Endpoint(
+CREATE_API_TOKEN: Endpoint[CreateApiTokenRequest, NewApiTokenView] = Endpoint(
     name="create_api_token", method="POST", path="/api_tokens", request=CreateApiTokenRequest,
     response=NewApiTokenView, roles=ALL_USERS, is_login_only=True,
     summary="Make an API token of your own. It may do what you may do, until it expires or is revoked, but make "
     "neither tokens nor users nor passwords.",
 )  # fmt: skip
-GET_API_TOKENS = Endpoint(
+GET_API_TOKENS: Endpoint[Empty, list[ApiTokenView]] = Endpoint(
     name="get_api_tokens", method="GET", path="/api_tokens", request=Empty, response=list[ApiTokenView],
     roles=ALL_USERS, summary="Your API tokens that are not revoked, without the tokens themselves.",
 )  # fmt: skip
-REVOKE_API_TOKEN = Endpoint(
+REVOKE_API_TOKEN: Endpoint[RevokeApiTokenRequest, ApiTokenView] = Endpoint(
     name="revoke_api_token", method="DELETE", path="/api_tokens/{token_id}", request=RevokeApiTokenRequest,
     response=ApiTokenView, roles=ALL_USERS, summary="Revoke one of your API tokens, from now on and for good.",
 )  # fmt: skip
-ENDPOINTS = [CREATE_API_TOKEN, GET_API_TOKENS, REVOKE_API_TOKEN]
+ENDPOINTS: list[AnyEndpoint] = [CREATE_API_TOKEN, GET_API_TOKENS, REVOKE_API_TOKEN]

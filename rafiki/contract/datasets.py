@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, FilePart, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, CHECK_TIMEOUT_S, AnyEndpoint, Endpoint, FilePart, RequestStruct
 
 
 class CreateDatasetRequest(RequestStruct, frozen=True, kw_only=True):
@@ -37,16 +37,17 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
     """Of the file."""
 
 
-CREATE_DATASET = Endpoint(
+CREATE_DATASET: Endpoint[CreateDatasetRequest, DatasetView] = Endpoint(
     name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetView,
-    roles=ALL_USERS, is_form=True, summary="Upload a dataset for a task, or have it fetched from a URL.",
+    timeout_s=CHECK_TIMEOUT_S, roles=ALL_USERS, is_form=True,
+    summary="Upload a dataset for a task, or have it fetched from a URL.",
 )  # fmt: skip
-GET_DATASETS = Endpoint(
+GET_DATASETS: Endpoint[ListDatasetsRequest, list[DatasetView]] = Endpoint(
     name="get_datasets", method="GET", path="/datasets", request=ListDatasetsRequest, response=list[DatasetView],
     roles=ALL_USERS, summary="Your datasets, newest first.",
 )  # fmt: skip
-GET_DATASET = Endpoint(
+GET_DATASET: Endpoint[DatasetRequest, DatasetView] = Endpoint(
     name="get_dataset", method="GET", path="/datasets/{dataset_id}", request=DatasetRequest, response=DatasetView,
     roles=ALL_USERS, summary="One of your datasets.",
 )  # fmt: skip
-ENDPOINTS = [CREATE_DATASET, GET_DATASETS, GET_DATASET]
+ENDPOINTS: list[AnyEndpoint] = [CREATE_DATASET, GET_DATASETS, GET_DATASET]

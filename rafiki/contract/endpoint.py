@@ -19,6 +19,7 @@ from rafiki.utils.json_text import why_not_json
 from rafiki.utils.mismatch import Mismatch, explain_mismatch
 
 Request = TypeVar("Request", bound="RequestStruct")
+Answer = TypeVar("Answer")
 
 ADMINS = frozenset({UserType.SUPERADMIN, UserType.ADMIN})
 MODEL_DEVELOPERS = ADMINS | {UserType.MODEL_DEVELOPER}
@@ -36,6 +37,14 @@ Labels: TypeAlias = Annotated[
     msgspec.Meta(max_length=32),
 ]
 """Notes on a job: at most 32 names of at most 63 characters, each with a text of at most 1,000."""
+
+CALL_TIMEOUT_S = 30.0
+JOB_TIMEOUT_S = 60.0
+"""For calls that start or stop services."""
+INSTALL_TIMEOUT_S = 3600.0
+"""For calls that may wait until packages are installed; the admin ends its own wait before."""
+CHECK_TIMEOUT_S = 600.0
+"""For uploads: the longest time that the admin may take to check and store a file after its last byte."""
 
 _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
@@ -103,8 +112,9 @@ class FilePart(msgspec.Struct, frozen=True):
     """What arrived, on the server: a binary file object at its start."""
 
 
-class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict=True):
-    """One call. ``name`` is the name of the client method and of the admin operation that serve it."""
+class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=True, dict=True):
+    """One call: its request and the answer to it. ``name`` is the name of the client method and of the admin operation
+    that serve it."""
 
     name: str
     method: Literal["GET", "POST", "DELETE"]
@@ -112,10 +122,13 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
     """With ``{field}`` for fields that travel in the path."""
     request: type[Request]
     response: Any
-    """Type of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its events."""
+    """The type ``Answer`` of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its
+    events, which is no ``type[Answer]``."""
     roles: frozenset[UserType] | None
     """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
     summary: str
+    timeout_s: float = CALL_TIMEOUT_S
+    """How long a client waits for the answer."""
     is_form: bool = False
     """The body is form data, because a file travels."""
     is_login_only: bool = False
@@ -173,6 +186,9 @@ class Endpoint(msgspec.Struct, Generic[Request], frozen=True, kw_only=True, dict
             raise InvalidRequestError(_say(explain_mismatch(values, self.request, e))) from e
         read = {name: self.readers[name](value) for name, value in to_read.items()}
         return msgspec.structs.replace(request, **read) if read else request
+
+
+AnyEndpoint: TypeAlias = Endpoint[Any, Any]
 
 
 def _say(mismatch: Mismatch) -> str:

@@ -6,7 +6,16 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ADMINS, ALL_USERS, MODEL_DEVELOPERS, Empty, Endpoint, RequestStruct
+from rafiki.contract.endpoint import (
+    ADMINS,
+    ALL_USERS,
+    JOB_TIMEOUT_S,
+    MODEL_DEVELOPERS,
+    AnyEndpoint,
+    Empty,
+    Endpoint,
+    RequestStruct,
+)
 
 
 class EnvironmentRequest(RequestStruct, frozen=True, kw_only=True):
@@ -85,26 +94,32 @@ class EnvironmentEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
 EnvironmentEvent = EnvironmentSnapshot | EnvironmentLines | EnvironmentEnded
 
 
-CREATE_ENVIRONMENT = Endpoint(
+CREATE_ENVIRONMENT: Endpoint[CreateEnvironmentRequest, EnvironmentStateView] = Endpoint(
     name="create_environment", method="POST", path="/environments", request=CreateEnvironmentRequest,
     response=EnvironmentStateView, roles=MODEL_DEVELOPERS,
     summary="Begin to install packages, as the upload of a model that depends on them does.",
 )  # fmt: skip
-GET_ENVIRONMENTS = Endpoint(
+GET_ENVIRONMENTS: Endpoint[Empty, list[EnvironmentView]] = Endpoint(
     name="get_environments", method="GET", path="/environments", request=Empty, response=list[EnvironmentView],
     roles=ALL_USERS, summary="The installed sets of packages that models depend on: those of models you can use.",
 )  # fmt: skip
-GET_ENVIRONMENT_LOG = Endpoint(
+GET_ENVIRONMENT_LOG: Endpoint[EnvironmentRequest, EnvironmentLogView] = Endpoint(
     name="get_environment_log", method="GET", path="/environments/{key}/log", request=EnvironmentRequest,
     response=EnvironmentLogView, roles=ALL_USERS, summary="What was said when it was built.",
 )  # fmt: skip
-WATCH_ENVIRONMENT = Endpoint(
+WATCH_ENVIRONMENT: Endpoint[EnvironmentRequest, EnvironmentEvent] = Endpoint(
     name="watch_environment", method="GET", path="/environments/{key}/events", request=EnvironmentRequest,
     response=EnvironmentEvent, roles=ALL_USERS, is_stream=True, summary="What its build says, until the build ends.",
 )  # fmt: skip
-REMOVE_ENVIRONMENT = Endpoint(
+REMOVE_ENVIRONMENT: Endpoint[EnvironmentRequest, EnvironmentView] = Endpoint(
     name="remove_environment", method="DELETE", path="/environments/{key}", request=EnvironmentRequest,
-    response=EnvironmentView, roles=ADMINS,
+    response=EnvironmentView, timeout_s=JOB_TIMEOUT_S, roles=ADMINS,
     summary="Delete one that no live job uses. Whoever needs it again has it built again.",
 )  # fmt: skip
-ENDPOINTS = [CREATE_ENVIRONMENT, GET_ENVIRONMENTS, GET_ENVIRONMENT_LOG, WATCH_ENVIRONMENT, REMOVE_ENVIRONMENT]
+ENDPOINTS: list[AnyEndpoint] = [
+    CREATE_ENVIRONMENT,
+    GET_ENVIRONMENTS,
+    GET_ENVIRONMENT_LOG,
+    WATCH_ENVIRONMENT,
+    REMOVE_ENVIRONMENT,
+]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from rafiki.constants import EnsembleMethod
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, Number, RequestStruct
 from rafiki.ensembles import EnsembleSummary
 
 
@@ -69,9 +69,9 @@ class ExportView(msgspec.Struct, frozen=True, kw_only=True):
     """Queries as clients send them, of the validation dataset; none where the task has no format for them."""
 
 
-GET_EXPORT = Endpoint(
+GET_EXPORT: Endpoint[ExportRequest, ExportView] = Endpoint(
     name="get_export", method="GET", path="/train_jobs/{app}/{app_version}/export", request=ExportRequest,
-    response=ExportView, roles=ALL_USERS,
+    response=ExportView, timeout_s=INSTALL_TIMEOUT_S, roles=ALL_USERS,
     summary="What running your app elsewhere takes: the members of its ensemble, their models and packages.",
 )  # fmt: skip
-ENDPOINTS = [GET_EXPORT]
+ENDPOINTS: list[AnyEndpoint] = [GET_EXPORT]

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from rafiki.constants import GarbageKind
-from rafiki.contract.endpoint import ADMINS, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ADMINS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, RequestStruct
 
 DEFAULT_KEEP = 10
 """Choosing an ensemble looks at the ten best trials of each model: with these kept, it loses nothing."""
@@ -45,9 +45,9 @@ class GarbageView(msgspec.Struct, frozen=True, kw_only=True):
     """Of all items that are freed, or would be."""
 
 
-COLLECT_GARBAGE = Endpoint(
+COLLECT_GARBAGE: Endpoint[CollectGarbageRequest, GarbageView] = Endpoint(
     name="collect_garbage", method="POST", path="/actions/collect_garbage", request=CollectGarbageRequest,
-    response=GarbageView, roles=ADMINS,
+    response=GarbageView, timeout_s=INSTALL_TIMEOUT_S, roles=ADMINS,
     summary="Free parameters, environments, logs and files that are not needed any more, or tell what would go.",
 )  # fmt: skip
-ENDPOINTS = [COLLECT_GARBAGE]
+ENDPOINTS: list[AnyEndpoint] = [COLLECT_GARBAGE]

@@ -9,7 +9,17 @@ import msgspec
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
-from rafiki.contract.endpoint import ALL_USERS, SUPERADMIN, Empty, Endpoint, Labels, Number, RequestStruct
+from rafiki.contract.endpoint import (
+    ALL_USERS,
+    JOB_TIMEOUT_S,
+    SUPERADMIN,
+    AnyEndpoint,
+    Empty,
+    Endpoint,
+    Labels,
+    Number,
+    RequestStruct,
+)
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 
@@ -187,43 +197,44 @@ class InferenceJobEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
 InferenceJobEvent = InferenceJobSnapshot | InferenceJobChanged | InferenceFigures | InferenceJobEnded
 
 
-CREATE_INFERENCE_JOB = Endpoint(
+CREATE_INFERENCE_JOB: Endpoint[CreateInferenceJobRequest, InferenceJobCreatedView] = Endpoint(
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
-    response=InferenceJobCreatedView, roles=ALL_USERS,
+    response=InferenceJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Serve trials of a stopped train job as an ensemble; the best one of each model unless told otherwise.",
 )  # fmt: skip
-PREVIEW_ENSEMBLE = Endpoint(
+PREVIEW_ENSEMBLE: Endpoint[PreviewEnsembleRequest, EnsemblePreviewView] = Endpoint(
     name="preview_ensemble", method="GET", path="/train_jobs/{app}/{app_version}/ensemble",
-    request=PreviewEnsembleRequest, response=EnsemblePreviewView, roles=ALL_USERS,
+    request=PreviewEnsembleRequest, response=EnsemblePreviewView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Which trials of a stopped train job would be served, and what they score together.",
 )  # fmt: skip
-GET_INFERENCE_JOBS_BY_USER = Endpoint(
+GET_INFERENCE_JOBS_BY_USER: Endpoint[ListInferenceJobsRequest, list[InferenceJobView]] = Endpoint(
     name="get_inference_jobs_by_user", method="GET", path="/inference_jobs", request=ListInferenceJobsRequest,
     response=list[InferenceJobView], roles=ALL_USERS, summary="Inference jobs of a user: for that user and admins.",
 )  # fmt: skip
-GET_INFERENCE_JOBS_OF_APP = Endpoint(
+GET_INFERENCE_JOBS_OF_APP: Endpoint[AppInferenceJobsRequest, list[InferenceJobView]] = Endpoint(
     name="get_inference_jobs_of_app", method="GET", path="/inference_jobs/{app}", request=AppInferenceJobsRequest,
     response=list[InferenceJobView], roles=ALL_USERS, summary="Your inference jobs of an app, newest first.",
 )  # fmt: skip
-GET_RUNNING_INFERENCE_JOB = Endpoint(
+GET_RUNNING_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobView] = Endpoint(
     name="get_running_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}",
     request=InferenceJobRequest, response=InferenceJobView, roles=ALL_USERS,
     summary="Your running inference job of an app's version; -1 is the latest.",
 )  # fmt: skip
-WATCH_INFERENCE_JOB = Endpoint(
+WATCH_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobEvent] = Endpoint(
     name="watch_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}/events",
     request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
     summary="How your running inference job stands, then each change, and every second how much it serves.",
 )  # fmt: skip
-STOP_INFERENCE_JOB = Endpoint(
+STOP_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobStoppedView] = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
-    request=InferenceJobRequest, response=InferenceJobStoppedView, roles=ALL_USERS, summary="Stop serving.",
+    request=InferenceJobRequest, response=InferenceJobStoppedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
+    summary="Stop serving.",
 )  # fmt: skip
-STOP_ALL_JOBS = Endpoint(
+STOP_ALL_JOBS: Endpoint[Empty, StoppedJobsView] = Endpoint(
     name="stop_all_jobs", method="POST", path="/actions/stop_all_jobs", request=Empty, response=StoppedJobsView,
-    roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
+    timeout_s=JOB_TIMEOUT_S, roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
 )  # fmt: skip
-ENDPOINTS = [
+ENDPOINTS: list[AnyEndpoint] = [
     CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP,
     GET_RUNNING_INFERENCE_JOB, WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
 ]  # fmt: skip

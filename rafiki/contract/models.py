@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from rafiki.constants import ModelAccessRight
-from rafiki.contract.endpoint import ALL_USERS, MODEL_DEVELOPERS, Endpoint, FilePart, RequestStruct
+from rafiki.contract.endpoint import (
+    ALL_USERS,
+    INSTALL_TIMEOUT_S,
+    MODEL_DEVELOPERS,
+    AnyEndpoint,
+    Endpoint,
+    FilePart,
+    RequestStruct,
+)
 
 
 class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
@@ -69,25 +77,25 @@ class ModelDeletedView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-CREATE_MODEL = Endpoint(
+CREATE_MODEL: Endpoint[CreateModelRequest, ModelCreatedView] = Endpoint(
     name="create_model", method="POST", path="/models", request=CreateModelRequest, response=ModelCreatedView,
-    roles=MODEL_DEVELOPERS, is_form=True,
+    timeout_s=INSTALL_TIMEOUT_S, roles=MODEL_DEVELOPERS, is_form=True,
     summary="Upload a model template. A file that does not load is accepted and reported in `load_error`.",
 )  # fmt: skip
-GET_AVAILABLE_MODELS = Endpoint(
+GET_AVAILABLE_MODELS: Endpoint[ListModelsRequest, list[ModelView]] = Endpoint(
     name="get_available_models", method="GET", path="/models/available", request=ListModelsRequest,
     response=list[ModelView], roles=ALL_USERS, summary="Your own models and all public ones.",
 )  # fmt: skip
-GET_MODEL = Endpoint(
+GET_MODEL: Endpoint[ModelRequest, ModelView] = Endpoint(
     name="get_model", method="GET", path="/models/{model_id}", request=ModelRequest, response=ModelView,
     roles=ALL_USERS, summary="One model: for its owner and admins.",
 )  # fmt: skip
-GET_MODEL_FILE = Endpoint(
+GET_MODEL_FILE: Endpoint[ModelRequest, bytes] = Endpoint(
     name="get_model_file", method="GET", path="/models/{model_id}/model_file", request=ModelRequest, response=bytes,
     roles=ALL_USERS, summary="The file of a model: for its owner and admins.",
 )  # fmt: skip
-DELETE_MODEL = Endpoint(
+DELETE_MODEL: Endpoint[ModelRequest, ModelDeletedView] = Endpoint(
     name="delete_model", method="DELETE", path="/models/{model_id}", request=ModelRequest, response=ModelDeletedView,
     roles=ALL_USERS, summary="Delete a model that no train job refers to.",
 )  # fmt: skip
-ENDPOINTS = [CREATE_MODEL, GET_AVAILABLE_MODELS, GET_MODEL, GET_MODEL_FILE, DELETE_MODEL]
+ENDPOINTS: list[AnyEndpoint] = [CREATE_MODEL, GET_AVAILABLE_MODELS, GET_MODEL, GET_MODEL_FILE, DELETE_MODEL]

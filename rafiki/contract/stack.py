@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from rafiki.constants import ServiceStatus, ServiceType
-from rafiki.contract.endpoint import ADMINS, Empty, Endpoint
+from rafiki.contract.endpoint import ADMINS, AnyEndpoint, Empty, Endpoint
 from rafiki.contract.inference_jobs import InferenceFigures
 
 
@@ -52,16 +52,16 @@ class ServicesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="services"):
     services: list[ServiceView]
 
 
-GET_HEALTH = Endpoint(
-    name="get_health", method="GET", path="/", request=Empty, response=HealthView, roles=None,
+GET_HEALTH: Endpoint[Empty, HealthView] = Endpoint(
+    name="get_health", method="GET", path="/", request=Empty, response=HealthView, timeout_s=5.0, roles=None,
     summary="Whether the admin is up, and what it can reach.",
 )  # fmt: skip
-GET_SERVICES = Endpoint(
+GET_SERVICES: Endpoint[Empty, list[ServiceView]] = Endpoint(
     name="get_services", method="GET", path="/services", request=Empty, response=list[ServiceView], roles=ADMINS,
     summary="The live services of all jobs.",
 )  # fmt: skip
-WATCH_SERVICES = Endpoint(
+WATCH_SERVICES: Endpoint[Empty, ServicesEvent] = Endpoint(
     name="watch_services", method="GET", path="/services/events", request=Empty, response=ServicesEvent, roles=ADMINS,
     is_stream=True, summary="The live services of all jobs, again at each change; it has no end.",
 )  # fmt: skip
-ENDPOINTS = [GET_HEALTH, GET_SERVICES, WATCH_SERVICES]
+ENDPOINTS: list[AnyEndpoint] = [GET_HEALTH, GET_SERVICES, WATCH_SERVICES]

@@ -9,7 +9,7 @@ import msgspec
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, Endpoint, Labels, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
 
@@ -198,53 +198,55 @@ class TrialEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
 TrialLogsEvent = TrialLogsSnapshot | TrialLogsAdded | TrialEnded
 
 
-CREATE_TRAIN_JOB = Endpoint(
+CREATE_TRAIN_JOB: Endpoint[CreateTrainJobRequest, TrainJobCreatedView] = Endpoint(
     name="create_train_job", method="POST", path="/train_jobs", request=CreateTrainJobRequest,
-    response=TrainJobCreatedView, roles=ALL_USERS, summary="Start training models on your datasets under a budget.",
+    response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
+    summary="Start training models on your datasets under a budget.",
 )  # fmt: skip
-GET_TRAIN_JOBS_BY_USER = Endpoint(
+GET_TRAIN_JOBS_BY_USER: Endpoint[ListTrainJobsRequest, list[TrainJobView]] = Endpoint(
     name="get_train_jobs_by_user", method="GET", path="/train_jobs", request=ListTrainJobsRequest,
     response=list[TrainJobView], roles=ALL_USERS, summary="Train jobs of a user: for that user and admins.",
 )  # fmt: skip
-GET_TRAIN_JOBS_OF_APP = Endpoint(
+GET_TRAIN_JOBS_OF_APP: Endpoint[AppTrainJobsRequest, list[TrainJobView]] = Endpoint(
     name="get_train_jobs_of_app", method="GET", path="/train_jobs/{app}", request=AppTrainJobsRequest,
     response=list[TrainJobView], roles=ALL_USERS, summary="Your train jobs of an app, newest first.",
 )  # fmt: skip
-GET_TRAIN_JOB = Endpoint(
+GET_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobView] = Endpoint(
     name="get_train_job", method="GET", path="/train_jobs/{app}/{app_version}", request=TrainJobRequest,
     response=TrainJobView, roles=ALL_USERS, summary="One of your train jobs; version -1 is the latest.",
 )  # fmt: skip
-WATCH_TRAIN_JOB = Endpoint(
+WATCH_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobEvent] = Endpoint(
     name="watch_train_job", method="GET", path="/train_jobs/{app}/{app_version}/events", request=TrainJobRequest,
     response=TrainJobEvent, roles=ALL_USERS, is_stream=True,
     summary="How one of your train jobs stands, then each change of it and of its trials, until it ends.",
 )  # fmt: skip
-STOP_TRAIN_JOB = Endpoint(
+STOP_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobCreatedView] = Endpoint(
     name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
-    response=TrainJobCreatedView, roles=ALL_USERS, summary="Stop a train job; its finished trials stay.",
+    response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
+    summary="Stop a train job; its finished trials stay.",
 )  # fmt: skip
-GET_TRIALS_OF_TRAIN_JOB = Endpoint(
+GET_TRIALS_OF_TRAIN_JOB: Endpoint[ListTrialsRequest, list[TrialView]] = Endpoint(
     name="get_trials_of_train_job", method="GET", path="/train_jobs/{app}/{app_version}/trials",
     request=ListTrialsRequest, response=list[TrialView], roles=ALL_USERS, summary="The trials of a train job.",
 )  # fmt: skip
-GET_TRIAL = Endpoint(
+GET_TRIAL: Endpoint[TrialRequest, TrialView] = Endpoint(
     name="get_trial", method="GET", path="/trials/{trial_id}", request=TrialRequest, response=TrialView,
     roles=ALL_USERS, summary="One trial: for its owner and admins.",
 )  # fmt: skip
-GET_TRIAL_LOGS = Endpoint(
+GET_TRIAL_LOGS: Endpoint[TrialRequest, TrialLogsView] = Endpoint(
     name="get_trial_logs", method="GET", path="/trials/{trial_id}/logs", request=TrialRequest,
     response=TrialLogsView, roles=ALL_USERS, summary="What the model logged in a trial.",
 )  # fmt: skip
-WATCH_TRIAL_LOGS = Endpoint(
+WATCH_TRIAL_LOGS: Endpoint[TrialRequest, TrialLogsEvent] = Endpoint(
     name="watch_trial_logs", method="GET", path="/trials/{trial_id}/logs/events", request=TrialRequest,
     response=TrialLogsEvent, roles=ALL_USERS, is_stream=True,
     summary="What the model has logged in a trial, then what it logs, until the trial ends.",
 )  # fmt: skip
-GET_TRIAL_PARAMETERS = Endpoint(
+GET_TRIAL_PARAMETERS: Endpoint[TrialRequest, bytes] = Endpoint(
     name="get_trial_parameters", method="GET", path="/trials/{trial_id}/parameters", request=TrialRequest,
     response=bytes, roles=ALL_USERS, summary="The trained parameters of a trial, as safetensors.",
 )  # fmt: skip
-ENDPOINTS = [
+ENDPOINTS: list[AnyEndpoint] = [
     CREATE_TRAIN_JOB, GET_TRAIN_JOBS_BY_USER, GET_TRAIN_JOBS_OF_APP, GET_TRAIN_JOB, WATCH_TRAIN_JOB, STOP_TRAIN_JOB,
     GET_TRIALS_OF_TRAIN_JOB, GET_TRIAL, GET_TRIAL_LOGS, WATCH_TRIAL_LOGS, GET_TRIAL_PARAMETERS,
 ]  # fmt: skip

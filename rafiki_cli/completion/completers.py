@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rafiki.contract.endpoint import Endpoint
+    from rafiki.contract.endpoint import AnyEndpoint
 
 TIMEOUT_S = 0.9
 """How long the server may take: a person waits for it at the prompt."""
@@ -28,7 +28,7 @@ Values = list[tuple[str, str]]
 """The values with a word about each, which may be empty."""
 
 
-def _ask(pick: Callable[[], Endpoint[Any]], **fields: Any) -> list[dict[str, Any]]:
+def _ask(pick: Callable[[], AnyEndpoint], **fields: Any) -> list[dict[str, Any]]:
     """The answer of the server to a call that lists something; nothing when there is none in time."""
     with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
         from rafiki.config import token_from_environment
@@ -44,7 +44,7 @@ def _ask(pick: Callable[[], Endpoint[Any]], **fields: Any) -> list[dict[str, Any
     return []
 
 
-def _cached(admin: Any, token: str, endpoint: Endpoint[Any], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _cached(admin: Any, token: str, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     from rafiki.config import user_cache_folder
     from rafiki.utils.files import write_private
 
@@ -70,7 +70,7 @@ def _clean(folder: Path) -> None:
                 old.unlink()
 
 
-def _get(host: str, port: int, token: str, endpoint: Endpoint[Any], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _get(host: str, port: int, token: str, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One GET with the standard library, which loads in a tenth of the client's time."""
     import http.client
     import threading

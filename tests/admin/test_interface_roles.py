@@ -14,7 +14,7 @@ from support.stacks.admin_people import Finished, People
 from support.stacks.running_stack import MODELS
 
 from rafiki.contract.all import ENDPOINTS
-from rafiki.contract.endpoint import Endpoint
+from rafiki.contract.endpoint import AnyEndpoint
 
 EVERYBODY = {"nobody", "banned", "app_developer", "model_developer", "admin", "superadmin"}
 USERS = EVERYBODY - {"nobody", "banned"}
@@ -61,7 +61,7 @@ PUBLISHED: dict[str, tuple[set[str], str]] = {
 }
 
 
-def endpoint_of(call: str) -> Endpoint[Any]:
+def endpoint_of(call: str) -> AnyEndpoint:
     method, _, path = call.partition(" ")
     pattern = re.compile(re.sub(r"<\w+>", r"{\\w+}", path))
     [found] = [e for e in ENDPOINTS.values() if e.method == method and pattern.fullmatch(e.path)]

@@ -13,7 +13,7 @@ from support.stacks.running_stack import RunningStack, eventually
 
 import rafiki
 from rafiki.contract.all import ENDPOINTS
-from rafiki.contract.endpoint import Endpoint
+from rafiki.contract.endpoint import AnyEndpoint
 
 KINDS = ["superadmin", "admin", "model_developer", "app_developer", "nobody"]
 # Of all calls; what is not named here is for every user who is logged in.
@@ -42,7 +42,7 @@ PUBLISHED = [
 ]  # fmt: skip
 
 
-def call_without_fields(who: Caller, endpoint: Endpoint[Any]) -> Any:
+def call_without_fields(who: Caller, endpoint: AnyEndpoint) -> Any:
     path = re.sub(r"{\w+}", "nothing", endpoint.path.replace("{app_version}", "1"))
     if not endpoint.is_stream:
         return who.send(endpoint.method, path)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rafiki.contract.all import ENDPOINTS
-from rafiki.contract.endpoint import Endpoint, FilePart
+from rafiki.contract.endpoint import AnyEndpoint, FilePart
 from rafiki.errors import RafikiError
 
 
@@ -143,7 +143,7 @@ class ContractServer:
         return events()
 
 
-def _route(method: str, path: str) -> tuple[Endpoint[Any], dict[str, str]]:
+def _route(method: str, path: str) -> tuple[AnyEndpoint, dict[str, str]]:
     for e in sorted(ENDPOINTS.values(), key=lambda e: e.path.count("{")):
         pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", e.path)
         if e.method == method and (m := re.fullmatch(pattern, path)):

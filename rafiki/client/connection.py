@@ -1,0 +1,41 @@
+"""What both clients of an admin are: its address, a token, and connections."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rafiki.client.transport import ContractCaller
+
+
+class AdminConnection:
+    """Base of the clients of an admin. Safe to share between threads."""
+
+    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
+        self._caller = ContractCaller(admin_host, int(admin_port))
+
+    @property
+    def token(self) -> str | None:
+        """The token of the user who is logged in; it can be set to one that was kept."""
+        return self._caller.token
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        self._caller.token = token
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the admin."""
+        return self._caller.address
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._caller.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,88 @@
+"""Inference jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from rafiki.client.records.calls import Calls
+from rafiki.client.transport import WATCH_PATIENCE_S, Away
+from rafiki.constants import EnsembleMethod
+from rafiki.contract.endpoint import Empty
+from rafiki.contract.exports import GET_EXPORT, ExportRequest, ExportView
+from rafiki.contract.inference_jobs import (
+    CREATE_INFERENCE_JOB,
+    GET_INFERENCE_JOBS_BY_USER,
+    GET_INFERENCE_JOBS_OF_APP,
+    GET_RUNNING_INFERENCE_JOB,
+    PREVIEW_ENSEMBLE,
+    STOP_ALL_JOBS,
+    STOP_INFERENCE_JOB,
+    WATCH_INFERENCE_JOB,
+    AppInferenceJobsRequest,
+    CreateInferenceJobRequest,
+    EnsemblePreviewView,
+    InferenceJobCreatedView,
+    InferenceJobEvent,
+    InferenceJobRequest,
+    InferenceJobStoppedView,
+    InferenceJobView,
+    ListInferenceJobsRequest,
+    PreviewEnsembleRequest,
+    StoppedJobsView,
+)
+
+
+class InferenceJobCalls(Calls):
+    """Calls about serving."""
+
+    def create_inference_job(self, request: CreateInferenceJobRequest) -> InferenceJobCreatedView:
+        """Serve trials of a stopped train job as an ensemble."""
+        return self._call(CREATE_INFERENCE_JOB, request)
+
+    def preview_ensemble(
+        self,
+        app: str,
+        app_version: int = -1,
+        method: EnsembleMethod = EnsembleMethod.MEAN,
+        size: int | None = None,
+    ) -> EnsemblePreviewView:
+        """What an inference job would serve."""
+        request = PreviewEnsembleRequest(app=app, app_version=app_version, method=method, size=size)
+        return self._call(PREVIEW_ENSEMBLE, request)
+
+    def get_inference_jobs_by_user(self, user_id: str | None = None) -> list[InferenceJobView]:
+        """Inference jobs of a user; None = yourself."""
+        return self._call(GET_INFERENCE_JOBS_BY_USER, ListInferenceJobsRequest(user_id=user_id))
+
+    def get_inference_jobs_of_app(self, app: str) -> list[InferenceJobView]:
+        """Your inference jobs of an app, newest first."""
+        return self._call(GET_INFERENCE_JOBS_OF_APP, AppInferenceJobsRequest(app=app))
+
+    def get_running_inference_job(self, app: str, app_version: int = -1) -> InferenceJobView:
+        """Your running inference job of an app's version; -1 is the latest."""
+        return self._call(GET_RUNNING_INFERENCE_JOB, InferenceJobRequest(app=app, app_version=app_version))
+
+    def watch_inference_job(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        patience_s: float = WATCH_PATIENCE_S,
+        stop: threading.Event | None = None,
+    ) -> Iterator[InferenceJobEvent | Away]:
+        """How your running inference job of an app's version stands, and every second how much it serves."""
+        request = InferenceJobRequest(app=app, app_version=app_version)
+        return self._watch(WATCH_INFERENCE_JOB, request, patience_s=patience_s, stop=stop)
+
+    def stop_inference_job(self, app: str, app_version: int = -1) -> InferenceJobStoppedView:
+        """Stop serving."""
+        return self._call(STOP_INFERENCE_JOB, InferenceJobRequest(app=app, app_version=app_version))
+
+    def stop_all_jobs(self) -> StoppedJobsView:
+        """Stop every train and inference job of everyone."""
+        return self._call(STOP_ALL_JOBS, Empty())
+
+    def get_export(self, request: ExportRequest) -> ExportView:
+        """What running an app elsewhere takes: the members of its ensemble, their models and packages."""
+        return self._call(GET_EXPORT, request)

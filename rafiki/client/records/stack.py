@@ -1,0 +1,53 @@
+"""The stack itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from rafiki.client.records.calls import Calls
+from rafiki.client.transport import WATCH_PATIENCE_S, Away
+from rafiki.constants import GarbageKind
+from rafiki.contract.endpoint import Empty
+from rafiki.contract.garbage import (
+    COLLECT_GARBAGE,
+    DEFAULT_KEEP,
+    DEFAULT_OLDER_THAN_S,
+    CollectGarbageRequest,
+    GarbageView,
+)
+from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, WATCH_SERVICES, HealthView, ServicesEvent, ServiceView
+
+
+class StackCalls(Calls):
+    """Calls about the stack, and what of it is not needed any more."""
+
+    def get_health(self) -> HealthView:
+        """Whether the admin is up."""
+        return self._call(GET_HEALTH, Empty())
+
+    def get_services(self) -> list[ServiceView]:
+        """The live services of all jobs."""
+        return self._call(GET_SERVICES, Empty())
+
+    def watch_services(
+        self, *, patience_s: float = WATCH_PATIENCE_S, stop: threading.Event | None = None
+    ) -> Iterator[ServicesEvent | Away]:
+        """The live services of all jobs, again at each change; without an end."""
+        return self._watch(WATCH_SERVICES, Empty(), patience_s=patience_s, stop=stop)
+
+    def collect_garbage(
+        self,
+        what: Sequence[GarbageKind] | None = None,
+        *,
+        keep: int = DEFAULT_KEEP,
+        older_than_s: float = DEFAULT_OLDER_THAN_S,
+        apply: bool = False,
+        only: Sequence[str] | None = None,
+    ) -> GarbageView:
+        """Free what is not needed any more, or list what would go."""
+        request = CollectGarbageRequest(
+            what=None if what is None else list(what), keep=keep, older_than_s=older_than_s, apply=apply,
+            only=None if only is None else list(only),
+        )  # fmt: skip
+        return self._call(COLLECT_GARBAGE, request)
