@@ -12,6 +12,7 @@ from support.stacks.admin_people import People
 from support.stacks.running_stack import RunningStack, eventually
 
 import rafiki
+from rafiki.constants import BudgetOption, InferenceBudgetOption
 from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import AnyEndpoint
 
@@ -183,6 +184,17 @@ def test_every_call_is_in_the_document(document: dict[str, Any], name: str) -> N
         assert content_type in ("application/json", "application/octet-stream")
     assert "4XX" in operation["responses"]
     assert operation["security"] == ([] if endpoint.roles is None else [{"token": []}])
+
+
+def test_the_document_describes_what_jobs_are_made_of(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert set(schemas["TrainBudget"]["properties"]) == set(BudgetOption)
+    assert set(schemas["InferenceBudget"]["properties"]) == set(InferenceBudgetOption)
+    assert {"scheme", "options", "early_ending"} <= set(schemas["AdvisorSetting"]["properties"])
+    assert {"knobs", "scheme", "phase", "start_from"} <= set(schemas["Proposal"]["properties"])
+    body = document["paths"]["/train_jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "TrainBudget" in str(body["properties"]["budget"])
+    assert {kind.get("type") for kind in body["properties"]["advisor"]["anyOf"]} == {None, "string", "null"}
 
 
 def test_the_document_names_its_version_and_holds_nothing_but_the_calls(document: dict[str, Any]) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from rafiki.meta_store import open_meta_store
 from rafiki.meta_store.sql.database import Database
 from rafiki.meta_store.sql.migrate import HEAD, downgrade
 from rafiki.meta_store.sql.schema import metadata
+from rafiki.proposals import Proposal
 
 
 @pytest.fixture
@@ -81,6 +83,29 @@ def test_an_empty_database_is_migrated_down_and_up_again(empty_url, engine):
     assert tables_of(engine) == {"alembic_version"}
     migrate(empty_url)
     assert tables_of(engine) == {*metadata.tables, "alembic_version"}
+
+
+def test_proposals_that_an_earlier_version_wrote_are_read_as_structs(meta_store_url, store, given):
+    kept = given.trial(given.sub_train_job("adv"), proposal=Proposal(knobs={"x": 1}))
+    old = {"knobs": {"x": 1}, "scheme": "pbt", "phase": "open", "line": 3, "generation": 0, "start_from_trial": 2}
+    db = Database(meta_store_url)
+    downgrade(db, "0004")
+    with db.write() as connection:
+        connection.execute(
+            sqlalchemy.text("UPDATE trials SET proposal = :proposal WHERE id = :id"),
+            {"proposal": json.dumps(old), "id": kept.id},
+        )
+    migrate(meta_store_url)
+    expected = Proposal(
+        knobs={"x": 1}, scheme="pbt", phase="open", scheme_state={"line": 3, "generation": 0}, start_from_trial=2
+    )
+    assert store.trials.get_trial(kept.id).proposal == expected
+    downgrade(db, "0004")
+    with db.read() as connection:
+        stored = connection.execute(sqlalchemy.text("SELECT proposal FROM trials")).scalar_one()
+    assert json.loads(stored) == old
+    migrate(meta_store_url)
+    db.close()
 
 
 def test_migrating_again_changes_nothing_and_loads_no_alembic(meta_store_url, store, given):

@@ -44,8 +44,8 @@ def _nested(proposal: dict) -> dict:  # type: ignore[type-arg]
 
 
 def _flat(proposal: dict) -> dict:  # type: ignore[type-arg]
-    found = dict(proposal)
-    return {**found, **found.pop(_STATE, {})}
+    found = {name: value for name, value in proposal.items() if name != _STATE}
+    return {**found, **proposal.get(_STATE, {})}
 
 
 def upgrade() -> None:
