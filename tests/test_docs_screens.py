@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from docs._generate import screens
+from docs._generate import screen_svg, screens
+
+_SVG = "http://www.w3.org/2000/svg"
 
 
 def test_a_screen_is_what_stands_there_at_the_end() -> None:
@@ -51,3 +55,28 @@ def test_the_kept_screens_fit_80_columns_and_name_no_folder_of_the_run() -> None
         assert max(map(len, text.splitlines())) <= 80, file.name
         assert not [folder for folder in ("/tmp/", sys.prefix, str(screens.ROOT)) if folder in text], file.name
         assert text.strip(), file.name
+
+
+def test_a_screen_as_svg_keeps_its_columns_its_colours_and_what_is_dim() -> None:
+    data = b"\x1b[1;32mgood\x1b[0m \x1b[2mso so\x1b[0m  <b> \x1b[7mturned\x1b[0m\r\n"
+    svg = screen_svg.to_svg(screen_svg.lines_of(data, 80, 5), "rafiki <run>", 80)
+    root = ET.fromstring(svg)
+    texts = [(t.text, t.get("x"), t.get("fill"), t.get("font-weight")) for t in root.iter(f"{{{_SVG}}}text")]
+    dark, green, grey = "#16211f", "#7ed385", "#8c9c98"
+    assert texts[1:] == [
+        ("good", "12", green, "bold"),
+        ("so so", "52", grey, None),
+        ("<b>", "108", None, None),
+        ("turned", "140", dark, None),
+    ]
+    assert root.get("aria-label") == "The screen of rafiki <run>"
+
+
+def test_the_kept_drawings_say_the_same_as_the_texts_are_small_and_name_no_host() -> None:
+    for file in sorted(screens.FOLDER.glob("*.txt")):
+        svg = file.with_suffix(".svg").read_text("utf-8")
+        assert len(svg) < 25_000, file.name
+        hosts = set(re.findall(r"https?://([\w.]+)", svg.replace(f'xmlns="{_SVG}"', "")))
+        assert hosts <= {"127.0.0.1"}, file.name
+        shown = "".join(str(t.text) for t in list(ET.fromstring(svg).iter(f"{{{_SVG}}}text"))[1:])
+        assert "".join(shown.split()) == "".join(file.read_text("utf-8").split()), file.name

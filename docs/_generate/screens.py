@@ -1,7 +1,8 @@
-"""Captured terminal screens: ``docs/screens/NAME.txt``, shown by the directive ``{screen} NAME``.
+"""Captured terminal screens, shown by the directive ``{screen} NAME``.
 
 ``make screens`` runs the commands of the first lesson in a pseudo-terminal of 80 columns, in a project and with a stack
-of their own, and keeps what a person would have seen. ``make screens NAMES='up down'`` keeps only these; all are run.
+of their own, and keeps what a person would have seen: ``docs/screens/NAME.txt`` as text, ``NAME.svg`` with its colours.
+``make screens NAMES='up down'`` keeps only these; all are run.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from docs._generate.screen_svg import lines_of, text_of, to_svg
+
 FOLDER = Path(__file__).resolve().parents[1] / "screens"
 ROOT = FOLDER.parents[1]
 COLUMNS, LINES = 80, 45
-_HISTORY_LINES = 2000
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Step:
     folder: str = "demo"
     deadline_s: float = 180.0
     exit_codes: tuple[int, ...] = (0,)
+    is_kept: bool = True
 
 
 def _step(name: str, command: str, **rest: Any) -> Step:
@@ -47,6 +50,8 @@ def _step(name: str, command: str, **rest: Any) -> Step:
 
 
 STEPS = [
+    _step("quickstart", "quickstart --trials 5", folder="first", deadline_s=400.0),
+    _step("quickstart-down", "down", folder="first", is_kept=False),
     _step("init", "init demo", folder="."),
     _step("up", "up"),
     _step("run", "run job.yaml", deadline_s=400.0),
@@ -75,12 +80,16 @@ def directive(folder: Path) -> Any:
         required_arguments = 1
 
         def run(self) -> list[nodes.Node]:
-            file = folder / f"{self.arguments[0]}.txt"
-            self.env.note_dependency(str(file))
-            if not file.is_file():
-                raise self.error(f"There is no screen {file.name}: run `make screens`.")
+            name = self.arguments[0]
+            file, drawn = folder / f"{name}.txt", folder / f"{name}.svg"
+            for path in (file, drawn):
+                self.env.note_dependency(str(path))
+                if not path.is_file():
+                    raise self.error(f"There is no screen {path.name}: run `make screens`.")
             text = file.read_text("utf-8").rstrip()
+            # The drawing is for the eyes; its text is for those who cannot see it, and for the search.
             box = nodes.container(classes=["screen"])
+            box += nodes.raw("", drawn.read_text("utf-8"), format="html")
             box += nodes.literal_block(text, text, language="text")
             return [box]
 
@@ -95,14 +104,8 @@ class ScreenError(Exception):
 
 
 def screen_of(data: bytes, columns: int = COLUMNS, lines: int = LINES) -> str:
-    """What stands on a terminal after these bytes, with what scrolled out at its top."""
-    import pyte
-
-    screen = pyte.HistoryScreen(columns, lines, history=_HISTORY_LINES, ratio=1.0)
-    stream = pyte.ByteStream(screen)
-    stream.feed(data)
-    gone = ["".join(line[x].data for x in range(columns)).rstrip() for line in screen.history.top]
-    return "\n".join([*gone, *(line.rstrip() for line in screen.display)]).rstrip() + "\n"
+    """What is on a terminal after these bytes, with what scrolled out at its top."""
+    return text_of(lines_of(data, columns, lines))
 
 
 def run_in_terminal(
@@ -169,43 +172,52 @@ def _as_told(data: bytes, home: Path) -> bytes:
     return data
 
 
-def capture(step: Step, home: Path, environ: dict[str, str]) -> str:
-    """Run one step and return its screen.
+def capture(step: Step, home: Path, environ: dict[str, str]) -> bytes:
+    """Run one step and return what it wrote.
 
     Raises:
         ScreenError: when it ends in another way than the lesson says.
     """
     command = [sys.executable, "-m", "rafiki_cli", *step.arguments]
     code, data = run_in_terminal(command, home / step.folder, environ, step.deadline_s)
-    text = screen_of(_as_told(data, home))
+    data = _as_told(data, home)
     if code not in step.exit_codes:
-        raise ScreenError(f"rafiki {' '.join(step.arguments)} ended with {code}:\n{text}")
-    return text
+        raise ScreenError(f"rafiki {' '.join(step.arguments)} ended with {code}:\n{screen_of(data)}")
+    return data
+
+
+def _keep(step: Step, data: bytes) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    command = f"rafiki {' '.join(step.arguments)}"
+    lines = lines_of(data, COLUMNS, LINES)
+    (FOLDER / f"{step.name}.txt").write_text(text_of(lines), "utf-8")
+    (FOLDER / f"{step.name}.svg").write_text(to_svg(lines, command, COLUMNS), "utf-8")
 
 
 def main(wanted: list[str]) -> int:
     """Capture all screens, keep those in ``wanted`` (all when empty); 1 when a step failed."""
     home = Path(tempfile.mkdtemp(prefix="r-"))
+    (home / "first").mkdir()
     environ = environment(home)
     failed = False
     try:
         for step in STEPS:
             try:
-                text = capture(step, home, environ)
+                data = capture(step, home, environ)
             except ScreenError as e:
                 print(f"{step.name}: {e}", file=sys.stderr)
                 failed = True
                 if step.name in ("init", "up"):
                     break
                 continue
-            if not wanted or step.name in wanted:
-                FOLDER.mkdir(exist_ok=True)
-                (FOLDER / f"{step.name}.txt").write_text(text, "utf-8")
-            print(f"{step.name}: {len(text.splitlines())} lines", file=sys.stderr)
+            if step.is_kept and (not wanted or step.name in wanted):
+                _keep(step, data)
+            print(f"{step.name}: {len(screen_of(data).splitlines())} lines", file=sys.stderr)
     finally:
-        if (home / "demo").is_dir():
-            command = [sys.executable, "-m", "rafiki_cli", "down"]
-            subprocess.run(command, cwd=home / "demo", env=environ, capture_output=True, timeout=120, check=False)
+        for folder in (home / "first", home / "demo"):
+            if folder.is_dir():
+                command = [sys.executable, "-m", "rafiki_cli", "down"]
+                subprocess.run(command, cwd=folder, env=environ, capture_output=True, timeout=120, check=False)
         shutil.rmtree(home, ignore_errors=True)
     return int(failed)
 
