@@ -38,4 +38,17 @@ RULES = Kind(
     },
 )
 
-KINDS = (SCHEMES, RULES)
+TASKS = Kind(
+    what="task",
+    group="rafiki.tasks",
+    registry="rafiki.tasks.registry:TASKS",
+    builtin={
+        "IMAGE_CLASSIFICATION": "rafiki.tasks.image_classification:ImageClassificationTask",
+        "POS_TAGGING": "rafiki.tasks.pos_tagging:PosTaggingTask",
+        "TABULAR_CLASSIFICATION": "rafiki.tasks.tabular:TabularClassificationTask",
+        "TABULAR_REGRESSION": "rafiki.tasks.tabular:TabularRegressionTask",
+        "SPEECH_RECOGNITION": "rafiki.tasks.speech_recognition:SpeechRecognitionTask",
+    },
+)
+
+KINDS = (SCHEMES, RULES, TASKS)

@@ -207,10 +207,10 @@ def logs() -> Values:
 
 
 def tasks() -> Values:
-    """The tasks with a format of their own."""
-    from rafiki.constants import Task
+    """The tasks with a format of their own, those of other packages too."""
+    from rafiki import registries
 
-    return [(str(task), "") for task in Task]
+    return [(name, "") for name in registries.TASKS.names()]
 
 
 def templates() -> Values:

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from rafiki import registries
-from rafiki.constants import Task
 from rafiki.registry import Kind
 from rafiki.utils.mismatch import Mismatch, explain_mismatch
 from rafiki.utils.nearest import did_you_mean, nearest_or_all
@@ -170,7 +169,7 @@ def _check_name(job: LoadedJob, key: Key, name: str) -> None:
 
 def _check_task(job: LoadedJob) -> None:
     task = job.spec.task
-    if task is None or task in list(Task):
+    if task is None:
         return
     if hint := mistyped_task(task):
         raise job.error(("task",), f"{task!r} is no task of Rafiki's. {hint}")

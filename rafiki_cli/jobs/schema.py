@@ -26,6 +26,7 @@ def job_schema() -> Schema:
     # Either form; an editor then completes both.
     found["anyOf"] = [{"$ref": "#/$defs/JobSpec"}, {"$ref": "#/$defs/JobFile"}]
     del found["$ref"]
+    _offer(definitions["JobSpec"], "task", registries.TASKS.names())
     _offer(definitions["JobSpec"], "advisor", [spec.AUTO, *registries.SCHEMES.names()])
     _offer(definitions["Advisor"], "scheme", [spec.AUTO, *registries.SCHEMES.names()])
     _offer(definitions["Advisor"], "early_ending", [spec.AUTO, *registries.RULES.names()])
