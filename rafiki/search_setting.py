@@ -4,8 +4,8 @@ by. Whether it fits the knobs of a model is checked by :mod:`rafiki.advisor.sett
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -22,14 +22,22 @@ _MOST_FIRST = 1000
 class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """When trials end before their training is over. Only models that report intermediate scores are touched."""
 
-    rule: Literal["auto", "none", "median", "asha"] = "auto"
+    rule: str = AUTO
     """``auto`` is the rule of the scheme."""
-    min_step: Annotated[float, Meta(gt=0.0)] = 1.0
+    options: dict[str, Any] = {}
+    """The rule's own options. Those of Rafiki's own rules may stand beside ``rule`` instead."""
+    min_step: Annotated[float, Meta(gt=0.0)] | None = None
     """No trial is judged before this step."""
-    min_trials: Annotated[int, Meta(ge=1)] = 5
+    min_trials: Annotated[int, Meta(ge=1)] | None = None
     """median: how many trials must have finished before any is judged."""
-    eta: Annotated[float, Meta(gt=1.0)] = 3.0
+    eta: Annotated[float, Meta(gt=1.0)] | None = None
     """asha: one trial in so many goes on at each rung."""
+
+    def options_of(self, names: Iterable[str]) -> dict[str, Any]:
+        """The options for a rule that has those of these names."""
+        beside = {"min_step": self.min_step, "min_trials": self.min_trials, "eta": self.eta}
+        # What stands beside `rule` may be meant for another one: for that of the scheme, when the rule is `auto`.
+        return {k: v for k, v in beside.items() if v is not None and k in names} | self.options
 
 
 class AdvisorSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

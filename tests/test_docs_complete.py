@@ -12,6 +12,9 @@ import yaml
 
 from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, settings
 from docs._generate.fields import field_docs
+from rafiki import registries
+from rafiki.advisor.rules import RULES
+from rafiki.advisor.schemes import SCHEMES
 from rafiki.client import Client, PredictorClient
 from rafiki.constants import BudgetOption, ExitCode, InferenceBudgetOption
 from rafiki.contract.endpoint import AnyEndpoint
@@ -201,3 +204,32 @@ JOBS = [
 def test_the_job_files_that_are_shown_have_the_form_of_job_files(page: str, block: str) -> None:
     tree = yaml.safe_load(block)
     msgspec.convert(tree, JobFile if "jobs" in tree else JobSpec)
+
+
+# ---- what is registered
+
+
+def _section(page: str, heading: str) -> str:
+    text = (notes.FOLDER.parent / page).read_text("utf-8")
+    return re.split(r"(?m)^#{2,3} ", text.partition(f" {heading}\n")[2])[0]
+
+
+@pytest.mark.parametrize("name", registries.SCHEMES.builtin)
+def test_every_search_scheme_is_told_with_its_options(name: str) -> None:
+    assert re.search(rf"(?m)^\| `{name}` \|", _section("reference/search.md", "Schemes"))
+    if name != "fixed":
+        section = _section("reference/search.md", f"`{name}`")
+        options = [f.encode_name for f in msgspec.structs.fields(SCHEMES.get(name).options)]
+        assert [option for option in options if f"| `{option}` |" not in section] == []
+
+
+@pytest.mark.parametrize("name", registries.RULES.builtin)
+def test_every_stopping_rule_is_told_with_its_options(name: str) -> None:
+    [row] = re.findall(rf"(?m)^\| `{name}` \|.*$", _section("howto/tune.md", "Early ending"))
+    options = [f.encode_name for f in msgspec.structs.fields(RULES.get(name).options)]
+    assert [option for option in options if f"`{option}`" not in row] == []
+
+
+@pytest.mark.parametrize("name", registries.TASKS.builtin)
+def test_every_task_is_told(name: str) -> None:
+    assert _section("reference/tasks.md", f"`{name}`")

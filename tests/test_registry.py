@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rafiki import registry
-from rafiki.registry import Registry, UnknownNameError
+from rafiki.registry import BrokenEntry, Kind, Registry, UnknownNameError
 
 GROUP = "rafiki.test_shapes"
 
@@ -35,8 +35,13 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Shape]:
     monkeypatch.syspath_prepend(str(tmp_path))
     # Imported by this test's own name, whatever way the runner imported this file.
     monkeypatch.setitem(sys.modules, "shapes_of_rafiki", sys.modules[__name__])
-    registry._entry_points.cache_clear()
-    return Registry(GROUP, "shape", Shape, {"square": "shapes_of_rafiki:SQUARE"})
+    registry._declared.cache_clear()
+    kind = Kind(
+        what="shape", group=GROUP, registry="shapes_of_rafiki:SHAPES", builtin={"square": "shapes_of_rafiki:SQUARE"}
+    )
+    found = Registry(kind, Shape)
+    monkeypatch.setattr(sys.modules[__name__], "SHAPES", found, raising=False)
+    return found
 
 
 def test_what_comes_with_rafiki_is_found_by_name(shapes: Registry[Shape]) -> None:
@@ -58,6 +63,7 @@ def test_a_package_adds_an_entry(shapes: Registry[Shape], tmp_path: Path) -> Non
     ("source", "reason"),
     [
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("raise SystemExit('no display')", "SystemExit: no display"),
         ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
         ("OTHER = 1", "HEXAGON"),
         ("HEXAGON = 6", "a shape has to be a Shape, not a int"),
@@ -80,9 +86,42 @@ def test_a_package_cannot_take_a_name_of_rafiki(shapes: Registry[Shape], tmp_pat
     install(tmp_path, "shapes_thief", "square = shapes_thief:SQUARE", "SQUARE = None")
     assert shapes.find("square") is SQUARE
     assert shapes.names() == ["square"]
+    assert shapes.broken() == [BrokenEntry("square", "shapes_thief", "rafiki has a shape of that name")]
+
+
+def test_of_two_packages_with_one_name_the_first_counts(shapes: Registry[Shape], tmp_path: Path) -> None:
+    for package, corners in (("shapes_b", 8), ("shapes_a", 6)):
+        source = f"import shapes_of_rafiki\nMORE = shapes_of_rafiki.Shape({corners})"
+        install(tmp_path, package, f"more = {package}:MORE", source)
+    assert shapes.get("more").corners == 6
+    assert shapes.broken() == [BrokenEntry("more", "shapes_b", "shapes_a has a shape of that name")]
+
+
+def test_a_name_of_its_own_has_to_be_the_one_it_is_registered_under(shapes: Registry[Shape], tmp_path: Path) -> None:
+    source = "import shapes_of_rafiki\nMORE = shapes_of_rafiki.Shape(6)\nMORE.name = 'hexagon'"
+    install(tmp_path, "shapes_named", "more = shapes_named:MORE", source)
+    assert shapes.names() == ["square"]
+    [broken] = shapes.broken()
+    assert broken.reason == "ValueError: it is registered as 'more', but its name is 'hexagon'"
+
+
+def test_a_class_is_made_without_arguments(shapes: Registry[Shape], tmp_path: Path) -> None:
+    source = (
+        "import shapes_of_rafiki\nclass Dot(shapes_of_rafiki.Shape):\n    def __init__(self):\n        self.corners = 0"
+    )
+    install(tmp_path, "shapes_class", "dot = shapes_class:Dot", source)
+    assert shapes.get("dot").corners == 0
+    assert shapes.get("dot") is shapes.get("dot")
+
+
+def test_a_malformed_list_of_one_package_leaves_the_others(shapes: Registry[Shape], tmp_path: Path) -> None:
+    install(tmp_path, "shapes_malformed", "what is this", "")
+    source = "import shapes_of_rafiki\nHEXAGON = shapes_of_rafiki.Shape(6)"
+    install(tmp_path, "shapes_whole", "hexagon = shapes_whole:HEXAGON", source)
+    assert shapes.names() == shapes.kind.names() == ["square", "hexagon"]
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(shapes: Registry[Shape]) -> None:
     assert shapes.find("circle") is None
-    with pytest.raises(UnknownNameError, match=r"There is no shape 'circle'\. There are: square"):
+    with pytest.raises(UnknownNameError, match=r"Unknown shape 'circle'\. There are: square"):
         shapes.get("circle")

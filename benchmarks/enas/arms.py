@@ -16,7 +16,7 @@ from PIL import Image
 
 from rafiki.advisor.base import Advisor, Ask, SearchSetup
 from rafiki.advisor.enas import EnasAdvisor
-from rafiki.advisor.options import EnasOptions
+from rafiki.advisor.enas_scheme import EnasOptions
 from rafiki.model.base import BaseModel
 from rafiki.model.knobs import ArchKnob, FixedKnob, KnobConfig, Knobs
 from rafiki.param_store.codec import decode_params, encode_params

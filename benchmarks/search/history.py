@@ -69,7 +69,7 @@ def main() -> None:
 
     print("| scheme | a proposal, median | slowest of 40 | restored, first proposal | memory |")
     print("| --- | --- | --- | --- | --- |")
-    for name in SCHEMES:
+    for name in SCHEMES.names():
         if name != "fixed":
             command = [sys.executable, "-m", "benchmarks.search.history", name]
             done = subprocess.run(command, env={**os.environ, **THREADS}, capture_output=True, text=True, check=True)

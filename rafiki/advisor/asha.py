@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated, Literal
 
-from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord, with_knobs
-from rafiki.advisor.options import AshaOptions
+import msgspec
+from msgspec import Meta
+
+from rafiki.advisor.asha_rule import AshaRuleOptions
+from rafiki.advisor.base import Advisor, Ask, SchemeOptions, SearchSetup, TrialRecord, with_knobs
+from rafiki.advisor.scheme import Scheme, refuse_fixed
 from rafiki.advisor.schemes import SCHEMES, load_advisor
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import FixedKnob
@@ -14,8 +18,17 @@ from rafiki.proposals import Proposal
 _SEARCHES = ("bayes", "random")
 
 
+class AshaOptions(SchemeOptions, frozen=True, kw_only=True):
+    eta: Annotated[float, Meta(gt=1.0)] = 3.0
+    """One trial in so many goes on at each rung."""
+    min_step: Annotated[float, Meta(gt=0.0)] = 1.0
+    """The step of the first rung; the others lie at its multiples by powers of eta."""
+    search: Literal["bayes", "random"] = "bayes"
+    """Where the knobs come from."""
+
+
 class AshaAdvisor(Advisor):
-    """Knobs from another scheme, for trials that :class:`~rafiki.advisor.stopping.AshaRule` ends at its rungs.
+    """Knobs from another scheme, for trials that :class:`~rafiki.advisor.asha_rule.AshaRule` ends at its rungs.
 
     Li et al., "A system for massively parallel hyperparameter tuning", 2020, with the random search of algorithm 2, or
     with a Bayesian one as in Klein et al., "Model-based asynchronous hyperparameter and neural architecture search",
@@ -40,15 +53,17 @@ class AshaAdvisor(Advisor):
             )
         self._off = dict.fromkeys(self.space.policy_knobs("EARLY_STOP"), False)
         config = {name: FixedKnob(False) if name in self._off else knob for name, knob in setup.knob_config.items()}
-        name = options.search if SCHEMES[options.search].refuse(config) is None else "random"
+        scheme = SCHEMES.get(options.search)
+        if scheme.refuse(config) is not None:
+            scheme = SCHEMES.get("random")
         self._search = load_advisor(
-            SCHEMES[name],
+            scheme,
             msgspec.structs.replace(
                 setup,
                 knob_config=config,
                 first_knobs=(),
                 history=tuple(self._as_searched(t) for t in setup.history),
-                options=SCHEMES[name].options(),
+                options=scheme.options(),
             ),
         )
 
@@ -66,3 +81,19 @@ class AshaAdvisor(Advisor):
 
     def _learn(self, trial: TrialRecord) -> None:
         self._search.feedback(trial.no, trial.score, is_ended_early=trial.is_ended_early)
+
+
+def _rule_options(options: SchemeOptions) -> AshaRuleOptions:
+    assert isinstance(options, AshaOptions)
+    return AshaRuleOptions(eta=options.eta, min_step=options.min_step)
+
+
+SCHEME = Scheme(
+    name="asha",
+    summary="asynchronous successive halving",
+    advisor=AshaAdvisor,
+    refuse=refuse_fixed,
+    options=AshaOptions,
+    rule="asha",
+    rule_options=_rule_options,
+)

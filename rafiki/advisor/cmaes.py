@@ -11,8 +11,8 @@ from cmaes import CMAwM
 from numpy.typing import NDArray
 
 from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
+from rafiki.advisor.cmaes_scheme import CmaesOptions
 from rafiki.advisor.history import usable_history
-from rafiki.advisor.options import CmaesOptions
 from rafiki.advisor.space import ChoiceDimension, Dimension, IntegerDimension, Key, draw_unseen
 from rafiki.model.knobs import Scalar
 from rafiki.proposals import Proposal

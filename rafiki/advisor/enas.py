@@ -12,7 +12,7 @@ from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.enas_controller import Choices, Controller
 from rafiki.advisor.enas_reinforce import Baseline
 from rafiki.advisor.enas_schedule import Line, Phase, Schedule
-from rafiki.advisor.options import EnasOptions
+from rafiki.advisor.enas_scheme import EnasOptions
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import ArchKnob, KnobConfig, KnobValue, Scalar

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rafiki.advisor.base import SearchSetup
-from rafiki.advisor.options import EnasOptions
+from rafiki.advisor.enas_scheme import EnasOptions
 
 _WARM_SHARE = 0.25
 _MOST_WARM = 30

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rafiki.advisor.base import Advisor, Ask, SearchSetup
+from rafiki.advisor.scheme import Scheme, free_knobs
+from rafiki.model.knobs import KnobConfig
 from rafiki.proposals import Proposal
 
 
@@ -22,3 +24,12 @@ class FixedAdvisor(Advisor):
 
     def _suggest(self, no: int, ask: Ask) -> Proposal:
         return self._proposal(dict(self._knobs), "fixed")
+
+
+def _refuse(knob_config: KnobConfig) -> str | None:
+    if free := free_knobs(knob_config):
+        return f"it tries one point, but the knob(s) {', '.join(free)} leave a choice"
+    return None
+
+
+SCHEME = Scheme(name="fixed", summary="one trial", advisor=FixedAdvisor, refuse=_refuse, is_automatic=True)

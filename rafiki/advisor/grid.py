@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import random
 from array import array
+from typing import Annotated
 
-from rafiki.advisor.base import Advisor, Ask, SearchSetup
-from rafiki.advisor.options import GridOptions
+from msgspec import Meta
+
+from rafiki.advisor.base import Advisor, Ask, SchemeOptions, SearchSetup
+from rafiki.advisor.scheme import Scheme, refuse_fixed
 from rafiki.advisor.space import Dimension, FloatDimension, IntegerDimension, Key
 from rafiki.errors import ModelError
 from rafiki.model.knobs import Scalar
@@ -16,6 +19,11 @@ from rafiki.proposals import Proposal
 _MOST_POINTS = 10**9
 _MOST_FILTERED = 200_000
 """Points that constraints are checked for; it takes some seconds."""
+
+
+class GridOptions(SchemeOptions, frozen=True, kw_only=True):
+    points: Annotated[int, Meta(ge=2, le=1000)] = 5
+    """Values of each float knob, and the most of an integer knob, spread evenly on its own scale."""
 
 
 class GridAdvisor(Advisor):
@@ -147,3 +155,13 @@ def grid_values(dimension: Dimension, points: int) -> list[Scalar]:
             inner_integers = [low + (high - low) * k // (points - 1) for k in range(1, points - 1)]
         return sorted({low, *(min(max(v, low), high) for v in inner_integers), high})
     return list(dimension.values())
+
+
+SCHEME = Scheme(
+    name="grid",
+    summary="all combinations",
+    advisor=GridAdvisor,
+    refuse=refuse_fixed,
+    options=GridOptions,
+    is_light=True,
+)

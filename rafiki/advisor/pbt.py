@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
-from rafiki.advisor.options import PbtOptions
+from rafiki.advisor.base import Advisor, Ask, SchemeOptions, SearchSetup, TrialRecord
+from rafiki.advisor.scheme import Scheme, refuse_unshared
 from rafiki.advisor.space import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, draw_unseen
 from rafiki.model.knobs import Knobs, Scalar
 from rafiki.proposals import Proposal
@@ -18,6 +20,15 @@ _LEAST_MOVE = 0.02
 """Of a linear range; multiplying moves nothing at 0."""
 _TRIES = 64
 """Perturbations before knobs are taken over as they are, for want of others that the constraints allow."""
+
+
+class PbtOptions(SchemeOptions, frozen=True, kw_only=True):
+    population: Annotated[int, Meta(ge=2)] = 8
+    """How many lines of descent; each goes on from its own parameters or from a better one's."""
+    quantile: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.25
+    """A line in the lowest such share takes over the parameters and knobs of one in the highest."""
+    resample: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.25
+    """How often a knob is drawn anew rather than perturbed."""
 
 
 class _Line(msgspec.Struct):
@@ -149,3 +160,12 @@ def perturb(dimension: Dimension, value: Scalar, rng: random.Random) -> Scalar:
         moved = number + math.copysign(least, factor - 1)
     moved = min(max(moved, dimension.low), dimension.high)
     return round(moved) if isinstance(dimension, IntegerDimension) else moved
+
+
+SCHEME = Scheme(
+    name="pbt",
+    summary="population based training",
+    advisor=PbtAdvisor,
+    refuse=refuse_unshared,
+    options=PbtOptions,
+)

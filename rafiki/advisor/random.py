@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rafiki.advisor.base import Advisor, Ask
+from rafiki.advisor.scheme import Scheme
 from rafiki.advisor.space import draw_unseen
 from rafiki.proposals import Proposal
 
@@ -18,3 +19,6 @@ class RandomAdvisor(Advisor):
     def _suggest(self, no: int, ask: Ask) -> Proposal:
         key = draw_unseen(self.space, self._rng(no), self._seen())
         return self._proposal(self.space.knobs(key), "random")
+
+
+SCHEME = Scheme(name="random", summary="independent draws", advisor=RandomAdvisor, rule="median", is_automatic=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from rafiki.advisor.base import SearchSetup
-from rafiki.advisor.options import AshaOptions
+from rafiki.advisor.rules import get_rule, parse_rule_options
+from rafiki.advisor.scheme import Scheme
 from rafiki.advisor.schemes import check_scheme, load_advisor, parse_options
 from rafiki.advisor.space import SearchSpace
-from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule, StoppingRule
+from rafiki.advisor.stopping import Rule, RuleOptions, StoppingRule
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model.knobs import KnobConfig
-from rafiki.search_setting import AdvisorSetting
+from rafiki.search_setting import AUTO, AdvisorSetting
 
 
 def check_setting(setting: AdvisorSetting, knob_config: KnobConfig, constraints: list[str]) -> None:
@@ -22,6 +25,7 @@ def check_setting(setting: AdvisorSetting, knob_config: KnobConfig, constraints:
     """
     scheme = check_scheme(knob_config, setting.scheme)
     options = parse_options(scheme, setting.options)
+    _rule_of(setting, scheme)
     try:
         space = SearchSpace(knob_config, constraints)
         rng = random.Random(0)
@@ -39,15 +43,16 @@ def check_setting(setting: AdvisorSetting, knob_config: KnobConfig, constraints:
 
 def make_rule(setting: AdvisorSetting, knob_config: KnobConfig) -> StoppingRule:
     """A fresh rule that ends trials early."""
-    scheme = check_scheme(knob_config, setting.scheme)
+    rule, options = _rule_of(setting, check_scheme(knob_config, setting.scheme))
+    return rule.make(**msgspec.structs.asdict(options))
+
+
+def _rule_of(setting: AdvisorSetting, scheme: Scheme) -> tuple[Rule, RuleOptions]:
     ending = setting.early_ending
-    match scheme.rule if ending.rule == "auto" else ending.rule:
-        case "median":
-            return MedianRule(min_trials=ending.min_trials, min_step=ending.min_step)
-        case "asha":
-            options = parse_options(scheme, setting.options)
-            if isinstance(options, AshaOptions):
-                return AshaRule(eta=options.eta, min_step=options.min_step)
-            return AshaRule(eta=ending.eta, min_step=ending.min_step)
-        case _:
-            return NoRule()
+    rule = get_rule(scheme.rule if ending.rule == AUTO else ending.rule)
+    if scheme.rule_options is not None and rule.name == scheme.rule:
+        if ending.options:
+            raise InvalidTrainJobError(f"The rule of the search scheme {scheme.name!r} takes the scheme's options.")
+        return rule, scheme.rule_options(parse_options(scheme, setting.options))
+    known = [f.name for f in msgspec.structs.fields(rule.options)]
+    return rule, parse_rule_options(rule, ending.options_of(known))

@@ -17,7 +17,6 @@ The first trial tells its steps, the others only how they ended, unless one fail
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,12 +32,8 @@ from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check import trial_steps
 from rafiki.model_check.signatures import Problem, find_problem, find_static_problem
 from rafiki.model_check.trial_steps import MethodFailedError, UnknownKnobError, find_difference
-from rafiki.tasks.audio_files import iter_audio_rows
-from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.registry import get_task
-from rafiki.tasks.speech_recognition import SpeechRecognitionTask
 from rafiki.tasks.validation import CombiningTask
-from rafiki.tasks.zip_files import open_dataset_zip, read_member
 
 N_QUERIES = 8
 """Queries that are made from the validation dataset when none are given."""
@@ -204,6 +199,7 @@ class Checkup:
 
     def _take_queries(self) -> None:
         request = self._request
+        paths = (Path(request.val_path), Path(request.train_path))
         if request.queries is not None:
             for no, query in enumerate(request.queries, 1):
                 try:
@@ -211,11 +207,11 @@ class Checkup:
                 except InvalidQueryError as e:
                     raise InvalidQueryError(f"Query {no}: {e.message}") from e
         elif isinstance(self._rules, CombiningTask):
-            paths = (Path(request.val_path), Path(request.train_path))
             sample = self._rules.read_validation(*paths, request.train_args, N_QUERIES)
             self._queries, self._labels = list(sample.queries), sample.labels
-        elif isinstance(self._rules, SpeechRecognitionTask):
-            self._queries = trial_steps.decode_queries(_read_recordings(request.val_path, N_QUERIES), self._rules)
+        else:
+            examples = self._rules.read_examples(*paths, request.train_args, N_QUERIES)
+            self._queries = [self._rules.decode_query(example) for example in examples]
 
     # ---- one trial -------------------------------------------------------------------------------------------------
 
@@ -297,41 +293,12 @@ class Checkup:
         Raises:
             MethodFailedError: naming the query.
         """
-        if isinstance(self._rules, ProbabilityTask):
-            self._check_probabilities(predictions)
-        elif self._request.task == "POS_TAGGING":
-            for no, (tags, tokens) in enumerate(zip(predictions, self._queries, strict=True), 1):
-                if len(tags) != len(tokens):
-                    raise MethodFailedError.of(
-                        "predict()",
-                        f"query {no}: it returned {len(tags)} tags for {len(tokens)} tokens",
-                        "Return one tag for each token of the sentence.",
-                    )
-
-    def _check_probabilities(self, predictions: list[Any]) -> None:
-        n_classes = len(predictions[0])
-        highest = max((label for label in self._labels or []), default=-1)
-        for no, probabilities in enumerate(predictions, 1):
-            if len(probabilities) != n_classes:
-                raise MethodFailedError.of(
-                    "predict()",
-                    f"query {no}: it returned {len(probabilities)} probabilities, for query 1 {n_classes}",
-                    "Return one probability for each class of the training dataset, always in the same order.",
-                )
-        if highest >= n_classes:
-            raise MethodFailedError.of(
-                "predict()",
-                f"it returned {n_classes} probabilities, but the validation dataset holds the class {highest}",
-                "Return one probability for each class 0 to k-1, also for those that have few examples.",
-            )
-        for no, probabilities in enumerate(predictions, 1):
-            if min(probabilities) < -1e-6 or abs(sum(probabilities) - 1) > 1e-3:
-                self._warn(
-                    "predict()",
-                    f"Query {no}: the probabilities sum up to {sum(probabilities):.4g}, so this model will count for "
-                    "more or less than the others of an ensemble.",
-                )
-                return
+        misfit = self._rules.find_misfit(self._queries, predictions, self._labels)
+        if misfit is None:
+            return
+        if misfit.advice is not None:
+            raise MethodFailedError.of("predict()", misfit.reason, misfit.advice)
+        self._warn("predict()", misfit.reason)
 
     def _clean_up(self, *models: BaseModel) -> None:
         for model in models:
@@ -400,9 +367,3 @@ def _short(value: Any) -> str:
     else:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _read_recordings(path: str, most: int) -> list[str]:
-    with open_dataset_zip(path) as archive:
-        names = [row.wav_filename for _, row in zip(range(most), iter_audio_rows(archive), strict=False)]
-        return [base64.b64encode(read_member(archive, name, 64 << 20)).decode() for name in names]

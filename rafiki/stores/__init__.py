@@ -1,9 +1,10 @@
 """Stores of datasets and of parameters, opened by their location. Who uses one knows its interface alone.
 
-A kind of store is one file with a :class:`~rafiki.stores.kind.StoreKind`, and one entry: a row of the table here, or an
-entry point of the group ``rafiki.stores`` in a package of somebody else's. Its name is the scheme of its locations.
+A kind of store is one file with a :class:`~rafiki.stores.kind.StoreKind`, and one entry: a row of the table in
+:mod:`rafiki.registries`, or an entry point of the group ``rafiki.stores`` in a package of somebody else's. Its name is the scheme of its locations.
 """
 
+from rafiki import registries
 from rafiki.data_store.base import DataStore
 from rafiki.errors import ConfigError
 from rafiki.param_store.base import ParamStore
@@ -13,9 +14,7 @@ from rafiki.stores.kind import StoreKind
 
 __all__ = ["STORES", "StoreKind", "check_kind", "open_data_store", "open_param_store"]
 
-STORES: Registry[StoreKind] = Registry(
-    "rafiki.stores", "kind of store", StoreKind, {"folder": "rafiki.stores.folder:FOLDER"}
-)
+STORES = Registry(registries.STORES, StoreKind)
 """By the scheme of their locations."""
 
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from operator import mul
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -53,10 +53,24 @@ def encode_json(prediction: Any) -> bytes:
         raise ModelPredictError(f"predict() returned what cannot be sent as JSON: {e}.") from e
 
 
+class Misfit(NamedTuple):
+    """What speaks against a model's predictions, for its author."""
+
+    reason: str
+    advice: str | None
+    """What to do about it; None when it is worth no more than a warning."""
+
+
 class TaskSpec(ABC):
     """A task's dataset format, query format, prediction format and ensemble rule. Stateless; safe in any thread."""
 
     name: str
+    about_queries: str = "Queries and predictions are JSON values, of a form that the models alone define."
+    """The forms of a query and of a prediction, for people."""
+    sample_query: Any = None
+    """A query for people to change, as JSON values; None where it would be long."""
+    query_file: str | None = None
+    """Such as ``image.png``: the kind of file that people have a query in, where it would be long."""
 
     @abstractmethod
     def validate_dataset(self, path: Path) -> None:
@@ -100,6 +114,18 @@ class TaskSpec(ABC):
             InvalidDatasetError: when a dataset cannot be read.
         """
         return []
+
+    def find_misfit(
+        self, queries: Sequence[Any], predictions: Sequence[Any], labels: Sequence[Any] | None
+    ) -> Misfit | None:
+        """What is wrong with a model's predictions beyond the form of each, as far as the task can tell.
+
+        Args:
+            queries: as :meth:`decode_query` returns them.
+            predictions: decoded JSON, one a query.
+            labels: what the validation dataset says of each query; None when the queries are not of it.
+        """
+        return None
 
     @abstractmethod
     def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:

@@ -108,6 +108,10 @@ class ImageClassificationTask(ProbabilityTask):
     """Datasets: zip with ``images.csv`` and png/jpg files. Predictions: k probabilities; the ensemble: their mean."""
 
     name = Task.IMAGE_CLASSIFICATION
+    about_queries = (
+        "A query is an image: nested lists of RGB values, rows first. A prediction is one probability a class."
+    )
+    query_file = "image.png"
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS, max_pixels: int = 64_000_000) -> None:
         """Checks every row and the header and structure of every listed file; pixels are not decoded.

@@ -10,7 +10,7 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import encode_json
+from rafiki.tasks.base import Misfit, encode_json
 from rafiki.tasks.corpus_file import iter_sentences
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
@@ -37,6 +37,8 @@ class PosTaggingTask(CombiningTask):
 
     name = Task.POS_TAGGING
     metric = "accuracy"
+    about_queries = "A query is a sentence: a list of tokens. A prediction is one tag (a number) a token."
+    sample_query = ("The", "cat", "sleeps", ".")
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
         """Checks every row of ``corpus.tsv``: a token and, in the column ``tag``, an integer.
@@ -70,6 +72,17 @@ class PosTaggingTask(CombiningTask):
                 "predict() must return, for each query, one integer tag a token, such as [3, 0, 7]; it returned "
                 f"{str(prediction)[:120]}."
             ) from None
+
+    def find_misfit(
+        self, queries: Sequence[Any], predictions: Sequence[Any], labels: Sequence[Any] | None
+    ) -> Misfit | None:
+        for no, (tags, tokens) in enumerate(zip(predictions, queries, strict=True), 1):
+            if len(tags) != len(tokens):
+                return Misfit(
+                    f"query {no}: it returned {len(tags)} tags for {len(tokens)} tokens",
+                    "Return one tag for each token of the sentence.",
+                )
+        return None
 
     def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> list[Any]:
         """The tag of each token with the most votes, or the most weight; among equals, the best member's."""

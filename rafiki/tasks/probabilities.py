@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rafiki.errors import ModelPredictError
-from rafiki.tasks.base import encode_probabilities, mean_of_lists
+from rafiki.tasks.base import Misfit, encode_probabilities, mean_of_lists
 from rafiki.tasks.validation import CombiningTask
 
 if TYPE_CHECKING:
@@ -21,6 +21,30 @@ class ProbabilityTask(CombiningTask):
 
     def encode_prediction(self, prediction: Any) -> bytes:
         return encode_probabilities(prediction)
+
+    def find_misfit(
+        self, queries: Sequence[Any], predictions: Sequence[Any], labels: Sequence[Any] | None
+    ) -> Misfit | None:
+        n_classes = len(predictions[0])
+        for no, probabilities in enumerate(predictions, 1):
+            if len(probabilities) != n_classes:
+                return Misfit(
+                    f"query {no}: it returned {len(probabilities)} probabilities, for query 1 {n_classes}",
+                    "Return one probability for each class of the training dataset, always in the same order.",
+                )
+        if (highest := max(labels or [], default=-1)) >= n_classes:
+            return Misfit(
+                f"it returned {n_classes} probabilities, but the validation dataset holds the class {highest}",
+                "Return one probability for each class 0 to k-1, also for those that have few examples.",
+            )
+        for no, probabilities in enumerate(predictions, 1):
+            if min(probabilities) < -1e-6 or abs(sum(probabilities) - 1) > 1e-3:
+                return Misfit(
+                    f"Query {no}: the probabilities sum up to {sum(probabilities):.4g}, so this model will count for "
+                    "more or less than the others of an ensemble.",
+                    None,
+                )
+        return None
 
     def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> list[float]:
         return mean_of_lists(predictions, weights)

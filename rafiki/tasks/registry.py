@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-from functools import lru_cache
-from typing import cast
-
-from rafiki.constants import Task
+from rafiki import registries
+from rafiki.errors import RafikiError
+from rafiki.registry import Registry, UnknownNameError
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.custom import CustomTask
 
-_CLASSES = {
-    Task.IMAGE_CLASSIFICATION: ("image_classification", "ImageClassificationTask"),
-    Task.POS_TAGGING: ("pos_tagging", "PosTaggingTask"),
-    Task.TABULAR_CLASSIFICATION: ("tabular", "TabularClassificationTask"),
-    Task.TABULAR_REGRESSION: ("tabular", "TabularRegressionTask"),
-    Task.SPEECH_RECOGNITION: ("speech_recognition", "SpeechRecognitionTask"),
-}
+TASKS: Registry[TaskSpec] = Registry(registries.TASKS, TaskSpec)  # type: ignore[type-abstract]
 
 
-@lru_cache(maxsize=256)
 def get_task(name: str) -> TaskSpec:
-    """The rules of the task ``name``; a name of no known task is a custom task."""
-    home = _CLASSES.get(Task(name)) if name in list(Task) else None
-    if home is None:
+    """The rules of the task ``name``; a name that nobody registered is a custom task.
+
+    Raises:
+        RafikiError: when a package brings the task, and it cannot be used.
+    """
+    try:
+        return TASKS.get(name)
+    except UnknownNameError as e:
+        # Taken for a custom task, its datasets and queries would go unchecked.
+        if TASKS.is_broken(name):
+            raise RafikiError(str(e)) from e
         return CustomTask(name)
-    module = importlib.import_module(f"rafiki.tasks.{home[0]}")
-    return cast(TaskSpec, getattr(module, home[1])())

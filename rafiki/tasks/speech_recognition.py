@@ -25,6 +25,8 @@ class SpeechRecognitionTask(TaskSpec):
     member."""
 
     name = Task.SPEECH_RECOGNITION
+    about_queries = "A query is a wav file as base64 text (in a JSON string). A prediction is a text."
+    query_file = "recording.json"
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
         """Checks every row of ``audios.csv`` and reads every wav file that it lists.

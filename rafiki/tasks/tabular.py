@@ -34,7 +34,12 @@ Scalar = str | int | float | bool | None
 _decode_features = msgspec.json.Decoder(dict[str, Scalar]).decode
 
 
+_ABOUT_QUERIES = "A query is an object of feature -> value; a feature that is left out is missing."
+
+
 class _TabularTask(CombiningTask):
+    sample_query = {"feature": 1.5, "other": "a"}
+
     def validate_dataset(self, path: Path) -> None:
         """Checks the header and the length of every row; values may be missing.
 
@@ -122,6 +127,7 @@ class TabularClassificationTask(_TabularTask, ProbabilityTask):
     """Datasets: csv. Queries: feature -> value. Predictions: k probabilities, averaged over the ensemble."""
 
     name = Task.TABULAR_CLASSIFICATION
+    about_queries = f"{_ABOUT_QUERIES} A prediction is one probability a class."
 
     def read_validation(
         self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
@@ -140,6 +146,7 @@ class TabularRegressionTask(_TabularTask):
     """Datasets: csv. Queries: feature -> value. Predictions: a number, averaged over the ensemble."""
 
     name = Task.TABULAR_REGRESSION
+    about_queries = f"{_ABOUT_QUERIES} A prediction is a number."
     metric = "R2"
 
     def validate_dataset(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rafiki.constants import Task
+from rafiki import registries
 from rafiki_cli import terminal
 from rafiki_cli.completion.arguments import DatasetArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
@@ -83,7 +83,7 @@ def validate(
     resolve.check_task(task)
     if file.stat().st_size == 0:
         raise InvalidDatasetError(f"{file}: the dataset is empty.")
-    if task not in list(Task):
+    if task not in registries.TASKS.names():
         terminal.say(f"{file}: {task!r} is a custom task, whose datasets are not checked.")
         return
     try:

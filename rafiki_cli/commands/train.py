@@ -107,7 +107,11 @@ def create(
         list[str] | None, typer.Option("--try", help="Knobs to try first, as JSON; can be repeated.")
     ] = None,
     early_ending: Annotated[
-        str | None, typer.Option(help="When hopeless trials end: none, median or asha. [default: by the scheme]")
+        str | None,
+        typer.Option(
+            help="When hopeless trials end: none, median or asha. [default: by the scheme]",
+            autocompletion=completers.rules,
+        ),
     ] = None,
     warm_start: Annotated[
         bool | None, typer.Option("--warm-start/--no-warm-start", help="Learn from earlier jobs of the app.")

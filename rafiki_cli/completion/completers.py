@@ -207,10 +207,10 @@ def logs() -> Values:
 
 
 def tasks() -> Values:
-    """The tasks with a format of their own."""
-    from rafiki.constants import Task
+    """The tasks with a format of their own, those of other packages too."""
+    from rafiki import registries
 
-    return [(str(task), "") for task in Task]
+    return [(name, "") for name in registries.TASKS.names()]
 
 
 def templates() -> Values:
@@ -223,9 +223,17 @@ def templates() -> Values:
 
 
 def schemes() -> Values:
-    """Search schemes; see :mod:`rafiki.advisor.schemes`, which is the engine's own."""
-    names = ("auto", "random", "bayes", "tpe", "cmaes", "asha", "sharing", "pbt", "enas", "grid", "fixed")
-    return [(name, "") for name in names]
+    """Search schemes, those of other packages too."""
+    from rafiki import registries
+
+    return [("auto", "by the knobs"), *((name, "") for name in registries.SCHEMES.names())]
+
+
+def rules() -> Values:
+    """Stopping rules, those of other packages too."""
+    from rafiki import registries
+
+    return [("auto", "by the scheme"), *((name, "") for name in registries.RULES.names())]
 
 
 def settings() -> Values:

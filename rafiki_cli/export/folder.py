@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rafiki.errors import DamagedFileError, RafikiError
-from rafiki.tasks.registry import get_task
+from rafiki.registry import RAFIKI
+from rafiki.tasks.registry import TASKS, get_task
 from rafiki.utils.clock import utc_now
 from rafiki_cli.export import texts, vendor
 from rafiki_cli.terminal import UsageError
@@ -109,7 +111,7 @@ def write_export(
         ConflictingPackagesError: when no one set of packages does for all members.
         DamagedFileError: when what came is not what the admin told of.
     """
-    requirements = _requirements(view["models"])
+    requirements = _requirements([*view["models"], _task_package(view["task"])])
     models = {m["id"]: m for m in view["models"]}
     names = _file_names([m["name"] for m in view["models"]])
     files = {model_id: f"models/{name}.py" for model_id, name in zip(models, names, strict=True)}
@@ -128,8 +130,7 @@ def write_export(
                 "knobs": m["knobs"], "score": m["score"], "weight": m["weight"],
             }
         )  # fmt: skip
-    task_module = type(get_task(view["task"])).__module__
-    vendor.write_engine(folder, task_module, model_files.values())
+    vendor.write_engine(folder, type(get_task(view["task"])).__module__, model_files.values())
     manifest = {
         "format": _FORMAT, "format_version": _FORMAT_VERSION, "app": view["app"], "app_version": view["app_version"],
         "task": view["task"], "rafiki_version": view["rafiki_version"], "python_version": view["python_version"],
@@ -160,6 +161,13 @@ def zip_folder(folder: Path, target: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _task_package(task: str) -> Json:
+    """What a task needs that a package of others brings, in the form of a model's packages."""
+    package = TASKS.package_of(task)
+    packages = {} if package == RAFIKI else {package: importlib.metadata.version(package)}
+    return {"name": f"the task {task}", "packages": packages}
 
 
 def _requirements(models: Sequence[Mapping[str, Any]]) -> list[str]:

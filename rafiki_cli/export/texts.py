@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rafiki.tasks.base import TaskSpec
+from rafiki.tasks.registry import get_task
 from rafiki_cli.render import values
 
 _SCRIPT = '''\
@@ -55,43 +58,32 @@ EXPOSE 8080
 CMD ["python", "serve.py", "--host", "0.0.0.0", "--port", "8080"]
 """
 
-_QUERIES = {
-    "IMAGE_CLASSIFICATION": "--query-file image.png",
-    "POS_TAGGING": """--query '["The", "cat", "sleeps", "."]'""",
-    "TABULAR_CLASSIFICATION": """--query '{"feature": 1.5, "other": "a"}'""",
-    "TABULAR_REGRESSION": """--query '{"feature": 1.5, "other": "a"}'""",
-    "SPEECH_RECOGNITION": "--query-file recording.json",
-}
-_FORMS = {
-    "IMAGE_CLASSIFICATION": "A query is an image: nested lists of RGB values, rows first. A prediction is one "
-    "probability a class.",
-    "POS_TAGGING": "A query is a sentence: a list of tokens. A prediction is one tag (a number) a token.",
-    "TABULAR_CLASSIFICATION": "A query is an object of feature -> value; a feature that is left out is missing. A "
-    "prediction is one probability a class.",
-    "TABULAR_REGRESSION": "A query is an object of feature -> value; a feature that is left out is missing. A "
-    "prediction is a number.",
-    "SPEECH_RECOGNITION": "A query is a wav file as base64 text (in a JSON string). A prediction is a text.",
-}
+
+def _option(task: TaskSpec) -> str:
+    """The option of `predict.py` that gives it a query of the task."""
+    if task.sample_query is not None:
+        return f"--query '{json.dumps(task.sample_query)}'"
+    return f"--query-file {task.query_file}" if task.query_file is not None else "--query '...'"
 
 
 def readme(view: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
     """The export's README.md."""
-    task = view["task"]
-    query = _QUERIES.get(task, "--query '...'")
+    task = get_task(view["task"])
     lines = [
         f"# {view['app']}, version {view['app_version']}",
         "",
-        f"A trained ensemble for {task}, exported from Rafiki {view['rafiki_version']}. The folder runs by itself: "
-        f"neither Rafiki nor its stack is needed, but Python {view['python_version']} and what requirements.txt lists.",
+        f"A trained ensemble for {task.name}, exported from Rafiki {view['rafiki_version']}. The folder runs by "
+        f"itself: neither Rafiki nor its stack is needed, but Python {view['python_version']} and what "
+        "requirements.txt lists.",
         "",
         "```console",
         "python -m venv .venv && .venv/bin/pip install -r requirements.txt",
-        f".venv/bin/python predict.py {query}",
+        f".venv/bin/python predict.py {_option(task)}",
         ".venv/bin/python serve.py --port 8080",
         """curl localhost:8080/predict -d '{"query": ...}'""",
         "```",
         "",
-        _FORMS.get(task, "Queries and predictions are JSON values, of a form that the models alone define."),
+        task.about_queries,
         "`predict.py` without an option reads one query a line from stdin. `serve.py` answers `POST /predict` "
         '(`{"query": ...}` or `{"queries": [...]}`) and `GET /`, as a predictor of Rafiki does. '
         "Or build the Dockerfile.",

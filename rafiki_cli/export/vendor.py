@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,14 +35,17 @@ def write_engine(folder: Path, task_module: str, model_sources: Iterable[bytes])
 
     Args:
         folder: the exported folder.
-        task_module: the module with the rules of the models' task.
+        task_module: the module with the rules of the models' task. Of one of another package, what that package
+            imports of Rafiki travels; the package itself is for requirements.txt.
         model_sources: the models' files; what they import of Rafiki travels too.
 
     Returns:
         The modules, by name.
     """
-    roots = {*_ENTRIES, task_module, *_model_package()}
-    for source in model_sources:
+    roots = {*_ENTRIES, *_model_package()}
+    if _file_of(task_module) is not None:
+        roots.add(task_module)
+    for source in itertools.chain(model_sources, () if task_module in roots else _package_sources(task_module)):
         roots |= {name for name in imports_of(source) if _file_of(name)}
     modules = closure(roots - _NOT_IN_AN_EXPORT)
     for name in modules:
@@ -106,6 +111,20 @@ def _is_for_type_checkers(test: ast.expr) -> bool:
 def _model_package() -> set[str]:
     """All modules of the SDK: model code reaches many of them by name at run time."""
     return {f"rafiki.model.{file.stem}" for file in (_root() / PACKAGE / "model").glob("[a-z]*.py")}
+
+
+def _package_sources(module: str) -> Iterator[bytes]:
+    """The files of another package: all that may be loaded with one of its modules."""
+    top = importlib.util.find_spec(module.partition(".")[0])
+    if top is None:
+        return
+    folders = top.submodule_search_locations
+    if folders is None:
+        files = [Path(top.origin)] if top.origin else []
+    else:
+        files = [file for folder in folders for file in Path(folder).rglob("*.py")]
+    for file in files:
+        yield file.read_bytes()
 
 
 def _root() -> Path:

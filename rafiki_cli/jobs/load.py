@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from rafiki.constants import Task
+from rafiki import registries
+from rafiki.registry import Kind
 from rafiki.utils.mismatch import Mismatch, explain_mismatch
-from rafiki.utils.nearest import nearest_or_all
+from rafiki.utils.nearest import did_you_mean, nearest_or_all
 from rafiki_cli.jobs.overrides import apply_overrides
-from rafiki_cli.jobs.spec import DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
+from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
 from rafiki_cli.target.resolve import mistyped_task
 from rafiki_cli.terminal import UsageError, check_file
@@ -150,6 +151,7 @@ def _complete(spec: JobSpec, folder: Path, tree: PlacedTree, top: Key) -> Loaded
     job = LoadedJob(spec=spec, folder=folder, train=DatasetSource(), val=DatasetSource(), models=[], tree=tree, top=top)
     _check_name(job, ("app",), spec.app)
     _check_task(job)
+    _check_advisor(job)
     sources = {part: _dataset(job, ("datasets", part), getattr(spec.datasets, part)) for part in ("train", "val")}
     models = [_model(job, ("models", i), model) for i, model in enumerate(spec.models)]
     _refuse_same_names(job, models)
@@ -167,10 +169,29 @@ def _check_name(job: LoadedJob, key: Key, name: str) -> None:
 
 def _check_task(job: LoadedJob) -> None:
     task = job.spec.task
-    if task is None or task in list(Task):
+    if task is None:
         return
     if hint := mistyped_task(task):
         raise job.error(("task",), f"{task!r} is no task of Rafiki's. {hint}")
+
+
+def _check_advisor(job: LoadedJob) -> None:
+    given = job.spec.advisor
+    if isinstance(given, str):
+        return _check_known(job, ("advisor",), given, registries.SCHEMES)
+    _check_known(job, ("advisor", "scheme"), given.scheme, registries.SCHEMES)
+    if isinstance(given.early_ending, str):
+        return _check_known(job, ("advisor", "early_ending"), given.early_ending, registries.RULES)
+    rule = (given.early_ending or {}).get("rule")
+    return _check_known(job, ("advisor", "early_ending", "rule"), rule, registries.RULES)
+
+
+def _check_known(job: LoadedJob, key: Key, name: Any, kind: Kind) -> None:
+    """Refuses what is mistyped. Any other name is the server's to know: it may have packages that are not here."""
+    if not isinstance(name, str) or name == AUTO or name in (names := kind.names()):
+        return
+    if hint := did_you_mean(name.lower(), names, least=0.7):
+        raise job.error(key, f"there is no {kind.what} {name!r}. {hint}")
 
 
 def _one_of(job: LoadedJob, key: Key, part: Part, names: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from rafiki import registries
+
 Schema = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -24,6 +26,10 @@ def job_schema() -> Schema:
     # Either form; an editor then completes both.
     found["anyOf"] = [{"$ref": "#/$defs/JobSpec"}, {"$ref": "#/$defs/JobFile"}]
     del found["$ref"]
+    _offer(definitions["JobSpec"], "task", registries.TASKS.names())
+    _offer(definitions["JobSpec"], "advisor", [spec.AUTO, *registries.SCHEMES.names()])
+    _offer(definitions["Advisor"], "scheme", [spec.AUTO, *registries.SCHEMES.names()])
+    _offer(definitions["Advisor"], "early_ending", [spec.AUTO, *registries.RULES.names()])
     _loosen(definitions)
     return found
 
@@ -47,6 +53,13 @@ def _schema(kind: type[msgspec.Struct], title: str) -> Schema:
         if struct := _find_struct(kind, name):
             _describe(definition, struct)
     return {"$schema": _DRAFT, "title": title, "type": "object", **found}
+
+
+def _offer(definition: Schema, name: str, names: list[str]) -> None:
+    """Editors complete what is registered here; the server may have others, which are texts too."""
+    value = definition["properties"][name]
+    about = {k: value.pop(k) for k in ("description", "default") if k in value}
+    definition["properties"][name] = {"anyOf": [{"enum": names}, *value.pop("anyOf", [value])], **about}
 
 
 def _loosen(definitions: Schema) -> None:

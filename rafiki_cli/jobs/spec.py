@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from rafiki.constants import EnsembleMethod
 
+AUTO = "auto"
+"""The search scheme that fits the knobs; the stopping rule of the scheme."""
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Text = Annotated[str, Meta(min_length=1)]
 
@@ -80,13 +82,13 @@ class Budget(Part, frozen=True, kw_only=True):
 class Advisor(Part, frozen=True, kw_only=True):
     """How knobs are proposed; `advisor: tpe` is short for `advisor: {scheme: tpe}`."""
 
-    scheme: Name = "auto"
+    scheme: Name = AUTO
     """The search scheme; `auto` chooses by the knobs."""
     options: dict[str, Any] = {}
     """Options of the scheme."""
     try_: list[dict[str, Any]] = msgspec.field(default=[], name="try")
     """Knobs to try first; what one leaves out is drawn."""
-    early_ending: Literal["auto", "none", "median", "asha"] | dict[str, Any] | None = None
+    early_ending: Name | dict[str, Any] | None = None
     """When hopeless trials end: a rule, or its settings (`{rule: median, min_trials: 10}`)."""
     warm_start: bool = False
     """Learn from the trials of earlier jobs of the app."""
@@ -141,7 +143,7 @@ class JobSpec(Part, frozen=True, kw_only=True):
     """The models to search, each under the whole trial budget."""
     budget: Budget = Budget()
     """What the search may spend."""
-    advisor: Name | Advisor = "auto"
+    advisor: Name | Advisor = AUTO
     """A search scheme, or its settings."""
     train_args: dict[str, Any] = {}
     """Further arguments of the models' `train()`."""

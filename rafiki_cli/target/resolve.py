@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rafiki.constants import InferenceJobStatus, Task
+from rafiki import registries
+from rafiki.constants import InferenceJobStatus
 from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
@@ -118,7 +119,7 @@ def _trial_of_app(client: Client, app: str, name: str, version: int) -> Json:
 
 def check_task(task: str | None) -> None:
     """Warn when a task is no known one but looks like one: it would silently be a custom task."""
-    if task is None or task in list(Task):
+    if task is None:
         return
     if hint := mistyped_task(task):
         terminal.warn(f"{task!r} is taken as a custom task, whose datasets and queries nobody checks. {hint}")
@@ -126,4 +127,5 @@ def check_task(task: str | None) -> None:
 
 def mistyped_task(task: str) -> str:
     """``Did you mean 'IMAGE_CLASSIFICATION'?`` for a slip in the name of a task; empty for what may be a custom one."""
-    return did_you_mean(task.upper().replace("-", "_"), Task, least=0.8)
+    names = registries.TASKS.names()
+    return "" if task in names else did_you_mean(task.upper().replace("-", "_"), names, least=0.8)

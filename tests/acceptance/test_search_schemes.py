@@ -16,7 +16,7 @@ from rafiki.errors import InvalidTrainJobError
 pytestmark = pytest.mark.acceptance
 TASK = "SCORED"
 N_TRIALS = 12
-SCALAR = sorted(set(SCHEMES) - {"fixed", "enas"})
+SCALAR = sorted(set(SCHEMES.names()) - {"fixed", "enas"})
 
 
 class World:

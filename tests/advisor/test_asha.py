@@ -4,11 +4,10 @@ import random
 
 import pytest
 
-from rafiki.advisor.asha import AshaAdvisor
+from rafiki.advisor.asha import AshaAdvisor, AshaOptions
+from rafiki.advisor.asha_rule import AshaRule
 from rafiki.advisor.base import Ask, SearchSetup, TrialRecord
-from rafiki.advisor.options import AshaOptions
 from rafiki.advisor.schemes import SCHEMES, load_advisor
-from rafiki.advisor.stopping import AshaRule
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob, PolicyKnob
 from rafiki.proposals import Proposal
@@ -28,7 +27,9 @@ def score(knobs):
 def test_it_proposes_what_the_search_of_its_choice_proposes(search):
     advisor = make(search=search, trial_limit=None)
     plain = {name: knob for name, knob in KNOBS.items() if name != "stop"}
-    other = load_advisor(SCHEMES[search], SearchSetup(knob_config=plain, seed=0, options=SCHEMES[search].options()))
+    other = load_advisor(
+        SCHEMES.get(search), SearchSetup(knob_config=plain, seed=0, options=SCHEMES.get(search).options())
+    )
     for no in range(1, 15):
         found, expected = advisor.propose(no, Ask(worker_id="w")), other.propose(no, Ask(worker_id="w"))
         assert found.knobs == expected.knobs | {"stop": False}

@@ -12,7 +12,7 @@ pytest.importorskip("cmaes")
 
 from rafiki.advisor.base import SearchSetup
 from rafiki.advisor.cmaes import CmaesAdvisor
-from rafiki.advisor.options import CmaesOptions
+from rafiki.advisor.cmaes_scheme import CmaesOptions
 from rafiki.advisor.random import RandomAdvisor
 from rafiki.model.knobs import ArchKnob, CategoricalKnob, FloatKnob, IntegerKnob
 

@@ -11,7 +11,7 @@ import pytest
 
 from rafiki.advisor.base import Ask, Proposal, SearchSetup, TrialRecord
 from rafiki.advisor.enas import EnasAdvisor
-from rafiki.advisor.options import EnasOptions
+from rafiki.advisor.enas_scheme import EnasOptions
 from rafiki.constants import SharePolicy
 from rafiki.model.knobs import (
     POLICIES,

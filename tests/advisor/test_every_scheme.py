@@ -171,9 +171,9 @@ def through_json(trials):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("name", SCHEMES.names())
 def test_whatever_happens_every_proposal_is_a_point_of_the_space(name, seed):
-    scheme = SCHEMES[name]
+    scheme = SCHEMES.get(name)
     setup = setup_for(scheme, seed)
     advisor = load_advisor(scheme, setup)
     r = random.Random(seed)
@@ -201,9 +201,9 @@ def test_whatever_happens_every_proposal_is_a_point_of_the_space(name, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("name", SCHEMES.names())
 def test_a_restored_search_goes_on_as_one_that_was_never_interrupted(name, seed):
-    scheme = SCHEMES[name]
+    scheme = SCHEMES.get(name)
     setup = setup_for(scheme, seed)
     advisor = load_advisor(scheme, setup)
     r = random.Random(seed)
@@ -226,9 +226,9 @@ def test_a_restored_search_goes_on_as_one_that_was_never_interrupted(name, seed)
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("name", SCHEMES.names())
 def test_the_same_setup_gives_the_same_search_and_another_seed_another(name, seed):
-    scheme = SCHEMES[name]
+    scheme = SCHEMES.get(name)
     setup = msgspec.structs.replace(setup_for(scheme, seed), first_knobs=(), constraints=())
 
     def walk(setup):
@@ -245,9 +245,9 @@ def test_the_same_setup_gives_the_same_search_and_another_seed_another(name, see
 
 
 @pytest.mark.parametrize("constraints", [(), ("a <= b",)], ids=["free", "constrained"])
-@pytest.mark.parametrize("name", [name for name in SCHEMES if name not in REPEATING])
+@pytest.mark.parametrize("name", [name for name in SCHEMES.names() if name not in REPEATING])
 def test_a_finite_space_is_tried_whole_before_anything_repeats(name, constraints):
-    scheme = SCHEMES[name]
+    scheme = SCHEMES.get(name)
     config = {"a": IntegerKnob(1, 4), "b": IntegerKnob(1, 4, is_exp=True), "c": CategoricalKnob(["u", "v"])}
     setup = SearchSetup(
         knob_config=config, seed=3, constraints=constraints, options=parse_options(scheme, {}), first_knobs=({"a": 2},)
@@ -276,9 +276,9 @@ EVERY_POLICY = {p.lower(): PolicyKnob(p) for p in POLICIES}
 CELLS = {"cells": ArchKnob([SHARED] * 8)}
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "fixed"])
+@pytest.mark.parametrize("name", [name for name in SCHEMES.names() if name != "fixed"])
 def test_two_thousand_trials_are_no_burden(name, capsys):
-    scheme = SCHEMES[name]
+    scheme = SCHEMES.get(name)
     fits = [c for c in (WIDE, WIDE | EVERY_POLICY, CELLS | EVERY_POLICY) if scheme.refuse(c) is None]
     setup = SearchSetup(knob_config=fits[0], seed=0, options=parse_options(scheme, OPTIONS.get(name, {})))
     r = random.Random(0)

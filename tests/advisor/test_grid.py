@@ -7,8 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rafiki.advisor.base import SearchSetup
-from rafiki.advisor.grid import GridAdvisor, SpreadGrid
-from rafiki.advisor.options import GridOptions
+from rafiki.advisor.grid import GridAdvisor, GridOptions, SpreadGrid
 from rafiki.errors import InvalidTrialError, ModelError
 from rafiki.model.knobs import ArchKnob, CategoricalKnob, FixedKnob, FloatKnob, IntegerKnob, PolicyKnob
 

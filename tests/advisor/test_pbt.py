@@ -7,8 +7,7 @@ from statistics import median
 import pytest
 
 from rafiki.advisor.base import SearchSetup, TrialRecord
-from rafiki.advisor.options import PbtOptions
-from rafiki.advisor.pbt import PbtAdvisor, perturb
+from rafiki.advisor.pbt import PbtAdvisor, PbtOptions, perturb
 from rafiki.advisor.space import SearchSpace
 from rafiki.model.knobs import CategoricalKnob, FloatKnob, IntegerKnob, PolicyKnob
 

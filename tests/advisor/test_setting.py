@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from rafiki.advisor.asha_rule import AshaRule
+from rafiki.advisor.median_rule import MedianRule
 from rafiki.advisor.schemes import SCHEMES, make_advisor
 from rafiki.advisor.setting import check_setting, make_rule
-from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule
+from rafiki.advisor.stopping import NoRule
 from rafiki.budget import TrainBudget
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import ArchKnob, FloatKnob, IntegerKnob, PolicyKnob
@@ -46,6 +48,8 @@ def test_a_setting_comes_back_from_its_json(setting: AdvisorSetting) -> None:
         ({"scheme": "grid", "early_ending": "median"}, MedianRule),
         ({"scheme": "asha", "early_ending": "none"}, NoRule),
         ({"early_ending": {"rule": "asha", "eta": 2}}, AshaRule),
+        ({"early_ending": {"rule": "asha", "options": {"eta": 2}}}, AshaRule),
+        ({"early_ending": {"eta": 2}}, MedianRule),
     ],
 )
 def test_the_scheme_brings_its_rule_unless_the_job_names_one(setting: dict[str, Any], rule: type) -> None:
@@ -67,6 +71,10 @@ def test_a_schemes_options_reach_its_rule() -> None:
         ({"scheme": "fixed"}, "x, n"),
         ({"scheme": "pbt"}, "SHARE_PARAMS"),
         ({"scheme": "nothing"}, "There are: auto, "),
+        ({"early_ending": "medain"}, "Did you mean 'median'?"),
+        ({"early_ending": {"rule": "median", "options": {"min_trial": 1}}}, "Did you mean 'min_trials'?"),
+        ({"early_ending": {"rule": "median", "options": {"min_trials": 0}}}, "min_trials"),
+        ({"scheme": "asha", "early_ending": {"options": {"eta": 4}}}, "takes the scheme's options"),
     ],
 )
 def test_what_does_not_fit_the_knobs_is_refused(setting: dict[str, Any], says: str) -> None:
@@ -75,11 +83,11 @@ def test_what_does_not_fit_the_knobs_is_refused(setting: dict[str, Any], says: s
     assert says in refusal.value.message
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMES))
+@pytest.mark.parametrize("name", SCHEMES.names())
 def test_every_scheme_has_a_summary_and_checks_its_options(name: str) -> None:
-    assert SCHEMES[name].summary
+    assert SCHEMES.get(name).summary
     setting = parse_setting({"scheme": name, "options": {"no_such_option": 1}})
-    knobs: dict[str, Any] = {"cell": ArchKnob([[1, 2]])} if SCHEMES[name].refuse(KNOBS) else KNOBS
+    knobs: dict[str, Any] = {"cell": ArchKnob([[1, 2]])} if SCHEMES.get(name).refuse(KNOBS) else KNOBS
     with pytest.raises(InvalidTrainJobError):
         check_setting(setting, knobs, [])
 

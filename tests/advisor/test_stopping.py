@@ -6,7 +6,9 @@ import statistics
 
 import pytest
 
-from rafiki.advisor.stopping import AshaRule, MedianRule, NoRule
+from rafiki.advisor.asha_rule import AshaRule
+from rafiki.advisor.median_rule import MedianRule
+from rafiki.advisor.stopping import NoRule
 
 
 def run(rule, curves):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.http.contract_server import ContractServer
 
+from rafiki.advisor.rules import RULES
 from rafiki.advisor.schemes import AUTO, SCHEMES
 from rafiki.constants import ExitCode, Task
 from rafiki.settings import Config
@@ -128,7 +129,8 @@ def test_names_that_this_machine_knows_are_completed_without_a_server(values, cl
 
 
 def test_the_lists_kept_here_are_those_of_the_engine() -> None:
-    assert {name for name, _ in completers.schemes()} == {AUTO, *SCHEMES}
+    assert {name for name, _ in completers.schemes()} == {AUTO, *SCHEMES.names()}
+    assert {name for name, _ in completers.rules()} == {AUTO, *RULES.names()}
     names = {name for name, _ in completers.settings()}
     sections = Config.__struct_fields__
     assert {name.partition(".")[0] for name in names} == set(sections)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from support.stores.meta_store_records import Given, log_lines
 
+from rafiki.advisor.asha_rule import AshaRule
 from rafiki.advisor.schemes import make_advisor
-from rafiki.advisor.stopping import AshaRule, NoRule
+from rafiki.advisor.stopping import NoRule
 from rafiki.budget import parse_train_budget
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from support.data.task_files import wav
 
+from rafiki import registries
+from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.tasks.registry import get_task
 
@@ -125,6 +127,11 @@ def test_any_other_name_is_a_custom_task_that_passes_everything_through(tmp_path
     task.validate_dataset(tmp_path / "whatever")
     assert task.name == "MY_TASK"
     assert task.decode_query(b'{"any": [1, "thing"]}') == {"any": [1, "thing"]}
+
+
+def test_the_published_names_of_tasks_are_registered() -> None:
+    assert set(Task) <= set(registries.TASKS.builtin)
+    assert all(get_task(name).name == name for name in registries.TASKS.builtin)
 
 
 def test_tasks_are_looked_up_without_numpy_and_pillow() -> None:
