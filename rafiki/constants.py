@@ -1,6 +1,10 @@
 """Names that travel: every status, role, option and exit code. Each member *is* its string."""
 
 from enum import IntEnum, StrEnum
+from typing import Literal, TypeAlias
+
+LogFormat: TypeAlias = Literal["text", "json"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 class BudgetOption(StrEnum):

@@ -5,12 +5,13 @@ Deadlines are Unix milliseconds. ``bytes`` fields hold JSON that is passed on un
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
+from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
 
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
@@ -39,14 +40,21 @@ class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the frame of every service reads (:mod:`rafiki.service`)."""
 
+    kind: ClassVar[str]
+    """Names the program and its log."""
+    runs_model_code: ClassVar[bool] = False
+
     service_id: str
     job_id: str
     """The train job or inference job that the service belongs to."""
     cache: CacheAddress
     heartbeat_s: float
+    logging: LoggingConfig = LoggingConfig()
 
 
 class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
+    kind = "advisor"
+
     sub_train_job_id: str
     meta_store_url: str
     knob_config: dict[str, dict[str, Any]]
@@ -58,6 +66,9 @@ class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
 
 
 class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
+    kind = "train"
+    runs_model_code = True
+
     sub_train_job_id: str
     model: ModelSource
     knob_config: dict[str, dict[str, Any]]
@@ -73,7 +84,11 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
 
 
 class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
+    kind = "inference"
+    runs_model_code = True
+
     trial_id: str
+    trial_no: int | None = None
     task: str
     model: ModelSource
     knobs: dict[str, Any]
@@ -93,6 +108,8 @@ class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
+    kind = "predict"
+
     task: str
     host: str
     port: int

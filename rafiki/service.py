@@ -18,6 +18,8 @@ Signals
     what was registered with ``service.stop.on_stop()`` (for event loops). The exit code is then 0. The second signal
     ends the process at once, with 128 plus the signal's number as its exit code: no clean-up, no report. Both hold
     from the reading of the spec to the end of the process.
+Log
+    As the stack's settings say (``logging``), with the service, its kind and its job in each record.
 Heartbeat
     It begins with ``service.report_running()``, which the program calls when it can do its work; the admin waits that
     long (``supervisor.start_timeout_s``). It ends when ``serve`` returns, or with the report of the failure.
@@ -34,7 +36,7 @@ Clean-up
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -42,10 +44,11 @@ from rafiki.cache.heartbeat import Heartbeat
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.messages import ServiceSpec
-from rafiki.utils.logs import log_unexpected
+from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import ServiceStopped, StopSignal
 from rafiki.utils.spec import read_spec
 
+_logger = logging.getLogger(__name__)
 S = TypeVar("S", bound=ServiceSpec)
 
 
@@ -87,12 +90,12 @@ class ServiceContext(Generic[S]):
         except ServiceStopped:
             pass
         except RafikiError as e:
-            sys.stderr.write(f"error: {e.message}\n")
+            _logger.error("%s", e.message)
             self._heartbeat.fail(e.message, is_permanent=self._is_permanent)
             return e.exit_code
         # Model code and servers may exit of their own accord: nothing here does, so that is no orderly end either.
         except (Exception, SystemExit) as e:  # noqa: BLE001 - the last place that can report it
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             self._heartbeat.fail(f"it failed unexpectedly: {type(e).__name__}: {e}; its log holds the details")
             return ExitCode.FAILURE
         finally:
@@ -105,12 +108,16 @@ class ServiceContext(Generic[S]):
             try:
                 self._clean_ups.pop()()
             except (Exception, SystemExit) as e:  # noqa: BLE001 - nothing depends on it any more
-                log_unexpected(e)
+                log_unexpected(_logger, e)
 
 
 def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) -> int:
     """Run the process of a service, as this module describes; returns its exit code. Call from the main thread."""
     spec = read_spec(spec_type)
+    set_up_logging(
+        spec.logging.format, spec.logging.level, service=spec.service_id, kind=spec.kind, job=spec.job_id,
+        runs_model_code=spec.runs_model_code,
+    )  # fmt: skip
     stop = StopSignal()
     stop.install()
     return ServiceContext(spec, stop).run(serve)

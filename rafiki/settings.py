@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from rafiki.constants import LogFormat, LogLevel
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section of rafiki.yaml."""
@@ -124,6 +126,14 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     """How long a started service may take to report that it runs: imports and `load_parameters()` count."""
 
 
+class LoggingConfig(Section, frozen=True, kw_only=True):
+    format: LogFormat = "text"
+    """`text` writes lines for people, `json` one JSON object a line."""
+    level: LogLevel = "info"
+    """The least severe records that the admin and the services write: `debug`, `info`, `warning` or `error`. Libraries
+    only warn."""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be set. Paths are resolved by :mod:`rafiki.stack_folder`."""
 
@@ -137,3 +147,4 @@ class Config(Section, frozen=True, kw_only=True):
     train: TrainConfig = TrainConfig()
     predictor: PredictorConfig = PredictorConfig()
     supervisor: SupervisorConfig = SupervisorConfig()
+    logging: LoggingConfig = LoggingConfig()

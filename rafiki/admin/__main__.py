@@ -1,9 +1,10 @@
-"""The admin's process. It prints ``error: ...`` and exits with the error's code when it cannot start."""
+"""The admin's process. When it cannot start, it logs the error and exits with the error's code."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -20,9 +21,11 @@ from rafiki.constants import ExitCode
 from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackError
 from rafiki.stack_folder import StackFolder
-from rafiki.utils.logs import log_line
+from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import STACK_VARIABLE, PidFile, handle_of
 from rafiki.utils.sockets import listen
+
+_logger = logging.getLogger("rafiki.admin")
 
 
 def _listen(host: str, port: int) -> socket:
@@ -69,6 +72,7 @@ def run() -> None:
     """
     loaded = load_config()
     settings, folder = loaded.config.admin, StackFolder(loaded)
+    set_up_logging(loaded.config.logging.format, loaded.config.logging.level, kind="admin")
     folder.create()
     os.environ[STACK_VARIABLE] = str(folder.root)
     lock = _lock(folder)
@@ -77,11 +81,11 @@ def run() -> None:
     context.supervisor.start()
     config = uvicorn.Config(
         make_app(context), http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
-        log_level="warning", server_header=False, timeout_graceful_shutdown=3,
+        log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
     )  # fmt: skip
     host, port = sock.getsockname()[:2]
     server = _Server(config, folder, settings.host, port, context.hub)
-    log_line(f"admin: listens on http://{host}:{port}, stack {folder.root}")
+    _logger.info("admin: listens on http://%s:%s, stack %s", host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -92,7 +96,7 @@ def run() -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        log_line("admin: shuts down")
+        _logger.info("admin: shuts down")
         context.supervisor.shut_down()
         context.store.close()
         folder.admin_pid_file.unlink(missing_ok=True)
@@ -103,12 +107,17 @@ def main() -> int:
     if sys.argv[1:]:
         sys.stderr.write("error: The admin takes no arguments. Start a stack with `rafiki up`.\n")
         return ExitCode.USAGE
+    # Until the settings are read.
+    set_up_logging("messages")
     try:
         run()
     except RafikiError as e:
-        sys.stderr.write(f"error: {e.message}\n")
+        _logger.error("%s", e.message)
         return e.exit_code
-    return 0
+    except Exception as e:  # noqa: BLE001 - the last place that can log it
+        log_unexpected(_logger, e)
+        return ExitCode.FAILURE
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

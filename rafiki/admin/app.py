@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import importlib
+import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -38,6 +39,8 @@ from rafiki.errors import (
     UnauthorizedError,
 )
 from rafiki.utils.logs import log_unexpected
+
+_logger = logging.getLogger(__name__)
 
 _OPERATIONS = (
     "stack", "users", "api_tokens", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
@@ -127,17 +130,17 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[AnyEndpoint, Operat
                 return EventStream(context.hub, answer, cast(User, actor), authorize)
         except RafikiError as e:
             if e.http_status >= 500:
-                log_unexpected(e)
+                log_unexpected(_logger, e)
             return _error(e)
         except ClientDisconnect:
             return Response(status_code=400)
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
                 return _error(StoreFullError("No space is left on the disk of this stack."))
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             return _error(InternalError())
         except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             return _error(InternalError())
         finally:
             if form is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 
@@ -15,8 +16,9 @@ from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, PredictorReport, ServiceReport, TrainEvent
-from rafiki.utils.logs import log_line
 from rafiki.utils.process import Backoff
+
+_logger = logging.getLogger(__name__)
 
 
 class CacheKeeper:
@@ -40,7 +42,7 @@ class CacheKeeper:
         """
         if self._server is not None and not self._server.is_alive():
             if self._run_id is not None:
-                log_line("cache: the server has ended; starting it again")
+                _logger.warning("cache: the server has ended; starting it again")
             self._server.ensure()
         run_id = self._reader.run_id()
         if run_id != self._run_id:
@@ -120,4 +122,4 @@ class CacheKeeper:
         try:
             self.revoke_all_but([])
         except CacheUnavailableError as e:
-            log_line(f"cache: keys of this stack may be left: {e.message}")
+            _logger.warning("cache: keys of this stack may be left: %s", e.message)

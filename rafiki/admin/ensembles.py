@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from rafiki.entities import TrainJob, Trial
 from rafiki.errors import InvalidInferenceJobError
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
-from rafiki.utils.logs import log_line
 
 if TYPE_CHECKING:
     from rafiki.admin.context import AdminContext
+
+_logger = logging.getLogger(__name__)
 
 DEFAULT_SIZE = 5
 _MOST_CANDIDATES_OF_A_MODEL = 10
@@ -133,7 +135,7 @@ def _ask(context: AdminContext, request: SelectRequest) -> SelectAnswer:
         )  # fmt: skip
         return msgspec.json.decode(child.stdout, type=SelectAnswer)
     except subprocess.CalledProcessError as e:
-        log_line(f"choosing an ensemble failed: {e.stderr.decode(errors='replace')[-2000:]}")
+        _logger.error("choosing an ensemble failed: %s", e.stderr.decode(errors="replace")[-2000:])
     except (subprocess.TimeoutExpired, msgspec.DecodeError, OSError) as e:
-        log_line(f"choosing an ensemble failed: {e}")
+        _logger.error("choosing an ensemble failed: %s", e)
     return unscored(request, "Choosing members failed; the admin's log tells why.")

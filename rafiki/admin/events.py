@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -24,8 +25,10 @@ from rafiki.contract.endpoint import ErrorBody
 from rafiki.entities import User
 from rafiki.errors import CacheUnavailableError, RafikiError, TooManyStreamsError
 from rafiki.messages import CacheAddress, PredictorReport
-from rafiki.utils.logs import log_line, log_unexpected
+from rafiki.utils.logs import log_unexpected
 from rafiki.utils.process import Backoff
+
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -202,7 +205,7 @@ class EventHub:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self.closing.wait(), backoff.next_s())
         except Exception as e:  # noqa: BLE001 - a task has nobody above it to tell; the next stream begins another
-            log_unexpected(e)
+            log_unexpected(_logger, e)
         finally:
             await cache.close_channel()
 
@@ -293,12 +296,12 @@ class EventStream:
             await self._tell(send)
         except RafikiError as e:
             if e.http_status >= 500:
-                log_line(f"stream: {e.message}")
+                _logger.warning("stream: %s", e.message)
             await _send(send, encode_refusal(e))
         except (OSError, asyncio.CancelledError):
             raise
         except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
-            log_unexpected(e)
+            log_unexpected(_logger, e)
 
     async def _tell(self, send: Any) -> None:
         source, hub = self._source, self._hub

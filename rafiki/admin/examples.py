@@ -5,6 +5,7 @@ A process of its own reads them: what it loads goes with it.
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,11 @@ import rafiki
 from rafiki.entities import TrainJob
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task
-from rafiki.utils.logs import log_line
 
 if TYPE_CHECKING:
     from rafiki.admin.context import AdminContext
+
+_logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 60.0
 _MOST_BYTES = 8 << 20
@@ -55,11 +57,12 @@ def read_examples(context: AdminContext, job: TrainJob, max_examples: int) -> li
         )  # fmt: skip
         return msgspec.json.decode(child.stdout, type=list[Any])
     except InvalidDatasetError as e:
-        log_line(f"no examples of {job.app} v{job.app_version}: {e.message}")
+        reason = e.message
     except subprocess.CalledProcessError as e:
-        log_line(f"no examples of {job.app} v{job.app_version}: {e.stderr.decode(errors='replace')[-2000:]}")
+        reason = e.stderr.decode(errors="replace")[-2000:]
     except (subprocess.TimeoutExpired, msgspec.DecodeError, OSError) as e:
-        log_line(f"no examples of {job.app} v{job.app_version}: {e}")
+        reason = str(e)
+    _logger.warning("no examples of %s v%s: %s", job.app, job.app_version, reason, extra={"job": job.id})
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import msgspec
@@ -10,6 +11,8 @@ from rafiki.contract.endpoint import ErrorBody
 from rafiki.errors import MetaStoreError, RafikiError, error_from_wire
 from rafiki.meta_store import open_meta_store
 from rafiki.utils.logs import log_unexpected
+
+_logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 1 << 16
 
@@ -45,7 +48,7 @@ def _migrate_and_exit(url: str, writer: int) -> None:
     except RafikiError as e:
         os.write(writer, msgspec.json.encode(ErrorBody(e.code, e.message))[:_MOST_BYTES])
     except BaseException as e:  # noqa: BLE001 - the parent must go on in its own process alone
-        log_unexpected(e)
+        log_unexpected(_logger, e)
     finally:
         # Not sys.exit: what the parent has opened is the parent's to close.
         os._exit(code)

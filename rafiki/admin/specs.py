@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from rafiki.admin.planner import StartService, share_gpus
@@ -21,18 +19,12 @@ from rafiki.messages import (
     InferenceWorkerSpec,
     ModelSource,
     PredictorSpec,
+    ServiceSpec,
     TrainWorkerSpec,
 )
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
-
-KINDS = {
-    ServiceType.ADVISOR: "advisor",
-    ServiceType.TRAIN: "train",
-    ServiceType.PREDICT: "predict",
-    ServiceType.INFERENCE: "inference",
-}
 
 
 class SpecBuilder:
@@ -65,7 +57,7 @@ class SpecBuilder:
         """
         match action.service_type:
             case ServiceType.ADVISOR:
-                spec: Any = self._advisor(action, service_id)
+                spec: ServiceSpec = self._advisor(action, service_id)
             case ServiceType.TRAIN:
                 spec = self._train(action, service_id)
             case ServiceType.INFERENCE:
@@ -75,10 +67,10 @@ class SpecBuilder:
         model = self._model_of(action)
         return ServiceRequest(
             service_id=service_id,
-            kind=KINDS[action.service_type],
+            kind=spec.kind,
             spec=msgspec.msgpack.encode(spec),
             gpus=action.gpus,
-            runs_model_code=action.service_type in (ServiceType.TRAIN, ServiceType.INFERENCE),
+            runs_model_code=spec.runs_model_code,
             python=self._environments.look(model.dependencies).python if model else None,
             image=model.docker_image if model else None,
             sharing=self._sharing(action),
@@ -135,6 +127,7 @@ class SpecBuilder:
             n_workers=self._n_workers(action.job_id, sub.id),
             max_trial_attempts=self._config.train.max_trial_attempts,
             heartbeat_s=self._config.train.heartbeat_s,
+            logging=self._config.logging,
             lost_after_s=self._config.train.lost_after_s,
         )
 
@@ -157,6 +150,7 @@ class SpecBuilder:
             task=job.task,
             validation_predictions=self._config.train.validation_predictions,
             heartbeat_s=self._config.train.heartbeat_s,
+            logging=self._config.logging,
         )
 
     def _inference(self, action: StartService, service_id: str) -> InferenceWorkerSpec:
@@ -169,6 +163,7 @@ class SpecBuilder:
             service_id=service_id,
             job_id=action.job_id,
             trial_id=trial.id,
+            trial_no=trial.no,
             task=job.task,
             cache=self._credentials.address_of(action.job_id),
             model=self._source(self._store.models.get_model(sub.model_id)),
@@ -177,6 +172,7 @@ class SpecBuilder:
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,
+            logging=self._config.logging,
         )
 
     def _deployment(self, inference_job_id: str) -> Deployment:
@@ -203,4 +199,5 @@ class SpecBuilder:
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             heartbeat_s=self._config.train.heartbeat_s,
+            logging=self._config.logging,
         )

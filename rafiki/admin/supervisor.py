@@ -5,6 +5,7 @@ It wakes when something happens (a job is made or stopped, a service reports) an
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -42,8 +43,10 @@ from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id, short_id
-from rafiki.utils.logs import log_line, log_unexpected
+from rafiki.utils.logs import log_unexpected
 from rafiki.utils.sockets import any_free_port, is_free
+
+_logger = logging.getLogger(__name__)
 
 _NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started")
 
@@ -107,7 +110,9 @@ class Supervisor:
             try:
                 self._cache.send_train_event(train_job_id, sub.id, StopRequested())
             except CacheUnavailableError as e:
-                log_line(f"cannot tell the advisor of {sub.model_name} to stop: {e.message}")
+                _logger.warning(
+                    "cannot tell the advisor of %s to stop: %s", sub.model_name, e.message, extra={"job": train_job_id}
+                )
 
     def read_predictor_reports(self, predictors: list[Service]) -> dict[str, PredictorReport]:
         """What predictors told last of how much they serve, by service id; nothing when the cache cannot tell."""
@@ -146,7 +151,7 @@ class Supervisor:
             except RafikiError as e:
                 self._report_problem(e.message)
             except Exception as e:  # noqa: BLE001 - the loop must outlive whatever one look runs into
-                log_unexpected(e)
+                log_unexpected(_logger, e)
                 self._report_problem("The supervisor failed unexpectedly; see the admin's log.")
             with self._looked:
                 self._looked.notify_all()
@@ -156,7 +161,7 @@ class Supervisor:
 
     def _report_problem(self, message: str) -> None:
         if message != self.problem:
-            log_line(f"supervisor: {message}")
+            _logger.warning("supervisor: %s", message)
         self.problem = message
 
     def _live_job_ids(self) -> list[str]:
@@ -253,7 +258,7 @@ class Supervisor:
         try:
             self._act(action)
         except RafikiError as e:
-            log_line(f"supervisor: {type(action).__name__} failed: {e.message}")
+            _logger.warning("supervisor: %s failed: %s", type(action).__name__, e.message)
 
     def _act(self, action: Action) -> None:
         match action:
@@ -270,14 +275,12 @@ class Supervisor:
                 self._fail_search(action)
             case SetTrainJobStatus():
                 self._store.train_jobs.set_train_job_status(action.job.id, action.status, action.error)
-                log_line(f"train job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}")
+                _log_job("train job", action)
                 self._tell_watchers(action.job.id)
                 self._wake.set()
             case SetInferenceJobStatus():
                 self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
-                log_line(
-                    f"inference job {action.job.app} v{action.job.app_version}: {action.status} {action.error or ''}"
-                )
+                _log_job("inference job", action)
                 self._tell_watchers(action.job.id)
                 self._wake.set()
 
@@ -301,7 +304,7 @@ class Supervisor:
             handle = self._containers.start(self._specs.build(action, service_id, port))
         except RafikiError as e:
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
-            log_line(f"{action.service_type} {short_id(service_id)}: could not be started: {e.message}")
+            _log_service(service, logging.ERROR, f"could not be started: {e.message}")
             self._tell_watchers(action.job_id)
             self._wake.set()
             return
@@ -311,7 +314,7 @@ class Supervisor:
         if port is not None:
             host = f"{self._config.predictor.host}:{port}"
             self._store.inference_jobs.set_predictor_host(action.job_id, host)
-        log_line(f"{service.service_type} {short_id(service_id)}: started (attempt {action.attempt})")
+        _log_service(service, logging.INFO, f"started (attempt {action.attempt})")
         self._tell_watchers(action.job_id)
 
     def _port_for(self, action: StartService) -> int:
@@ -331,7 +334,7 @@ class Supervisor:
         self._store.services.set_service_status(service.id, status, error)
         self._tell_watchers(service.job_id)
         if error is not None:
-            log_line(f"{service.service_type} {short_id(service.id)}: ended: {error}")
+            _log_service(service, logging.ERROR, f"ended: {error}")
         if error is not None and service.service_type is ServiceType.TRAIN:
             self._tell_lost(service, error)
         if service.service_type is ServiceType.INFERENCE:
@@ -343,14 +346,14 @@ class Supervisor:
         try:
             self._cache.unserve(service.job_id, service.unit_id, service.id)
         except CacheUnavailableError as e:
-            log_line(f"cannot tell the predictor of {short_id(service.id)}'s end: {e.message}")
+            _log_service(service, logging.WARNING, f"cannot tell the predictor of its end: {e.message}")
 
     def _tell_lost(self, service: Service, reason: str) -> None:
         """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
         try:
             self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
         except CacheUnavailableError as e:
-            log_line(f"cannot tell the advisor of {short_id(service.id)}'s end: {e.message}")
+            _log_service(service, logging.WARNING, f"cannot tell the advisor of its end: {e.message}")
 
     def _tell_all_lost(self, advisor: StartService) -> None:
         """A new advisor finds trials whose workers ended before it began (the stack was down): say that they did."""
@@ -379,9 +382,9 @@ class Supervisor:
             if error is not None and service.service_type is ServiceType.TRAIN:
                 self._tell_lost(service, error)
         except RafikiError as e:
-            log_line(f"{service.service_type} {short_id(service.id)}: could not be stopped: {e.message}")
+            _log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
-            log_unexpected(e)
+            log_unexpected(_logger, e, **_fields_of(service))
         finally:
             self._being_stopped.discard(service.id)
             self._wake.set()
@@ -398,7 +401,9 @@ class Supervisor:
         )
         error = action.error if status is TrainJobStatus.ERRORED else None
         self._store.train_jobs.set_sub_train_job_status(sub_id, status, error, owner_id=None)
-        log_line(f"model {action.sub.model_name}: search failed: {action.error}")
+        _logger.error(
+            "model %s: search failed: %s", action.sub.model_name, action.error, extra={"job": action.sub.train_job_id}
+        )
         self._tell_watchers(action.sub.train_job_id)
         self._wake.set()
 
@@ -406,3 +411,18 @@ class Supervisor:
         """Whether the job was to stop anyway: then that it did is no error."""
         job = self._store.train_jobs.get_train_job(action.sub.train_job_id)
         return job.datetime_stop_requested is not None
+
+
+def _fields_of(service: Service) -> dict[str, str]:
+    return {"service": service.id, "kind": service.service_type.lower(), "job": service.job_id}
+
+
+def _log_service(service: Service, level: int, message: str) -> None:
+    _logger.log(level, "%s %s: %s", service.service_type, short_id(service.id), message, extra=_fields_of(service))
+
+
+def _log_job(kind: str, action: SetTrainJobStatus | SetInferenceJobStatus) -> None:
+    job = action.job
+    level = logging.INFO if action.error is None else logging.ERROR
+    what = f"{action.status}: {action.error}" if action.error else str(action.status)
+    _logger.log(level, "%s %s v%s: %s", kind, job.app, job.app_version, what, extra={"job": job.id})

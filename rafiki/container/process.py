@@ -19,6 +19,7 @@ from rafiki.container.gpu import find_gpus
 from rafiki.errors import ContainerError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import tail_lines, write_atomic
+from rafiki.utils.logs import message_of
 from rafiki.utils.process import (
     SERVICE_VARIABLE,
     STACK_VARIABLE,
@@ -196,7 +197,8 @@ class ProcessContainerManager(ContainerManager):
             how = f"it was killed by {signal.Signals(-code).name}"
         else:
             how = f"it ended with exit code {code}"
-        last = [line for line in tail_lines(self._logs / (handle.get("log") or "?"), 3) if line.strip()]
+        lines = tail_lines(self._logs / (handle.get("log") or "?"), 3)
+        last = [message_of(line) for line in lines if line.strip()]
         return f"{how}; last in its log: {' / '.join(last)}" if last and code != 0 else how
 
     def usage(self, service_id: str, handle: dict[str, Any]) -> ServiceUsage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -19,7 +20,9 @@ from rafiki.environments.state import Environment, EnvironmentState, Environment
 from rafiki.errors import EnvironmentBuildError, EnvironmentBusyError, InvalidEnvironmentError, InvalidModelError
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.files import read_text, write_atomic
-from rafiki.utils.logs import log_line, log_unexpected
+from rafiki.utils.logs import log_unexpected
+
+_logger = logging.getLogger(__name__)
 
 _RECORD = "environment.json"
 """Written when all else is there: a folder without it was left half built."""
@@ -240,7 +243,7 @@ class EnvironmentStore:
             self._current = build
             if self._is_shut_down:
                 return
-        log_line(f"environment {key}: builds {', '.join(lines)}")
+        _logger.info("environment %s: builds %s", key, ", ".join(lines))
         try:
             build.run()
             record = _Record(requirements=lines, size_bytes=_size_of(folder), datetime_built=utc_now())
@@ -250,11 +253,11 @@ class EnvironmentStore:
         except OSError as e:
             reason = f"{e.strerror} ({e.filename})"
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             reason = "Rafiki failed unexpectedly; see the admin's log"
         if reason is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        log_line(f"environment {key}: {'ready' if reason is None else reason}")
+        _logger.log(logging.INFO if reason is None else logging.ERROR, "environment %s: %s", key, reason or "ready")
         with self._changed:
             self._current = None
             del self._building[key]

@@ -13,6 +13,7 @@ from typing import Any
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidQueryError, RafikiError
 from rafiki.exported.ensemble import Answer, Ensemble
+from rafiki.utils.logs import set_up_logging
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 _BATCH_SIZE = 64
@@ -21,6 +22,7 @@ _BATCH_SIZE = 64
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """Predict as the command line says; returns the exit code."""
     options = _parser(folder).parse_args(arguments)
+    set_up_logging("messages", runs_model_code=True)
     try:
         if options.query is not None:
             return _one(folder, options.query.encode(), "--query")

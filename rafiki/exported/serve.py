@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import socket
 import sys
@@ -26,8 +27,10 @@ from rafiki.errors import (
 )
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Ensemble, Manifest
-from rafiki.utils.logs import log_unexpected
+from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.mismatch import explain_json
+
+_logger = logging.getLogger(__name__)
 
 _NULL = b"null"
 _IDLE_S = 75.0
@@ -142,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             raise
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             status, body = 500, refusal_body(InternalError("The server itself failed. What it wrote tells why."))
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -201,6 +204,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--deadline-s", type=float, default=10.0, help="longest wait for a prediction (%(default)s)")
     parser.add_argument("--max-body-mb", type=int, default=64, help="largest request (default: %(default)s)")
     options = parser.parse_args(arguments)
+    set_up_logging(runs_model_code=True)
     try:
         ensemble = Ensemble(folder)
         batches = Batches(ensemble.answer)

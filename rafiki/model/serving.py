@@ -5,7 +5,7 @@ Model code runs here.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +14,8 @@ from rafiki.model.base import BaseModel
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.json_text import why_not_json
+
+_logger = logging.getLogger(__name__)
 
 Outcome: TypeAlias = bytes | InvalidQueryError | ModelPredictError
 """What became of one query: the prediction as JSON, or why there is none."""
@@ -73,7 +75,7 @@ class ServedModel:
             try:
                 clean_up()
             except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; nothing depends on it
-                sys.stderr.write(f"warning: {clean_up.__name__}() failed: {user_traceback(e, self._file_name)}\n")
+                _logger.warning("%s() failed: %s", clean_up.__name__, user_traceback(e, self._file_name))
 
     def _encode(self, prediction: Any) -> Outcome:
         if isinstance(prediction, ModelPredictError):

@@ -53,7 +53,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     server = _Server(
         uvicorn.Config(
             app, http=RefusingProtocol, ws="none", lifespan="off", access_log=False, log_level="warning",
-            timeout_keep_alive=75, server_header=False, date_header=False, timeout_graceful_shutdown=2,
+            log_config=None, timeout_keep_alive=75, server_header=False, date_header=False,
+            timeout_graceful_shutdown=2,
         )
     )  # fmt: skip
     sock = _listen(spec)

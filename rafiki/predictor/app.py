@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any
@@ -28,6 +29,8 @@ from rafiki.predictor.meter import Meter
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
 from rafiki.utils.mismatch import explain_json
+
+_logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -70,7 +73,7 @@ class PredictorApp:
         except RafikiError as e:
             status, body = e.http_status, refusal_body(e)
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
-            log_unexpected(e)
+            log_unexpected(_logger, e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, refusal_body(error)
         if scope["path"] == "/predict":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import sys
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ from rafiki.service import ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
+
+_logger = logging.getLogger("rafiki.search.advisor_worker")
 
 _LOOK_UP_S = 2.0
 """Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
@@ -108,7 +111,7 @@ class AdvisorWorker:
                 unreachable = unreachable or Deadline(_GIVE_UP_S)
                 if unreachable.is_over():
                     raise
-                sys.stderr.write(f"warning: {e.message} Trying again.\n")
+                _logger.warning("%s Trying again.", e.message)
                 must_restore = True
                 if self._stop.wait(backoff.next_s()):
                     raise ServiceStopped from None
@@ -203,7 +206,7 @@ def serve(service: ServiceContext[AdvisorSpec]) -> None:
     try:
         AdvisorWorker(service.spec, store, service.stop).run()
     except StaleOwnerError as e:
-        sys.stderr.write(f"warning: {e.message}\n")
+        _logger.warning("%s", e.message)
 
 
 if __name__ == "__main__":

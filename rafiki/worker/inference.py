@@ -22,6 +22,7 @@ from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.clock import Deadline, unix_ms
+from rafiki.utils.logs import bind_log_fields
 from rafiki.utils.process import Backoff, StopSignal
 
 _WAIT_S = 20.0
@@ -99,6 +100,7 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
 def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
     """Load the model and answer queries until the process is asked to stop."""
     spec = service.spec
+    bind_log_fields(trial=spec.trial_no)
     with service.permanent_failures():  # the same parameters fail in the same way in a new process
         predictor = BatchPredictor(load_trial_model(spec), get_task(spec.task), spec.model.name)
     service.on_exit(predictor.close)

@@ -7,6 +7,7 @@ and no admin.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -35,9 +36,12 @@ from rafiki.param_store.codec import decode_params
 from rafiki.service import ServiceContext, run_service
 from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.clock import Deadline
+from rafiki.utils.logs import log_fields
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.worker.trial_log import TrialLogBuffer
 from rafiki.worker.validation import ValidationKeeper
+
+_logger = logging.getLogger("rafiki.worker.train")
 
 _SAY_AGAIN_S = 10.0
 """Without an order for so long, a worker repeats what it last said: the advisor, or the cache, may have lost it."""
@@ -91,7 +95,8 @@ class TrainWorker:
             if (order.trial_id, order.attempt) == last_done:
                 # Sent twice, by an advisor that had died before it acknowledged. Not an answer to our result.
                 continue
-            held = self._run_trial(order)
+            with log_fields(trial=order.no):
+                held = self._run_trial(order)
             last_done = (order.trial_id, order.attempt)
             self._say(held)
 
@@ -135,18 +140,20 @@ class TrainWorker:
     def _run_trial(self, order: TrainOrder) -> TrialDone | TrialFailed:
         worker_id = self._spec.service_id
         self._log.open(order.trial_id, order.attempt)
+        _logger.debug("begins (attempt %d)", order.attempt)
         try:
             with self._stop.interruptible():
                 done = self._train_and_save(order)
         except RafikiError as e:
             reason = e.message
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything, and must not end it
+            _logger.warning("failed: %s", reason)
+        except (Exception, SystemExit) as e:
             reason = user_traceback(e, self._spec.model.name)
+            _logger.warning("failed: %s", reason, exc_info=True)
             # The reason is one line; whoever mends the model wants them all.
-            lines = "".join(traceback.format_exception(e)).rstrip()
-            sys.stderr.write(lines + "\n")
-            logger.log(lines)
+            logger.log("".join(traceback.format_exception(e)).rstrip())
         else:
+            _logger.debug("ends with the score %g", done.score)
             return TrialDone(
                 worker_id,
                 order.trial_id,
@@ -158,7 +165,6 @@ class TrainWorker:
             )
         # Half a surrogate pair (as in the name of a file) would keep the reason from travelling.
         reason = reason.encode(errors="replace").decode()
-        sys.stderr.write(f"trial {order.no} failed: {reason}\n")
         return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
 
     def _train_and_save(self, order: TrainOrder) -> _Trained:
@@ -181,7 +187,7 @@ class TrainWorker:
             self._validation.keep(model, params_id, score, order.attempt)
             return _Trained(score, params_id, ended_early)
         finally:
-            _destroy(model)
+            _destroy(model, self._spec.model.name)
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
         """Train the model; why it was told to end before its training was over, or None."""
@@ -243,11 +249,11 @@ class _Trained(NamedTuple):
     ended_early: str | None
 
 
-def _destroy(model: BaseModel) -> None:
+def _destroy(model: BaseModel, file_name: str) -> None:
     try:
         model.destroy()
     except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own clean-up: the trial's result stands
-        sys.stderr.write(f"warning: destroy() failed: {user_traceback(e)}\n")
+        _logger.warning("destroy() failed: %s", user_traceback(e, file_name))
 
 
 def serve(service: ServiceContext[TrainWorkerSpec]) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +23,8 @@ from rafiki.param_store.base import ParamStore
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask, ValidationSample
 from rafiki.utils.clock import Deadline
+
+_logger = logging.getLogger(__name__)
 
 _BATCH_SIZE = 64
 _MOST_KEPT = 10
@@ -87,7 +89,7 @@ class ValidationKeeper:
         """
         if attempt > 1 and self._task is not None:
             self._task = None
-            _say("a worker was lost in this trial before, so none are kept from now on.")
+            _log_reason("a worker was lost in this trial before, so none are kept from now on.")
         if self._task is None or (len(self._kept) >= self._most_kept and score <= min(self._kept)[0]):
             return
         try:
@@ -98,12 +100,12 @@ class ValidationKeeper:
             self._params.save_validation(params_id, packed)
         except _TimeIsUp:
             self._task = None
-            _say(f"they took more than {self._most_s:g} s, so none are kept from now on.")
+            _log_reason(f"they took more than {self._most_s:g} s, so none are kept from now on.")
         except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; the trial stands without this
             self._n_failures += 1
             if self._n_failures >= _MOST_FAILURES:
                 self._task = None
-            _say(user_traceback(e, self._file_name))
+            _log_reason(user_traceback(e, self._file_name))
         else:
             self._n_failures = 0
             self._kept.append((score, params_id))
@@ -130,8 +132,8 @@ class ValidationKeeper:
         return task.pack(labels, predictions)
 
 
-def _say(reason: str) -> None:
-    sys.stderr.write(f"note: no validation predictions of this trial were kept: {reason}\n")
+def _log_reason(reason: str) -> None:
+    _logger.info("no validation predictions of this trial were kept: %s", reason)
 
 
 @contextlib.contextmanager

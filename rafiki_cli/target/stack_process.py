@@ -227,9 +227,11 @@ def _wait_healthy(
 
 
 def _last_error(log: Path, offset: int, code: int) -> str:
+    from rafiki.utils.logs import message_of
+
     with log.open("rb") as f:
         f.seek(offset)
-        lines = f.read().decode("utf-8", "replace").splitlines()
+        lines = [message_of(line) for line in f.read().decode("utf-8", "replace").splitlines()]
     errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
     if errors:
         return errors[-1]

@@ -102,7 +102,7 @@ def test_a_failure_is_logged_and_reported_with_its_message_and_exit_code(service
         f"from rafiki.errors import CacheUnavailableError\n{start}raise CacheUnavailableError('The cache is away.')"
     )
     assert services.run(spec) == CacheUnavailableError.exit_code
-    assert services.log(spec) == "error: The cache is away.\n"
+    assert services.messages(spec) == ["error: The cache is away."]
     assert services.report(spec) == ServiceReport(state="failed", reason="The cache is away.")
 
 
@@ -144,7 +144,7 @@ def test_a_cache_that_is_away_loses_the_report_but_not_the_log(own_cache: OwnCac
     own_cache.kill()
     spec = services.script("from rafiki.errors import ModelError\nraise ModelError('No such class.')")
     assert services.run(spec) == ModelError.exit_code
-    assert services.log(spec) == "error: No such class.\n"
+    assert services.messages(spec) == ["error: No such class."]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80"])
@@ -210,5 +210,5 @@ def test_a_port_that_is_taken_is_reported_and_may_be_tried_again(services: Servi
         spec = predictor(services, port)
         assert services.run(spec, "rafiki.predictor") == ContainerError.exit_code
     reason = f"The predictor cannot listen on 127.0.0.1:{port}: Address already in use."
-    assert services.log(spec) == f"error: {reason}\n"
+    assert services.messages(spec) == [f"error: {reason}"]
     assert services.report(spec) == ServiceReport(state="failed", reason=reason)

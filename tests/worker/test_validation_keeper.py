@@ -111,11 +111,12 @@ BAD: list[Rule] = [
 
 @pytest.mark.parametrize("rule", BAD)
 def test_a_model_that_cannot_predict_loses_its_predictions_alone(
-    tmp_path: Path, rule: Rule, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, rule: Rule, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "rafiki")
     scene = Scene(tmp_path)
     assert scene.keeps(scene.run(1.0, rule), scene.run(0.5)) == [False, True]
-    assert "no validation predictions of this trial were kept: " in capsys.readouterr().err
+    assert "no validation predictions of this trial were kept: " in caplog.text
 
 
 def test_after_three_failures_in_a_row_no_model_is_asked_any_more(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import EnvironmentUsedError, InvalidServiceError, InvalidTrialError, RafikiError
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import short_id
-from rafiki.utils.logs import log_line
+
+_logger = logging.getLogger(__name__)
 
 _SERVICE_LOG = re.compile(r"(advisor|train|predict|inference)-([0-9a-f-]{36})\.log")
 _ENVIRONMENT_LOG = re.compile(r"environment-([0-9a-f]+)\.log")
@@ -47,7 +49,7 @@ def collect_garbage(context: AdminContext, actor: User, request: CollectGarbageR
     counted = [v for v in views if v.is_freed or not request.apply]
     size_bytes = sum(v.size_bytes for v in counted)
     if request.apply and counted:
-        log_line(f"garbage: {actor.email} freed {len(counted)} items, {size_bytes:,} bytes")
+        _logger.info("garbage: %s freed %d items, %s bytes", actor.email, len(counted), f"{size_bytes:,}")
     return GarbageView(is_applied=request.apply, items=views, size_bytes=size_bytes)
 
 

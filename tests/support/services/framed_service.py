@@ -9,6 +9,8 @@ from rafiki.service import ServiceContext, run_service
 
 
 class ScriptSpec(ServiceSpec, frozen=True, kw_only=True):
+    kind = "script"
+
     code: str
 
 

@@ -13,8 +13,10 @@ from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 
 from rafiki.cache.reports import RedisReportReader
-from rafiki.messages import CacheAddress, ServiceReport, ServiceSpec
+from rafiki.cache.train import RedisTrainCache
+from rafiki.messages import CacheAddress, Order, ServiceReport, ServiceSpec, TrainWorkerSpec
 from rafiki.utils.ids import new_id
+from rafiki.utils.logs import message_of
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -50,11 +52,20 @@ class Services:
         """The exit code of a service that ends by itself."""
         return self.start(spec, module).wait(60)
 
+    def send_orders(self, spec: TrainWorkerSpec, *orders: Order) -> None:
+        """Do the advisor's part for a train worker."""
+        cache = RedisTrainCache(self.job, spec.sub_train_job_id)
+        cache.acknowledge([], [(spec.service_id, order) for order in orders])
+
     def log_file(self, spec: ServiceSpec) -> Path:
         return self.folder / f"{spec.service_id}.log"
 
     def log(self, spec: ServiceSpec) -> str:
         return self.log_file(spec).read_text()
+
+    def messages(self, spec: ServiceSpec) -> list[str]:
+        """The lines of the log without what stands in front of each."""
+        return [message_of(line) for line in self.log(spec).splitlines()]
 
     def wait_for_log(self, spec: ServiceSpec, text: str) -> None:
         eventually(lambda: text in self.log(spec), f"{text!r} in the service's log")
