@@ -1,7 +1,8 @@
 """Stores of datasets and of parameters, opened by their location. Who uses one knows its interface alone.
 
 A kind of store is one file with a :class:`~rafiki.stores.kind.StoreKind`, and one entry: a row of the table in
-:mod:`rafiki.registries`, or an entry point of the group ``rafiki.stores`` in a package of somebody else's. Its name is the scheme of its locations.
+:mod:`rafiki.registries`, or an entry point of the group ``rafiki.stores`` in a package of somebody else's. Its name is
+the scheme of its locations.
 """
 
 from rafiki import registries
