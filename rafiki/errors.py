@@ -32,6 +32,13 @@ class RafikiError(Exception):
         error.exit_code = ExitCode.NOT_FOUND
         return error
 
+    def with_message(self, message: str) -> Self:
+        """The same error in other words: of its class, and it travels as this one does."""
+        error = type(self).__new__(type(self))
+        error.__dict__.update(self.__dict__, message=message)
+        error.args = (message,)
+        return error
+
 
 _NOT_FOUND_STATUS = 404
 

@@ -69,6 +69,8 @@ def parse_setting(given: Any) -> AdvisorSetting:
     """
     if given is None:
         return AdvisorSetting()
+    if isinstance(given, AdvisorSetting):
+        return given
     if isinstance(given, str):
         given = {"scheme": given}
     if not isinstance(given, dict):

@@ -65,7 +65,7 @@ def _request(
     knobs: list[str],
     args: list[str],
 ) -> dict[str, Any]:
-    from rafiki_cli.job_spec import parse_arguments
+    from rafiki_cli.jobs.json_options import parse_arguments
     from rafiki_cli.model_check.job_defaults import JobDefaults, find_job_defaults
     from rafiki_cli.target import resolve
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,10 @@ from rafiki_cli.render.output import (
     time_column,
 )
 from rafiki_cli.target import resolve, session
+
+if TYPE_CHECKING:
+    from rafiki.client import Client
+    from rafiki_cli.jobs.train_options import TrainOptions
 
 app = new_app("Create, watch and stop train jobs.")
 
@@ -71,7 +75,9 @@ _COLUMNS = [
     )
 )
 def create(
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="A YAML job file; options go over it.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="A job spec, as `rafiki run` takes it; options go over it.")
+    ] = None,
     app: Annotated[str | None, typer.Option(help="Name of the app.", autocompletion=completers.apps)] = None,
     task: Annotated[
         str | None,
@@ -119,40 +125,23 @@ def create(
     wait: Annotated[bool, typer.Option("--wait", "--watch", help="Watch the job until it ends.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Start training models on your datasets under a budget."""
-    from rafiki_cli.job_spec import JobSpec, parse_arguments, parse_knobs, read_job_file
+    """Start training models on your datasets under a budget. Of a job spec, what its training needs is uploaded unless
+    it is there; nothing is deployed."""
+    from rafiki_cli.jobs.json_options import parse_arguments, parse_knobs
+    from rafiki_cli.jobs.train_options import TrainOptions
 
     terminal.check_number("--hours", hours)
-    spec = read_job_file(file) if file else JobSpec()
-    budget = {
-        BudgetOption.MODEL_TRIAL_COUNT: trials,
-        BudgetOption.TIME_HOURS: hours,
-        BudgetOption.GPU_COUNT: gpus,
-        BudgetOption.CPU_WORKER_COUNT: workers,
-    }
-    search = {
-        "scheme": advisor,
-        "options": parse_arguments(option, "--option") if option else None,
-        "first_knobs": parse_knobs(try_) if try_ else None,
-        "early_ending": early_ending,
-        "warm_start": warm_start,
-    }
-    spec.update(
-        {
-            "app": app,
-            "task": task,
-            "train_dataset_id": train,
-            "val_dataset_id": val,
-            "budget": {str(option): value for option, value in budget.items() if value is not None},
-            "model_ids": model,
-            "train_args": parse_arguments(arg or []),
-            "advisor": {name: value for name, value in search.items() if value is not None},
-        }
-    )
-    client = session.client()
-    job = spec.resolved(client)
-    resolve.check_task(job["task"])
-    created = _create(client, job)
+    options = TrainOptions(
+        app=app, task=task, train=train, val=val, models=model, trials=trials, hours=hours, gpus=gpus, workers=workers,
+        train_args=parse_arguments(arg) if arg else None, scheme=advisor,
+        scheme_options=parse_arguments(option, "--option") if option else None,
+        first_knobs=parse_knobs(try_) if try_ else None, early_ending=early_ending, warm_start=warm_start,
+    )  # fmt: skip
+    if file is not None:
+        client, created = _create_from_file(file, options)
+    else:
+        client = session.client()
+        created = _create(client, options.request(client))
     if wait:
         _wait(client, created, format)
     put_record(created, [Column("ID", "id"), *_COLUMNS[:2]], format)
@@ -160,7 +149,33 @@ def create(
         terminal.say(f"Watch it with `rafiki train watch {created['app']}`.")
 
 
-def _create(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+def _create_from_file(file: Path, options: TrainOptions) -> tuple[Client, dict[str, Any]]:
+    """Upload what the job of a file needs and create it; what comes after the training is `rafiki run`'s."""
+    from rafiki.config import environment
+    from rafiki.errors import InvalidTrainJobError
+    from rafiki_cli.jobs.create import JobCreator
+    from rafiki_cli.jobs.load import load_training
+    from rafiki_cli.jobs.observe import observe
+    from rafiki_cli.jobs.plan import make_plan
+
+    training = load_training(file, environment(), options.overrides(), options.app)
+    job = training.job
+    resolve.check_task(job.spec.task)
+    client = session.client()
+    observed = observe(client, job)
+    plan = make_plan(job, observed, may_deploy=False, must_retrain=True)
+    if plan.conflict is not None:
+        raise InvalidTrainJobError(plan.conflict)
+    if training.left_out:
+        parts = " and ".join(f"`{key}`" for key in training.left_out)
+        terminal.say(f"Only training is started: {parts} of {file} take effect with `rafiki run`.")
+    creator = JobCreator(client, job, say=terminal.say)
+    created = creator.create(creator.provide(observed), may_adopt=False)
+    return client, {name: created[name] for name in ("id", "app", "app_version")}
+
+
+def _create(client: Client, job: dict[str, Any]) -> dict[str, Any]:
+    resolve.check_task(job["task"])
     try:
         created: dict[str, Any] = client.create_train_job(**job)
     except NoModelsForTrainJobError as e:

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rafiki.constants import ExitCode, InferenceJobStatus
 from rafiki.errors import (
-    DuplicateModelNameError,
-    InvalidModelError,
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
-    RafikiError,
     RunningInferenceJobExistsError,
     StackError,
 )
 from rafiki.utils.clock import Deadline
+from rafiki_cli.jobs.create import JobCreator
+from rafiki_cli.jobs.errors import GateMissedError, JobErroredError, NoResultError, TimedOutError
 from rafiki_cli.jobs.gates import check_ensemble, check_trials
 from rafiki_cli.jobs.load import LoadedJob
-from rafiki_cli.jobs.observe import LIVE, Observed, WantedDataset, WantedModel, observe
+from rafiki_cli.jobs.observe import LIVE, observe
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.jobs.plan import (
-    PARTS_LABEL,
     SPEC_LABEL,
     Plan,
     Verb,
-    advisor_of,
-    budget_of,
     deploy_hash,
     deploy_of,
     ensemble_of,
     inference_budget_of,
     make_plan,
-    train_hash,
-    train_parts,
 )
-from rafiki_cli.render import progress
+from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.watch import pushed
 
 if TYPE_CHECKING:
@@ -45,24 +38,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _DEPLOY_TIMEOUT_S = 120.0
-
-
-class GateMissedError(RafikiError):
-    """The job ended well, but below what its spec asks for."""
-
-    exit_code = ExitCode.GATE_MISSED
-
-
-class TimedOutError(RafikiError):
-    """The time that the command was given is over."""
-
-    exit_code = ExitCode.TIMED_OUT
-
-
-class JobErroredError(RafikiError):
-    """A job ended ERRORED."""
-
-    exit_code = ExitCode.JOB_ERRORED
 
 
 class JobRunner:
@@ -91,7 +66,9 @@ class JobRunner:
         self._follow = follow
         self._deadline = deadline
         self._labels = {"commit": commit} if commit else {}
-        self.outcome = Outcome(app=job.spec.app)
+        self._timing = Timing(deadline)
+        self._creator = JobCreator(client, job, say=say, timing=self._timing, labels=self._labels)
+        self.outcome = Outcome(app=job.spec.app, seconds=self._timing.seconds)
 
     def plan(self, *, may_deploy: bool = True, must_retrain: bool = False) -> Plan:
         """What is to be done; changes nothing.
@@ -117,12 +94,11 @@ class JobRunner:
         """
         if plan.conflict:
             raise InvalidTrainJobError(plan.conflict)
-        was_fetched = self._provide_datasets()
-        self._provide_models()
-        if was_fetched and not must_retrain:
+        provided = self._creator.provide(self._observed)
+        if provided.was_fetched and not must_retrain:
             # Only now is it known what an address holds: it may all have been trained on before.
-            plan = self.outcome.plan = make_plan(self._job, self._observed, may_deploy=may_deploy)
-        train_job = plan.train_job or self._create_train_job()
+            plan = self.outcome.plan = make_plan(self._job, provided.observed, may_deploy=may_deploy)
+        train_job = plan.train_job or self._creator.create(provided, may_adopt=True)
         self.outcome.train_job = train_job
         if not may_wait and plan.step("train").verb is not Verb.REUSE:
             self.outcome.message = "is training"
@@ -139,120 +115,13 @@ class JobRunner:
             return "nothing has changed"
         return "deployed" if self.outcome.predictor_host else "trained"
 
-    @contextlib.contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        self._check_time()
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.outcome.seconds[part] = self.outcome.seconds.get(part, 0.0) + time.monotonic() - start
-
-    def _check_time(self) -> None:
-        if self._deadline is not None and self._deadline.is_over():
-            raise TimedOutError(f"Not done within {self._deadline.duration_s:g} s. Run it again to go on.")
-
-    # ---- what training needs
-
-    def _provide_datasets(self) -> bool:
-        """Upload what is not there; whether anything came from an address."""
-        import msgspec
-
-        datasets: list[WantedDataset] = []
-        was_fetched = False
-        for d in self._observed.datasets:
-            same = next((o.found for o in datasets if o.is_same_as(d)), None)
-            found = d.found or same
-            if found is None:
-                with self._timed("datasets"):
-                    self._say(f"{'fetching' if d.file is None else 'uploading'} the dataset {d.upload_name}")
-                    try:
-                        found = self._create_dataset(d)
-                    except RafikiError as e:
-                        raise self._placed(("datasets", d.part), e) from e
-                was_fetched = was_fetched or d.file is None
-            datasets.append(msgspec.structs.replace(d, found=found, sha256=found["sha256"]))
-        self._observed = msgspec.structs.replace(self._observed, datasets=datasets)
-        return was_fetched
-
-    def _create_dataset(self, d: WantedDataset) -> Json:
-        with progress.transfer(f"Uploading {d.upload_name}", after="The admin checks it") as show:
-            return self._client.create_dataset(
-                d.upload_name, self._observed.task, d.file, d.source.url, progress=show
-            )  # fmt: skip
-
-    def _provide_models(self) -> None:
-        import msgspec
-
-        models: list[WantedModel] = []
-        for i, m in enumerate(self._observed.models):
-            found = m.found
-            if found is None:
-                with self._timed("models"):
-                    self._say(f"uploading the model {m.upload_name}")
-                    try:
-                        found = self._upload(m)
-                    except RafikiError as e:
-                        raise self._placed(("models", i), e) from e
-            if found.get("load_error"):
-                raise self._placed(
-                    ("models", i), InvalidModelError(f"{found['name']!r} does not load: {found['load_error']}")
-                )
-            models.append(msgspec.structs.replace(m, found=found))
-        self._observed = msgspec.structs.replace(self._observed, models=models)
-
-    def _upload(self, m: WantedModel) -> Json:
-        source = m.source
-        packages = source.dependencies or {}
-        try:
-            with progress.installing(self._client, packages):
-                created = self._client.create_model(
-                    m.upload_name, self._observed.task, m.file or "", source.class_ or "", packages,
-                    source.access.upper(), source.docker_image,
-                )  # fmt: skip
-        except DuplicateModelNameError:
-            # Somebody else may have uploaded the same at this moment.
-            again = next(o for o in observe(self._client, self._job).models if o.source == source)
-            if again.found is None:
-                raise
-            return again.found
-        if created["load_error"]:
-            # Nothing refers to it yet: the next run is to find the name free.
-            with contextlib.suppress(RafikiError):
-                self._client.delete_model(created["id"])
-        return created
-
-    def _placed(self, key: tuple[str | int, ...], e: RafikiError) -> RafikiError:
-        """The same error, with the place in the file that it is about."""
-        placed = type(e)(self._job.error(key, e.message).message)
-        placed.exit_code = e.exit_code
-        return placed
-
     # ---- training
-
-    def _create_train_job(self) -> Json:
-        spec, observed = self._job.spec, self._observed
-        train, val = (d.found or {} for d in observed.datasets)
-        label = train_hash(self._job, observed) or ""
-        try:
-            created = self._client.create_train_job(
-                spec.app, observed.task, train["id"], val["id"], budget_of(spec),
-                [(m.found or {})["id"] for m in observed.models], spec.train_args or None, advisor_of(spec),
-                {**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
-            )  # fmt: skip
-        except InvalidTrainJobError:
-            # Somebody else may have made the same at this moment.
-            latest = next(iter(self._client.get_train_jobs_of_app(spec.app)), None)
-            if latest is None or latest["labels"].get(SPEC_LABEL) != label:
-                raise
-            return latest
-        return self._client.get_train_job(spec.app, created["app_version"])
 
     def _train(self, train_job: Json, *, is_new: bool) -> None:
         app, version = train_job["app"], train_job["app_version"]
         code, reason = ExitCode.OK, ""
         if is_new:
-            with self._timed("train"):
+            with self._timing.part("train"):
                 code, reason = self._follow(app, version, self._deadline.left_s() if self._deadline else None)
         self.outcome.train_job = self._client.get_train_job(app, version)
         self.outcome.trials = self._client.get_trials_of_train_job(app, version)
@@ -267,9 +136,7 @@ class JobRunner:
             case ExitCode.JOB_ERRORED:
                 raise JobErroredError(f"{app} v{version}: {reason}")
             case _:
-                error = RafikiError(f"{app} v{version}: {reason}")
-                error.exit_code = code
-                raise error
+                raise NoResultError(f"{app} v{version}: {reason}")
 
     # ---- gates and serving
 
@@ -293,7 +160,7 @@ class JobRunner:
         deploy = deploy_of(spec)
         if deploy is None:
             return
-        with self._timed("deploy"):
+        with self._timing.part("deploy"):
             live = [j for j in self._client.get_inference_jobs_of_app(app) if j["status"] in LIVE]
             label = deploy_hash(spec, train_job["id"])
             own = next((j for j in live if j["train_job_id"] == train_job["id"]), None)
@@ -350,6 +217,3 @@ class JobRunner:
                 if jobs and jobs[-1]["status"] != InferenceJobStatus.STARTED:
                     break
         return next(j for j in self._client.get_inference_jobs_of_app(app) if j["app_version"] == version)
-
-
-__all__ = ["GateMissedError", "JobErroredError", "JobRunner", "Observed", "TimedOutError"]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import ast
 import re
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from rafiki import registries
+from rafiki.errors import RafikiError
 from rafiki.registry import Kind
-from rafiki.utils.mismatch import Mismatch, explain_mismatch
-from rafiki.utils.nearest import did_you_mean, nearest_or_all
-from rafiki_cli.jobs.overrides import apply_overrides
-from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, JobFile, JobSpec, ModelSource, Part
+from rafiki.utils.nearest import did_you_mean
+from rafiki_cli.jobs.convert import convert, look
+from rafiki_cli.jobs.overrides import Override, apply_settings, put_override
+from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, Gates, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
 from rafiki_cli.target.resolve import mistyped_task
 from rafiki_cli.terminal import UsageError, check_file
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, read_placed_tree
+
+E = TypeVar("E", bound=RafikiError)
 
 
 class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,98 +43,145 @@ class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
         """The error for a value of the job, with its place in the file."""
         return self.tree.error((*self.top, *key), reason)
 
+    def placed(self, key: Key, error: E) -> E:
+        """The same error with the place in the file that it is about."""
+        return error.with_message(self.error(key, error.message).message)
+
     def path(self, text: str) -> Path:
         """A path of the spec."""
         return self.folder / Path(text).expanduser()
 
 
-def load_jobs(file: Path, environ: Mapping[str, str], overrides: Sequence[str] = ()) -> list[LoadedJob]:
+def load_jobs(file: Path, environ: Mapping[str, str], settings: Sequence[str] = ()) -> list[LoadedJob]:
     """The jobs of a file, in its order.
+
+    Args:
+        settings: ``KEY.KEY=YAML`` values that go over those of the file.
 
     Raises:
         UsageError: with file, line and column of the first thing that is wrong.
     """
     tree = read_placed_tree(file, environ)
-    apply_overrides(tree, overrides)
+    apply_settings(tree, settings)
+    return [_complete(spec, file.resolve().parent, tree, top) for top, spec in _specs(tree)]
+
+
+class LoadedTraining(msgspec.Struct, frozen=True, kw_only=True):
+    """A job of which only the training is wanted."""
+
+    job: LoadedJob
+    left_out: list[str]
+    """The keys of the job that say what comes after the training: ``["ensemble", "gates"]``."""
+
+
+def load_training(
+    file: Path, environ: Mapping[str, str], overrides: Sequence[Override] = (), app: str | None = None
+) -> LoadedTraining:
+    """One job of a file, without what comes after its training.
+
+    Args:
+        overrides: values that go over those of the job.
+        app: in a file of several jobs, the app of the one that is meant; of a single job, its new name.
+
+    Raises:
+        UsageError: with file, line and column of the first thing that is wrong.
+    """
+    tree = read_placed_tree(file, environ)
+    top = _choose_job(tree, app)
+    if app is not None:
+        put_override(tree, top, Override(("app",), app, f"--app {app}"))
+    for override in overrides:
+        put_override(tree, top, override)
+    spec = next(spec for at, spec in _specs(tree) if at == top)
+    left_out = [key for key in ("ensemble", "gates", "deploy") if (look(tree.value, (*top, key)) not in (None, False))]
+    spec = msgspec.structs.replace(spec, ensemble=None, gates=Gates(), deploy=False)
+    return LoadedTraining(job=_complete(spec, file.resolve().parent, tree, top), left_out=left_out)
+
+
+def _choose_job(tree: PlacedTree, app: str | None) -> Key:
+    _check_mapping(tree)
+    jobs = tree.value.get("jobs")
+    if not isinstance(jobs, list):
+        return ()
+    if len(jobs) < 2:
+        return ("jobs", 0)
+    apps = [str(look(job, ("app",))) for job in jobs]
+    if app is None:
+        raise tree.error(("jobs",), f"{len(jobs)} jobs stand here, for {', '.join(apps)}. Choose one with --app.")
+    if app not in apps:
+        hint = did_you_mean(app, apps, f"There are: {', '.join(apps)}.")
+        raise tree.error(("jobs",), f"no job here is of the app {app!r} (--app). {hint}")
+    return ("jobs", apps.index(app))
+
+
+def _check_mapping(tree: PlacedTree) -> None:
     if not isinstance(tree.value, dict):
         raise tree.error((), "a job spec is a mapping that begins with `app: NAME`.")
+
+
+def _specs(tree: PlacedTree) -> list[tuple[Key, JobSpec]]:
+    """The jobs of a file, each with where it stands."""
+    _check_mapping(tree)
     if "jobs" in tree.value:
-        specs = _convert(tree, (), JobFile).jobs
+        specs = convert(tree, (), JobFile).jobs
         tops: list[Key] = [("jobs", i) for i in range(len(specs))]
     else:
-        specs, tops = [_convert(tree, (), JobSpec)], [()]
+        specs, tops = [convert(tree, (), JobSpec)], [()]
     _refuse_same_apps(tree, specs, tops)
-    return [_complete(spec, file.resolve().parent, tree, top) for spec, top in zip(specs, tops, strict=True)]
+    return list(zip(tops, specs, strict=True))
 
 
-# ---- values that fit the structs
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model file in a job file, and what its job says of how it is trained."""
+
+    model: ModelSource
+    task: str | None
+    train: DatasetSource | None
+    val: DatasetSource | None
+    train_args: dict[str, Any]
 
 
-T = typing.TypeVar("T")
+def find_model_entry(file: Path, model_file: Path, environ: Mapping[str, str]) -> ModelEntry | None:
+    """What a job file says of a model file; None when it does not name it.
+
+    The rest of the job file is not looked at, and a variable that is not set stays as it is written: what needs it is
+    known only where the job runs.
+
+    Raises:
+        UsageError: with file, line and column, when the file is no YAML or what concerns the model is wrong.
+    """
+    tree = read_placed_tree(file, environ, must_be_set=False)
+    folder = file.resolve().parent
+    several = look(tree.value, ("jobs",)) if isinstance(tree.value, dict) else None
+    tops: list[Key] = [("jobs", i) for i in range(len(several))] if isinstance(several, list) else [()]
+    for top in tops:
+        models = look(tree.value, (*top, "models"))
+        for i, model in enumerate(models if isinstance(models, list) else []):
+            named = look(model, ("file",))
+            if isinstance(named, str) and (folder / Path(named).expanduser()).resolve() == model_file.resolve():
+                return _model_entry(tree, folder, top, i)
+    return None
 
 
-def _convert(tree: PlacedTree, key: Key, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(tree.value, kind)
-    except msgspec.ValidationError as e:
-        raise _explain(tree, key, explain_mismatch(tree.value, kind, e)) from e
+def _model_entry(tree: PlacedTree, folder: Path, top: Key, i: int) -> ModelEntry:
+    def dataset(part: str) -> DatasetSource | None:
+        given = look(tree.value, (*top, "datasets", part))
+        if given is None:
+            return None
+        return (
+            _dataset_of_text(folder, given)
+            if isinstance(given, str)
+            else convert(tree, (*top, "datasets", part), DatasetSource)
+        )
 
-
-def _explain(tree: PlacedTree, key: Key, found: Mismatch) -> UsageError:
-    """What does not fit, in the words of the file."""
-    key = (*key, *found.path)
-    value = _look(tree.value, key)
-    if found.problem == "missing":
-        return tree.error(key, f"{found.name!r} is missing.")
-    if found.problem == "unknown":
-        return tree.error((*key, found.name), f"unknown key. {nearest_or_all(found.name, found.valid)}")
-    if found.problem == "choice":
-        return tree.error(key, f"{value!r} is none of its values. {nearest_or_all(str(value), found.valid)}")
-    if found.problem == "length":
-        return tree.error(key, _length(found))
-    if found.problem == "bound":
-        return tree.error(key, f"must be {_bound(found)}, not {value!r}.")
-    if found.problem == "type":
-        return tree.error(key, _kind(found.valid, value))
-    return tree.error(key, f"{found.reason}.")
-
-
-def _look(value: Any, key: Key) -> Any:
-    for part in key:
-        value = value[part]
-    return value
-
-
-_KINDS = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "a mapping",
-    "array": "a list", "null": "nothing",
-}  # fmt: skip
-
-
-def _kind(expected: Sequence[str], value: Any) -> str:
-    kinds = [_KINDS.get(kind, kind) for kind in expected if kind != "null"]
-    shown = "nothing" if value is None else f"{value!r:.60}"
-    if isinstance(value, (dict, list)):
-        shown = "a mapping" if isinstance(value, dict) else "a list"
-    hint = ""
-    if "a text" in kinds and isinstance(value, (int, float)):
-        hint = " Put it in quotes."
-    elif isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", value, re.IGNORECASE):
-        hint = " Write it without quotes" + (", as in 1.0e3." if "e" in value.lower() else ".")
-    return f"must be {' or '.join(kinds)}, not {shown}.{hint}"
-
-
-def _bound(found: Mismatch) -> str:
-    words = {">=": "or more", "<=": "or less"}
-    if found.sign in words:
-        return f"{found.limit} {words[found.sign]}"
-    return f"{'above' if found.sign == '>' else 'below'} {found.limit}"
-
-
-def _length(found: Mismatch) -> str:
-    if found.sign == ">=" and found.limit == 1:
-        return "must not be empty."
-    return f"must have {_bound(found)} {'entries' if found.name == 'array' else 'characters'}."
+    task, train_args = look(tree.value, (*top, "task")), look(tree.value, (*top, "train_args"))
+    return ModelEntry(
+        model=convert(tree, (*top, "models", i), ModelSource),
+        task=None if task is None else convert(tree, (*top, "task"), str),
+        train=dataset("train"),
+        val=dataset("val"),
+        train_args={} if train_args is None else convert(tree, (*top, "train_args"), dict[str, Any]),
+    )
 
 
 # ---- what no type can say
@@ -203,7 +252,7 @@ def _one_of(job: LoadedJob, key: Key, part: Part, names: Sequence[str]) -> str:
 
 
 def _dataset(job: LoadedJob, key: Key, given: str | DatasetSource) -> DatasetSource:
-    source = _dataset_of_text(job, given) if isinstance(given, str) else given
+    source = _dataset_of_text(job.folder, given) if isinstance(given, str) else given
     _one_of(job, key, source, ("path", "url", "name", "id"))
     if source.as_ is not None:
         if source.path is None and source.url is None:
@@ -220,11 +269,11 @@ def _dataset(job: LoadedJob, key: Key, given: str | DatasetSource) -> DatasetSou
     return source
 
 
-def _dataset_of_text(job: LoadedJob, text: str) -> DatasetSource:
+def _dataset_of_text(folder: Path, text: str) -> DatasetSource:
     if "://" in text:
         return DatasetSource(url=text)
     looks_like_path = "/" in text or "\\" in text or bool(Path(text).suffix) or text.startswith("~")
-    if looks_like_path or job.path(text).exists():
+    if looks_like_path or (folder / Path(text).expanduser()).exists():
         return DatasetSource(path=text)
     if re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", text):
         return DatasetSource(id=text)

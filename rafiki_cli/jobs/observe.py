@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from rafiki.constants import InferenceJobStatus
-from rafiki.errors import InvalidDatasetError, InvalidModelError, RafikiError
+from rafiki.errors import InvalidDatasetError, InvalidModelError
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.spec import DatasetSource, ModelSource
 from rafiki_cli.target import resolve
@@ -105,11 +105,6 @@ def observe(client: Client, job: LoadedJob) -> Observed:
     )  # fmt: skip
 
 
-def _with_place(job: LoadedJob, key: tuple[str | int, ...], e: RafikiError) -> RafikiError:
-    message = f"{job.error(key, e.message).message}"
-    return type(e).not_found(message)
-
-
 def _named_dataset(job: LoadedJob, part: str, datasets: list[Json]) -> Json | None:
     source = job.train if part == "train" else job.val
     wanted = source.name or source.id
@@ -119,7 +114,7 @@ def _named_dataset(job: LoadedJob, part: str, datasets: list[Json]) -> Json | No
         return resolve.choose(datasets, wanted, "dataset", InvalidDatasetError)
     except InvalidDatasetError as e:
         hint = " A file is meant? Write its path: `path: ...`." if source.name else ""
-        raise _with_place(job, ("datasets", part), InvalidDatasetError(e.message + hint)) from e
+        raise job.placed(("datasets", part), e.with_message(e.message + hint)) from e
 
 
 def _named_model(job: LoadedJob, i: int, models: list[Json]) -> Json | None:
@@ -132,7 +127,7 @@ def _named_model(job: LoadedJob, i: int, models: list[Json]) -> Json | None:
     try:
         return resolve.choose(rows, wanted, "model", InvalidModelError)
     except InvalidModelError as e:
-        raise _with_place(job, ("models", i, key), e) from e
+        raise job.placed(("models", i, key), e) from e
 
 
 def _task(job: LoadedJob, named: dict[str, Json | None], models: list[Json | None]) -> str:

@@ -1,10 +1,12 @@
-"""``--set budget.trials=20``: values that go over those of a job file."""
+"""Values that go over those of a job file: ``--set budget.trials=20``, and the options of `rafiki train create`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, parse_placed_tree
@@ -13,24 +15,22 @@ _SHORT_FORMS = {"advisor": "scheme", "ensemble": "method"}
 """Keys whose text is short for a mapping with that one key."""
 
 
-def apply_overrides(tree: PlacedTree, settings: Sequence[str]) -> None:
-    """Change ``tree`` as ``settings`` (``KEY.KEY=YAML``) say.
+class Override(msgspec.Struct, frozen=True):
+    """One value."""
 
-    In a file of several jobs a setting goes for each of them, unless it begins with ``jobs``.
+    key: Key
+    """Where it goes, below the top of the job."""
+    value: Any
+    place: str
+    """Where it comes from, for messages: ``"--set budget.trials=20"``."""
+
+
+def parse_setting(setting: str) -> Override:
+    """``KEY.KEY=YAML``, as ``--set`` takes it.
 
     Raises:
-        UsageError: naming the setting that cannot be read, or leads to where nothing can stand.
+        UsageError: naming the setting that cannot be read.
     """
-    for setting in settings:
-        path, value = _parse(setting)
-        tops: list[Key] = [()]
-        if isinstance(tree.value, dict) and isinstance(tree.value.get("jobs"), list) and path[0] != "jobs":
-            tops = [("jobs", i) for i in range(len(tree.value["jobs"]))]
-        for top in tops:
-            _put(tree, (*top, *path), value, setting, len(top))
-
-
-def _parse(setting: str) -> tuple[Key, Any]:
     path, equals, text = setting.partition("=")
     parts = re.findall(r"[^.\[\]]+", path)
     if not equals or not parts:
@@ -40,25 +40,46 @@ def _parse(setting: str) -> tuple[Key, Any]:
     except UsageError as e:
         reason = e.message.partition(": ")[2]
         raise UsageError(f"--set {setting}: {reason}") from e
-    return tuple(int(p) if p.isdigit() else p for p in parts), value
+    return Override(tuple(int(p) if p.isdigit() else p for p in parts), value, f"--set {setting}")
 
 
-def _put(tree: PlacedTree, key: Key, value: Any, setting: str, n_top: int) -> None:
-    where = f"--set {setting}"
+def apply_settings(tree: PlacedTree, settings: Sequence[str]) -> None:
+    """Change ``tree`` as ``settings`` (``KEY.KEY=YAML``) say.
+
+    In a file of several jobs a setting goes for each of them, unless it begins with ``jobs``.
+
+    Raises:
+        UsageError: naming the setting that cannot be read, or leads to where nothing can stand.
+    """
+    for override in map(parse_setting, settings):
+        tops: list[Key] = [()]
+        if isinstance(tree.value, dict) and isinstance(tree.value.get("jobs"), list) and override.key[0] != "jobs":
+            tops = [("jobs", i) for i in range(len(tree.value["jobs"]))]
+        for top in tops:
+            put_override(tree, top, override)
+
+
+def put_override(tree: PlacedTree, top: Key, override: Override) -> None:
+    """Change the job at ``top``.
+
+    Raises:
+        UsageError: when the key leads to where nothing can stand.
+    """
+    key, where = (*top, *override.key), override.place
     at: Any = tree.value
     for i, part in enumerate(key[:-1]):
         at = _step(at, part, where)
         below = at[part]
         if below is None or (isinstance(below, bool) and part == "deploy"):
             below = {}
-        elif isinstance(below, str) and i == n_top and part in _SHORT_FORMS:
+        elif isinstance(below, str) and i == len(top) and part in _SHORT_FORMS:
             below = {_SHORT_FORMS[str(part)]: below}
         if not isinstance(below, (dict, list)):
             raise UsageError(f"{where}: {part} holds {below!r}, and nothing can stand below that.")
         at[part] = below
         at = below
     _step(at, key[-1], where)
-    at[key[-1]] = value
+    at[key[-1]] = override.value
     for place in [k for k in tree.places if k[: len(key)] == key]:
         del tree.places[place]
     tree.places[key] = where

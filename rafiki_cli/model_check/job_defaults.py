@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rafiki_cli.terminal import UsageError, read_text
+from rafiki.config import environment
+from rafiki_cli.jobs.load import find_model_entry
+from rafiki_cli.jobs.spec import DatasetSource
 
 JOB_FILE = "job.yaml"
 
@@ -28,56 +30,29 @@ def find_job_defaults(model_file: Path) -> JobDefaults | None:
     """What the nearest job.yaml above a model file says of it; None where there is none, or it names other files.
 
     Raises:
-        UsageError: when that file is no YAML.
+        UsageError: when that file is no YAML, or what it says of the model is wrong.
     """
     found = next((f for p in model_file.resolve().parents if (f := p / JOB_FILE).is_file()), None)
-    if found is None:
+    entry = None if found is None else find_model_entry(found, model_file, environment())
+    if found is None or entry is None:
         return None
-    import yaml
-
-    try:
-        tree = yaml.safe_load(read_text(found, "this job file"))
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{found}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
-    jobs = tree.get("jobs", [tree]) if isinstance(tree, dict) else []
-    for job in jobs if isinstance(jobs, list) else []:
-        models = job.get("models") if isinstance(job, dict) else None
-        for model in models if isinstance(models, list) else []:
-            file = model.get("file") if isinstance(model, dict) else None
-            if isinstance(file, str) and (found.parent / file).resolve() == model_file.resolve():
-                return _read(found, job, model)
-    return None
-
-
-def _read(origin: Path, job: dict[str, Any], model: dict[str, Any]) -> JobDefaults:
-    datasets = job.get("datasets")
-    datasets = datasets if isinstance(datasets, dict) else {}
     return JobDefaults(
-        origin=origin,
-        model_class=_text(model.get("class")),
-        task=_text(job.get("task")),
-        train=_path(origin, datasets.get("train")),
-        val=_path(origin, datasets.get("val")),
-        train_args=_mapping(job.get("train_args")),
-        dependencies={str(k): str(v or "") for k, v in _mapping(model.get("dependencies")).items()},
+        origin=found,
+        model_class=_known(entry.model.class_),
+        task=_known(entry.task),
+        train=_file(found, entry.train),
+        val=_file(found, entry.val),
+        train_args=entry.train_args,
+        dependencies=entry.model.dependencies or {},
     )
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
+def _known(text: str | None) -> str | None:
+    # What the environment fills in may be known only where the job runs.
+    return text if text is not None and "${" not in text else None
 
 
-def _text(value: Any) -> str | None:
-    # What the environment fills in is known only where a job runs.
-    return value if isinstance(value, str) and "${" not in value else None
-
-
-def _path(origin: Path, value: Any) -> Path | None:
-    """A dataset that lies here; URLs, names and ids on a server are none."""
-    text = _text(value.get("path") if isinstance(value, dict) else value)
-    if text is None or "://" in text:
-        return None
-    path = origin.parent / text
-    return path if path.is_file() else None
+def _file(origin: Path, source: DatasetSource | None) -> Path | None:
+    """A dataset that is a file here; URLs, names and ids on a server are none."""
+    path = None if source is None or source.path is None else origin.parent / Path(source.path).expanduser()
+    return path if path is not None and path.is_file() else None

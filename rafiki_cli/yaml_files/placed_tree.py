@@ -57,19 +57,22 @@ def dotted(key: Key) -> str:
     return text
 
 
-def read_placed_tree(file: Path, environ: Mapping[str, str]) -> PlacedTree:
+def read_placed_tree(file: Path, environ: Mapping[str, str], *, must_be_set: bool = True) -> PlacedTree:
     """The YAML file with ``${NAME}`` and ``${NAME:-default}`` taken from ``environ``.
+
+    Args:
+        must_be_set: False = a variable that is not set and has no default stays as it is written.
 
     Raises:
         UsageError: with file, line and column, when it cannot be read, is no YAML, gives a key twice, refers to itself,
-            holds what is no plain value, or names a variable that is not set.
+            holds what is no plain value, or names a variable that must be set and is not.
     """
     check_file(file, folder_hint="a job file is needed here")
     try:
         data = file.read_bytes()
     except OSError as e:
         raise UsageError(f"{file}: cannot be read: {e.strerror}.") from e
-    return parse_placed_tree(_as_text(data, str(file)), str(file), environ)
+    return parse_placed_tree(_as_text(data, str(file)), str(file), environ, must_be_set=must_be_set)
 
 
 def _as_text(data: bytes, source: str) -> str:
@@ -87,7 +90,7 @@ def _as_text(data: bytes, source: str) -> str:
     return text
 
 
-def parse_placed_tree(text: str, source: str, environ: Mapping[str, str]) -> PlacedTree:
+def parse_placed_tree(text: str, source: str, environ: Mapping[str, str], *, must_be_set: bool = True) -> PlacedTree:
     """As :func:`read_placed_tree`, from a text."""
     import yaml
 
@@ -110,7 +113,7 @@ def parse_placed_tree(text: str, source: str, environ: Mapping[str, str]) -> Pla
     if found := find_duplicate_key(documents[0]):
         key, first, second = found
         raise UsageError(f"{source}, line {second}: {key} stands here a second time (first in line {first}).")
-    return _Reader(source, environ).read(documents[0])
+    return _Reader(source, environ, must_be_set=must_be_set).read(documents[0])
 
 
 def _at(source: str, mark: Any) -> str:
@@ -141,11 +144,12 @@ def _yaml_reason(e: Exception) -> str:
 class _Reader:
     """Walks the nodes of one document."""
 
-    def __init__(self, source: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, source: str, environ: Mapping[str, str], *, must_be_set: bool) -> None:
         import yaml
 
         self._tree = PlacedTree(source)
         self._environ = environ
+        self._must_be_set = must_be_set
         self._yaml = yaml
         self._constructor = yaml.constructor.SafeConstructor()
         self._resolve: Any = yaml.resolver.Resolver().resolve
@@ -229,6 +233,8 @@ class _Reader:
             value = self._environ.get(name, "")
             if value:
                 return value
+            if default is None and not self._must_be_set:
+                return m[0]
             if default is None:
                 raise self._fail(
                     node, f"the environment variable {name} is not set. Set it, or give a default: ${{{name}:-value}}."

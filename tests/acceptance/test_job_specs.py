@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client
@@ -418,3 +420,41 @@ def test_a_job_says_which_commit_it_was_made_from(project: Project) -> None:
     records = project.records()
     assert records["train_jobs"][0]["labels"]["commit"] == "abc123"
     assert records["inference_jobs"][0]["labels"]["commit"] == "abc123"
+
+
+def test_a_new_projects_file_is_trained_alone_and_run_goes_on_from_there(stack: RunningStack, tmp_path: Path) -> None:
+    def rafiki(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=tmp_path, env=stack.environment, check=False,
+            capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    (tmp_path / "rafiki.yaml").write_text(f"admin: {{port: {stack.port}}}\n")
+    app = f"app-{os.getpid()}-{next(_numbers)}"
+    assert rafiki("init", "demo", "--name", app).returncode == ExitCode.OK
+    first = rafiki("train", "create", "-f", "demo/job.yaml", "--trials", "2", "-o", "json")
+    assert first.returncode == ExitCode.OK, first.stderr
+    assert "`ensemble` and `gates` of demo/job.yaml take effect with `rafiki run`" in first.stderr
+    client = stack.client()
+    job = client.get_train_job(app, 1)
+    assert job["id"] == json.loads(first.stdout)["id"]
+    spec = yaml.safe_load((tmp_path / "demo" / "job.yaml").read_text())
+    assert job["budget"] == {"MODEL_TRIAL_COUNT": 2, "TIME_HOURS": spec["budget"]["hours"],
+                             "CPU_WORKER_COUNT": spec["budget"]["workers"], "GPU_COUNT": 0}  # fmt: skip
+    datasets = {d["id"]: d for d in client.get_datasets()}
+    for part in ("train", "val"):
+        content = (tmp_path / "demo" / spec["datasets"][part]).read_bytes()
+        assert datasets[job[f"{part}_dataset_id"]]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert [m["model_name"] for m in job["models"]] == [spec["models"][0]["class"]]
+    eventually(lambda: client.get_train_job(app, 1)["status"] == "STOPPED", "an ended train job")
+
+    again = rafiki("train", "create", "-f", "demo/job.yaml", "--trials", "1", "--watch")
+    assert again.returncode == ExitCode.OK, again.stderr
+    assert "uploading" not in again.stderr
+    assert client.get_train_job(app, 2)["models"][0]["model_id"] == job["models"][0]["model_id"]
+    assert {d["id"] for d in client.get_datasets()} == set(datasets)
+    assert client.get_inference_jobs_of_app(app) == []
+
+    planned = rafiki("run", "demo/job.yaml", "--set", "budget.trials=1", "--dry-run", "-o", "json")
+    verbs = [(s["kind"], s["verb"]) for s in json.loads(planned.stdout)[0]["steps"]]
+    assert verbs[-2:] == [("train", "reuse"), ("deploy", "create")], planned.stdout

@@ -353,6 +353,50 @@ def test_in_a_project_the_job_file_says_the_rest(cli, file: Path) -> None:
     assert "Missing: --task, --train, --val" in result.err
 
 
+def test_of_the_job_file_only_what_concerns_the_model_matters(
+    cli, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TASK", "TABULAR_REGRESSION")
+    (file.parent / "job.yaml").write_text(
+        "jobs:\n"
+        "  - {app: other, models: [{file: '${NOBODY_SET_THIS}/x.py'}, {file: gone.py}]}\n"
+        "  - app: ${NOBODY_SET_THIS}\n"
+        "    task: ${TASK}\n"
+        "    datasets: {train: train.csv, val: '${NOBODY_SET_THIS:-val.csv}'}\n"
+        "    models: [{name: OnTheServer}, {file: m.py}]\n"
+        "    budget: {trials: '${NOBODY_SET_THIS}', no_such_key: 1}\n"
+    )
+    result = cli("model", "test", "m.py")
+    assert result.code == 0, result.err + result.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: [{file: m.py, clas: M}]\n", "job.yaml, line 1, column 23: models[0].clas: unknown key. Did you mean"),
+        ("models: [{file: m.py}]\ndatasets: {train: {pth: x}}\n", "line 2, column 20: datasets.train.pth: unknown key"),
+        ("task: 3\nmodels: [{file: m.py}]\n", "line 1, column 1: task: must be a text, not 3"),
+        ("models: [{file: m.py}\n", "this is not valid YAML"),
+    ],
+)
+def test_what_the_job_file_says_wrong_of_the_model_is_told_with_its_place(
+    cli, file: Path, text: str, message: str
+) -> None:  # fmt: skip
+    (file.parent / "job.yaml").write_text(text)
+    result = cli("model", "test", "m.py")
+    assert result.code == ExitCode.USAGE
+    assert message in result.err
+
+
+def test_what_only_the_environment_of_the_job_knows_is_missing(cli, file: Path) -> None:
+    (file.parent / "job.yaml").write_text(
+        "task: ${NOBODY_SET_THIS}\ndatasets: {train: '${NOBODY_SET_THIS}.csv', val: val.csv}\nmodels: [{file: m.py}]\n"
+    )
+    result = cli("model", "test", "m.py")
+    assert result.code == ExitCode.USAGE
+    assert "Missing: --task, --train. Give them as options" in result.err
+
+
 def test_a_dependency_that_is_not_installed_is_named_with_its_cure(cli, file: Path) -> None:
     (file.parent / "job.yaml").write_text(
         "task: TABULAR_REGRESSION\ndatasets: {train: train.csv, val: val.csv}\n"

@@ -8,17 +8,24 @@ import pytest
 import yaml
 from support.http.contract_server import ContractServer
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidTrainJobError
+from rafiki.search_setting import AdvisorSetting, EarlyEnding
 
+NOW = "2025-01-01T10:00:00Z"
 DATASETS = [
-    {"id": "aaaa1111", "name": "digits_train", "task": "IMAGE_CLASSIFICATION"},
-    {"id": "aaaa2222", "name": "digits_val", "task": "IMAGE_CLASSIFICATION"},
+    {"id": id, "name": name, "task": "IMAGE_CLASSIFICATION", "datetime_created": NOW, "size_bytes": 9, "sha256": id}
+    for id, name in (("aaaa1111", "digits_train"), ("aaaa2222", "digits_val"))
 ]
 MODELS = [
-    {"id": "m-public", "user_id": "other", "name": "SkSvm", "task": "IMAGE_CLASSIFICATION"},
-    {"id": "m-own", "user_id": "u1", "name": "SkSvm", "task": "IMAGE_CLASSIFICATION"},
-]
+    {
+        "id": id, "user_id": user_id, "name": "SkSvm", "task": "IMAGE_CLASSIFICATION", "model_class": "SkSvm",
+        "model_file_sha256": "f" * 64, "datetime_created": NOW, "dependencies": {}, "access_right": "PUBLIC",
+        "docker_image": None, "knob_config": {}, "knob_constraints": [], "load_error": None,
+    }
+    for id, user_id in (("m-public", "other"), ("m-own", "u1"))
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -47,49 +54,140 @@ def test_names_become_ids_and_the_task_is_that_of_the_dataset(logged_in, server:
     sent = _sent(server)
     assert (sent.task, sent.train_dataset_id, sent.val_dataset_id) == ("IMAGE_CLASSIFICATION", "aaaa1111", "aaaa2222")
     assert sent.model_ids == ["m-own"]
-    assert sent.budget == {"MODEL_TRIAL_COUNT": 5, "CPU_WORKER_COUNT": 2}
+    assert sent.budget == TrainBudget(model_trial_count=5, cpu_worker_count=2)
     assert sent.train_args == {"epochs": 3, "mode": "fast"}
 
 
-def test_options_go_over_the_job_file(logged_in, server: ContractServer, folder: Path) -> None:
-    spec = {
-        "app": "digits",
-        "train_dataset_id": "digits_train",
-        "val_dataset_id": "digits_val",
-        "budget": {"MODEL_TRIAL_COUNT": 5, "TIME_HOURS": 1},
-    }
-    (folder / "job.yaml").write_text(yaml.safe_dump(spec))
-    assert logged_in("train", "create", "-f", "job.yaml", "--trials", "9").code == 0
-    assert _sent(server).budget == {"MODEL_TRIAL_COUNT": 9, "TIME_HOURS": 1}
-    assert _sent(server).model_ids is None
+JOB = "app: digits\ndatasets: {train: digits_train, val: digits_val}\nmodels: [{name: SkSvm}]\n"
+
+
+def _no_trials(server: ContractServer) -> None:
+    """The app was never trained."""
+    server.answers |= {"get_train_jobs_of_app": [], "get_inference_jobs_of_app": []}
+
+
+def test_a_job_file_says_what_to_train_and_options_go_over_it(
+    logged_in, server: ContractServer, folder: Path
+) -> None:  # fmt: skip
+    _no_trials(server)
+    (folder / "job.yaml").write_text(f"{JOB}budget: {{trials: 5, hours: 1}}\ntrain_args: {{epochs: 1, size: 2}}\n")
+    result = logged_in("train", "create", "-f", "job.yaml", "--trials", "9", "--arg", "epochs=3", "-o", "json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out) == {"id": "j1", "app": "digits", "app_version": 1}
+    sent = _sent(server)
+    assert (sent.app, sent.task, sent.model_ids) == ("digits", "IMAGE_CLASSIFICATION", ["m-own"])
+    assert (sent.train_dataset_id, sent.val_dataset_id) == ("aaaa1111", "aaaa2222")
+    assert sent.budget == TrainBudget(model_trial_count=9, time_hours=1)
+    assert sent.train_args == {"epochs": 3, "size": 2}
+
+
+def test_every_option_goes_over_the_job_file(logged_in, server: ContractServer, folder: Path) -> None:
+    _no_trials(server)
+    (folder / "job.yaml").write_text(f"{JOB}advisor: tpe\nbudget: {{trials: 5}}\n")
+    result = logged_in(
+        "train", "create", "-f", "job.yaml", "--app", "other", "--train", "aaaa2", "--val", "digits_train",
+        "--model", "m-public", "--hours", "2", "--gpus", "1", "--workers", "3", "--advisor", "asha", "--option",
+        "eta=4", "--try", '{"x": 1}', "--early-ending", "median", "--warm-start", "--task", "IMAGE_CLASSIFICATION",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    sent = _sent(server)
+    assert (sent.app, sent.train_dataset_id, sent.val_dataset_id) == ("other", "aaaa2222", "aaaa1111")
+    assert sent.model_ids == ["m-public"]
+    assert sent.budget == TrainBudget(model_trial_count=5, time_hours=2, gpu_count=1, cpu_worker_count=3)
+    assert sent.advisor == AdvisorSetting(
+        scheme="asha", options={"eta": 4}, first_knobs=[{"x": 1}], early_ending=EarlyEnding(rule="median"),
+        warm_start=True,
+    )  # fmt: skip
+
+
+def test_what_comes_after_the_training_is_left_out_and_told(logged_in, server: ContractServer, folder: Path) -> None:
+    _no_trials(server)
+    more = "budget: {trials: 2}\nensemble: greedy\ngates: {min_trials: 5, min_ensemble_score: 0.9}\ndeploy: false\n"
+    (folder / "job.yaml").write_text(JOB + more)
+    result = logged_in("train", "create", "-f", "job.yaml", "-o", "json")
+    assert result.code == 0, result.err
+    assert "Only training is started: `ensemble` and `gates` of job.yaml take effect with `rafiki run`." in result.err
+    assert "create_inference_job" not in [c.name for c in server.calls]
+
+
+def test_of_several_jobs_the_app_chooses_one(logged_in, server: ContractServer, folder: Path) -> None:
+    _no_trials(server)
+    one, two = (f"  - {json.dumps({**yaml.safe_load(JOB), 'app': app})}\n" for app in ("one", "two"))
+    (folder / "jobs.yaml").write_text(f"jobs:\n{one}{two}")
+    for arguments, message in (
+        ((), "jobs.yaml, line 1, column 1: jobs: 2 jobs stand here, for one, two. Choose one with --app."),
+        (("--app", "tow"), "jobs: no job here is of the app 'tow' (--app). Did you mean 'two'?"),
+    ):
+        result = logged_in("train", "create", "-f", "jobs.yaml", *arguments)
+        assert result.code == ExitCode.USAGE
+        assert message in result.err
+    assert logged_in("train", "create", "-f", "jobs.yaml", "--app", "two", "--trials", "3").code == 0
+    assert _sent(server).app == "two"
+
+
+def test_a_job_that_is_training_is_not_started_again(logged_in, server: ContractServer, folder: Path, job) -> None:
+    server.answers |= {"get_train_jobs_of_app": [{**job, "status": "RUNNING", "labels": {}}],
+                       "get_inference_jobs_of_app": []}  # fmt: skip
+    (folder / "job.yaml").write_text(JOB)
+    result = logged_in("train", "create", "-f", "job.yaml")
+    assert result.code == ExitCode.REFUSED
+    assert "rafiki train stop digits" in result.err
+    assert "create_train_job" not in [c.name for c in server.calls]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("app: a\ntrain_dataset: x\n", "line 2: unknown key 'train_dataset'. Did you mean 'train_dataset_id'?"),
-        ("app: a\nbudget:\n  MODEL_TRIALS: 1\n", "line 3: unknown budget option 'MODEL_TRIALS'. Did you mean"),
-        ("budget: {TIME_HOURS: long}\n", "line 1: budget.TIME_HOURS must be a number, not 'long'"),
-        ("app: [a]\n", "line 1: app must be a text, not ['a']"),
-        ("app: a\nmodel_ids: [1]\n", "line 2: model_ids must be a list of ids or names"),
-        ("app: a\n  x: b\n", "line 2: this is not valid YAML"),
-        ("- app\n", "a job file holds keys"),
-        ("app: a\n", "Missing: --train, --val. Give them as options"),
-        ("app: a\ntrain_dataset_id: x\n", "Missing: --val. Give it as an option"),
+        ("app: a\ntrain_dataset: x\n", "line 2, column 1: train_dataset: unknown key."),
+        ("app: a\ntrain_dataset_id: x\n", "train_dataset_id: unknown key. Write `datasets.train`."),
+        ("app: a\nval_dataset_id: x\n", "val_dataset_id: unknown key. Write `datasets.val`."),
+        ("app: a\nmodel_ids: [x]\n", "model_ids: unknown key. Write `models`, as in `models: [{name: MyModel}]`."),
+        (f"{JOB}budget:\n  MODEL_TRIAL_COUNT: 1\n", "line 5, column 3: budget.MODEL_TRIAL_COUNT: unknown key. Write"),
+        (f"{JOB}budget: {{TIME_HOURS: 1}}\n", "budget.TIME_HOURS: unknown key. Write `hours`."),
+        (f"{JOB}advisor: {{first_knobs: []}}\n", "advisor.first_knobs: unknown key. Write `try`."),
+        (f"{JOB}budget: {{hour: 1}}\n", "budget.hour: unknown key. Did you mean 'hours'?"),
+        (f"{JOB}budget: {{hours: long}}\n", "line 4, column 10: budget.hours: must be a number, not 'long'"),
+        ("app: [a]\n", "line 1, column 1: app: must be a text, not a list"),
+        ("app: a\n  x: b\n", "line 2, column 4: this is not valid YAML"),
+        ("- app\n", "a job spec is a mapping that begins with `app: NAME`"),
         ("app: a\ntask: T\napp: b\n", "line 3: app stands here a second time (first in line 1)"),
-        ("budget:\n  GPU_COUNT: 1\n  GPU_COUNT: 0\n", "line 3: budget.GPU_COUNT stands here a second time"),
         ("train_args: {a: [{b: 1, b: 2}]}\n", "line 1: train_args.a.b stands here a second time"),
-        ("budget: {TIME_HOURS: .inf}\n", "line 1: budget.TIME_HOURS must be a number, not inf"),
-        ("budget: {TIME_HOURS: .nan}\n", "line 1: budget.TIME_HOURS must be a number, not nan"),
+        ("app: a\n", "'datasets' is missing"),
+        (f"{JOB}models: []\n", "models stands here a second time"),
     ],
 )  # fmt: skip
 def test_a_wrong_job_file_is_a_usage_error_that_says_where(logged_in, folder: Path, text: str, message: str) -> None:
     (folder / "job.yaml").write_text(text)
     result = logged_in("train", "create", "-f", "job.yaml")
     assert result.code == ExitCode.USAGE
-    assert "job.yaml" in result.err or "-f" in result.err
+    assert "job.yaml" in result.err
     assert message in result.err
     assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--trials", "0"), ExitCode.USAGE, "--trials: budget.trials: must be 1 or more, or -1"),
+        (("--early-ending", "late"), ExitCode.USAGE, "--early-ending: advisor.early_ending: 'late' is none"),
+        (("--train", "digit_train"), ExitCode.NOT_FOUND, "--train: datasets.train: There is no dataset 'digit_train'"),
+        (("--val", "aaaa"), ExitCode.REFUSED, "--val: datasets.val: 'aaaa' begins the ids of 2 datasets"),
+        (("--model", "SkSvn"), ExitCode.NOT_FOUND, "Did you mean 'SkSvm'?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_over_a_job_file_is_named(
+    logged_in, server: ContractServer, folder: Path, arguments: tuple[str, ...], code: ExitCode, message: str
+) -> None:
+    _no_trials(server)
+    (folder / "job.yaml").write_text(JOB)
+    result = logged_in("train", "create", "-f", "job.yaml", *arguments)
+    assert result.code == code
+    assert message in result.err
+
+
+def test_without_a_file_what_is_missing_is_told(logged_in) -> None:
+    assert "Missing: --train, --val. Give them as options" in logged_in("train", "create", "--app", "a").err
+    assert "Missing: --val. Give it as an option" in logged_in("train", "create", "--app", "a", "--train", "x").err
 
 
 def test_an_unknown_dataset_is_answered_with_the_nearest_name(logged_in) -> None:
@@ -198,24 +296,24 @@ def test_waiting_in_create_puts_out_nothing_but_json(logged_in, job: dict[str, A
     assert json.loads(result.out) == job
 
 
-JOB = "app: a\ntrain_dataset_id: digits_train\nval_dataset_id: digits_val\n"
-
-
 def test_how_to_search_is_said_by_options_and_in_the_job_file(logged_in, server, folder) -> None:
+    _no_trials(server)
     (folder / "job.yaml").write_text(f"{JOB}advisor:\n  scheme: grid\n  options: {{points: 3}}\n")
     sent = lambda: [c.request.advisor for c in server.calls if c.name == "create_train_job"][-1]  # noqa: E731
     assert logged_in("train", "create", "-f", "job.yaml").code == 0
-    assert sent() == {"scheme": "grid", "options": {"points": 3}}
+    assert sent() == AdvisorSetting(scheme="grid", options={"points": 3})
     arguments = ["--advisor", "asha", "--option", "eta=4", "--option", "search=random", "--try", '{"x": 1}']
     more = ["--early-ending", "median", "--warm-start"]
-    assert logged_in("train", "create", "-f", "job.yaml", *arguments, *more).code == 0
-    assert sent() == {
-        "scheme": "asha", "options": {"eta": 4, "search": "random"}, "first_knobs": [{"x": 1}],
-        "early_ending": "median", "warm_start": True,
-    }  # fmt: skip
+    names = ["--app", "digits", "--train", "digits_train", "--val", "digits_val"]
+    for where in (["-f", "job.yaml"], names):
+        assert logged_in("train", "create", *where, *arguments, *more).code == 0
+        assert sent() == AdvisorSetting(
+            scheme="asha", options={"eta": 4, "search": "random"}, first_knobs=[{"x": 1}], warm_start=True,
+            early_ending=EarlyEnding(rule="median"),
+        )  # fmt: skip
     (folder / "short.yaml").write_text(f"{JOB}advisor: tpe\n")
     assert logged_in("train", "create", "-f", "short.yaml").code == 0
-    assert sent() == {"scheme": "tpe"}
+    assert sent() == AdvisorSetting(scheme="tpe")
 
 
 @pytest.mark.parametrize(

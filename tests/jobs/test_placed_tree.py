@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rafiki_cli.jobs.overrides import apply_overrides
+from rafiki_cli.jobs.overrides import apply_settings
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import parse_placed_tree
 
@@ -11,7 +11,7 @@ ENVIRON = {"N": "20", "NAME": "Ada", "EMPTY": "", "YES": "true"}
 
 def parse(text: str, *settings: str) -> object:
     tree = parse_placed_tree(text, "f", ENVIRON)
-    apply_overrides(tree, settings)
+    apply_settings(tree, settings)
     return tree.value
 
 
