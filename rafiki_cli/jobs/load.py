@@ -13,7 +13,7 @@ import msgspec
 from rafiki import registries
 from rafiki.errors import RafikiError
 from rafiki.registry import Kind
-from rafiki.utils.nearest import did_you_mean
+from rafiki.utils.nearest import did_you_mean, nearest_or_all
 from rafiki_cli.jobs.convert import convert, look
 from rafiki_cli.jobs.overrides import Override, apply_settings, put_override
 from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, Gates, JobFile, JobSpec, ModelSource, Part

@@ -169,7 +169,7 @@ def test_a_wrong_job_file_is_a_usage_error_that_says_where(logged_in, folder: Pa
     ("arguments", "code", "message"),
     [
         (("--trials", "0"), ExitCode.USAGE, "--trials: budget.trials: must be 1 or more, or -1"),
-        (("--early-ending", "late"), ExitCode.USAGE, "--early-ending: advisor.early_ending: 'late' is none"),
+        (("--early-ending", "meidan"), ExitCode.USAGE, "advisor.early_ending: there is no stopping rule"),
         (("--train", "digit_train"), ExitCode.NOT_FOUND, "--train: datasets.train: There is no dataset 'digit_train'"),
         (("--val", "aaaa"), ExitCode.REFUSED, "--val: datasets.val: 'aaaa' begins the ids of 2 datasets"),
         (("--model", "SkSvn"), ExitCode.NOT_FOUND, "Did you mean 'SkSvm'?"),
