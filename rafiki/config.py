@@ -42,6 +42,10 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     file: Path | None
     origins: list[Origin]
 
+    def origin_of(self, key: str) -> str:
+        """The layer that won for ``section.key``: ``/project/rafiki.yaml, line 3``."""
+        return next(o.origin for o in self.origins if o.key == key)
+
 
 def find_config_file(start: Path) -> Path | None:
     """``rafiki.yaml`` in ``start`` or the nearest folder above it."""

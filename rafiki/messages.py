@@ -94,8 +94,9 @@ class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
 
 class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     task: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    """Where it is to listen: the container manager allocates it."""
     members: list[EnsembleMember]
     deadline_s: float
     max_waiting: int

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from rafiki.admin.planner import StartService, share_gpus
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
-from rafiki.container.base import ServiceRequest
+from rafiki.container.base import Address, ServiceRequest
 from rafiki.data_store.base import DataStore
 from rafiki.deployment import Deployment
 from rafiki.entities import Model
@@ -21,18 +19,27 @@ from rafiki.messages import (
     InferenceWorkerSpec,
     ModelSource,
     PredictorSpec,
+    ServiceSpec,
     TrainWorkerSpec,
 )
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
 
-KINDS = {
-    ServiceType.ADVISOR: "advisor",
-    ServiceType.TRAIN: "train",
-    ServiceType.PREDICT: "predict",
-    ServiceType.INFERENCE: "inference",
+_PROGRAMS = {
+    ServiceType.ADVISOR: ("advisor", "rafiki.search.advisor_worker"),
+    ServiceType.TRAIN: ("train", "rafiki.worker.train"),
+    ServiceType.PREDICT: ("predict", "rafiki.predictor"),
+    ServiceType.INFERENCE: ("inference", "rafiki.worker.inference"),
 }
+"""The name of the log, and the module."""
+
+
+def _encode(spec: ServiceSpec, address: Address | None) -> bytes:
+    """The spec as it travels. The back end has allocated ``address`` to a service that listens."""
+    if isinstance(spec, PredictorSpec) and address is not None:
+        spec = msgspec.structs.replace(spec, host=address.host, port=address.port)
+    return msgspec.msgpack.encode(spec)
 
 
 class SpecBuilder:
@@ -57,26 +64,35 @@ class SpecBuilder:
         self._credentials = credentials
         self._environments = environments
 
-    def build(self, action: StartService, service_id: str, port: int | None) -> ServiceRequest:
+    def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
         """The request to start a planned service.
+
+        Args:
+            action: what was planned.
+            service_id: its new id.
+            last_port: the port that the predictor before it had.
 
         Raises:
             RafikiError: when a store lacks what the service needs.
         """
         match action.service_type:
             case ServiceType.ADVISOR:
-                spec: Any = self._advisor(action, service_id)
+                spec: ServiceSpec = self._advisor(action, service_id)
             case ServiceType.TRAIN:
                 spec = self._train(action, service_id)
             case ServiceType.INFERENCE:
                 spec = self._inference(action, service_id)
             case ServiceType.PREDICT:
-                spec = self._predictor(action, service_id, port or 0)
+                spec = self._predictor(action, service_id)
         model = self._model_of(action)
+        kind, module = _PROGRAMS[action.service_type]
         return ServiceRequest(
             service_id=service_id,
-            kind=KINDS[action.service_type],
-            spec=msgspec.msgpack.encode(spec),
+            kind=kind,
+            module=module,
+            make_spec=lambda address: _encode(spec, address),
+            listens=isinstance(spec, PredictorSpec),
+            last_port=last_port,
             gpus=action.gpus,
             runs_model_code=action.service_type in (ServiceType.TRAIN, ServiceType.INFERENCE),
             python=self._environments.look(model.dependencies).python if model else None,
@@ -182,7 +198,7 @@ class SpecBuilder:
     def _deployment(self, inference_job_id: str) -> Deployment:
         return self._store.inference_jobs.get_inference_job(inference_job_id).deployment
 
-    def _predictor(self, action: StartService, service_id: str, port: int) -> PredictorSpec:
+    def _predictor(self, action: StartService, service_id: str) -> PredictorSpec:
         job = self._store.inference_jobs.get_inference_job(action.job_id)
         served = self._store.inference_jobs.list_served_trials(job.id)
         trials = [self._store.trials.get_trial(s.trial_id) for s in served]
@@ -193,8 +209,6 @@ class SpecBuilder:
             job_id=job.id,
             task=self._store.train_jobs.get_train_job(job.train_job_id).task,
             cache=self._credentials.address_of(job.id),
-            host=settings.host,
-            port=port,
             members=[
                 EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score, weight=s.weight)
                 for t, s in zip(trials, served, strict=True)

@@ -30,9 +30,11 @@ def job_schema() -> Schema:
 
 def config_schema() -> Schema:
     """Of rafiki.yaml."""
+    from rafiki.container import BACKENDS
     from rafiki.settings import Config
 
     found = _schema(Config, "rafiki.yaml")
+    found["$defs"]["ContainerConfig"]["properties"]["backend"]["enum"] = [name for name, _ in BACKENDS.items()]
     for definition in found["$defs"].values():
         # A section without settings (`admin:`) is valid.
         for name, value in definition.get("properties", {}).items():
