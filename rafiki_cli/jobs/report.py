@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from rafiki.constants import ExitCode, TrialStatus
 from rafiki.utils.files import write_atomic
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.render import values
 from rafiki_cli.terminal import UsageError
+
+if TYPE_CHECKING:
+    from junitparser import TestCase
+    from junitparser.junitparser import FinalResult
+
+    Told = TypeVar("Told", bound=FinalResult)
 
 _PARTS = ("datasets", "models", "train", "deploy")
 _BEST_ROWS = 5
@@ -54,40 +61,42 @@ def write_report(file: Path, text: str) -> None:
 
 def junit(outcomes: Sequence[Outcome]) -> str:
     """JUnit XML: a test suite for each job; a test case for each part of it and for each gate."""
-    root = ET.Element("testsuites", name="rafiki")
+    from junitparser import JUnitXml, TestSuite
+
+    xml = JUnitXml("rafiki")
     for outcome in outcomes:
-        root.append(_suite(outcome))
-    for count in ("tests", "failures", "errors", "skipped"):
-        root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
-    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.2f}")
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        suite = TestSuite(f"{outcome.app} v{outcome.version}" if outcome.version else outcome.app)
+        suite.add_testcases(list(_cases(outcome)))
+        xml.add_testsuite(suite)
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    out = io.BytesIO()
+    xml.write(out, pretty=True)
+    return out.getvalue().decode()
 
 
-def _suite(outcome: Outcome) -> ET.Element:
-    name = f"{outcome.app} v{outcome.version}" if outcome.version else outcome.app
-    suite = ET.Element("testsuite", name=name)
+def _cases(outcome: Outcome) -> Iterator[TestCase]:
+    from junitparser import Error, Failure, Skipped, TestCase
+
+    def case(name: str, seconds: float, result: FinalResult | None) -> TestCase:
+        found = TestCase(_clean(name), classname=f"rafiki.{outcome.app}", time=round(seconds, 2))
+        found.result = [] if result is None else [result]
+        return found
+
     failed = _failed_part(outcome)
-    reached = True
+    is_reached = True
     for part in _PARTS:
-        if part == "deploy":
-            for gate in outcome.gates:
-                case = _case(suite, outcome, f"gate {gate.name}: {gate.text}", 0.0)
-                if not gate.is_met:
-                    _add(case, "failure", gate.text)
-        case = _case(suite, outcome, part, outcome.seconds.get(part, 0.0))
+        for gate in outcome.gates if part == "deploy" else []:
+            yield case(f"gate {gate.name}: {gate.text}", 0.0, None if gate.is_met else _told(Failure, gate.text))
+        result: FinalResult | None = None
         if part == failed:
-            _add(case, "error", outcome.message)
-            reached = False
-        elif not reached or (part == "deploy" and outcome.predictor_host is None):
-            ET.SubElement(case, "skipped")
-        elif part == "train":
-            ET.SubElement(case, "system-out").text = _clean("\n".join(_trial_lines(outcome)))
-    for kind, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-        suite.set(count, str(sum(case.find(kind) is not None for case in suite)))
-    suite.set("tests", str(len(suite)))
-    suite.set("time", f"{sum(outcome.seconds.values()):.2f}")
-    return suite
+            result = _told(Error, outcome.message)
+            is_reached = False
+        elif not is_reached or (part == "deploy" and outcome.predictor_host is None):
+            result = Skipped()
+        found = case(part, outcome.seconds.get(part, 0.0), result)
+        if part == "train" and result is None:
+            found.system_out = _clean("\n".join(_trial_lines(outcome)))
+        yield found
 
 
 def _failed_part(outcome: Outcome) -> str | None:
@@ -103,12 +112,11 @@ def _failed_part(outcome: Outcome) -> str | None:
     return "models" if "models" in outcome.seconds else "datasets"
 
 
-def _case(suite: ET.Element, outcome: Outcome, name: str, seconds: float) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=f"rafiki.{outcome.app}", name=_clean(name), time=f"{seconds:.2f}")
-
-
-def _add(case: ET.Element, kind: str, message: str) -> None:
-    ET.SubElement(case, kind, message=_clean(message.splitlines()[0] if message else kind)).text = _clean(message)
+def _told(kind: type[Told], message: str) -> Told:
+    """A failure or an error: its first line as the title, all of it below."""
+    result = kind(_clean(message.splitlines()[0] if message else kind.__name__))
+    result.text = _clean(message)
+    return result
 
 
 def _clean(text: str) -> str:
