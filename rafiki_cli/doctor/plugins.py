@@ -17,7 +17,7 @@ def check_registered(patient: Patient) -> Iterator[Finding]:
 
 
 def _check_kind(kind: Kind) -> Iterator[Finding]:
-    check = f"{kind.what}s"
+    check = kind.plural
     registry = kind.open()
     packages: dict[str, list[str]] = {}
     for name in registry.names():
