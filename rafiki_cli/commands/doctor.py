@@ -40,9 +40,9 @@ def doctor(
 ) -> None:
     """Check everything that Rafiki needs, and tell the cure of what is wrong. Exits with 1 when there is a problem.
 
-    It looks at Python and packages, the configuration, ports, disks, permissions and limits, the cache, the database,
-    GPUs, the container engine, the admin, clocks and the login; whether the stack runs or not. With --admin, at what a
-    remote admin tells. Nothing is changed, and no secret is shown.
+    It looks at Python, packages and plug-ins, the configuration, ports, disks, permissions and limits, the cache, the
+    database, GPUs, the container engine, the admin, clocks and the login; whether the stack runs or not. With --admin,
+    at what a remote admin tells. Nothing is changed, and no secret is shown.
     """
     from rafiki_cli.doctor.examination import all_checks, examine
     from rafiki_cli.doctor.findings import Verdict, worst

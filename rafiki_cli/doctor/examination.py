@@ -16,7 +16,7 @@ LIMIT_S = 15.0
 
 def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
     """Each with a name for people, in the order in which they are told; of a remote stack only what can be seen."""
-    from rafiki_cli.doctor import admin, cache, configuration, containers, gpus, machine, meta_store, packages
+    from rafiki_cli.doctor import admin, cache, configuration, containers, gpus, machine, meta_store, packages, plugins
 
     here: list[tuple[str, Check]] = [
         ("Python", packages.check_python),
@@ -24,6 +24,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
     ]
     local: list[tuple[str, Check]] = [
         ("packages of models", packages.check_extras),
+        ("plug-ins", plugins.check_registered),
         ("configuration", configuration.check_configuration),
         ("ports", machine.check_ports),
         ("disk space", machine.check_disks),

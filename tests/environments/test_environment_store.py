@@ -72,6 +72,9 @@ def test_an_environment_has_its_packages_and_those_beside_rafiki(store: Environm
     assert run(old.python, "import numpy; print(numpy.__file__)") == run(
         sys.executable, "import numpy; print(numpy.__file__)"
     )
+    # Packages that add tasks and the like are found by their entry points.
+    points = "from importlib.metadata import entry_points as e; print(sorted(p.value for p in e(group='pytest11')))"
+    assert run(old.python, points) == run(sys.executable, points) != "[]"
     listed = {e.key: e for e in store.list_environments()}
     assert {e.requirements[0] for e in listed.values()} == {"glimmer==1.0", "glimmer>=2"}
     assert all(e.status is READY and e.size_bytes and e.datetime_built for e in listed.values())

@@ -108,7 +108,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
             raise InvalidDatasetError(
                 f"Field {field!r}: the dataset {dataset.name!r} is for {dataset.task}, not for {request.task}."
             )
-    setting = parse_setting(request.advisor)
+    given = request.advisor
+    setting = given if isinstance(given, AdvisorSetting) else parse_setting(given)
     models = _choose_models(context, actor, request)
     for model in models:
         _check_setting(setting, model)
