@@ -171,7 +171,7 @@ def usage(command: Command) -> str:
 
 def examples(command: Command) -> list[str]:
     """The lines of the epilog that are commands: the indented ones. What follows a wide gap is a comment."""
-    lines = inspect.cleandoc(command.command.epilog or "").splitlines()
+    lines = (command.command.epilog or "").splitlines()
     shown = [line.strip().removeprefix("$ ") for line in lines if line.startswith(" ") and line.strip()]
     return [re.sub(r"\s{3,}(?=\w)", "    # ", line) for line in shown]
 

@@ -23,7 +23,7 @@ Examples:
 
   rafiki model test my_model.py --task T --train a.csv --val b.csv --trials 5
 
-  rafiki model test models/my_model.py --knob max_depth=3 --arg epochs=2 --logs"""
+  rafiki model test models/my_model.py --knob max_depth=8 --arg epochs=2 --logs"""
 
 
 def run_test(
@@ -110,7 +110,7 @@ def _texts(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise terminal.UsageError(f"--knob {pair}: write NAME=VALUE, as in max_depth=3.")
+            raise terminal.UsageError(f"--knob {pair}: write NAME=VALUE, as in max_depth=8.")
         found[name] = text
     return found
 

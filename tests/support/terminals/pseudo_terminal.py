@@ -27,7 +27,9 @@ SETTLED_S = 0.1
 class PseudoTerminal:
     """`rafiki ...` in a pseudo-terminal. Its output is read as long as the test waits for something."""
 
-    def __init__(self, *arguments: str, columns: int = 80, lines: int = 24, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 80, lines: int = 24, folder: Path | None = None, **variables: str
+    ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.raw = b""
         self._stream = pyte.ByteStream(self.screen)
@@ -38,7 +40,7 @@ class PseudoTerminal:
         environment = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(REPO), "PYTHONUTF8": "1", **variables}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rafiki_cli", *arguments], stdin=slave, stdout=slave, stderr=slave,
-            env=environment, start_new_session=True,
+            env=environment, start_new_session=True, cwd=folder,
         )  # fmt: skip
         os.close(slave)
 
@@ -75,6 +77,10 @@ class PseudoTerminal:
         """Whether nothing comes for a moment, or ever: one picture may come in several pieces."""
         n = len(self.raw)
         return not self._read(SETTLED_S) or len(self.raw) == n
+
+    def type(self, text: str) -> None:
+        """Keys, as a person types them."""
+        os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
         """Ctrl-C."""
