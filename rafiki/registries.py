@@ -1,8 +1,8 @@
 """The tables of names: what comes with Rafiki of each kind, and where others declare theirs.
 
-A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here. The
-command line, the job file's schema, the checks of the admin and the documentation read these tables; nothing is loaded
-by reading them.
+A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here.
+The command line, the schema of job files, the checks of the admin and the documentation read these tables; nothing is
+loaded by reading them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from rafiki.registry import Kind
 
 SCHEMES = Kind(
     what="search scheme",
+    plural="search schemes",
     group="rafiki.schemes",
     registry="rafiki.advisor.schemes:SCHEMES",
     # Of those that `auto` may choose, it takes the first that fits the knobs.
@@ -30,6 +31,7 @@ SCHEMES = Kind(
 
 RULES = Kind(
     what="stopping rule",
+    plural="stopping rules",
     group="rafiki.rules",
     registry="rafiki.advisor.rules:RULES",
     builtin={
@@ -41,6 +43,7 @@ RULES = Kind(
 
 TASKS = Kind(
     what="task",
+    plural="tasks",
     group="rafiki.tasks",
     registry="rafiki.tasks.registry:TASKS",
     builtin={
@@ -54,6 +57,7 @@ TASKS = Kind(
 
 STORES = Kind(
     what="kind of store",
+    plural="kinds of stores",
     group="rafiki.stores",
     registry="rafiki.stores:STORES",
     builtin={"folder": "rafiki.stores.folder:FOLDER"},
@@ -61,6 +65,7 @@ STORES = Kind(
 
 CONTAINERS = Kind(
     what="container back end",
+    plural="container back ends",
     group="rafiki.containers",
     registry="rafiki.container:BACKENDS",
     builtin={"process": "rafiki.container.process:PROCESS"},

@@ -11,12 +11,14 @@ import importlib
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 Entry = TypeVar("Entry")
 RAFIKI = "rafiki"
@@ -39,6 +41,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     what: str
     """One entry, as messages call it: ``search scheme``."""
+    plural: str
     group: str
     """The group of entry points of others, such as ``rafiki.schemes``."""
     registry: str
@@ -186,7 +189,9 @@ def _package_of(point: EntryPoint) -> str:
 @cache
 def _declared(group: str) -> list[EntryPoint]:
     """The entry points of a group, by package."""
-    # Reading what is installed costs milliseconds, so it is done once, and not before somebody asks.
+    # Reading what is installed costs milliseconds, and so does the library: once, and not before somebody asks.
+    from importlib.metadata import distributions, entry_points
+
     try:
         found = list(entry_points(group=group))
     except (ValueError, TypeError):
