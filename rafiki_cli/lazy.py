@@ -6,7 +6,9 @@ Also how help looks: commands in groups, options in two columns, examples line b
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
@@ -16,6 +18,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from rafiki.utils.nearest import did_you_mean
+from rafiki_cli import terminal
 from rafiki_cli.target import options
 
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
@@ -32,7 +35,23 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
         settings.setdefault("cls", PlainCommand)
-        return super().command(name, **settings)
+        register = super().command(name, **settings)
+        return lambda function: register(_given_application(function))
+
+
+def _given_application(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose parameter ``cli``, when it has one, is the application that runs it."""
+    if "cli" not in inspect.signature(function).parameters:
+        return function
+    signature = inspect.signature(function, eval_str=True)
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, cli=terminal.current_context().find_root().obj, **options)
+
+    parameters = [p for name, p in signature.parameters.items() if name != "cli"]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
 
 
 def examples(*commands: str) -> str:

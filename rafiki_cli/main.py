@@ -15,9 +15,11 @@ from rafiki import __version__
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError, UnauthorizedError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import shell as shell_completion
 from rafiki_cli.lazy import CONTEXT_SETTINGS, LazyGroup, examples
-from rafiki_cli.target import options
+from rafiki_cli.target.options import GlobalOptions, take_global_options
+from rafiki_cli.terminal import UsageError
 
 _EXAMPLES = f"""\
 {examples("rafiki quickstart", "rafiki up", "rafiki train create --help")}
@@ -100,9 +102,23 @@ def _root(
 
 
 @contextlib.contextmanager
-def _colors() -> Iterator[None]:
-    """Rich, and the programs that a command starts, learn of --no-color by the variable that they look at."""
-    if not options.current.is_colorless:
+def _manners(options: GlobalOptions) -> Iterator[None]:
+    """What is no part of this process's own state learns how the command talks: the client's log of --verbose, and Rich
+    and the programs that a command starts of --no-color, by the variable that they look at.
+    """
+    if options.is_verbose:
+        terminal.tell_requests(True)
+    try:
+        with _colors(options):
+            yield
+    finally:
+        if options.is_verbose:
+            terminal.tell_requests(False)
+
+
+@contextlib.contextmanager
+def _colors(options: GlobalOptions) -> Iterator[None]:
+    if not options.is_colorless:
         yield
         return
     before = os.environ.get("NO_COLOR")
@@ -124,41 +140,46 @@ def _close_quietly() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(arguments: list[str]) -> int:
+def _run(cli: Application, arguments: list[str]) -> int:
     command = typer.main.get_command(_app)
     if shell := os.environ.get(shell_completion.VARIABLE):
         # A question of the shell, not a setting: it travels as a variable because all arguments are the command line's.
         terminal.put(shell_completion.answer_shell(command, shell, arguments))
         return ExitCode.OK
     try:
-        arguments = options.take_global_options(arguments)
-        with _colors():
-            command.main(args=arguments, prog_name="rafiki", color=None if terminal.has_color() else False)
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else ExitCode.OK if e.code is None else ExitCode.FAILURE
-    except RafikiError as e:
-        if options.current.is_debug:
-            raise
-        terminal.report(_explain(e))
+        cli.options, arguments = take_global_options(arguments)
+    except UsageError as e:
+        terminal.report(e.message)
         return e.exit_code
+    with _manners(cli.options):
+        try:
+            command.main(args=arguments, prog_name="rafiki", obj=cli, color=None if terminal.has_color() else False)
+        except SystemExit as e:
+            return e.code if isinstance(e.code, int) else ExitCode.OK if e.code is None else ExitCode.FAILURE
+        except RafikiError as e:
+            if cli.options.is_debug:
+                raise
+            terminal.report(_explain(cli, e))
+            return e.exit_code
     return ExitCode.OK
 
 
-def _explain(error: RafikiError) -> str:
+def _explain(cli: Application, error: RafikiError) -> str:
     """The message, and for a refused token where it came from."""
-    if isinstance(error, UnauthorizedError) and options.current.is_token_from_environment:
+    if isinstance(error, UnauthorizedError) and cli.is_token_from_environment:
         return f"{error.message} (The token came from RAFIKI_TOKEN in the environment, which goes before a login.)"
     return error.message
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its :class:`~rafiki.constants.ExitCode`."""
+    cli = Application()
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(cli, sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except Exception as e:
-        if options.current.is_debug:
+        if cli.options.is_debug:
             raise
         terminal.report(
             f"Something unexpected happened: {type(e).__name__}: {e}. Run it again with --debug to see where."

@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import typer
 
@@ -23,24 +23,31 @@ class UsageError(RafikiError):
     exit_code = ExitCode.USAGE
 
 
-class _Manner:
-    """How the running command talks; set by :func:`set_up`."""
+class Manner(NamedTuple):
+    """How the running command talks."""
 
-    is_quiet = False
-    is_verbose = False
-    is_colorless = False
-
-
-def set_up(*, is_quiet: bool = False, is_verbose: bool = False, is_colorless: bool = False) -> None:
-    """Set how the running command talks."""
-    _Manner.is_quiet, _Manner.is_colorless = is_quiet, is_colorless
-    if is_verbose != _Manner.is_verbose:
-        _Manner.is_verbose = is_verbose
-        _tell_requests(is_verbose)
+    is_quiet: bool = False
+    """Nothing but data and errors is wanted."""
+    is_colorless: bool = False
+    """Colours are refused by --no-color."""
 
 
-def _tell_requests(is_wanted: bool) -> None:
-    """Tell each request to a server on stderr, as the client logs it."""
+def _manner() -> Manner:
+    """That of the application which runs a command in this thread: the object of click's context."""
+    context = current_context(silent=True)
+    found = getattr(context.find_root().obj, "manner", None) if context else None
+    return found if isinstance(found, Manner) else Manner()
+
+
+def current_context(*, silent: bool = False) -> Any:
+    """Click's context of the command that this thread runs."""
+    # Newer versions of Typer hold a copy of click, older ones use click itself.
+    package = typer.Context.__bases__[0].__module__.rpartition(".")[0]
+    return sys.modules[f"{package}.globals"].get_current_context(silent=silent)
+
+
+def tell_requests(is_wanted: bool) -> None:
+    """Tell each request to a server on stderr, as the client logs it, or no longer."""
     import logging
 
     class Lines(logging.Handler):
@@ -54,7 +61,7 @@ def _tell_requests(is_wanted: bool) -> None:
 
 def is_quiet() -> bool:
     """Whether nothing but data and errors is wanted."""
-    return _Manner.is_quiet
+    return _manner().is_quiet
 
 
 def has_color() -> bool:
@@ -62,7 +69,7 @@ def has_color() -> bool:
 
     Two conventions of terminals, which Rich keeps by itself: NO_COLOR (https://no-color.org) and TERM=dumb.
     """
-    return not (_Manner.is_colorless or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+    return not (_manner().is_colorless or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
 
 
 def style(text: str, **styles: Any) -> str:
@@ -99,19 +106,19 @@ def _fold(line: str, width: int, indent: str) -> str:
 
 def say(message: str) -> None:
     """A message for people."""
-    if not _Manner.is_quiet:
+    if not is_quiet():
         typer.echo(fitted(message), err=True)
 
 
 def hint(message: str) -> None:
     """What could be done next: for people who look, not for logs."""
-    if sys.stderr.isatty() and not _Manner.is_quiet:
+    if sys.stderr.isatty() and not is_quiet():
         typer.echo(style(fitted(message), dim=True), err=True)
 
 
 def warn(message: str) -> None:
     """Something that people should look at, though the command goes on."""
-    if not _Manner.is_quiet:
+    if not is_quiet():
         _say_marked("warning:", "yellow", message)
 
 

@@ -160,11 +160,7 @@ def rafiki_calls(line: str) -> Iterator[list[str]]:
 
 def check_call(arguments: list[str]) -> str | None:
     """Why the command line would not understand a call; None when it would."""
-    kept = vars(options.current).copy()
-    try:
-        rest = options.take_global_options(arguments)
-    finally:
-        vars(options.current).update(kept)
+    _, rest = options.take_global_options(arguments)
     if not rest or rest == ["--version"]:
         return None
     path: tuple[str, ...] = ()

@@ -1,14 +1,16 @@
-"""What a series of scores came to. Pure."""
+"""What trials and a series of their scores came to. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rafiki.constants import TrialStatus
 
-Trial = TypeVar("Trial", bound=Mapping[str, Any])
+if TYPE_CHECKING:
+    from rafiki.contract.train_jobs import TrialView
+
 Values = Sequence[float | None]
 
 
@@ -23,7 +25,11 @@ def best_so_far(values: Values) -> list[float | None]:
     return found
 
 
-def best_trial(trials: Sequence[Trial]) -> Trial | None:
+def best_trial(trials: Iterable[TrialView]) -> TrialView | None:
     """The completed trial with the highest score."""
-    scored = [t for t in trials if t["status"] == TrialStatus.COMPLETED and t["score"] is not None]
-    return max(scored, key=lambda t: t["score"], default=None)
+    best: TrialView | None = None
+    best_score = -math.inf
+    for trial in trials:
+        if trial.status == TrialStatus.COMPLETED and trial.score is not None and trial.score > best_score:
+            best, best_score = trial, trial.score
+    return best

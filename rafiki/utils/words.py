@@ -32,16 +32,13 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def moment(value: str | datetime | None) -> datetime | None:
-    """A datetime of an answer (ISO 8601) as an aware datetime."""
-    if not value:
-        return None
-    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+def moment(text: str) -> datetime:
+    """An aware datetime from a text in ISO 8601, which is UTC unless it says otherwise."""
+    found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def between(start: str | None, end: str | None, now: datetime | None = None) -> float | None:
+def between(start: datetime | None, end: datetime | None, now: datetime | None = None) -> float | None:
     """Seconds from ``start`` to ``end``, or to ``now`` while there is no end."""
-    started = moment(start)
-    ended = moment(end) or now
-    return (ended - started).total_seconds() if started and ended else None
+    ended = end or now
+    return (ended - start).total_seconds() if start and ended else None

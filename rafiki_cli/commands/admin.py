@@ -7,21 +7,22 @@ from typing import Annotated
 import typer
 
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
-from rafiki_cli.target import session
 
 app = new_app("What only the superadmin does.")
 
 
 @app.command("stop-all", epilog=examples("rafiki stop-all", "rafiki stop-all --yes -o json"))
 def stop_all(
+    cli: Application,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Stop every train and inference job of everyone: for the superadmin. The stack itself stays up."""
-    with session.client() as client:
+    with cli.client() as client:
         question = f"Stop the train and inference jobs of everyone at {client.address}?"
         if not yes and not terminal.ask(question):
             terminal.abort("Nothing was stopped.")
@@ -29,5 +30,5 @@ def stop_all(
     if format is not Format.TABLE:
         put_data(stopped, format)
         return
-    trained, served = len(stopped["train_jobs"]), len(stopped["inference_jobs"])
+    trained, served = len(stopped.train_jobs), len(stopped.inference_jobs)
     terminal.say(f"Stopped {values.count(trained, 'train job')} and {values.count(served, 'inference job')}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +12,24 @@ import typer
 
 from rafiki.errors import ConfigError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
-from rafiki_cli.target import options, session
+from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
+from rafiki_cli.target import session
 
 app = new_app("Show, check and change the configuration.")
 KeyArgument = Annotated[str, typer.Argument(help="SECTION.KEY, as in admin.port.", autocompletion=completers.settings)]
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting in force."""
+
+    key: str
+    value: Any
+    origin: str
 
 
 def mask_secrets(value: Any) -> Any:
@@ -32,30 +43,31 @@ def mask_secrets(value: Any) -> Any:
 
 @app.command(epilog=examples("rafiki config show", "rafiki config show --origin"))
 def show(
+    cli: Application,
     origin: Annotated[bool, typer.Option("--origin", help="Also tell which layer each setting comes from.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show every setting in force: defaults < rafiki.yaml < RAFIKI_SECTION__KEY in the environment < options."""
-    loaded = options.loaded_config()
-    rows = [{"key": o.key, "value": mask_secrets(o.value), "origin": o.origin} for o in loaded.origins]
+    loaded = cli.loaded_config()
+    rows = [SettingRow(o.key, mask_secrets(o.value), o.origin) for o in loaded.origins]
     if format is not Format.TABLE and not origin:
         tree: dict[str, dict[str, Any]] = {}
         for row in rows:
-            section, _, key = row["key"].partition(".")
-            tree.setdefault(section, {})[key] = row["value"]
+            section, _, key = row.key.partition(".")
+            tree.setdefault(section, {})[key] = row.value
         put_data(tree, format)
         return
-    columns = [
-        Column("SETTING", "key"),
-        Column("VALUE", "value", least=20),
-        Column("ORIGIN", "origin", short=_short_origin, least=20),
+    columns: list[Column[SettingRow]] = [
+        Column("SETTING", lambda r: r.key),
+        Column("VALUE", lambda r: r.value, least=20),
+        Column("ORIGIN", lambda r: r.origin, short=_short_origin, least=20),
     ]
     put_rows(rows, columns if origin else columns[:2], format)
     if format is Format.TABLE:
         terminal.say(f"File: {loaded.file or 'none (rafiki.yaml is looked for upward from this folder)'}")
 
 
-def _setting(name: str) -> Any:
+def _setting(cli: Application, name: str) -> Any:
     """The setting in force of that name, and where it comes from.
 
     Raises:
@@ -64,13 +76,13 @@ def _setting(name: str) -> Any:
     from rafiki.config import check_key
 
     key = ".".join(check_key(name, "KEY"))
-    return next(o for o in options.loaded_config().origins if o.key == key)
+    return next(o for o in cli.loaded_config().origins if o.key == key)
 
 
 @app.command(epilog=examples("rafiki config get admin.port", "rafiki config get admin.port -o json"))
-def get(key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
+def get(cli: Application, key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
     """Print one setting in force."""
-    found = _setting(key)
+    found = _setting(cli, key)
     value = mask_secrets(found.value)
     if format is Format.TABLE:
         terminal.put("" if value is None else values.text(value))
@@ -88,6 +100,7 @@ def get(key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
     ),
 )
 def set_(
+    cli: Application,
     key: KeyArgument,
     value: Annotated[
         str | None,
@@ -105,7 +118,7 @@ def set_(
     if (value is None) != unset:
         raise terminal.UsageError("Give a VALUE, or --unset.")
     section, name = check_key(key, "KEY")
-    file = _file_to_change() or Path.cwd() / CONFIG_FILE_NAME
+    file = _file_to_change(cli) or Path.cwd() / CONFIG_FILE_NAME
     old = terminal.read_text(file, "the configuration") if file.exists() else ""
     parse_value(old, str(file))  # A file that is no YAML is not changed blindly.
     try:
@@ -129,7 +142,7 @@ def set_(
     except OSError as e:
         raise ConfigError(f"{file}: cannot be written: {e.strerror}.") from e
     terminal.say(f"{file}: {f'took {key} out' if unset else f'set {key}'}.")
-    _tell_effect(key)
+    _tell_effect(cli, key)
 
 
 def _parsed(value: str | None) -> Any:
@@ -140,29 +153,30 @@ def _parsed(value: str | None) -> Any:
     return parse_value(value or "", "VALUE")
 
 
-def _file_to_change() -> Path | None:
+def _file_to_change(cli: Application) -> Path | None:
     """The file in force, or the one that --config or RAFIKI_CONFIG names, which need not be there yet."""
     from rafiki.config import configured_file
 
-    return configured_file(options.current.config_file)
+    return configured_file(cli.options.config_file)
 
 
-def _tell_effect(key: str) -> None:
+def _tell_effect(cli: Application, key: str) -> None:
     """Whether the change counts at once."""
-    found = _setting(key)
+    found = _setting(cli, key)
     if found.origin.startswith("environment"):
         terminal.warn(f"{found.origin} goes before it.")
-    if session.find_running(options.stack_folder().admin_pid_file):
+    if session.find_running(cli.stack_folder().admin_pid_file):
         terminal.hint("The stack runs: the change counts from the next `rafiki up`. Next: rafiki down && rafiki up")
 
 
-def _short_origin(row: Row) -> str:
+def _short_origin(row: SettingRow) -> str:
     """A file without its folder: ``rafiki.yaml, line 4``."""
-    return str(row["origin"]).rpartition("/")[2]
+    return str(row.origin).rpartition("/")[2]
 
 
 @app.command(epilog=examples("rafiki config validate", "rafiki config validate rafiki.yaml"))
 def validate(
+    cli: Application,
     file: Annotated[Path | None, typer.Argument(help="The one in force if left out.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -171,8 +185,8 @@ def validate(
 
     if file is not None:
         terminal.check_file(file)
-        options.current.config_file = file
-    loaded = options.loaded_config()
+        cli.options.config_file = file
+    loaded = cli.loaded_config()
     check_backend(loaded.config.container.backend, loaded.origin_of("container.backend"))
     changed = [o for o in loaded.origins if o.origin != "default"]
     if format is not Format.TABLE:

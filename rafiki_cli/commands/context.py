@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import arguments
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_record, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_record, put_rows
 from rafiki_cli.target import contexts, session
 
 app = new_app("Name the admins you work with, and choose among them.")
-_COLUMNS = [
-    Column("", lambda r: "*" if r["is_in_force"] else " "),
-    Column("NAME", "name", least=8),
-    Column("ADMIN", "address"),
-    Column("LOGIN", "login", least=12),
+
+
+@dataclass(frozen=True)
+class ContextRow:
+    """A context in the list of all."""
+
+    name: str
+    address: str
+    login: str | None
+    is_current: bool
+    is_in_force: bool
+
+
+@dataclass(frozen=True)
+class ContextRecord:
+    """A context, or the admin that is in force without one."""
+
+    name: str | None
+    address: str
+    why: str | None
+    login: str | None
+
+
+_COLUMNS: list[Column[ContextRow]] = [
+    Column("", lambda r: "*" if r.is_in_force else " "),
+    Column("NAME", lambda r: r.name, least=8),
+    Column("ADMIN", lambda r: r.address),
+    Column("LOGIN", lambda r: r.login, least=12),
 ]
 _WHY = {
     session.Source.ADMIN_OPTION: "--admin names it.",
@@ -31,7 +56,7 @@ _WHY = {
 
 def _login_of(address: str) -> str | None:
     login = session.find_login(address)
-    return str(login["email"]) if login else None
+    return login["email"] if login else None
 
 
 @app.command(
@@ -71,7 +96,7 @@ def add(
 
 
 @app.command(epilog=examples("rafiki context use prod", "rafiki context use local"))
-def use(name: arguments.ContextArgument) -> None:
+def use(cli: Application, name: arguments.ContextArgument) -> None:
     """Make a context the current one: commands in every folder go to its admin."""
     with contexts.user_files_locked():
         kept = contexts.read_contexts()
@@ -81,29 +106,29 @@ def use(name: arguments.ContextArgument) -> None:
         terminal.say("Commands go to the stack of the folder they are run in.")
     else:
         terminal.say(f"Commands go to {host} from now on. `rafiki context use {contexts.LOCAL}` goes back.")
-    _warn_of_others(name)
+    _warn_of_others(cli, name)
 
 
-def _warn_of_others(name: str) -> None:
+def _warn_of_others(cli: Application, name: str) -> None:
     """Tell what goes before the current context here."""
-    found = session.target()
+    found = cli.target()
     if found.source is session.Source.ENVIRONMENT:
         terminal.warn(f"RAFIKI_HOST is set to {found.address}, and goes before the context {name!r}.")
 
 
 @app.command("list", epilog=examples("rafiki context list", "rafiki context list -o json"))
-def list_(format: FormatOption = Format.TABLE) -> None:
+def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
     """List the contexts, and tell which admin commands go to here, and why."""
-    kept, found = contexts.read_contexts(), session.target()
-    here = session.local_target().address
+    kept, found = contexts.read_contexts(), cli.target()
+    here = session.local_target(cli).address
     rows = [
-        {
-            "name": name,
-            "address": address,
-            "login": _login_of(address),
-            "is_current": name == (kept.current or contexts.LOCAL),
-            "is_in_force": name == found.context and found.source not in _NO_CONTEXT,
-        }
+        ContextRow(
+            name=name,
+            address=address,
+            login=_login_of(address),
+            is_current=name == (kept.current or contexts.LOCAL),
+            is_in_force=name == found.context and found.source not in _NO_CONTEXT,
+        )
         for name, address in [(contexts.LOCAL, here), *kept.hosts.items()]
     ]
     put_rows(rows, _COLUMNS, format)
@@ -115,22 +140,26 @@ _NO_CONTEXT = (session.Source.ADMIN_OPTION, session.Source.ENVIRONMENT)
 
 
 @app.command(epilog=examples("rafiki context show", "rafiki context show prod -o json"))
-def show(name: arguments.OptionalContextArgument = None, format: FormatOption = Format.TABLE) -> None:
+def show(cli: Application, name: arguments.OptionalContextArgument = None, format: FormatOption = Format.TABLE) -> None:
     """Show a context; without a name, the admin that commands go to here, and why."""
     from rafiki.config import token_from_environment
 
     if name is None:
-        found = session.target()
+        found = cli.target()
         context = None if found.source in _NO_CONTEXT else found.context
         address, why = found.address, _WHY[found.source]
     else:
         host = contexts.read_contexts().host_of(name)
-        context, address, why = name, host or session.local_target().address, None
+        context, address, why = name, host or session.local_target(cli).address, None
     token = session.TOKEN_VARIABLE if token_from_environment() else None
-    record: Row = {"name": context, "address": address, "why": why, "login": token or _login_of(address)}
-    columns = [Column("context", "name"), Column("admin", "address"), Column("login", "login")]
+    record = ContextRecord(name=context, address=address, why=why, login=token or _login_of(address))
+    columns: list[Column[ContextRecord]] = [
+        Column("context", lambda r: r.name),
+        Column("admin", lambda r: r.address),
+        Column("login", lambda r: r.login),
+    ]
     if why:
-        columns.insert(2, Column("why", "why"))
+        columns.insert(2, Column("why", lambda r: r.why))
     put_record(record, columns, format)
 
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki import registries
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import DatasetArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import progress, values
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
+
+if TYPE_CHECKING:
+    from rafiki.contract.datasets import DatasetView
 
 app = new_app("Check, upload and list datasets.")
-_COLUMNS = [
+_COLUMNS: list[Column[DatasetView]] = [
     id_column(),
-    Column("NAME", "name", least=16),
-    Column("TASK", "task", least=20),
-    Column("SIZE", lambda r: values.size(r["size_bytes"]), is_right=True),
-    time_column("CREATED", "datetime_created", rank=1),
+    Column("NAME", lambda r: r.name, least=16),
+    Column("TASK", lambda r: r.task, least=20),
+    Column("SIZE", lambda r: values.size(r.size_bytes), is_right=True),
+    time_column("CREATED", lambda r: r.datetime_created, rank=1),
 ]
 
 
@@ -33,6 +37,7 @@ _COLUMNS = [
     )
 )
 def upload(
+    cli: Application,
     task: TaskOption,
     file: Annotated[
         Path | None, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")
@@ -50,15 +55,15 @@ def upload(
         terminal.check_file(file, folder_hint="a dataset is one file, such as a zip of it")
     name = name or (file.stem if file else _name_in(url or ""))
     resolve.check_task(task)
-    client = session.client()
+    client = cli.client()
     if file is None:
         dataset = client.create_dataset(name, task, dataset_url=url)
     else:
         with progress.transfer(f"Uploading {file.name}", after="The admin checks it") as show_progress:
             dataset = client.create_dataset(name, task, file, progress=show_progress)
-    put_record(dataset, [*_COLUMNS, Column("SHA-256", "sha256")], format)
+    put_record(dataset, [*_COLUMNS, Column("SHA-256", lambda r: r.sha256)], format)
     if format is Format.TABLE:
-        terminal.hint(f"Next: rafiki train create --app APP --train {dataset['name']} --val DATASET")
+        terminal.hint(f"Next: rafiki train create --app APP --train {dataset.name} --val DATASET")
 
 
 def _name_in(url: str) -> str:
@@ -95,18 +100,20 @@ def validate(
 
 @app.command("list", epilog=examples("rafiki dataset list", "rafiki dataset list --task POS_TAGGING -o json"))
 def list_(
+    cli: Application,
     task: TaskFilterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your datasets, newest first."""
-    rows = session.client().get_datasets(task)
+    rows = cli.client().get_datasets(task)
     put_rows(rows, _COLUMNS, format, nothing="No datasets. Upload one with `rafiki dataset upload`.")
 
 
 @app.command(epilog=examples("rafiki dataset show train"))
 def show(
+    cli: Application,
     dataset: DatasetArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show one of your datasets."""
-    put_record(resolve.dataset(session.client(), dataset), [*_COLUMNS, Column("SHA-256", "sha256")], format)
+    put_record(resolve.dataset(cli.client(), dataset), [*_COLUMNS, Column("SHA-256", lambda r: r.sha256)], format)

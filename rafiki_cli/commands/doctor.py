@@ -11,6 +11,7 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
@@ -35,6 +36,7 @@ Examples:
 
 @app.command(epilog=_EXAMPLES)
 def doctor(
+    cli: Application,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as problems.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -48,7 +50,7 @@ def doctor(
     from rafiki_cli.doctor.findings import Verdict, worst
     from rafiki_cli.doctor.patient import find_patient
 
-    patient = find_patient()
+    patient = find_patient(cli)
     findings = examine(patient, all_checks(is_remote=patient.is_remote))
     verdict = worst(findings)
     if format is Format.TABLE:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.errors import InvalidEnvironmentError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
@@ -21,33 +22,34 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
-from rafiki_cli.target import session
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.environments import EnvironmentView
 
 app = new_app("The installed packages that models depend on: one environment for each distinct set.")
-_COLUMNS = [
-    Column("KEY", "key", least=16),
-    Column("PACKAGES", lambda r: ", ".join(r["requirements"]), least=20),
-    Column("STATUS", "status"),
-    Column("SIZE", lambda r: values.size(r["size_bytes"]), is_right=True, rank=2),
-    Column("MODELS", "n_models", is_right=True, rank=3),
-    Column("IN USE", lambda r: values.text(r["is_in_use"]), rank=3),
-    time_column("BUILT", "datetime_built", rank=1),
-    error_column("REASON", "reason"),
+_COLUMNS: list[Column[EnvironmentView]] = [
+    Column("KEY", lambda r: r.key, least=16),
+    Column("PACKAGES", lambda r: ", ".join(r.requirements), least=20),
+    Column("STATUS", lambda r: r.status),
+    Column("SIZE", lambda r: values.size(r.size_bytes), is_right=True, rank=2),
+    Column("MODELS", lambda r: r.n_models, is_right=True, rank=3),
+    Column("IN USE", lambda r: values.text(r.is_in_use), rank=3),
+    time_column("BUILT", lambda r: r.datetime_built, rank=1),
+    error_column(lambda r: r.reason, "REASON"),
 ]
 _NONE = "No environments: what the models depend on is installed beside Rafiki."
 
 
 @app.command("list", epilog=examples("rafiki environment list"))
-def list_(format: FormatOption = Format.TABLE) -> None:
+def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
     """List the environments."""
-    put_rows(session.client().get_environments(), _COLUMNS, format, nothing=_NONE)
+    put_rows(cli.client().get_environments(), _COLUMNS, format, nothing=_NONE)
 
 
 @app.command(epilog=examples("rafiki environment log 1f3a", "rafiki environment log 1f3a --follow"))
 def log(
+    cli: Application,
     key: Annotated[
         str, typer.Argument(help="Its key, or the beginning of it.", autocompletion=completers.environments)
     ],
@@ -57,8 +59,8 @@ def log(
     """Show what was said when an environment was built."""
     if follow and format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
-    client = session.client()
-    whole_key = _find(client, key)["key"]
+    client = cli.client()
+    whole_key = _find(client, key).key
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(client, whole_key, format)
@@ -67,26 +69,28 @@ def log(
     if format is not Format.TABLE:
         put_data(found, format)
         return
-    for line in found["lines"]:
+    for line in found.lines:
         terminal.put(line)
 
 
-def _follow(client: Client, key: str, format: Format) -> None:
+def _follow(client: AdminClient, key: str, format: Format) -> None:
     """Put out what the build says until it ends."""
+    from rafiki.client.records import Away
+    from rafiki.contract.environments import EnvironmentEnded, EnvironmentSnapshot
     from rafiki_cli.watch import pushed
 
     heading, n_told = "", 0
     for event in (e for batch in pushed.batches(client.watch_environment, key, tick_s=60.0) for e in batch):
-        if event["type"] == "away":
+        if isinstance(event, Away):
             continue
         if format is Format.JSONL:
             put_data(event, format)
             continue
-        if event["type"] == "end":
-            terminal.say(f"{key} {event['status']}{': ' + event['reason'] if event['reason'] else ''}")
+        if isinstance(event, EnvironmentEnded):
+            terminal.say(f"{key} {event.status}{': ' + event.reason if event.reason else ''}")
             continue
-        lines = event["lines"]
-        if event["type"] == "snapshot":
+        lines = event.lines
+        if isinstance(event, EnvironmentSnapshot):
             # A stream that was opened again begins with all lines of the attempt, whose first one tells its time.
             if lines[:1] != [heading]:
                 heading, n_told = "".join(lines[:1]), 0
@@ -98,6 +102,7 @@ def _follow(client: Client, key: str, format: Format) -> None:
 
 @app.command(epilog=examples("rafiki environment remove 1f3a", "rafiki environment remove --unused"))
 def remove(
+    cli: Application,
     keys: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.", autocompletion=completers.environments),
@@ -108,22 +113,22 @@ def remove(
     """Remove environments that no live job uses; one that is needed again is built again."""
     if bool(keys) == unused:
         raise terminal.UsageError("Give either KEYs or --unused.")
-    client = session.client()
+    client = cli.client()
     if unused:
-        chosen = [e for e in client.get_environments() if e["n_models"] == 0 and e["status"] != "BUILDING"]
+        chosen = [e for e in client.get_environments() if e.n_models == 0 and e.status != "BUILDING"]
     else:
         chosen = [_find(client, key) for key in keys or []]
-    removed = [client.remove_environment(e["key"]) for e in chosen]
+    removed = [client.remove_environment(e.key) for e in chosen]
     if format is Format.TABLE:
-        size = sum(e["size_bytes"] or 0 for e in removed)
+        size = sum(e.size_bytes or 0 for e in removed)
         terminal.say(f"Removed {values.count(len(removed), 'environment')} ({values.size(size)}).")
     else:
         put_rows(removed, _COLUMNS, format)
 
 
-def _find(client: Client, wanted: str) -> dict[str, Any]:
+def _find(client: AdminClient, wanted: str) -> EnvironmentView:
     rows = client.get_environments()
-    found = [row for row in rows if row["key"].startswith(wanted)]
+    found = [row for row in rows if row.key.startswith(wanted)]
     if len(found) == 1:
         return found[0]
     if found:

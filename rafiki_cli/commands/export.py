@@ -6,25 +6,29 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rafiki import __version__
 from rafiki.constants import EnsembleMethod
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_record
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
+
+if TYPE_CHECKING:
+    from rafiki.contract.exports import ExportView
 
 app = new_app("Exports.")
-_COLUMNS = [
-    Column("APP", "app"),
-    Column("VERSION", "app_version"),
-    Column("TASK", "task"),
-    Column("FOLDER", "folder"),
-    Column("ZIP", "zip"),
+_COLUMNS: list[Column[Mapping[str, Any]]] = [
+    Column("APP", lambda r: r["app"]),
+    Column("VERSION", lambda r: r["app_version"]),
+    Column("TASK", lambda r: r["task"]),
+    Column("FOLDER", lambda r: r["folder"]),
+    Column("ZIP", lambda r: r["zip"]),
     Column("MEMBERS", lambda r: "\n".join(_member(m) for m in r["members"])),
     Column("PACKAGES", lambda r: ", ".join(r["requirements"])),
     Column("CHECKED", lambda r: _checked(r)),
@@ -43,6 +47,7 @@ Examples:
 
 @app.command(epilog=_EXAMPLES)
 def export(
+    cli: Application,
     app: Annotated[str, typer.Argument(help="An app whose train job has stopped.")],
     version: Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")] = -1,
     to: Annotated[
@@ -73,26 +78,27 @@ def export(
     asked in an interpreter that sees nothing but it; while the app is deployed, its answers are compared with the
     predictor's.
     """
+    from rafiki.contract.exports import ExportRequest
     from rafiki_cli.export import folder as folders
 
     if trial is not None and (ensemble is not None or size is not None):
         raise terminal.UsageError("Give either --trial, or --ensemble and --size.")
-    client = session.client()
-    trial_id = resolve.trial(client, app, trial, version)["id"] if trial is not None else None
-    method = None if ensemble is None else str(ensemble)
+    client = cli.client()
+    trial_id = resolve.trial(client, app, trial, version).id if trial is not None else None
     # Before the admin works for it, where the place is known already.
     if to is not None:
         _check_targets(to, is_zipped=zip, is_forced=force)
-    view = client.get_export(app, version, trial_id=trial_id, method=method, size=size)
-    target = to or Path(f"{_safe(view['app'])}-v{view['app_version']}")
+    request = ExportRequest(app=app, app_version=version, trial_id=trial_id, method=ensemble, size=size)
+    view = client.get_export(request)
+    target = to or Path(f"{_safe(view.app)}-v{view.app_version}")
     _check_targets(target, is_zipped=zip, is_forced=force)
-    if view["rafiki_version"] != __version__:
+    if view.rafiki_version != __version__:
         terminal.warn(
-            f"The admin runs Rafiki {view['rafiki_version']}, and this is {__version__}: the export holds parts of the "
+            f"The admin runs Rafiki {view.rafiki_version}, and this is {__version__}: the export holds parts of the "
             "latter."
         )
     answer: dict[str, Any] = {"folder": str(target), "zip": None, "checked": None}
-    model_files = {m["id"]: client.get_model_file(m["id"]) for m in view["models"]}
+    model_files = {m.id: client.get_model_file(m.id) for m in view.models}
     with folders.new_folder(target) as folder:
         manifest = folders.write_export(folder, view, model_files, client.get_trial_parameters)
         if check:
@@ -100,7 +106,8 @@ def export(
         if zip:
             folders.zip_folder(folder, _zip_of(target))
             answer["zip"] = str(_zip_of(target))
-    put_record({**manifest, **answer}, _COLUMNS, format)
+    record: Mapping[str, Any] = {**manifest, **answer}
+    put_record(record, _COLUMNS, format)
     if format is Format.TABLE:
         terminal.say(f"Try it: `pip install -r {target}/requirements.txt`, then `python {target}/serve.py`.")
 
@@ -123,11 +130,11 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "app"
 
 
-def _check(folder: Path, manifest: Mapping[str, Any], view: Mapping[str, Any], python: str) -> dict[str, Any]:
+def _check(folder: Path, manifest: Mapping[str, Any], view: ExportView, python: str) -> dict[str, Any]:
     """What trying the export showed."""
     from rafiki_cli.export.check import ExportCheckError, first_difference, try_export
 
-    queries = view["examples"]
+    queries = view.examples
     found = try_export(folder, python, manifest["requirements"], queries)
     if others := {k: v for k, v in found["others"].items() if v is not None}:
         told = ", ".join(f"{v} instead of {k}" for k, v in others.items())
@@ -135,22 +142,22 @@ def _check(folder: Path, manifest: Mapping[str, Any], view: Mapping[str, Any], p
     theirs = _served_predictions(view) if queries else None
     if theirs is not None and (i := first_difference(found["answers"], theirs)) is not None:
         raise ExportCheckError(
-            f"The export predicts {str(found['answers'][i])[:200]} where the predictor of {view['app']} answers "
+            f"The export predicts {str(found['answers'][i])[:200]} where the predictor of {view.app} answers "
             f"{str(theirs[i])[:200]}, for example {i} of the validation dataset."
         )
     return {"n_queries": len(queries), "is_compared": theirs is not None}
 
 
-def _served_predictions(view: Mapping[str, Any]) -> list[Any] | None:
+def _served_predictions(view: ExportView) -> list[Any] | None:
     """What the running deployment answers; None when there is none, or not all of its members can be heard."""
     from rafiki.client import PredictorClient
     from rafiki.errors import RafikiError
 
-    if not view["predictor_host"]:
+    if not view.predictor_host:
         return None
     try:
-        with PredictorClient(view["predictor_host"]) as predictor:
-            answer = predictor.post({"queries": view["examples"]})
+        with PredictorClient(view.predictor_host) as predictor:
+            answer = predictor.post({"queries": view.examples})
     except RafikiError as e:
         terminal.warn(f"The predictor was not asked for comparison: {e.message}")
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
+from rafiki.constants import EnsembleMethod, ExitCode
 from rafiki.errors import UnreachableError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
@@ -18,28 +19,30 @@ from rafiki_cli.render.output import (
     Column,
     Format,
     FormatOption,
-    Row,
     error_column,
+    plain,
     put_data,
     put_record,
     put_rows,
     time_column,
 )
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.inference_jobs import InferenceJobCreatedView, InferenceJobView
+    from rafiki.contract.train_jobs import TrialView
 
 app = new_app("Deploy the best trials of a train job as an ensemble.")
-_COLUMNS = [
-    Column("APP", "app", least=12),
-    Column("VERSION", "app_version", is_right=True),
-    Column("STATUS", "status"),
-    Column("PREDICTOR", "predictor_host"),
-    Column("TRIALS", lambda r: len(r["trial_ids"]), is_right=True),
-    time_column("STARTED", "datetime_started", rank=1),
-    time_column("STOPPED", "datetime_stopped", rank=2, is_hidden_empty=True),
-    error_column(),
+_COLUMNS: list[Column[InferenceJobView]] = [
+    Column("APP", lambda r: r.app, least=12),
+    Column("VERSION", lambda r: r.app_version, is_right=True),
+    Column("STATUS", lambda r: r.status),
+    Column("PREDICTOR", lambda r: r.predictor_host),
+    Column("TRIALS", lambda r: len(r.trial_ids), is_right=True),
+    time_column("STARTED", lambda r: r.datetime_started, rank=1),
+    time_column("STOPPED", lambda r: r.datetime_stopped, rank=2, is_hidden_empty=True),
+    error_column(lambda r: r.error),
 ]
 
 
@@ -51,6 +54,7 @@ _COLUMNS = [
     )
 )
 def create(
+    cli: Application,
     app: AppArgument,
     version: VersionOption = -1,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job. [default: 0]")] = None,
@@ -74,111 +78,131 @@ def create(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
-    wanted = {InferenceBudgetOption.GPU_COUNT: gpus, InferenceBudgetOption.REPLICA_COUNT: replicas}
-    budget: dict[str, Any] = {str(option): value for option, value in wanted.items() if value is not None}
-    setting: dict[str, Any] = {"method": str(ensemble)} if ensemble else {}
-    if size is not None:
-        setting["size"] = size
-    client = session.client()
-    created = client.create_inference_job(app, version, budget or None, setting or None, replace=replace)
-    columns = [Column("ID", "id"), *_COLUMNS[:2], Column("PREDICTOR", "predictor_host")]
+    from rafiki.budget import InferenceBudget
+    from rafiki.contract.inference_jobs import CreateInferenceJobRequest
+    from rafiki.ensembles import EnsembleSetting
+
+    budget = InferenceBudget(gpu_count=0 if gpus is None else gpus, replica_count=1 if replicas is None else replicas)
+    setting = None
+    if ensemble is not None or size is not None:
+        setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
+    client = cli.client()
+    created = client.create_inference_job(
+        CreateInferenceJobRequest(app=app, app_version=version, budget=budget, ensemble=setting, replace=replace)
+    )
+    columns: list[Column[InferenceJobCreatedView]] = [
+        Column("ID", lambda r: r.id),
+        Column("APP", lambda r: r.app),
+        Column("VERSION", lambda r: r.app_version),
+        Column("PREDICTOR", lambda r: r.predictor_host),
+    ]
     put_record(created, columns, format)
     if format is Format.TABLE:
         terminal.say(
-            f"Ask it with `rafiki predict {app} --query ...`, or POST to http://{created['predictor_host']}/predict."
+            f"Ask it with `rafiki predict {app} --query ...`, or POST to http://{created.predictor_host}/predict."
         )
         if setting:
             _tell_choice(client, created)
 
 
-def _tell_choice(client: Client, created: Row) -> None:
+def _tell_choice(client: AdminClient, created: InferenceJobCreatedView) -> None:
     """Which members were chosen, to stderr."""
-    jobs = client.get_inference_jobs_of_app(created["app"])
-    job = next(j for j in jobs if j["id"] == created["id"])
-    if note := job["ensemble"]["note"]:
+    jobs = client.get_inference_jobs_of_app(created.app)
+    job = next(j for j in jobs if j.id == created.id)
+    if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
     elif score := _scores(job):
-        terminal.say(f"Serves {values.count(len(job['trial_ids']), 'trial')}; {score}.")
+        terminal.say(f"Serves {values.count(len(job.trial_ids), 'trial')}; {score}.")
 
 
-def _scores(job: Row) -> str | None:
+def _scores(job: InferenceJobView) -> str | None:
     """What the ensemble scored on validation data, beside the best single trial."""
-    view = job["ensemble"]
-    if view["validation_score"] is None:
+    view = job.ensemble
+    if view.validation_score is None:
         return None
     return (
-        f"{view['metric']} {values.score(view['validation_score'])} on {view['n_examples']:,} validation examples, "
-        f"the best single trial {values.score(view['best_single_score'])}"
+        f"{view.metric} {values.score(view.validation_score)} on {view.n_examples:,} validation examples, "
+        f"the best single trial {values.score(view.best_single_score)}"
     )
 
 
-def _method(job: Row) -> str:
-    view = job["ensemble"]
-    method: str = view["method"]
+def _method(job: InferenceJobView) -> str:
+    view = job.ensemble
+    method: str = view.method
     if method == EnsembleMethod.BEST:
         return method
-    return f"{method}, at most {view['size']}" if view["size"] else f"{method}, one trial of each model"
+    return f"{method}, at most {view.size}" if view.size else f"{method}, one trial of each model"
 
 
 @app.command("list", epilog=examples("rafiki infer list", "rafiki infer list digits"))
 def list_(
+    cli: Application,
     app: AppFilterArgument = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your inference jobs, newest first."""
-    client = session.client()
+    client = cli.client()
     rows = client.get_inference_jobs_of_app(app) if app else client.get_inference_jobs_by_user()
     put_rows(rows, _COLUMNS, format, nothing="No inference jobs. Make one with `rafiki infer create APP`.")
 
 
 @app.command(epilog=examples("rafiki infer show digits"))
-def show(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+def show(
+    cli: Application, app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE
+) -> None:
     """Show the running inference job of an app and the members of its ensemble."""
-    client = session.client()
+    client = cli.client()
     job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
     absent = _absent_members(job)
     if format is not Format.TABLE:
-        put_data({**job, "absent_trial_ids": absent}, format)
+        put_data({**plain(job), "absent_trial_ids": absent}, format)
         return
-    trials = {t["id"]: t for t in client.get_trials_of_train_job(app, job["app_version"])}
+    trials = {t.id: t for t in client.get_trials_of_train_job(app, job.app_version)}
 
-    members = Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent)))
-    ensemble = [Column("ENSEMBLE", _method), Column("VALIDATION", _scores)]
-    columns = [Column("ID", "id"), *_COLUMNS[:4], *ensemble, members, *_COLUMNS[5:6], Column("ERROR", "error")]
+    columns: list[Column[InferenceJobView]] = [
+        Column("ID", lambda r: r.id),
+        *_COLUMNS[:4],
+        Column("ENSEMBLE", _method),
+        Column("VALIDATION", _scores),
+        Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent))),
+        *_COLUMNS[5:6],
+        Column("ERROR", lambda r: r.error),
+    ]
     put_record(job, columns, format)
-    if note := job["ensemble"]["note"]:
+    if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
     if absent:
         terminal.warn(f"{values.count(len(absent), 'member')} of the ensemble cannot answer now. See `rafiki logs`.")
 
 
-def _members(job: Row, trials: Mapping[str, Row], absent: Sequence[str]) -> list[str]:
+def _members(job: InferenceJobView, trials: Mapping[str, TrialView], absent: Sequence[str]) -> list[str]:
     """A line for each served trial: its name, score, weight in percent and id."""
     lines = []
-    for trial_id, weight in zip(job["trial_ids"], job["weights"], strict=True):
+    for trial_id, weight in zip(job.trial_ids, job.weights, strict=True):
         trial = trials.get(trial_id)
-        name = f"{resolve.trial_name(trial)} {values.score(trial['score'])} " if trial else ""
+        name = f"{resolve.trial_name(trial)} {values.score(trial.score)} " if trial else ""
         line = f"{name}weight {weight:.1%} ({trial_id})"
         lines.append(f"{line} ABSENT: no worker serves it now" if trial_id in absent else line)
     return lines
 
 
-def _absent_members(job: Row) -> list[str]:
+def _absent_members(job: InferenceJobView) -> list[str]:
     """The served trials without a worker, as the predictor tells them; none when it cannot be asked from here."""
     from rafiki.client import PredictorClient
 
-    if not job["predictor_host"]:
+    if not job.predictor_host:
         return []
     try:
-        with PredictorClient(job["predictor_host"], timeout_s=3.0) as predictor:
+        with PredictorClient(job.predictor_host, timeout_s=3.0) as predictor:
             health = predictor.get_health()
     except UnreachableError:
         return []
-    return [str(t) for t in health.get("absent") or [] if t in job["trial_ids"]]
+    return [str(t) for t in health.get("absent") or [] if t in job.trial_ids]
 
 
 @app.command(epilog=examples("rafiki infer watch digits", "rafiki infer watch digits --count 10 -o jsonl > load.jsonl"))
 def watch(
+    cli: Application,
     app: ServedAppArgument,
     version: VersionOption = -1,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many seconds. [default: never]")] = None,
@@ -190,10 +214,10 @@ def watch(
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end. Take -o jsonl: an event a line.")
     on_event = (lambda event: put_data(event, Format.JSONL)) if format is Format.JSONL else None
-    client = session.client()
+    client = cli.client()
     # Settled once: after a restart of the admin, the latest may be another one.
     version = resolve.served_version(client, app, version)
-    version = version if version > 0 else client.get_running_inference_job(app, version)["app_version"]
+    version = version if version > 0 else client.get_running_inference_job(app, version).app_version
     code = ExitCode.OK
     with contextlib.suppress(KeyboardInterrupt):
         code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
@@ -201,11 +225,13 @@ def watch(
 
 
 @app.command(epilog=examples("rafiki infer stop digits"))
-def stop(app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+def stop(
+    cli: Application, app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE
+) -> None:
     """Stop serving an app."""
-    client = session.client()
+    client = cli.client()
     stopped = client.stop_inference_job(app, resolve.served_version(client, app, version))
     if format is Format.TABLE:
-        terminal.say(f"Stopped serving {stopped['app']}, version {stopped['app_version']}.")
+        terminal.say(f"Stopped serving {stopped.app}, version {stopped.app_version}.")
     else:
         put_record(stopped, [], format)

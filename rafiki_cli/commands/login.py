@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.errors import UnauthorizedError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, put_record
-from rafiki_cli.target import options, session
+from rafiki_cli.target import session
+
+if TYPE_CHECKING:
+    from rafiki.contract.users import UserView
 
 app = new_app("Logging in.")
 
@@ -26,6 +30,7 @@ app = new_app("Logging in.")
     )
 )
 def login(
+    cli: Application,
     email: Annotated[
         str | None, typer.Argument(help="Who you are; the superadmin of this folder's stack if left out.")
     ] = None,
@@ -35,43 +40,47 @@ def login(
     """Log in at the admin; later commands are run as this user. The password is never an argument."""
     from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 
-    admin = session.target()
+    admin = cli.target()
     if email is None:
         if not admin.is_local:
             raise terminal.UsageError(
                 f"Whose login at {admin.address} (named by {admin.source})? Write `rafiki login EMAIL`."
             )
         email = SUPERADMIN_EMAIL
-        own_file = options.stack_folder().superadmin_password_file
+        own_file = cli.stack_folder().superadmin_password_file
         if password_file is None and not password_stdin and os.access(own_file, os.R_OK):
             password_file = own_file
-    with session.anonymous_client() as client:
+    with cli.anonymous_client() as client:
         client.get_health()  # No password is asked for when nobody is there to check it.
         password = terminal.read_password(f"Password of {email}", password_file, password_stdin)
         answer = client.login(email=email, password=password)
         session.keep_login(client.address, email, answer)
-        terminal.say(f"Logged in at {client.address} as {email} ({answer['user_type']}).")
+        terminal.say(f"Logged in at {client.address} as {email} ({answer.user_type}).")
     if token_from_environment():
         terminal.warn(f"{session.TOKEN_VARIABLE} is set in the environment and goes before this login.")
 
 
 @app.command(epilog=examples("rafiki logout"))
-def logout() -> None:
+def logout(cli: Application) -> None:
     """Forget the login at the admin."""
-    address = session.target().address
+    address = cli.target().address
     found = session.forget_login(address)
     terminal.say(f"Logged out {found['email']} at {address}." if found else f"Not logged in at {address}.")
 
 
 @app.command(epilog=examples("rafiki whoami", "rafiki whoami -o json"))
-def whoami(format: FormatOption = Format.TABLE) -> None:
+def whoami(cli: Application, format: FormatOption = Format.TABLE) -> None:
     """The user whom commands are run as."""
-    with session.client() as client:
+    with cli.client() as client:
         user = client.get_current_user()
-        if user.get("banned_date"):
-            raise UnauthorizedError(f"{user['email']} was banned. Log in as another user with `rafiki login`.")
-        columns = [Column("email", "email"), Column("type", "user_type"), Column("id", "id")]
+        if user.banned_date:
+            raise UnauthorizedError(f"{user.email} was banned. Log in as another user with `rafiki login`.")
+        columns: list[Column[UserView]] = [
+            Column("email", lambda r: r.email),
+            Column("type", lambda r: r.user_type),
+            Column("id", lambda r: r.id),
+        ]
         columns.append(Column("admin", lambda _: client.address))
-        if options.current.is_token_from_environment:
+        if cli.is_token_from_environment:
             columns.append(Column("token", lambda _: f"from {session.TOKEN_VARIABLE}"))
         put_record(user, columns, format)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -12,18 +14,30 @@ import typer
 
 from rafiki.errors import InvalidServiceError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows, time_column
-from rafiki_cli.target import options
 
 app = new_app("Logs of the stack of this folder.")
 _FOLLOW_WAIT_S = 0.25
-_COLUMNS = [
-    Column("NAME", "name", least=20),
-    Column("SIZE", lambda r: values.size(r["size_bytes"]), is_right=True),
-    time_column("LAST WRITTEN", "datetime_written", rank=1),
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """A log in the list of all."""
+
+    name: str
+    size_bytes: int
+    datetime_written: str
+    path: str
+
+
+_COLUMNS: list[Column[LogRow]] = [
+    Column("NAME", lambda r: r.name, least=20),
+    Column("SIZE", lambda r: values.size(r.size_bytes), is_right=True),
+    time_column("LAST WRITTEN", lambda r: datetime.fromisoformat(r.datetime_written), rank=1),
 ]
 
 
@@ -33,6 +47,7 @@ class NoSuchLogError(InvalidServiceError):
 
 @app.command(epilog=examples("rafiki logs", "rafiki logs admin -n 20", "rafiki logs admin --follow"))
 def logs(
+    cli: Application,
     service: Annotated[
         str | None,
         typer.Argument(
@@ -49,7 +64,7 @@ def logs(
 
     if follow and format is not Format.TABLE:
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Leave one of them out.")
-    folder = options.own_stack_folder().logs
+    folder = cli.own_stack_folder().logs
     if service is None:
         _list(folder, format)
         return
@@ -65,13 +80,11 @@ def logs(
 
 
 def _list(folder: Path, format: Format) -> None:
-    from datetime import UTC, datetime
-
     rows = []
     for file in sorted(folder.glob("*.log")):
         stat = file.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat()
-        rows.append({"name": file.stem, "size_bytes": stat.st_size, "datetime_written": written, "path": str(file)})
+        rows.append(LogRow(file.stem, stat.st_size, written, str(file)))
     put_rows(rows, _COLUMNS, format, nothing=f"No logs in {folder}. Start the stack with `rafiki up`.")
 
 

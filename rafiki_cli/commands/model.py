@@ -11,28 +11,30 @@ import typer
 from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.commands import model_new, model_test
 from rafiki_cli.completion.arguments import ModelArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import progress, values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, id_column, put_record, put_rows, time_column
-from rafiki_cli.target import resolve, session
+from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
+from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.models import ModelCreatedView, ModelView
 
 app = new_app("Write, test, upload, list and delete model templates.")
-_COLUMNS = [
+_COLUMNS: list[Column[ModelView]] = [
     id_column(),
-    Column("NAME", "name", least=16),
-    Column("TASK", "task", rank=2),
-    Column("CLASS", "model_class", least=12, rank=3),
-    Column("ACCESS", "access_right"),
-    time_column("CREATED", "datetime_created", rank=1),
+    Column("NAME", lambda r: r.name, least=16),
+    Column("TASK", lambda r: r.task, rank=2),
+    Column("CLASS", lambda r: r.model_class, least=12, rank=3),
+    Column("ACCESS", lambda r: r.access_right),
+    time_column("CREATED", lambda r: r.datetime_created, rank=1),
     Column(
         "STATE",
-        lambda r: values.one_line(r.get("load_error")) or "loads",
-        short=lambda r: values.first_line(r.get("load_error")) or "loads",
+        lambda r: values.one_line(r.load_error) or "loads",
+        short=lambda r: values.first_line(r.load_error) or "loads",
         least=12,
     ),
 ]
@@ -46,6 +48,7 @@ _COLUMNS = [
     )
 )
 def upload(
+    cli: Application,
     file: Annotated[Path, typer.Argument(help="The Python file of the template.")],
     task: TaskOption,
     model_class: Annotated[
@@ -74,9 +77,9 @@ def upload(
     packages = parse_dependencies(dependencies, dep or [])
     name = name or wanted
     resolve.check_task(task)
-    client = session.client()
+    client = cli.client()
 
-    def create() -> dict[str, Any]:
+    def create() -> ModelCreatedView:
         with progress.installing(client, packages):
             return client.create_model(name, task, file, wanted, packages, access, docker_image)
 
@@ -91,20 +94,20 @@ def upload(
         # Only now: the admin has looked at the rest of the request, so the old model is not lost to a bad one.
         _delete_own(client, name)
         created = create()
-    put_record(created, [Column("ID", "id"), Column("NAME", "name")], format)
-    if created.get("load_error"):
-        terminal.warn(f"The file was kept, but it does not load: {created['load_error']}")
+    put_record(created, [Column("ID", lambda r: r.id), Column("NAME", lambda r: r.name)], format)
+    if created.load_error:
+        terminal.warn(f"The file was kept, but it does not load: {created.load_error}")
         if not allow_invalid:
             terminal.finish(ExitCode.REFUSED)
     elif format is Format.TABLE:
         terminal.hint(f"Next: rafiki train create --app APP --model {name} --train DATASET --val DATASET")
 
 
-def _delete_own(client: Client, name: str) -> None:
-    me = client.get_current_user()["id"]
-    old = next(m for m in client.get_available_models() if m["name"] == name and m["user_id"] == me)
+def _delete_own(client: AdminClient, name: str) -> None:
+    me = client.get_current_user().id
+    old = next(m for m in client.get_available_models() if m.name == name and m.user_id == me)
     try:
-        client.delete_model(old["id"])
+        client.delete_model(old.id)
     except ModelUsedError as e:
         raise ModelUsedError(
             f"A train job refers to your model {name!r}, so it stays as it is. Upload this one beside it under another "
@@ -136,51 +139,56 @@ def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
 
 @app.command("list", epilog=examples("rafiki model list", "rafiki model list --task IMAGE_CLASSIFICATION"))
 def list_(
+    cli: Application,
     task: TaskFilterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your own models and all public ones."""
-    rows = session.client().get_available_models(task)
+    rows = cli.client().get_available_models(task)
     put_rows(rows, _COLUMNS, format, nothing="No models. Upload one with `rafiki model upload`.")
 
 
 @app.command(epilog=examples("rafiki model download SkSvm", "rafiki model download SkSvm --to old/svm.py --force"))
 def download(
+    cli: Application,
     model: ModelArgument,
     to: Annotated[Path | None, typer.Option(help="A file or folder; NAME.py in this folder if left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write the file of a model: for its owner and admins."""
-    client = session.client()
+    client = cli.client()
     found = _find(client, model)
-    file = Path(f"{found['name']}.py") if to is None else to / f"{found['name']}.py" if to.is_dir() else to
+    file = Path(f"{found.name}.py") if to is None else to / f"{found.name}.py" if to.is_dir() else to
     if file.exists() and not force:
         raise terminal.UsageError(f"{file} is there already. Overwrite it with --force, or choose a file with --to.")
     _save(client, found, file)
 
 
-def _knobs(row: Row) -> str:
-    config = row.get("knob_config") or {}
+def _knobs(row: ModelView) -> str:
+    config = row.knob_config or {}
     return "\n".join(f"{knob}: {json.dumps(about)}" for knob, about in config.items())
 
 
 @app.command(epilog=examples("rafiki model show SkSvm", "rafiki model show SkSvm -o yaml"))
 def show(
+    cli: Application,
     model: ModelArgument,
     save: Annotated[Path | None, typer.Option(help="Also write the model's file to this path.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show a model and its knobs."""
-    client = session.client()
+    client = cli.client()
     found = _find(client, model)
     if save is not None:
         _save(client, found, save)
-    dependencies = Column("DEPENDENCIES", lambda r: " ".join(f"{k} {v}" for k, v in r["dependencies"].items()))
-    state = Column("STATE", lambda r: r.get("load_error") or "loads")
+    dependencies: Column[ModelView] = Column(
+        "DEPENDENCIES", lambda r: " ".join(f"{k} {v}" for k, v in r.dependencies.items())
+    )
+    state: Column[ModelView] = Column("STATE", lambda r: r.load_error or "loads")
     put_record(found, [*_COLUMNS[:-1], dependencies, Column("KNOBS", _knobs), state], format)
 
 
-def _find(client: Client, wanted: str) -> dict[str, Any]:
+def _find(client: AdminClient, wanted: str) -> ModelView:
     try:
         # The list holds all that there is to show, of public models of others too: those have no page of their own.
         return resolve.model(client, wanted)
@@ -190,26 +198,27 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
     return client.get_model(wanted)  # An admin sees everyone's models.
 
 
-def _save(client: Client, model: Row, file: Path) -> None:
+def _save(client: AdminClient, model: ModelView, file: Path) -> None:
     try:
         with progress.transfer(f"Downloading {file.name}") as show_progress:
-            client.download_model_file(model["id"], file, progress=show_progress)
+            client.download_model_file(model.id, file, progress=show_progress)
     except InvalidModelError as e:
         raise InvalidModelError(
-            f"The model {model['name']!r} belongs to another user: its file is for its owner and admins."
+            f"The model {model.name!r} belongs to another user: its file is for its owner and admins."
         ) from e
     terminal.say(f"Wrote {file}.")
 
 
 @app.command(epilog=examples("rafiki model delete SkSvm"))
 def delete(
+    cli: Application,
     model: ModelArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Delete a model that no train job refers to."""
-    client = session.client()
+    client = cli.client()
     # A whole id also reaches what is not listed: an admin may delete everyone's models.
-    model_id = model if resolve.is_whole_id(model) else str(resolve.model(client, model)["id"])
+    model_id = model if resolve.is_whole_id(model) else resolve.model(client, model).id
     try:
         deleted = client.delete_model(model_id)
     except ModelUsedError as e:
@@ -219,7 +228,7 @@ def delete(
             raise
         raise InvalidModelError(f"The model {model!r} belongs to another user, so you cannot delete it.") from e
     if format is Format.TABLE:
-        terminal.say(f"Deleted the model {deleted['name']} ({deleted['id']}).")
+        terminal.say(f"Deleted the model {deleted.name} ({deleted.id}).")
     else:
         put_record(deleted, [], format)
 

@@ -11,6 +11,7 @@ import typer
 
 from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import VersionOption
 from rafiki_cli.lazy import examples, new_app
@@ -18,7 +19,7 @@ from rafiki_cli.render.output import Format, put_data
 from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
 app = new_app("Predictions.")
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
@@ -33,6 +34,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
     )
 )
 def predict(
+    cli: Application,
     app: Annotated[str | None, typer.Argument(help="A deployed app.", autocompletion=completers.served_apps)] = None,
     query: Annotated[str | None, typer.Option(help="One query, as JSON.")] = None,
     query_file: Annotated[Path | None, typer.Option(help="One query: a JSON file, or an image.")] = None,
@@ -64,7 +66,7 @@ def predict(
     many = read_query(queries_file) if queries_file else None
     if queries_file and not isinstance(many, list):
         raise terminal.UsageError(f"{queries_file}: this must hold a JSON list of queries.")
-    client = session.client() if app is not None else None
+    client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
     with PredictorClient(address, timeout_s=timeout) as predictor:
         answer = predictor.post({"query": one} if many is None else {"queries": many})
@@ -84,7 +86,7 @@ def predict(
         )
 
 
-def _name_of(client: Client | None, trial_id: str) -> str:
+def _name_of(client: AdminClient | None, trial_id: str) -> str:
     """Model and number of a trial where they can be looked up."""
     if client is not None:
         with contextlib.suppress(RafikiError):
@@ -103,13 +105,13 @@ def prediction_text(prediction: Any) -> str:
     return f"class {best}  {prediction[best]:.4f}  of {' '.join(f'{p:.4f}' for p in prediction)}"
 
 
-def _predictor_of(client: Client | None, app: str | None, version: int) -> str:
+def _predictor_of(client: AdminClient | None, app: str | None, version: int) -> str:
     if client is None or app is None:
         raise terminal.UsageError("Name an app, or a predictor with --host HOST:PORT.")
     job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
-    if not job["predictor_host"]:
+    if not job.predictor_host:
         raise InvalidRunningInferenceJobError(f"The inference job of {app} still starts. Try again in a moment.")
-    return str(job["predictor_host"])
+    return str(job.predictor_host)
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,21 +14,30 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
-from rafiki_cli.target import contexts, options, session
+from rafiki_cli.target import contexts
 
 app = new_app("Quickstart.")
 LEAST_ACCURACY = 0.9
 """An ensemble below this on the digits means that something is broken."""
 
 
+@dataclass(frozen=True)
+class StepRow:
+    """A step, and how long it took."""
+
+    step: str
+    seconds: float
+
+
 class Steps:
     """Tells each step and keeps how long it took."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[StepRow] = []
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -35,24 +45,25 @@ class Steps:
         terminal.say(f"{terminal.style(f'[{number}/6]', bold=True)} {title}")
         start = time.monotonic()
         yield
-        self.rows.append({"step": title, "seconds": round(time.monotonic() - start, 2)})
+        self.rows.append(StepRow(title, round(time.monotonic() - start, 2)))
 
 
 @app.command(epilog=examples("rafiki quickstart", "rafiki quickstart --trials 6 --down"))
 def quickstart(
+    cli: Application,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each of the two models.")] = 12,
     workers: Annotated[int, typer.Option(min=1, help="Train workers of each model.")] = 1,
     down: Annotated[bool, typer.Option("--down", help="Stop the stack at the end.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train two models on handwritten digits, deploy the best of each as an ensemble, test it: about ten seconds."""
-    if options.current.admin is not None or options.current.context not in (None, contexts.LOCAL):
+    if cli.options.admin is not None or cli.options.context not in (None, contexts.LOCAL):
         raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin and --context.")
     # Whatever context or RAFIKI_HOST is in force: it starts a stack here, and that is the one that it means.
-    options.current.context = contexts.LOCAL
+    cli.options.context = contexts.LOCAL
     steps = Steps()
     try:
-        result = _run(steps, trials, workers, format)
+        result = _run(cli, steps, trials, workers, format)
     except KeyboardInterrupt:
         terminal.say("\nInterrupted. Run it again to go on; `rafiki down` stops what it started.")
         raise
@@ -60,8 +71,8 @@ def quickstart(
         if down:
             from rafiki_cli.target import stack_process
 
-            stack_process.stop(options.stack_folder())
-    result["seconds"] = round(sum(row["seconds"] for row in steps.rows), 2)
+            stack_process.stop(cli.stack_folder())
+    result["seconds"] = round(sum(row.seconds for row in steps.rows), 2)
     _report(result, steps, is_up=not down, format=format)
     if result["accuracy"] < LEAST_ACCURACY:
         terminal.abort(
@@ -70,7 +81,7 @@ def quickstart(
         )
 
 
-def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
+def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
     from rafiki.client import PredictorClient
     from rafiki_cli.quickstart import digits
     from rafiki_cli.quickstart import steps as admin
@@ -81,35 +92,35 @@ def _run(steps: Steps, trials: int, workers: int, format: Format) -> dict[str, A
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with steps.step("Start the stack"):
-            started = stack_process.start(options.loaded_config())
-            client = stack.enter_context(session.client())
+            started = stack_process.start(cli.loaded_config())
+            client = stack.enter_context(cli.client())
             terminal.say(f"      {started.url}{'' if started.is_new else ' (it ran already)'}")
         with steps.step("Upload the digits: 1,078 images to train on, 359 to validate"):
             train_zip, val_zip, test_zip = assets.write_digits(folder)
             train, val = admin.upload_dataset(client, train_zip), admin.upload_dataset(client, val_zip)
         with steps.step("Upload two model templates: a decision tree and a support vector machine"):
-            models = [admin.upload_model(client, name) for name in admin.MODELS]
+            model_ids = [admin.upload_model(client, name) for name in admin.MODELS]
         with steps.step(f"Train: {trials} trials of each model"):
-            job = admin.start_training(client, train, val, models, trials, workers, terminal.say)
+            app, version = admin.start_training(client, train, val, model_ids, trials, workers, terminal.say)
             is_live = terminal.is_interactive() and format is Format.TABLE
             out = terminal.put if is_live else terminal.say
-            code = train_loop.follow(client, job["app"], job["app_version"], out=out)
+            code = train_loop.follow(client, app, version, out=out)
             if code is not ExitCode.OK:
                 terminal.finish(code)
         with steps.step("Deploy the best trial of each model as an ensemble"):
-            served = admin.deploy(client, job["app_version"])
-            terminal.say(f"      http://{served['predictor_host']}/predict")
+            served = admin.deploy(client, version)
+            terminal.say(f"      http://{served.predictor_host}/predict")
         with steps.step("Predict the test images over HTTP"):
             images, classes = digits.read_images(test_zip)
-            with PredictorClient(served["predictor_host"]) as predictor:
+            with PredictorClient(served.predictor_host or "") as predictor:
                 accuracy = digits.measure(predictor, images, classes)
         return {
-            "app": job["app"],
-            "app_version": job["app_version"],
+            "app": app,
+            "app_version": version,
             "accuracy": accuracy.share,
             "right": accuracy.right,
             "total": accuracy.total,
-            "predictor_host": served["predictor_host"],
+            "predictor_host": served.predictor_host,
             "steps": steps.rows,
         }
 
@@ -119,8 +130,11 @@ def _report(result: dict[str, Any], steps: Steps, *, is_up: bool, format: Format
         put_data(result, format)
         return
     terminal.put("")
-    columns = [Column("STEP", "step"), Column("TIME", lambda r: values.duration(r["seconds"]), is_right=True)]
-    put_rows([*steps.rows, {"step": "Total", "seconds": result["seconds"]}], columns, format)
+    columns: list[Column[StepRow]] = [
+        Column("STEP", lambda r: r.step),
+        Column("TIME", lambda r: values.duration(r.seconds), is_right=True),
+    ]
+    put_rows([*steps.rows, StepRow("Total", result["seconds"])], columns, format)
     terminal.put("")
     terminal.put(f"test accuracy: {result['accuracy']:.4f} ({result['right']} of {result['total']} images)")
     if not is_up:

@@ -11,12 +11,13 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import new_app
 from rafiki_cli.render.output import Format, FormatOption, put_data
-from rafiki_cli.target import session
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.train_jobs import TrainJobEvent
     from rafiki.utils.clock import Deadline
     from rafiki_cli.jobs.apply import JobRunner
     from rafiki_cli.jobs.load import LoadedJob
@@ -37,6 +38,7 @@ Examples:
 
 @app.command(epilog=_EXAMPLES)
 def run(
+    cli: Application,
     file: Annotated[Path, typer.Argument(help="A job file.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")] = False,
     validate: Annotated[
@@ -75,7 +77,7 @@ def run(
     for target in (report, summary):
         if target is not None:
             check_report(target)
-    client = session.client()
+    client = cli.client()
     commit = _commit()
     runners = [_runner(client, job, format, deadline, commit) for job in jobs]
     with _writing(runners, report, summary):
@@ -117,7 +119,9 @@ def _commit() -> str | None:
     return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
 
 
-def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline | None, commit: str | None) -> JobRunner:
+def _runner(
+    client: AdminClient, job: LoadedJob, format: Format, deadline: Deadline | None, commit: str | None
+) -> JobRunner:
     from rafiki_cli.jobs.apply import JobRunner
     from rafiki_cli.watch import train_loop
 
@@ -136,7 +140,7 @@ def _runner(client: Client, job: LoadedJob, format: Format, deadline: Deadline |
     return JobRunner(client, job, say=terminal.say, follow=follow, deadline=deadline, commit=commit)
 
 
-def _put_event(event: dict[str, Any]) -> None:
+def _put_event(event: TrainJobEvent) -> None:
     put_data(event, Format.JSONL)
 
 

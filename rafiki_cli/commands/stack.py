@@ -6,7 +6,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.utils.clock import utc_now
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import services as services_view
 from rafiki_cli.render import values
@@ -24,13 +26,18 @@ from rafiki_cli.render.output import (
     put_data,
     put_rows,
 )
-from rafiki_cli.target import options, session
+from rafiki_cli.target import session, stack_owner
+
+if TYPE_CHECKING:
+    from rafiki.client.records import Away
+    from rafiki.contract.stack import ServicesEvent, ServiceView
 
 app = new_app("The stack.")
 
 
 @app.command(epilog=examples("rafiki up", "rafiki up --port 3001", "rafiki up --foreground"))
 def up(
+    cli: Application,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the terminal; Ctrl-C stops the stack.")
     ] = False,
@@ -39,26 +46,28 @@ def up(
     """Start the stack of this folder, and wait until it is healthy. Jobs that were live go on."""
     from rafiki_cli.target import stack_process
 
-    loaded = options.loaded_config(port=port)
-    folder = options.stack_folder(loaded)
+    loaded = cli.loaded_config(port=port)
+    from rafiki.stack_folder import StackFolder
+
+    folder = StackFolder(loaded)
     if foreground:
         _run_in_foreground(loaded, folder, port)
     started = stack_process.start(loaded, port=port)
     if not started.is_new:
         terminal.say(f"The stack runs already at {started.url} (process {started.pid}).")
-        _warn_of_others(started.url)
+        _warn_of_others(cli, started.url)
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")
     terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; commands read it there.")
-    _warn_of_others(started.url)
+    _warn_of_others(cli, started.url)
     has_job = (loaded.base_folder / "job.yaml").is_file()
     terminal.hint(f"Next: {'rafiki run job.yaml' if has_job else 'rafiki quickstart, or rafiki init NAME'}")
 
 
-def _warn_of_others(url: str) -> None:
+def _warn_of_others(cli: Application, url: str) -> None:
     """Tell when commands in this folder go to another admin than the one that was started."""
-    found = session.target()
+    found = cli.target()
     if not found.is_local:
         terminal.warn(
             f"Commands here go to {found.address}, named by {found.source}, not to {url}. "
@@ -84,11 +93,11 @@ def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
 
 
 @app.command(epilog=examples("rafiki down"))
-def down() -> None:
+def down(cli: Application) -> None:
     """Stop the admin, the cache and all services of jobs. Nothing is lost: jobs go on at the next `rafiki up`."""
     from rafiki_cli.target import stack_process
 
-    folder = options.own_stack_folder()
+    folder = cli.own_stack_folder()
     stopped = stack_process.stop(folder)
     if stopped.admin_pid is None and not stopped.others:
         terminal.say(f"No stack runs in {folder.root}.")
@@ -99,15 +108,26 @@ def down() -> None:
     terminal.say(f"Stopped {' and '.join(what)}. Live jobs go on at the next `rafiki up`.")
 
 
-_PROCESSES = [
-    Column("PID", "pid", is_right=True),
-    Column("COMMAND", "command", least=20),
-    Column("MEMORY", lambda r: values.size(r.get("memory_bytes")), is_right=True),
+@dataclass(frozen=True)
+class ProcessRow:
+    """A process of the stack on this machine."""
+
+    pid: int
+    command: str
+    memory_bytes: int
+    service_id: str | None
+
+
+_PROCESSES: list[Column[ProcessRow]] = [
+    Column("PID", lambda r: r.pid, is_right=True),
+    Column("COMMAND", lambda r: r.command, least=20),
+    Column("MEMORY", lambda r: values.size(r.memory_bytes), is_right=True),
 ]
 
 
 @app.command(epilog=examples("rafiki status", "rafiki status --watch", "rafiki status -o json"))
 def status(
+    cli: Application,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing the services as they change.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -115,74 +135,78 @@ def status(
     from rafiki_cli.target import stack_process
 
     if watch:
-        _watch(format)
+        _watch(cli, format)
         return
 
-    admin = session.target()
+    admin = cli.target()
     found = stack_process.health(admin.host, admin.port)
     state: dict[str, Any] = {"admin": {"address": admin.address, "is_up": found is not None, **(found or {})}}
     if admin.is_local:
-        _add_local(state)
-    services = _services() if found else None
+        _add_local(cli, state)
+    services = _services(cli) if found else None
     if services is not None:
         state["services"] = services
     if format is not Format.TABLE:
         put_data(state, format)
     else:
         _put_state(state)
-    if "folder" in state and state["folder"] != str(here := options.stack_folder().root):
+    if "folder" in state and state["folder"] != str(here := cli.stack_folder().root):
         terminal.warn(f"This admin does not belong to {here}: it only has the port that is configured here.")
     if found is None:
         hint = "Start the stack with `rafiki up`." if admin.is_local else "Check the address."
         terminal.abort(f"No admin answers at {admin.address}. {hint}", ExitCode.UNREACHABLE)
 
 
-def _watch(format: Format) -> None:
+def _watch(cli: Application, format: Format) -> None:
     """The services as the admin tells their changes, until Ctrl-C."""
+    from rafiki.client.records import Away
     from rafiki_cli.watch import pushed
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --watch has none. Take -o jsonl: an event a line.")
     if format is Format.TABLE and not terminal.is_interactive():
         raise terminal.UsageError("--watch shows a table that changes: that needs a terminal. Elsewhere take -o jsonl.")
-    client = session.client()
+    client = cli.client()
     events = pushed.batches(client.watch_services, tick_s=1.0)
     with contextlib.suppress(KeyboardInterrupt):
         if format is Format.JSONL:
-            for event in (e for batch in events for e in batch if e["type"] != "away"):
+            for event in (e for batch in events for e in batch if not isinstance(e, Away)):
                 put_data(event, format)
             return
         _watch_live(f"admin  {client.address}", events)
 
 
-def _watch_live(title: str, events: Iterator[list[dict[str, Any]]]) -> None:
+def _watch_live(title: str, events: Iterator[list[ServicesEvent | Away]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
+    from rafiki.client.records import Away
+
     console = Console()
-    services: list[dict[str, Any]] = []
+    services: list[ServiceView] = []
     notice = ""
     with Live(console=console, auto_refresh=False) as live:
         for batch in events:
             for event in batch:
-                is_away = event["type"] == "away"
-                notice = f"The admin does not answer: {event['reason']}" if is_away else ""
-                services = services if is_away else event["services"]
+                if isinstance(event, Away):
+                    notice = f"The admin does not answer: {event.reason}"
+                else:
+                    notice, services = "", event.services
             live.update(services_view.live_view(title, services, utc_now(), console.width, notice), refresh=True)
 
 
-def _add_local(state: dict[str, Any]) -> None:
+def _add_local(cli: Application, state: dict[str, Any]) -> None:
     import psutil
 
     from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
     from rafiki_cli.target import stack_process
 
-    folder = options.stack_folder()
+    folder = cli.stack_folder()
     state["folder"] = str(folder.root)
-    is_known = options.is_of_another_user(folder) or session.find_running(folder.admin_pid_file) is not None
+    is_known = stack_owner.is_of_another_user(folder) or session.find_running(folder.admin_pid_file) is not None
     if state["admin"]["is_up"] and not is_known:
         # The configured port answers, but nobody started an admin here.
-        found = stack_process.find_stack_of(session.admin_address()[1])
+        found = stack_process.find_stack_of(cli.target().port)
         state["folder"] = str(found) if found else None
     known = set()
     for name, file in (("admin", folder.admin_pid_file), ("cache", folder.cache_pid_file)):
@@ -192,17 +216,17 @@ def _add_local(state: dict[str, Any]) -> None:
     state["processes"] = []
     for p in find_stack_processes(folder.root):
         try:
-            entry = {"pid": p.pid, "command": " ".join(p.cmdline()), "memory_bytes": p.memory_info().rss}
-            entry["service_id"] = p.environ().get(SERVICE_VARIABLE)
+            command, memory_bytes = " ".join(p.cmdline()), p.memory_info().rss
+            entry = ProcessRow(p.pid, command, memory_bytes, p.environ().get(SERVICE_VARIABLE))
         except psutil.Error:
             continue
         if p.pid not in known:
             state["processes"].append(entry)
 
 
-def _services() -> list[dict[str, Any]] | None:
+def _services(cli: Application) -> list[ServiceView] | None:
     try:
-        return session.client().get_services()
+        return cli.client().get_services()
     except RafikiError:
         return None  # Not logged in, or not an admin: the processes tell what runs.
 

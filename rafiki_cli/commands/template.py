@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,22 +10,25 @@ from rafiki_cli import terminal
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import TaskFilterOption
 from rafiki_cli.lazy import new_app
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, plain, put_data, put_rows
+
+if TYPE_CHECKING:
+    from rafiki_cli.scaffold.catalogue import TemplateRecord
 
 app = new_app("The model templates that come with Rafiki.")
 
 
-def _dependencies(row: Row) -> str:
-    return ", ".join(f"{name}{version}" for name, version in row["dependencies"].items())
+def _dependencies(row: TemplateRecord) -> str:
+    return ", ".join(f"{name}{version}" for name, version in row.dependencies.items())
 
 
-_COLUMNS = [
-    Column("NAME", "name"),
-    Column("TASK", "task", rank=1),
-    Column("CLASS", "class", rank=4),
+_COLUMNS: list[Column[TemplateRecord]] = [
+    Column("NAME", lambda r: r.name),
+    Column("TASK", lambda r: r.task, rank=1),
+    Column("CLASS", lambda r: r.model_class, rank=4),
     Column("NEEDS", _dependencies, rank=3),
-    Column("EXTRA", "extra", rank=2),
-    Column("ABOUT", "about", least=24),
+    Column("EXTRA", lambda r: r.extra, rank=2),
+    Column("ABOUT", lambda r: r.about, least=24),
 ]
 
 
@@ -44,7 +47,7 @@ def list_(
     rows = [template.record() for template in list_templates(task)]
     put_rows(rows, _COLUMNS, format, nothing=f"No template is for {task}; `rafiki model new` starts from any other.")
     if rows and format is Format.TABLE and terminal.is_interactive():
-        terminal.say(f"\nRead one with `rafiki template show {rows[0]['name']}`; start from one with `rafiki init`.")
+        terminal.say(f"\nRead one with `rafiki template show {rows[0].name}`; start from one with `rafiki init`.")
 
 
 @app.command(
@@ -59,7 +62,7 @@ def show(
 
     template = get_template(name)
     if format is not Format.TABLE:
-        put_data({**template.record(), "source": template.source()}, format)
+        put_data({**plain(template.record()), "source": template.source()}, format)
     elif terminal.is_interactive():
         from rich.console import Console
         from rich.syntax import Syntax

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.errors import InvalidApiTokenError
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
@@ -22,19 +23,19 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
-from rafiki_cli.target import session
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.api_tokens import ApiTokenView
 
 app = new_app("Make, list and revoke API tokens: what CI jobs and programs use instead of a login.")
-_COLUMNS = [
+_COLUMNS: list[Column[ApiTokenView]] = [
     id_column(rank=2),
-    Column("NAME", "name", least=12),
-    time_column("CREATED", "datetime_created", rank=3),
-    time_column("EXPIRES", "datetime_expires"),
-    time_column("LAST USED", "datetime_used", rank=1),
-    Column("STATE", lambda r: "EXPIRED" if r["is_expired"] else "valid"),
+    Column("NAME", lambda r: r.name, least=12),
+    time_column("CREATED", lambda r: r.datetime_created, rank=3),
+    time_column("EXPIRES", lambda r: r.datetime_expires),
+    time_column("LAST USED", lambda r: r.datetime_used, rank=1),
+    Column("STATE", lambda r: "EXPIRED" if r.is_expired else "valid"),
 ]
 
 
@@ -44,6 +45,7 @@ _COLUMNS = [
     )
 )
 def create(
+    cli: Application,
     name: Annotated[str, typer.Option(help="What it is for; one name for one token.")],
     expires: Annotated[
         str | None,
@@ -57,24 +59,25 @@ def create(
     from rafiki_cli.render.durations import parse_duration
 
     expires_in_s = None if expires is None else max(1, round(parse_duration(expires, "--expires")))
-    made = session.client().create_api_token(name, expires_in_s)
+    made = cli.client().create_api_token(name, expires_in_s)
     if format is not Format.TABLE:
         put_data(made, format)
         return
-    terminal.put(made["token"])
-    terminal.say(f"The API token {name!r} is valid until {values.local_time(made['datetime_expires'])}.")
+    terminal.put(made.token)
+    terminal.say(f"The API token {name!r} is valid until {values.local_time(made.datetime_expires)}.")
     terminal.say("It is not shown again. Programs give it as RAFIKI_TOKEN; keep it where secrets are kept.")
 
 
 @app.command("list", epilog=examples("rafiki token list", "rafiki token list -o json"))
-def list_(format: FormatOption = Format.TABLE) -> None:
+def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
     """List your API tokens that are not revoked, without the tokens themselves."""
     nothing = "No API tokens. Make one with `rafiki token create --name ci`."
-    put_rows(session.client().get_api_tokens(), _COLUMNS, format, nothing=nothing)
+    put_rows(cli.client().get_api_tokens(), _COLUMNS, format, nothing=nothing)
 
 
 @app.command(epilog=examples("rafiki token revoke ci"))
 def revoke(
+    cli: Application,
     token: Annotated[
         str,
         typer.Argument(
@@ -84,23 +87,23 @@ def revoke(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Revoke an API token of yours: the next call with it is refused."""
-    client = session.client()
-    revoked = client.revoke_api_token(_find(client, token)["id"])
+    client = cli.client()
+    revoked = client.revoke_api_token(_find(client, token).id)
     if format is Format.TABLE:
-        terminal.say(f"Revoked the API token {revoked['name']!r}.")
+        terminal.say(f"Revoked the API token {revoked.name!r}.")
     else:
         put_record(revoked, [], format)
 
 
-def _find(client: Client, wanted: str) -> dict[str, Any]:
+def _find(client: AdminClient, wanted: str) -> ApiTokenView:
     rows = client.get_api_tokens()
     for row in rows:
-        if wanted in (row["id"], row["name"]):
+        if wanted in (row.id, row.name):
             return row
-    found = [row for row in rows if row["id"].startswith(wanted)] if len(wanted) >= 4 else []
+    found = [row for row in rows if row.id.startswith(wanted)] if len(wanted) >= 4 else []
     if len(found) == 1:
         return found[0]
     if found:
         raise InvalidApiTokenError(f"{wanted!r} begins the ids of {len(found)} tokens. Write more of the id.")
-    hint = did_you_mean(wanted, [row["name"] for row in rows], "`rafiki token list` shows those you have.")
+    hint = did_you_mean(wanted, [row.name for row in rows], "`rafiki token list` shows those you have.")
     raise InvalidApiTokenError.not_found(f"You have no API token {wanted!r}. {hint}")

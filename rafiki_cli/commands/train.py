@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.analysis.curves import best_trial
-from rafiki.constants import BudgetOption, ExitCode
+from rafiki.constants import ExitCode
 from rafiki.errors import NoModelsForTrainJobError
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.commands import train_compare, train_importance, train_trials
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption
@@ -20,49 +22,52 @@ from rafiki_cli.render.output import (
     Column,
     Format,
     FormatOption,
-    Row,
     error_column,
+    plain,
     put_data,
     put_record,
     put_rows,
     time_column,
 )
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.train_jobs import (
+        CreateTrainJobRequest,
+        SubTrainJobView,
+        TrainJobCreatedView,
+        TrainJobView,
+        TrialView,
+    )
     from rafiki_cli.jobs.train_options import TrainOptions
 
 app = new_app("Create, watch and stop train jobs.")
 
 
-def _budget(row: Row) -> str:
-    return " ".join(f"{k}={values.text(v)}" for k, v in row["budget"].items())
+def _budget(row: TrainJobView) -> str:
+    return " ".join(f"{k}={values.text(v)}" for k, v in plain(row.budget).items())
 
 
-def _short_budget(row: Row) -> str:
+def _short_budget(row: TrainJobView) -> str:
     """``12 trials, 0.5 h, 2 GPUs``: what ends the job, and what it takes."""
-    budget = row["budget"]
-    trials, hours = budget.get(BudgetOption.MODEL_TRIAL_COUNT, -1), budget.get(BudgetOption.TIME_HOURS)
-    gpus = budget.get(BudgetOption.GPU_COUNT, 0)
-    parts = [values.count(trials, "trial")] if trials >= 0 else []
-    parts += [f"{values.number(hours)} h"] if hours is not None else []
-    parts += [values.count(gpus, "GPU")] if gpus else []
+    budget = row.budget
+    parts = [] if budget.trial_limit is None else [values.count(budget.trial_limit, "trial")]
+    parts.append(f"{values.number(budget.time_hours)} h")
+    parts += [values.count(budget.gpu_count, "GPU")] if budget.gpu_count else []
     return ", ".join(parts)
 
 
-_COLUMNS = [
-    Column("APP", "app", least=12),
-    Column("VERSION", "app_version", is_right=True),
-    Column("STATUS", "status"),
-    Column("TASK", "task", rank=3),
-    Column("MODELS", lambda r: ", ".join(m["model_name"] for m in r["models"]), least=12),
+_COLUMNS: list[Column[TrainJobView]] = [
+    Column("APP", lambda r: r.app, least=12),
+    Column("VERSION", lambda r: r.app_version, is_right=True),
+    Column("STATUS", lambda r: r.status),
+    Column("TASK", lambda r: r.task, rank=3),
+    Column("MODELS", lambda r: ", ".join(m.model_name for m in r.models), least=12),
     Column("BUDGET", _budget, short=_short_budget, rank=2),
-    time_column("STARTED", "datetime_started", rank=1),
-    Column(
-        "TIME", lambda r: values.duration(values.between(r["datetime_started"], r["datetime_stopped"])), is_right=True
-    ),
-    error_column(),
+    time_column("STARTED", lambda r: r.datetime_started, rank=1),
+    Column("TIME", lambda r: values.duration(values.between(r.datetime_started, r.datetime_stopped)), is_right=True),
+    error_column(lambda r: r.error),
 ]
 
 
@@ -75,6 +80,7 @@ _COLUMNS = [
     )
 )
 def create(
+    cli: Application,
     file: Annotated[
         Path | None, typer.Option("-f", "--file", help="A job spec, as `rafiki run` takes it; options go over it.")
     ] = None,
@@ -138,20 +144,26 @@ def create(
         first_knobs=parse_knobs(try_) if try_ else None, early_ending=early_ending, warm_start=warm_start,
     )  # fmt: skip
     if file is not None:
-        client, created = _create_from_file(file, options)
+        client, created = _create_from_file(cli, file, options)
     else:
-        client = session.client()
+        client = cli.client()
         created = _create(client, options.request(client))
     if wait:
         _wait(client, created, format)
-    put_record(created, [Column("ID", "id"), *_COLUMNS[:2]], format)
+    columns: list[Column[TrainJobCreatedView]] = [
+        Column("ID", lambda r: r.id),
+        Column("APP", lambda r: r.app),
+        Column("VERSION", lambda r: r.app_version),
+    ]
+    put_record(created, columns, format)
     if format is Format.TABLE:
-        terminal.say(f"Watch it with `rafiki train watch {created['app']}`.")
+        terminal.say(f"Watch it with `rafiki train watch {created.app}`.")
 
 
-def _create_from_file(file: Path, options: TrainOptions) -> tuple[Client, dict[str, Any]]:
+def _create_from_file(cli: Application, file: Path, options: TrainOptions) -> tuple[AdminClient, TrainJobCreatedView]:
     """Upload what the job of a file needs and create it; what comes after the training is `rafiki run`'s."""
     from rafiki.config import environment
+    from rafiki.contract.train_jobs import TrainJobCreatedView
     from rafiki.errors import InvalidTrainJobError
     from rafiki_cli.jobs.create import JobCreator
     from rafiki_cli.jobs.load import load_training
@@ -161,7 +173,7 @@ def _create_from_file(file: Path, options: TrainOptions) -> tuple[Client, dict[s
     training = load_training(file, environment(), options.overrides(), options.app)
     job = training.job
     resolve.check_task(job.spec.task)
-    client = session.client()
+    client = cli.client()
     observed = observe(client, job)
     plan = make_plan(job, observed, may_deploy=False, must_retrain=True)
     if plan.conflict is not None:
@@ -171,26 +183,25 @@ def _create_from_file(file: Path, options: TrainOptions) -> tuple[Client, dict[s
         terminal.say(f"Only training is started: {parts} of {file} take effect with `rafiki run`.")
     creator = JobCreator(client, job, say=terminal.say)
     created = creator.create(creator.provide(observed), may_adopt=False)
-    return client, {name: created[name] for name in ("id", "app", "app_version")}
+    return client, TrainJobCreatedView(id=created.id, app=created.app, app_version=created.app_version)
 
 
-def _create(client: Client, job: dict[str, Any]) -> dict[str, Any]:
-    resolve.check_task(job["task"])
+def _create(client: AdminClient, request: CreateTrainJobRequest) -> TrainJobCreatedView:
+    resolve.check_task(request.task)
     try:
-        created: dict[str, Any] = client.create_train_job(**job)
+        return client.create_train_job(request)
     except NoModelsForTrainJobError as e:
-        tasks = sorted({m["task"] for m in client.get_available_models()} - {job["task"]})
+        tasks = sorted({m.task for m in client.get_available_models()} - {request.task})
         if not tasks:
             raise
         raise NoModelsForTrainJobError(f"{e.message} The models you can use are for {', '.join(tasks)}.") from e
-    return created
 
 
-def _wait(client: Any, created: dict[str, Any], format: Format) -> None:
+def _wait(client: AdminClient, created: TrainJobCreatedView, format: Format) -> None:
     from rafiki_cli.watch import train_loop
 
-    name, version = created["app"], created["app_version"]
-    terminal.say(f"Started {name}, version {version} (train job {created['id']}).")
+    name, version = created.app, created.app_version
+    terminal.say(f"Started {name}, version {version} (train job {created.id}).")
     # A script that waits for the job has to learn that nobody waited to the end.
     with train_loop.detaching(name, ExitCode.INTERRUPTED):
         code = _follow(client, name, version, format)
@@ -199,70 +210,73 @@ def _wait(client: Any, created: dict[str, Any], format: Format) -> None:
 
 @app.command("list", epilog=examples("rafiki train list", "rafiki train list digits -o json"))
 def list_(
+    cli: Application,
     app: AppFilterArgument = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List your train jobs, newest first."""
-    client = session.client()
+    client = cli.client()
     rows = client.get_train_jobs_of_app(app) if app else client.get_train_jobs_by_user()
     put_rows(rows, _COLUMNS, format, nothing="No train jobs. Make one with `rafiki train create`.")
 
 
 @app.command(epilog=examples("rafiki train show digits", "rafiki train show digits --version 2"))
-def show(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+def show(cli: Application, app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Show a train job and the state of each model's search."""
-    client = session.client()
+    client = cli.client()
     job = client.get_train_job(app, version)
     if format is not Format.TABLE:
         put_data(job, format)
         return
-    trials = client.get_trials_of_train_job(app, job["app_version"])
-    names = {d["id"]: d["name"] for d in client.get_datasets()}
-    columns = [
-        Column("ID", "id"),
+    trials = client.get_trials_of_train_job(app, job.app_version)
+    names = {d.id: d.name for d in client.get_datasets()}
+
+    def dataset_name(id: str) -> str:
+        return f"{names[id]} ({id})" if id in names else id
+
+    columns: list[Column[TrainJobView]] = [
+        Column("ID", lambda r: r.id),
         *_COLUMNS[:4],
-        Column("MODELS", lambda r: "\n".join(_model_line(m, trials) for m in r["models"])),
+        Column("MODELS", lambda r: "\n".join(_model_line(m, trials) for m in r.models)),
         *_COLUMNS[5:8],
-        *(
-            Column(title, lambda r, key=key: f"{names[r[key]]} ({r[key]})" if r[key] in names else r[key])  # type: ignore[misc]
-            for title, key in (("TRAIN", "train_dataset_id"), ("VAL", "val_dataset_id"))
-        ),
-        Column("ARGS", "train_args"),
-        Column("ADVISOR", lambda r: r["advisor"] or "auto"),
+        Column("TRAIN", lambda r: dataset_name(r.train_dataset_id)),
+        Column("VAL", lambda r: dataset_name(r.val_dataset_id)),
+        Column("ARGS", lambda r: r.train_args),
+        Column("ADVISOR", lambda r: plain(r.advisor) or "auto"),
         Column("BEST", lambda _: _best_line(trials)),
-        Column("ERROR", "error"),
+        Column("ERROR", lambda r: r.error),
     ]
     put_record(job, columns, format)
 
 
-def _model_line(model: Row, trials: list[dict[str, Any]]) -> str:
-    own = [t for t in trials if t["model_name"] == model["model_name"]]
+def _model_line(model: SubTrainJobView, trials: Sequence[TrialView]) -> str:
+    own = [t for t in trials if t.model_name == model.model_name]
     best = best_trial(own)
-    text = f"{model['model_name']} {model['status']}, {values.count(len(own), 'trial')}"
-    text += f", best {values.score(best['score'])} (#{best['no']})" if best else ""
-    if model["error"]:
-        return f"{text}: {model['error']}"
-    return f"{text}, waits: {model['waits_for']}" if model.get("waits_for") else text
+    text = f"{model.model_name} {model.status}, {values.count(len(own), 'trial')}"
+    text += f", best {values.score(best.score)} (#{best.no})" if best else ""
+    if model.error:
+        return f"{text}: {model.error}"
+    return f"{text}, waits: {model.waits_for}" if model.waits_for else text
 
 
-def _best_line(trials: list[dict[str, Any]]) -> str:
+def _best_line(trials: Sequence[TrialView]) -> str:
     best = best_trial(trials)
-    return f"{values.score(best['score'])} by {resolve.trial_name(best)} ({best['id']})" if best else values.NOTHING
+    return f"{values.score(best.score)} by {resolve.trial_name(best)} ({best.id})" if best else values.NOTHING
 
 
 @app.command(epilog=examples("rafiki train watch digits"))
-def watch(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+def watch(cli: Application, app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Watch a train job until it ends. Ctrl-C leaves it running."""
     from rafiki_cli.watch import train_loop
 
-    client = session.client()
-    version = version if version > 0 else client.get_train_job(app, version)["app_version"]
+    client = cli.client()
+    version = version if version > 0 else client.get_train_job(app, version).app_version
     with train_loop.detaching(app, ExitCode.OK):
         code = _follow(client, app, version, format)
     terminal.finish(code)
 
 
-def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
+def _follow(client: AdminClient, app: str, version: int, format: Format) -> ExitCode:
     """Watch a job. JSON Lines hold its events; JSON and YAML the job as it ended, and its trials are told on stderr."""
     from rafiki_cli.watch import train_loop
 
@@ -278,11 +292,11 @@ def _follow(client: Any, app: str, version: int, format: Format) -> ExitCode:
 
 
 @app.command(epilog=examples("rafiki train stop digits"))
-def stop(app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
+def stop(cli: Application, app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
     """Stop a train job. Its finished trials stay and can be deployed."""
-    stopped = session.client().stop_train_job(app, version)
+    stopped = cli.client().stop_train_job(app, version)
     if format is Format.TABLE:
-        terminal.say(f"Stopped {stopped['app']}, version {stopped['app_version']}.")
+        terminal.say(f"Stopped {stopped.app}, version {stopped.app_version}.")
     else:
         put_record(stopped, [], format)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.constants import TrainJobStatus
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.render.output import Format, FormatOption, put_data
-from rafiki_cli.target import session
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.analysis.comparison import ComparedJob, JobSummary
+    from rafiki.client.records import AdminClient
 
-Json = dict[str, Any]
 EPILOG = """Examples:
 
   rafiki train compare digits@1 digits@2
@@ -25,6 +25,7 @@ EPILOG = """Examples:
 
 
 def compare(
+    cli: Application,
     jobs: Annotated[list[str], typer.Argument(metavar="APP[@VERSION]...", help="Two or more; the latest alone.")],
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -37,7 +38,7 @@ def compare(
         raise terminal.UsageError("Name two train jobs or more to compare, such as `digits@1 digits@2`.")
     from rafiki.analysis import comparison
 
-    client = session.client()
+    client = cli.client()
     found = comparison.compare(_described(client, targets))
     if format is not Format.TABLE:
         put_data(found, format)
@@ -64,14 +65,14 @@ def parse_target(text: str) -> tuple[str, int]:
     return app, int(version)
 
 
-def _described(client: Client, targets: Sequence[tuple[str, int]]) -> list[Json]:
+def _described(client: AdminClient, targets: Sequence[tuple[str, int]]) -> list[JobSummary]:
     from rafiki.analysis.comparison import describe, name_of
 
-    names = {d["id"]: d["name"] for d in client.get_datasets()}
-    found: list[Json] = []
+    names = {d.id: d.name for d in client.get_datasets()}
+    found: list[JobSummary] = []
     for app, version in targets:
         job = client.get_train_job(app, version)
-        trials = client.get_trials_of_train_job(job["app"], job["app_version"])
+        trials = client.get_trials_of_train_job(job.app, job.app_version)
         found.append(describe(job, trials, names))
     seen = [name_of(job) for job in found]
     if double := next((n for n in seen if seen.count(n) > 1), None):
@@ -79,16 +80,16 @@ def _described(client: Client, targets: Sequence[tuple[str, int]]) -> list[Json]
     return found
 
 
-def _say_what_to_mind(jobs: Sequence[Json]) -> None:
+def _say_what_to_mind(jobs: Sequence[ComparedJob]) -> None:
     """What makes scores hard to compare, or not final."""
     from rafiki.analysis.comparison import name_of
 
     first = jobs[0]
-    others = [name_of(j) for j in jobs if {"val_dataset", "task"} & set(j["differs"])]
+    others = [name_of(j) for j in jobs if {"val_dataset", "task"} & set(j.differs)]
     if others:
         terminal.warn(
             f"{', '.join(others)}: scored on other validation data than {name_of(first)}, so the scores do not compare."
         )
-    going = [name_of(j) for j in jobs if j["status"] in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING)]
+    going = [name_of(j) for j in jobs if j.status in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING)]
     if going:
         terminal.say(f"Still going on: {', '.join(going)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,14 +11,16 @@ from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, Row, put_data, put_rows
-from rafiki_cli.target import session
+from rafiki_cli.render.output import Column, Format, FormatOption, plain, put_data, put_rows
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.analysis.importance import Choice, ChoiceMarginal, Importance, KnobImportance, NumberMarginal
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.train_jobs import SubTrainJobView, TrainJobView, TrialView
 
-Json = dict[str, Any]
+Config = Mapping[str, Any]
 EPILOG = """Examples:
 
   rafiki train importance digits
@@ -28,6 +31,7 @@ EPILOG = """Examples:
 
 
 def importance(
+    cli: Application,
     app: Annotated[str, typer.Argument(help="The app of the train job.")],
     version: Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")] = -1,
     model: Annotated[str | None, typer.Option(help="One model of the job only.")] = None,
@@ -38,53 +42,53 @@ def importance(
     """Tell which knobs mattered for the best scores, how sure that is, and where the best values lie."""
     if not 0 < quantile < 1:
         raise terminal.UsageError(f"--quantile {quantile:g}: write a number above 0 and below 1, such as 0.25.")
-    client = session.client()
+    client = cli.client()
     job = client.get_train_job(app, version)
-    trials = client.get_trials_of_train_job(app, job["app_version"])
+    trials = client.get_trials_of_train_job(app, job.app_version)
     models = _chosen(job, model)
     configs = knob_configs(client, job, models)
-    by_model = {m["model_name"]: [t for t in trials if t["model_name"] == m["model_name"]] for m in models}
+    by_model = {m.model_name: [t for t in trials if t.model_name == m.model_name] for m in models}
     if knob is None:
         _put_importances(by_model, configs, quantile, format)
     else:
         _put_marginals(by_model, configs, quantile, knob, format)
 
 
-def _chosen(job: Json, wanted: str | None) -> list[Json]:
+def _chosen(job: TrainJobView, wanted: str | None) -> list[SubTrainJobView]:
     """The models of a job, or the one that is wanted.
 
     Raises:
         UsageError: when the job has no such model.
     """
-    models: list[Json] = job["models"]
+    models = job.models
     if wanted is None:
         return models
-    found = [m for m in models if m["model_name"] == wanted]
+    found = [m for m in models if m.model_name == wanted]
     if not found:
-        names = [m["model_name"] for m in models]
+        names = [m.model_name for m in models]
         hint = did_you_mean(wanted, names, f"Its models are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: this train job has no such model. {hint}")
     return found
 
 
-def knob_configs(client: Client, job: Json, models: list[Json]) -> dict[str, Json | None]:
+def knob_configs(client: AdminClient, job: TrainJobView, models: Sequence[SubTrainJobView]) -> dict[str, Config | None]:
     """The knobs of each model by its name; None where this user may not see the model any more."""
-    known = {m["id"]: m["knob_config"] for m in client.get_available_models(job["task"])}
-    found: dict[str, Json | None] = {}
+    known = {m.id: m.knob_config for m in client.get_available_models(job.task)}
+    found: dict[str, Config | None] = {}
     for model in models:
-        if model["model_id"] in known:
-            found[model["model_name"]] = known[model["model_id"]]
+        if model.model_id in known:
+            found[model.model_name] = known[model.model_id]
             continue
         try:
-            found[model["model_name"]] = client.get_model(model["model_id"])["knob_config"]
+            found[model.model_name] = client.get_model(model.model_id).knob_config
         except RafikiError:
             # A model of somebody else that is public no more: the trials tell what they tried.
-            found[model["model_name"]] = None
+            found[model.model_name] = None
     return found
 
 
 def _put_importances(
-    by_model: dict[str, list[Json]], configs: dict[str, Json | None], quantile: float, format: Format
+    by_model: dict[str, list[TrialView]], configs: dict[str, Config | None], quantile: float, format: Format
 ) -> None:
     from rafiki.analysis.importance import importance_of
 
@@ -96,50 +100,50 @@ def _put_importances(
             if number:
                 terminal.put("")
             _put_table(one)
-        if any(one["knobs"] for one in found):
+        if any(one.knobs for one in found):
             terminal.say(
                 "A bar is solid to the low end of the 90% interval, shaded to its high end. No region is told for a "
                 "knob whose share chance alone may explain."
             )
-    if not any(one["knobs"] for one in found):
+    if not any(one.knobs for one in found):
         terminal.finish(ExitCode.NO_RESULT)
 
 
-def _put_table(found: Json) -> None:
+def _put_table(found: Importance) -> None:
     from rafiki_cli.render import look as looks
     from rafiki_cli.render.chart import bar
 
-    if not found["knobs"]:
-        terminal.say(f"{found['model_name']}: {found['note']}")
+    if not found.knobs:
+        terminal.say(f"{found.model_name}: {found.note}")
         return
-    best = f"the best {found['top_count']} of {values.count(found['trial_count'], 'trial')}"
-    terminal.put(f"{found['model_name']}: what set {best} apart (score {values.score(found['threshold'])} and more)")
+    best = f"the best {found.top_count} of {values.count(found.trial_count, 'trial')}"
+    terminal.put(f"{found.model_name}: what set {best} apart (score {values.score(found.threshold)} and more)")
     look, width = looks.of_stdout(), max(12, min(48, looks.width() // 4))
 
-    def bar_of(row: Row) -> str:
-        return bar(row["importance"], width, low=row["low"], high=row["high"], look=look)
+    def bar_of(row: KnobImportance) -> str:
+        return bar(row.importance, width, low=row.low, high=row.high, look=look)
 
-    columns = [
-        Column("KNOB", "knob", least=12),
+    columns: list[Column[KnobImportance]] = [
+        Column("KNOB", lambda r: r.knob, least=12),
         Column("IMPORTANCE", bar_of),
-        Column("SHARE", lambda r: f"{r['importance']:.0%}", is_right=True),
-        Column("90% INTERVAL", lambda r: f"{r['low']:.0%} to {r['high']:.0%}", is_right=True),
-        Column("BEST REGION", lambda r: r["best"]["text"] if r["is_clear"] else values.NOTHING, least=12),
+        Column("SHARE", lambda r: f"{r.importance:.0%}", is_right=True),
+        Column("90% INTERVAL", lambda r: f"{r.low:.0%} to {r.high:.0%}", is_right=True),
+        Column("BEST REGION", lambda r: r.best.text if r.is_clear else values.NOTHING, least=12),
     ]
-    put_rows(found["knobs"], columns, Format.TABLE)
-    if found["constant"]:
-        terminal.put(f"One value in all trials: {values.knobs(found['constant'])}")
-    if found["note"]:
-        terminal.say(f"{found['model_name']}: {found['note']}")
+    put_rows(found.knobs, columns, Format.TABLE)
+    if found.constant:
+        terminal.put(f"One value in all trials: {values.knobs(found.constant)}")
+    if found.note:
+        terminal.say(f"{found.model_name}: {found.note}")
 
 
 def _put_marginals(
-    by_model: dict[str, list[Json]], configs: dict[str, Json | None], quantile: float, knob: str, format: Format
+    by_model: dict[str, list[TrialView]], configs: dict[str, Config | None], quantile: float, knob: str, format: Format
 ) -> None:
-    from rafiki.analysis.importance import comparable, marginal_of
+    from rafiki.analysis.importance import ChoiceMarginal, comparable, marginal_of
 
     found = [
-        {"model_name": name, **marginal}
+        (name, marginal)
         for name, trials in by_model.items()
         if len(comparable(trials, configs[name])) > 1
         and (marginal := marginal_of(knob, trials, configs[name], quantile)) is not None
@@ -147,18 +151,21 @@ def _put_marginals(
     if not found:
         raise _no_such_knob(by_model, knob)
     if format is not Format.TABLE:
-        put_data(found, format)
+        put_data([{"model_name": name, **plain(marginal)} for name, marginal in found], format)
         return
-    for number, one in enumerate(found):
+    for number, (name, marginal) in enumerate(found):
         if number:
             terminal.put("")
-        _put_choices(one, quantile) if "choices" in one else _put_chart(one)
+        if isinstance(marginal, ChoiceMarginal):
+            _put_choices(name, marginal, quantile)
+        else:
+            _put_chart(name, marginal)
 
 
-def _no_such_knob(by_model: dict[str, list[Json]], knob: str) -> terminal.UsageError:
+def _no_such_knob(by_model: dict[str, list[TrialView]], knob: str) -> terminal.UsageError:
     from rafiki.analysis.dimensions import dimensions_of
 
-    rows = [[t["proposal"].get("knobs") or {} for t in trials] for trials in by_model.values()]
+    rows = [[t.proposal.knobs for t in trials] for trials in by_model.values()]
     looked = [dimensions_of(r) for r in rows if r]
     if any(knob in d.constant for d in looked):
         return terminal.UsageError(f"--knob {knob!r}: no model has two scored trials with different values of it.")
@@ -167,49 +174,49 @@ def _no_such_knob(by_model: dict[str, list[Json]], knob: str) -> terminal.UsageE
     return terminal.UsageError(f"--knob {knob!r}: no such knob varies in this train job. {hint}")
 
 
-def _put_choices(found: Json, quantile: float) -> None:
+def _put_choices(model_name: str, found: ChoiceMarginal, quantile: float) -> None:
     from rafiki_cli.render import look as looks
     from rafiki_cli.render.chart import bar
 
-    def share_bar(row: Row) -> str:
-        share = row["among_best_share"]
+    def share_bar(row: Choice) -> str:
+        share = row.among_best_share
         if share is None:
             return values.NOTHING
-        return f"{row['among_best']:>3} of {row['trials']:<3} {bar(share, width, look=look)}".rstrip()
+        return f"{row.among_best:>3} of {row.trials:<3} {bar(share, width, look=look)}".rstrip()
 
     look, width = looks.of_stdout(), max(10, min(40, looks.width() // 4))
-    terminal.put(f"{found['model_name']}: scores by {found['knob']}")
-    columns = [
-        Column(found["knob"].upper(), "value", least=12),
-        Column("TRIALS", "trials", is_right=True),
-        Column("MEAN", lambda r: values.score(r["mean"]), is_right=True),
-        Column("BEST", lambda r: values.score(r["best"]), is_right=True),
+    terminal.put(f"{model_name}: scores by {found.knob}")
+    columns: list[Column[Choice]] = [
+        Column(found.knob.upper(), lambda r: r.value, least=12),
+        Column("TRIALS", lambda r: r.trials, is_right=True),
+        Column("MEAN", lambda r: values.score(r.mean), is_right=True),
+        Column("BEST", lambda r: values.score(r.best), is_right=True),
         Column(f"AMONG THE BEST {quantile:.0%}", share_bar),
     ]
-    put_rows(found["choices"], columns, Format.TABLE)
+    put_rows(found.choices, columns, Format.TABLE)
 
 
-def _put_chart(found: Json) -> None:
+def _put_chart(model_name: str, found: NumberMarginal) -> None:
     from rafiki_cli.render import look as looks
     from rafiki_cli.render.chart import Kind, Series, chart, paint
     from rafiki_cli.render.ticks import Scale
 
     look = looks.of_stdout()
-    scores: list[float] = found["score"]
+    scores: list[float] = found.score
     floor = _floor(scores)
-    shown = [(x, s) for x, s in zip(found["x"], scores, strict=True) if s >= floor]
+    shown = [(x, s) for x, s in zip(found.x, scores, strict=True) if s >= floor]
     series = [Series("trial", [x for x, _ in shown], [s for _, s in shown], Kind.POINTS)]
-    if len(set(found["x"])) > 2:
+    if len(set(found.x)) > 2:
         # Over the trials that are shown alone the curve would tell another story, so it is cut with the chart.
-        curve = [y if y >= floor else None for y in found["curve"]["y"]]
-        series.append(Series("smoothed", found["curve"]["x"], curve))
+        curve = [y if y >= floor else None for y in found.curve.y]
+        series.append(Series("smoothed", found.curve.x, curve))
     lines = chart(
-        series, looks.width(), 12, title=f"{found['model_name']}: score over {found['knob']}", x_label=found["knob"],
-        x_scale=Scale(is_log=found["is_log"], is_whole=found["is_whole"]), look=look,
+        series, looks.width(), 12, title=f"{model_name}: score over {found.knob}", x_label=found.knob,
+        x_scale=Scale(is_log=found.is_log, is_whole=found.is_whole), look=look,
     )  # fmt: skip
     for line in lines:
         terminal.put(paint(line, look))
-    terminal.put(f"Best region: {found['best']['text']}")
+    terminal.put(f"Best region: {found.best.text}")
     if hidden := len(scores) - len(shown):
         terminal.say(f"{values.count(hidden, 'trial')} below {values.score(floor)} not drawn.")
 

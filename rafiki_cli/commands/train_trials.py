@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.commands.trial import TRIAL_COLUMNS, duration
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
     Format,
     FormatOption,
-    Row,
     error_column,
     fit,
     id_column,
@@ -24,9 +24,11 @@ from rafiki_cli.render.output import (
     put_rows,
 )
 from rafiki_cli.render.train_watch import varying_knobs
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from rafiki.contract.train_jobs import TrialView
+
 VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 SortOption = Annotated[
     str | None,
@@ -48,6 +50,7 @@ BEST_EPILOG = """Examples:
 
 
 def trials(
+    cli: Application,
     app: str,
     version: VersionOption = -1,
     model: ModelOption = None,
@@ -57,7 +60,7 @@ def trials(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a train job. On a terminal the knobs that differ have columns of their own."""
-    client = session.client()
+    client = cli.client()
     if sort is None and model is None:
         rows = client.get_trials_of_train_job(app, version, offset=offset, limit=limit)
     else:
@@ -67,6 +70,7 @@ def trials(
 
 
 def best(
+    cli: Application,
     app: str,
     version: VersionOption = -1,
     count: Annotated[int, typer.Option("-n", "--count", "--limit", min=1, help="How many.")] = 2,
@@ -74,31 +78,31 @@ def best(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials with the highest scores, best first. These can be deployed: their parameters are kept."""
-    rows = session.client().get_best_trials_of_train_job(app, version, max_count=count)
+    rows = cli.client().get_best_trials_of_train_job(app, version, max_count=count)
     put_trials(sorted_trials(rows, sort), format, nothing="No completed trial yet.")
 
 
-def _of_model(rows: list[Json], wanted: str | None) -> list[Json]:
+def _of_model(rows: list[TrialView], wanted: str | None) -> list[TrialView]:
     if wanted is None:
         return rows
-    found = [r for r in rows if r["model_name"] == wanted]
-    names = list(dict.fromkeys(r["model_name"] for r in rows))
+    found = [r for r in rows if r.model_name == wanted]
+    names = list(dict.fromkeys(r.model_name for r in rows))
     if not found and names:
         hint = did_you_mean(wanted, names, f"The models with trials are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: no trial is of this model. {hint}")
     return found
 
 
-_KEYS: dict[str, Callable[[Row], Any]] = {
-    "no": lambda r: r["no"],
-    "time": lambda r: values.between(r["datetime_started"], r["datetime_stopped"]),
-    "started": lambda r: r["datetime_started"],
-    "model": lambda r: r["model_name"],
-    "status": lambda r: r["status"],
+_KEYS: dict[str, Callable[[TrialView], Any]] = {
+    "no": lambda r: r.no,
+    "time": lambda r: values.between(r.datetime_started, r.datetime_stopped),
+    "started": lambda r: r.datetime_started,
+    "model": lambda r: r.model_name,
+    "status": lambda r: r.status,
 }
 
 
-def sorted_trials(rows: Sequence[Json], by: str | None) -> list[Json]:
+def sorted_trials(rows: Sequence[TrialView], by: str | None) -> list[TrialView]:
     """Trials in an order; those that have no such value go last, in either direction.
 
     Args:
@@ -112,23 +116,23 @@ def sorted_trials(rows: Sequence[Json], by: str | None) -> list[Json]:
         return list(rows)
     name = by.removeprefix("-")
     is_reverse = by.startswith("-") != (name == "score")
-    names = dict.fromkeys(k for r in rows for k in r["proposal"].get("knobs") or {})
+    names = dict.fromkeys(k for r in rows for k in r.proposal.knobs)
     if rows and name != "score" and name not in _KEYS and name not in names:
         known = ["score", *_KEYS, *names]
         hint = did_you_mean(name, known, f"There are: {', '.join(known)}.")
         raise terminal.UsageError(f"--sort {by!r}: trials have no such property or knob. {hint}")
 
-    def key(row: Json) -> Any:
+    def key(row: TrialView) -> Any:
         if name == "score":
-            return row["score"]
-        return _KEYS[name](row) if name in _KEYS else (row["proposal"].get("knobs") or {}).get(name)
+            return row.score
+        return _KEYS[name](row) if name in _KEYS else row.proposal.knobs.get(name)
 
     def rank(value: Any) -> tuple[bool, Any]:
         # Numbers before texts, so that any mixture has an order.
         is_number = isinstance(value, (int, float))
         return not is_number, value if is_number else str(value)
 
-    def is_known(row: Json) -> bool:
+    def is_known(row: TrialView) -> bool:
         value = key(row)
         return value is not None and not (isinstance(value, float) and math.isnan(value))
 
@@ -139,7 +143,7 @@ def sorted_trials(rows: Sequence[Json], by: str | None) -> list[Json]:
     ]
 
 
-def put_trials(rows: Sequence[Json], format: Format, *, nothing: str) -> None:
+def put_trials(rows: Sequence[TrialView], format: Format, *, nothing: str) -> None:
     """Put out trials; on a terminal with a column for each knob that differs, as many as fit."""
     if format is not Format.TABLE or not rows or not terminal.is_interactive():
         put_rows(rows, TRIAL_COLUMNS, format, nothing=nothing)
@@ -154,50 +158,50 @@ def put_trials(rows: Sequence[Json], format: Format, *, nothing: str) -> None:
     if hidden:
         noun = "these knobs" if len(hidden) > 1 else "this knob"
         terminal.say(f"No room for {noun}: {', '.join(hidden)}. A wider terminal or `-o json` shows all.")
-    alike = {k: v for k, v in (rows[0]["proposal"].get("knobs") or {}).items() if k not in varying}
-    if alike and len({r["model_name"] for r in rows}) == 1:
+    alike = {k: v for k, v in rows[0].proposal.knobs.items() if k not in varying}
+    if alike and len({r.model_name for r in rows}) == 1:
         terminal.say(f"Alike in all of these: {values.knobs(alike)}")
 
 
-def _varying(rows: Sequence[Row]) -> list[str]:
+def _varying(rows: Sequence[TrialView]) -> list[str]:
     """The knobs that differ among trials of the same model, in the order of the knobs."""
     varying = varying_knobs(rows)
-    names = dict.fromkeys(k for r in rows for k in r["proposal"].get("knobs") or {})
+    names = dict.fromkeys(k for r in rows for k in r.proposal.knobs)
     return [n for n in names if any(n in chosen for chosen in varying.values())]
 
 
-def terminal_columns(rows: Sequence[Row]) -> list[Column]:
+def terminal_columns(rows: Sequence[TrialView]) -> list[Column[TrialView]]:
     """The columns of trials on a terminal: what tells these apart, named as other commands take it (``SkSvm#3``)."""
     knobs = _varying(rows)
-    is_same_status = len({r["status"] for r in rows}) == 1 and rows[0]["status"] == "COMPLETED"
+    is_same_status = len({r.status for r in rows}) == 1 and rows[0].status == "COMPLETED"
     columns = [Column("TRIAL", resolve.trial_name, short=_short_name)]
-    columns += [] if is_same_status else [Column("STATUS", "status")]
+    columns += [] if is_same_status else [Column("STATUS", lambda r: r.status)]
     columns += [
-        Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
+        Column("SCORE", lambda r: values.score(r.score), is_right=True),
         Column("TIME", _time, is_right=True),
     ]
     # The first knobs stay longest; the ids, which `-o json` has in full, go before any of them.
     columns += [_knob_column(name, rows, rank=number + 1) for number, name in enumerate(knobs)]
-    return [id_column(rank=len(knobs) + 1), *columns, error_column(least=16)]
+    return [id_column(rank=len(knobs) + 1), *columns, error_column(lambda r: r.error, least=16)]
 
 
 _MOST_NAME_CHARS = 24
 
 
-def _short_name(row: Row) -> str:
+def _short_name(row: TrialView) -> str:
     """The trial's name, of a long model name only the beginning: the number is what commands ask for."""
-    name, number = row["model_name"], f"#{row['no']}"
+    name, number = row.model_name, f"#{row.no}"
     most = _MOST_NAME_CHARS - len(number)
     return f"{name if len(name) <= most else name[: most - 1] + '…'}{number}"
 
 
-def _time(row: Row) -> str:
-    return f"{duration(row)} ⏹" if row.get("ended_early") else duration(row)
+def _time(row: TrialView) -> str:
+    return f"{duration(row)} ⏹" if row.ended_early else duration(row)
 
 
-def _knob_column(name: str, rows: Sequence[Row], rank: int) -> Column:
-    def value(row: Row) -> Any:
-        return (row["proposal"].get("knobs") or {}).get(name)
+def _knob_column(name: str, rows: Sequence[TrialView], rank: int) -> Column[TrialView]:
+    def value(row: TrialView) -> Any:
+        return row.proposal.knobs.get(name)
 
     is_right = all(isinstance(v, (int, float)) and not isinstance(v, bool) for r in rows if (v := value(r)) is not None)
     # Never so narrow that its name is cut: then it rather goes.

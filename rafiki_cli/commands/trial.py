@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.commands import trial_plot
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import VersionOption
@@ -19,38 +21,40 @@ from rafiki_cli.render.output import (
     Column,
     Format,
     FormatOption,
-    Row,
     error_column,
     id_column,
     put_data,
     put_record,
     time_column,
 )
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.train_jobs import TrialLogsAdded, TrialLogsSnapshot, TrialView
 
 app = new_app("Look into single trials.")
+Entry = Mapping[str, Any]
+"""Something that a model logged, with its ``time``."""
 
 
-def _knobs(row: Row) -> str:
-    return values.knobs(row["proposal"].get("knobs"))
+def _knobs(row: TrialView) -> str:
+    return values.knobs(row.proposal.knobs)
 
 
-def duration(row: Row, now: datetime | None = None) -> str:
-    return values.duration(values.between(row["datetime_started"], row["datetime_stopped"], now))
+def duration(row: TrialView, now: datetime | None = None) -> str:
+    return values.duration(values.between(row.datetime_started, row.datetime_stopped, now))
 
 
-TRIAL_COLUMNS = [
+TRIAL_COLUMNS: list[Column[TrialView]] = [
     id_column(rank=2),
-    Column("NO", "no", is_right=True),
-    Column("MODEL", "model_name", least=12),
-    Column("STATUS", "status"),
-    Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
+    Column("NO", lambda r: r.no, is_right=True),
+    Column("MODEL", lambda r: r.model_name, least=12),
+    Column("STATUS", lambda r: r.status),
+    Column("SCORE", lambda r: values.score(r.score), is_right=True),
     Column("TIME", duration, is_right=True),
     Column("KNOBS", _knobs, least=12),
-    error_column(least=22),
+    error_column(lambda r: r.error, least=22),
 ]
 TrialArgument = Annotated[
     str,
@@ -74,6 +78,7 @@ NameArgument = Annotated[
     epilog=examples("rafiki trial show digits SkSvm#10", "rafiki trial show 5d0c7e2a --save-params params.safetensors")
 )
 def show(
+    cli: Application,
     trial: TrialArgument,
     name: NameArgument = None,
     version: VersionOption = -1,
@@ -85,25 +90,26 @@ def show(
     """Show a trial: its knobs, its score, or why it failed."""
     if save_params is not None:
         terminal.check_target(save_params)
-    client = session.client()
+    client = cli.client()
     found = resolve.trial(client, trial, name, version)
     if save_params is not None:
         with progress.transfer(f"Downloading {save_params.name}") as show:
-            client.download_trial_parameters(found["id"], save_params, progress=show)
+            client.download_trial_parameters(found.id, save_params, progress=show)
         terminal.say(f"Wrote {save_params}.")
-    extra = [
-        time_column("STARTED", "datetime_started"),
-        Column("ATTEMPT", "attempt"),
-        Column("WORKER", "worker_id"),
-        Column("PARAMS SAVED", "is_params_saved"),
-        Column("ENDED EARLY", lambda r: r.get("ended_early")),
-        Column("ERROR", "error"),
+    extra: list[Column[TrialView]] = [
+        time_column("STARTED", lambda r: r.datetime_started),
+        Column("ATTEMPT", lambda r: r.attempt),
+        Column("WORKER", lambda r: r.worker_id),
+        Column("PARAMS SAVED", lambda r: r.is_params_saved),
+        Column("ENDED EARLY", lambda r: r.ended_early),
+        Column("ERROR", lambda r: r.error),
     ]
     put_record(found, [*TRIAL_COLUMNS[:-1], *extra], format)
 
 
 @app.command(epilog=examples("rafiki trial logs digits SkSvm#10", "rafiki trial logs digits SkSvm#10 --follow"))
 def logs(
+    cli: Application,
     trial: TrialArgument,
     name: NameArgument = None,
     version: VersionOption = -1,
@@ -113,9 +119,9 @@ def logs(
     """Show what the model logged in a trial: messages and metrics, in the order of time."""
     if follow and format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
-    client = session.client()
+    client = cli.client()
     whole = name is None and resolve.is_whole_id(trial)
-    trial_id = trial if whole else resolve.trial(client, trial, name, version)["id"]
+    trial_id = trial if whole else resolve.trial(client, trial, name, version).id
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(client, trial_id, format)
@@ -123,14 +129,14 @@ def logs(
     found = client.get_trial_logs(trial_id)
     if format is not Format.TABLE:
         put_data(found, format)
-    elif not _put_entries(found):
+    elif not _put_entries(found.messages, found.metrics):
         terminal.say("The model logged nothing in this trial.")
 
 
-def _put_entries(logs: Row) -> bool:
+def _put_entries(messages: Sequence[Entry], metrics: Sequence[Entry]) -> bool:
     """Messages and metrics in the order of time; whether there are any."""
-    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in logs["messages"]]
-    entries += [(str(m["time"]), _metrics(m)) for m in logs["metrics"]]
+    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in messages]
+    entries += [(str(m["time"]), _metrics(m)) for m in metrics]
     for time, line in sorted(entries, key=lambda entry: entry[0]):
         terminal.put(f"{_time(time)}  {line}")
     return bool(entries)
@@ -141,60 +147,78 @@ class _Follower:
 
     def __init__(self) -> None:
         self._attempt = 0
-        self._n_told = {"messages": 0, "metrics": 0}
-        self._n_seen = {"messages": 0, "metrics": 0}
+        self._messages, self._metrics = _Unseen(), _Unseen()
 
-    def take(self, event: Row) -> None:
-        if event["type"] == "snapshot":
-            self._begin(event["trial"]["attempt"])
-        found = {}
-        for kind, n_seen in self._n_seen.items():
-            found[kind] = event[kind][max(0, self._n_told[kind] - n_seen) :]
-            self._n_seen[kind] += len(event[kind])
-            self._n_told[kind] = max(self._n_told[kind], self._n_seen[kind])
-        _put_entries(found)
+    def take(self, event: TrialLogsSnapshot | TrialLogsAdded) -> None:
+        from rafiki.contract.train_jobs import TrialLogsSnapshot
+
+        if isinstance(event, TrialLogsSnapshot):
+            self._begin(event.trial.attempt)
+        _put_entries(self._messages.take(event.messages), self._metrics.take(event.metrics))
 
     def _begin(self, attempt: int) -> None:
-        self._n_seen = dict.fromkeys(self._n_seen, 0)
-        if attempt != self._attempt:
-            if self._attempt:
-                terminal.say(f"Its worker was lost; another one begins it anew (attempt {attempt}).")
-            self._attempt, self._n_told = attempt, dict.fromkeys(self._n_told, 0)
+        is_new = attempt != self._attempt
+        if is_new and self._attempt:
+            terminal.say(f"Its worker was lost; another one begins it anew (attempt {attempt}).")
+        self._attempt = attempt
+        for entries in (self._messages, self._metrics):
+            entries.begin(is_new=is_new)
 
 
-def _follow(client: Client, trial_id: str, format: Format) -> None:
+class _Unseen:
+    """Of entries that come again from the first on, those that were not there before."""
+
+    def __init__(self) -> None:
+        self._n_told = self._n_seen = 0
+
+    def begin(self, *, is_new: bool) -> None:
+        """From the first on; ``is_new``: they are others than before."""
+        self._n_seen = 0
+        if is_new:
+            self._n_told = 0
+
+    def take(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        found = entries[max(0, self._n_told - self._n_seen) :]
+        self._n_seen += len(entries)
+        self._n_told = max(self._n_told, self._n_seen)
+        return found
+
+
+def _follow(client: AdminClient, trial_id: str, format: Format) -> None:
     """Put out what the model logs until the trial ends."""
+    from rafiki.client.records import Away
+    from rafiki.contract.train_jobs import TrialEnded
     from rafiki_cli.watch import pushed
 
     follower, is_away = _Follower(), False
     for event in (e for batch in pushed.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):
-        if event["type"] == "away":
+        if isinstance(event, Away):
             if not is_away:
-                terminal.say(f"The admin does not answer; trying for {event['left_s']:.0f} s more. ({event['reason']})")
+                terminal.say(f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})")
             is_away = True
             continue
         is_away = False
         if format is Format.JSONL:
             put_data(event, format)
-        elif event["type"] == "end":
-            _tell_end(event["trial"])
+        elif isinstance(event, TrialEnded):
+            _tell_end(event.trial)
         else:
             follower.take(event)
 
 
-def _tell_end(trial: Row) -> None:
-    about = f"score {values.score(trial['score'])}" if trial["score"] is not None else values.one_line(trial["error"])
-    early = f" It was ended early: {trial['ended_early']}" if trial.get("ended_early") else ""
-    terminal.say(f"{resolve.trial_name(trial)} {trial['status']}: {about}{early}")
+def _tell_end(trial: TrialView) -> None:
+    about = f"score {values.score(trial.score)}" if trial.score is not None else values.one_line(trial.error)
+    early = f" It was ended early: {trial.ended_early}" if trial.ended_early else ""
+    terminal.say(f"{resolve.trial_name(trial)} {trial.status}: {about}{early}")
 
 
-def _metrics(entry: dict[str, Any]) -> str:
+def _metrics(entry: Entry) -> str:
     return " ".join(f"{name}={values.text(value)}" for name, value in entry.items() if name != "time")
 
 
 def _time(text: str) -> str:
     try:
-        return values.local_time(text)
+        return values.local_time(values.moment(text))
     except ValueError:
         return text
 

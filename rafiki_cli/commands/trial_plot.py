@@ -10,9 +10,10 @@ import typer
 
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
-from rafiki_cli.target import resolve, session
+from rafiki_cli.target import resolve
 
 Json = dict[str, Any]
 EPILOG = """Examples:
@@ -28,6 +29,7 @@ _STEPS = ("epoch", "step", "iteration", "batch")
 
 
 def plot(
+    cli: Application,
     trial: Annotated[
         str,
         typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or an app together with MODEL#N."),
@@ -43,20 +45,20 @@ def plot(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Draw the plots that the model asked for with utils.logger.define_plot(). Without any, every metric it logged."""
-    client = session.client()
+    client = cli.client()
     whole = name is None and resolve.is_whole_id(trial)
     found = None if whole else resolve.trial(client, trial, name, version)
-    logs = client.get_trial_logs(found["id"] if found else trial)
-    defined = _with_reports(logs["plots"], logs["metrics"]) or _plots_of_metrics(logs["metrics"])
+    logs = client.get_trial_logs(found.id if found else trial)
+    defined = _with_reports(logs.plots, logs.metrics) or _plots_of_metrics(logs.metrics)
     chosen = [_choose(defined, wanted) for wanted in title] if title else defined
-    plots = [{**p, "series": series_of(p, logs["metrics"])} for p in chosen]
+    plots = [{**p, "series": series_of(p, logs.metrics)} for p in chosen]
     if format is not Format.TABLE:
         put_data(plots, format)
         return
     if not plots:
         terminal.say("The model logged no metric in this trial, so there is nothing to draw.")
         return
-    if not logs["plots"]:
+    if not logs.plots:
         terminal.say("The model defined no plot; these are the metrics that it logged.")
     _draw(plots, height)
 
@@ -113,10 +115,9 @@ def _number(value: Any) -> float | None:
 
 def _seconds(time: Any) -> float | None:
     try:
-        found = values.moment(time)
+        return values.moment(str(time)).timestamp() if time else None
     except (TypeError, ValueError):
         return None
-    return found.timestamp() if found else None
 
 
 def _with_reports(plots: Sequence[Json], metrics: Sequence[Mapping[str, Any]]) -> list[Json]:

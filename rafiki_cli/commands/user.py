@@ -5,23 +5,27 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.constants import UserType
 from rafiki_cli import terminal
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import EmailArgument
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Column, Format, FormatOption, id_column, put_record, put_rows, time_column
-from rafiki_cli.target import options, session
+from rafiki_cli.target import session
+
+if TYPE_CHECKING:
+    from rafiki.contract.users import UserView
 
 app = new_app("Create, list and ban users, for admins; change passwords.")
-_COLUMNS = [
-    Column("EMAIL", "email", least=20),
-    Column("TYPE", "user_type"),
-    time_column("BANNED", "banned_date", is_hidden_empty=True),
+_COLUMNS: list[Column[UserView]] = [
+    Column("EMAIL", lambda r: r.email, least=20),
+    Column("TYPE", lambda r: r.user_type),
+    time_column("BANNED", lambda r: r.banned_date, is_hidden_empty=True),
     id_column(rank=1),
 ]
 
@@ -41,6 +45,7 @@ class NewUserType(StrEnum):
     )
 )
 def create(
+    cli: Application,
     email: Annotated[str, typer.Argument(help="The new user's email, which is their name here.")],
     type: Annotated[
         NewUserType, typer.Option(case_sensitive=False, help="What the user may do.")
@@ -50,7 +55,7 @@ def create(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Create a user; the password is asked for, or read from a file or stdin."""
-    client = session.client()
+    client = cli.client()
     password = terminal.read_password(f"Password of {email}", password_file, password_stdin, confirm=True)
     put_record(client.create_user(email, password, UserType(type)), _COLUMNS, format)
     if format is Format.TABLE:
@@ -65,6 +70,7 @@ def create(
     )
 )
 def password(
+    cli: Application,
     email: Annotated[
         str | None,
         typer.Argument(help="Whose, for admins; your own if left out.", autocompletion=completers.users),
@@ -74,35 +80,36 @@ def password(
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the new password from stdin.")] = False,
 ) -> None:
     """Change your password, or reset that of a user. It ends their logins, not their API tokens."""
-    client = session.client()
+    client = cli.client()
     me = client.get_current_user()
-    is_own = email is None or email.casefold() == me["email"].casefold()
+    is_own = email is None or email.casefold() == me.email.casefold()
     old = None
     if is_own:
         if old_password_file is None and not sys.stdin.isatty():
             raise terminal.UsageError("There is no terminal to ask for the present password. Use --old-password-file.")
-        old = terminal.read_password(f"Present password of {me['email']}", old_password_file, False)
-    new = terminal.read_password(f"New password of {email or me['email']}", password_file, password_stdin, confirm=True)
+        old = terminal.read_password(f"Present password of {me.email}", old_password_file, False)
+    new = terminal.read_password(f"New password of {email or me.email}", password_file, password_stdin, confirm=True)
     changed = client.set_password(new, old_password=old, email=None if is_own else email)
-    terminal.say(f"The password of {changed['email']} is changed. Logins that were made with the old one have ended.")
-    if is_own and not options.current.is_token_from_environment:
-        session.keep_login(client.address, changed["email"], client.login(changed["email"], new))
+    terminal.say(f"The password of {changed.email} is changed. Logins that were made with the old one have ended.")
+    if is_own and not cli.is_token_from_environment:
+        session.keep_login(client.address, changed.email, client.login(changed.email, new))
 
 
 @app.command("list", epilog=examples("rafiki user list"))
-def list_(format: FormatOption = Format.TABLE) -> None:
+def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
     """List all users."""
-    put_rows(session.client().get_users(), _COLUMNS, format)
+    put_rows(cli.client().get_users(), _COLUMNS, format)
 
 
 @app.command(epilog=examples("rafiki user ban bob@example.org"))
 def ban(
+    cli: Application,
     email: EmailArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Ban a user. There is no way back."""
-    client = session.client()
+    client = cli.client()
     if not yes and not terminal.ask(f"Ban {email} for good?"):
         terminal.abort("Nobody was banned.")
     put_record(client.ban_user(email), _COLUMNS, format)

@@ -11,14 +11,21 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import typer
 
+from rafiki.constants import InferenceJobStatus
+
 if TYPE_CHECKING:
-    from rafiki.contract.endpoint import AnyEndpoint
+    from rafiki.contract.endpoint import Answer, Endpoint, Request
+    from rafiki.contract.inference_jobs import InferenceJobView
+    from rafiki.contract.train_jobs import TrainJobView, TrialView
+    from rafiki_cli.application import Application
+    from rafiki_cli.target.session import Target
 
 TIMEOUT_S = 0.9
 """How long the server may take: a person waits for it at the prompt."""
@@ -28,37 +35,41 @@ Values = list[tuple[str, str]]
 """The values with a word about each, which may be empty."""
 
 
-def _ask(pick: Callable[[], AnyEndpoint], **fields: Any) -> list[dict[str, Any]]:
+def _ask(ctx: typer.Context, endpoint: Endpoint[Request, list[Answer]], request: Request) -> list[Answer]:
     """The answer of the server to a call that lists something; nothing when there is none in time."""
     with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
+        import msgspec
+
         from rafiki.config import token_from_environment
         from rafiki_cli.target import session
 
-        admin = session.target()
-        login = session.find_login(admin.address) or {}
+        cli: Application = ctx.find_root().obj
+        admin = cli.target()
+        login = session.find_login(admin.address)
         given = token_from_environment()
         session.refuse_to_send(given or "", admin)
-        token = given or login.get("token")
+        token = given or (login["token"] if login else None)
         if token:
-            return _cached(admin, token, pick(), fields)
+            path = endpoint.path.format(**{n: quote(str(getattr(request, n)), safe="") for n in endpoint.path_fields})
+            answer: list[Answer] = msgspec.json.decode(_cached(admin, token, path), type=endpoint.response)
+            return answer
     return []
 
 
-def _cached(admin: Any, token: str, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _cached(admin: Target, token: str, path: str) -> bytes:
     from rafiki.config import user_cache_folder
     from rafiki.utils.files import write_private
 
-    key = json.dumps([admin.address, token, endpoint.name, fields])
+    key = json.dumps([admin.address, token, path])
     file = user_cache_folder() / "completion" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):
         if 0 <= time.time() - file.stat().st_mtime < FRESH_S:
-            kept: list[dict[str, Any]] = json.loads(file.read_text("utf-8"))
-            return kept
-    found = _get(admin.host, admin.port, token, endpoint, fields)
+            return file.read_bytes()
+    found = _get(admin.host, admin.port, token, path)
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _clean(file.parent)
-        write_private(file, json.dumps(found))
+        write_private(file, found.decode("utf-8"))
     return found
 
 
@@ -70,118 +81,123 @@ def _clean(folder: Path) -> None:
                 old.unlink()
 
 
-def _get(host: str, port: int, token: str, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One GET with the standard library, which loads in a tenth of the client's time."""
+def _get(host: str, port: int, token: str, path: str) -> bytes:
+    """The answer to one GET with the standard library; an empty list when there is none."""
     import http.client
     import threading
-    from urllib.parse import quote
 
     name = host.removeprefix("https://")
     kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
     connection = kind(name, port, timeout=TIMEOUT_S)
-    path = endpoint.path.format(**{n: quote(str(v), safe="") for n, v in fields.items()})
-    found: list[dict[str, Any]] = []
+    found: list[bytes] = []
 
     def ask() -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        with contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             answer = connection.getresponse()
-            body = json.loads(answer.read())
-            if answer.status == 200 and isinstance(body, list):
-                found.extend(body)
+            body = answer.read()
+            if answer.status == 200:
+                found.append(body)
 
     # The socket's time-out counts anew with each byte, so that a slow answer needs a deadline of its own.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
-    return list(found)
+    return found[0] if found else b"[]"
 
 
-def _distinct(rows: list[dict[str, Any]], key: str, about: Callable[[dict[str, Any]], str]) -> Values:
-    """The first row of each value: lists come newest first."""
+def _distinct(values: Iterable[tuple[str, str]]) -> Values:
+    """The first of each value: lists come newest first."""
     found: dict[str, str] = {}
-    for row in rows:
-        found.setdefault(str(row[key]), about(row))
+    for value, about in values:
+        found.setdefault(value, about)
     return list(found.items())
 
 
 # ---- names that the server knows -----------------------------------------------------------------------------------
 
 
-def apps() -> Values:
+def apps(ctx: typer.Context) -> Values:
     """Apps with a train job."""
-    return _distinct(_train_jobs(), "app", lambda j: f"version {j['app_version']}, {j['status'].lower()}")
+    return _distinct((j.app, _state(j)) for j in _train_jobs(ctx))
 
 
-def _train_jobs() -> list[dict[str, Any]]:
-    from rafiki.contract import train_jobs
-
-    return _ask(lambda: train_jobs.GET_TRAIN_JOBS_BY_USER)
+def _state(job: TrainJobView | InferenceJobView) -> str:
+    return f"version {job.app_version}, {job.status.lower()}"
 
 
-def served_apps() -> Values:
+def _train_jobs(ctx: typer.Context) -> list[TrainJobView]:
+    from rafiki.contract.train_jobs import GET_TRAIN_JOBS_BY_USER, ListTrainJobsRequest
+
+    return _ask(ctx, GET_TRAIN_JOBS_BY_USER, ListTrainJobsRequest())
+
+
+def served_apps(ctx: typer.Context) -> Values:
     """Apps that are deployed; when there are none, every app."""
-    from rafiki.contract import inference_jobs
+    from rafiki.contract.inference_jobs import GET_INFERENCE_JOBS_BY_USER, ListInferenceJobsRequest
 
-    rows = _ask(lambda: inference_jobs.GET_INFERENCE_JOBS_BY_USER)
-    live = [j for j in rows if j["status"] in ("STARTED", "RUNNING")]
-    return _distinct(live, "app", lambda j: f"version {j['app_version']}, {j['status'].lower()}") or apps()
+    rows = _ask(ctx, GET_INFERENCE_JOBS_BY_USER, ListInferenceJobsRequest())
+    live = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
+    return _distinct((j.app, _state(j)) for j in rows if j.status in live) or apps(ctx)
 
 
 def versions(ctx: typer.Context) -> Values:
     """The versions of the app that the command names."""
     app = ctx.params.get("app") or ctx.params.get("trial")
-    return [(str(j["app_version"]), j["status"].lower()) for j in _train_jobs() if j["app"] == app]
+    return [(str(j.app_version), j.status.lower()) for j in _train_jobs(ctx) if j.app == app]
 
 
-def datasets() -> Values:
+def datasets(ctx: typer.Context) -> Values:
     """Datasets by name."""
-    from rafiki.contract import datasets
+    from rafiki.contract.datasets import GET_DATASETS, ListDatasetsRequest
 
-    return _distinct(_ask(lambda: datasets.GET_DATASETS), "name", lambda d: str(d["task"]))
+    return _distinct((d.name, d.task) for d in _ask(ctx, GET_DATASETS, ListDatasetsRequest()))
 
 
-def models() -> Values:
+def models(ctx: typer.Context) -> Values:
     """Models by name."""
-    from rafiki.contract import models
+    from rafiki.contract.models import GET_AVAILABLE_MODELS, ListModelsRequest
 
-    return _distinct(_ask(lambda: models.GET_AVAILABLE_MODELS), "name", lambda m: str(m["task"]))
+    return _distinct((m.name, m.task) for m in _ask(ctx, GET_AVAILABLE_MODELS, ListModelsRequest()))
 
 
 def trials(ctx: typer.Context) -> Values:
     """The trials of the app that the command names, as ``MODEL#N``."""
-    from rafiki.contract import train_jobs
+    from rafiki.contract.train_jobs import GET_TRIALS_OF_TRAIN_JOB, ListTrialsRequest
 
     app = ctx.params.get("trial") or ctx.params.get("app")
-    version = ctx.params.get("version") or -1
-    rows = _ask(lambda: train_jobs.GET_TRIALS_OF_TRAIN_JOB, app=app, app_version=version) if app else []
-    return [(f"{t['model_name']}#{t['no']}", _score(t)) for t in rows]
+    if not app:
+        return []
+    request = ListTrialsRequest(app=app, app_version=ctx.params.get("version") or -1)
+    return [(f"{t.model_name}#{t.no}", _score(t)) for t in _ask(ctx, GET_TRIALS_OF_TRAIN_JOB, request)]
 
 
-def _score(trial: dict[str, Any]) -> str:
-    return f"{trial['score']:.4f}" if trial["score"] is not None else trial["status"].lower()
+def _score(trial: TrialView) -> str:
+    return f"{trial.score:.4f}" if trial.score is not None else trial.status.lower()
 
 
-def users() -> Values:
+def users(ctx: typer.Context) -> Values:
     """Users that are not banned, by email; for admins."""
-    from rafiki.contract import users
+    from rafiki.contract.endpoint import Empty
+    from rafiki.contract.users import GET_USERS
 
-    return [(u["email"], u["user_type"]) for u in _ask(lambda: users.GET_USERS) if not u["banned_date"]]
+    return [(u.email, u.user_type) for u in _ask(ctx, GET_USERS, Empty()) if not u.banned_date]
 
 
-def tokens() -> Values:
+def tokens(ctx: typer.Context) -> Values:
     """API tokens by name."""
-    from rafiki.contract import api_tokens
+    from rafiki.contract.api_tokens import GET_API_TOKENS
+    from rafiki.contract.endpoint import Empty
 
-    return _distinct(_ask(lambda: api_tokens.GET_API_TOKENS), "name", lambda t: f"until {t['datetime_expires'][:10]}")
+    return _distinct((t.name, f"until {t.datetime_expires:%Y-%m-%d}") for t in _ask(ctx, GET_API_TOKENS, Empty()))
 
 
-def environments() -> Values:
+def environments(ctx: typer.Context) -> Values:
     """Environments by key."""
-    from rafiki.contract import environments
+    from rafiki.contract.endpoint import Empty
+    from rafiki.contract.environments import GET_ENVIRONMENTS
 
-    rows = _ask(lambda: environments.GET_ENVIRONMENTS)
-    return _distinct(rows, "key", lambda e: ", ".join(e["requirements"]))
+    return _distinct((e.key, ", ".join(e.requirements)) for e in _ask(ctx, GET_ENVIRONMENTS, Empty()))
 
 
 # ---- names that this machine knows ---------------------------------------------------------------------------------
@@ -197,12 +213,11 @@ def contexts() -> Values:
     return found
 
 
-def logs() -> Values:
+def logs(ctx: typer.Context) -> Values:
     """The logs of the stack of this folder."""
     with contextlib.suppress(Exception):
-        from rafiki_cli.target import options
-
-        return [(f.stem, "") for f in sorted(options.stack_folder().logs.glob("*.log"))]
+        cli: Application = ctx.find_root().obj
+        return [(f.stem, "") for f in sorted(cli.stack_folder().logs.glob("*.log"))]
     return []
 
 
@@ -259,11 +274,11 @@ def setting_values(ctx: typer.Context) -> Values:
 
 
 BY_NAME: dict[str, Callable[[typer.Context], Values]] = {
-    "app": lambda _: apps(),
+    "app": apps,
     "version": versions,
-    "dataset": lambda _: datasets(),
-    "model": lambda _: models(),
-    "trial": lambda _: apps(),
+    "dataset": datasets,
+    "model": models,
+    "trial": apps,
     "task": lambda _: tasks(),
     "template": lambda _: templates(),
     "context": lambda _: contexts(),

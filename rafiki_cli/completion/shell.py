@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from rafiki_cli.application import Application
 from rafiki_cli.target import options
 from rafiki_cli.terminal import UsageError
 
@@ -42,8 +43,9 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
         return _global_value(words[-1], incomplete)
     if equals and option in options.VALUE_OPTIONS:
         return _joined(option, _global_value(option, value))
-    words = _without_global_options(words)
-    command, ctx, left = root, _context(root, "rafiki", None), list(words)
+    # The options also count for what completes a word: which admin to ask.
+    cli, left = _without_global_options(words)
+    command, ctx = root, _context(root, "rafiki", None, cli)
     while hasattr(command, "list_commands") and left:
         name = left.pop(0)
         if name.startswith("-"):
@@ -51,7 +53,7 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
         found = command.get_command(ctx, name)
         if found is None:
             return Answer([])
-        command, ctx = found, _context(found, name, ctx)
+        command, ctx = found, _context(found, name, ctx, cli)
     if not hasattr(command, "list_commands"):
         return _of_command(command, ctx, left, incomplete)
     if incomplete.startswith("-"):
@@ -60,9 +62,11 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
     return Answer([(n, help) for n in found_names if (help := _help(command, ctx, n))])
 
 
-def _context(command: Any, name: str, parent: Any) -> Any:
+def _context(command: Any, name: str, parent: Any, cli: Application) -> Any:
     # Made by hand: parsing the words would load pydantic (100 ms), and stop at what is not whole yet.
-    return typer.Context(command, info_name=name, parent=parent, resilient_parsing=True, **command.context_settings)
+    return typer.Context(
+        command, info_name=name, parent=parent, obj=cli, resilient_parsing=True, **command.context_settings
+    )
 
 
 def _of_command(command: Any, ctx: Any, words: Sequence[str], incomplete: str) -> Answer:
@@ -153,12 +157,13 @@ def _global_value(option: str, incomplete: str) -> Answer:
     return Answer([], is_file=option == "--config")
 
 
-def _without_global_options(words: Sequence[str]) -> list[str]:
-    """The words of the command itself; the options also count for what completes it (which admin to ask)."""
+def _without_global_options(words: Sequence[str]) -> tuple[Application, list[str]]:
+    """The application of the global options, and the words of the command itself."""
     try:
-        return options.take_global_options(list(words))
+        found, rest = options.take_global_options(list(words))
     except UsageError:
-        return list(words)
+        return Application(), list(words)
+    return Application(found), rest
 
 
 # ---- what the shells send and read ---------------------------------------------------------------------------------

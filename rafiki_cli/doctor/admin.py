@@ -80,18 +80,16 @@ def of_clock(check: str, off_s: float) -> Finding:
 
 
 def check_login(patient: Patient) -> Iterator[Finding]:
-    from rafiki_cli.target import session
-
     assert patient.address
     try:
-        client = session.client()
+        client = patient.cli.client()
     except UnauthorizedError as e:
         yield skipped("login", e.message, "rafiki login")
         return
     with client:
         expires = _expiry(client.token or "")
         if expires is not None and expires <= utc_now():
-            yield warning("login", f"It ended at {values.local_time(expires.isoformat())}.", "rafiki login")
+            yield warning("login", f"It ended at {values.local_time(expires)}.", "rafiki login")
             return
         try:
             user = client.get_current_user()
@@ -101,13 +99,13 @@ def check_login(patient: Patient) -> Iterator[Finding]:
         except RafikiError:
             yield skipped("login", f"One is kept for {client.address}, but no admin answers.")
             return
-    told = f"{user['email']} ({user['user_type']}) at {client.address}"
+    told = f"{user.email} ({user.user_type}) at {client.address}"
     if expires is None:
         yield ok("login", f"{told}.")
     elif (left_s := (expires - utc_now()).total_seconds()) < _SOON_S:
         yield warning("login", f"{told}; it ends in {values.duration(left_s)}.", "rafiki login")
     else:
-        yield ok("login", f"{told}, until {values.local_time(expires.isoformat())}.")
+        yield ok("login", f"{told}, until {values.local_time(expires)}.")
 
 
 def _expiry(token: str) -> datetime | None:

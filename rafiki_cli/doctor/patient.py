@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rafiki.errors import ConfigError, RafikiError
-from rafiki_cli.target import options, session
+from rafiki_cli.application import Application
+from rafiki_cli.target import session, stack_owner
 
 if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
@@ -23,6 +24,7 @@ class NotExaminedError(RafikiError):
 class Patient:
     """A local stack, or a remote admin of which only what it answers can be seen."""
 
+    cli: Application
     loaded: LoadedConfig | None
     config_error: str | None
     """Why there is no configuration."""
@@ -44,9 +46,12 @@ class Patient:
     @property
     def folder(self) -> StackFolder:
         """The folder of the local stack; raises as :attr:`config`."""
+        from rafiki.stack_folder import StackFolder
+
         assert self.config
-        folder = options.stack_folder(self.loaded)
-        if options.is_of_another_user(folder):
+        assert self.loaded
+        folder = StackFolder(self.loaded)
+        if stack_owner.is_of_another_user(folder):
             raise NotExaminedError(f"{folder.root} belongs to another user.")
         return folder
 
@@ -55,26 +60,26 @@ class Patient:
         """Host and port of the admin; raises as :attr:`config`."""
         if self.loaded is None and not self.is_remote:
             raise NotExaminedError("The configuration cannot be read.")
-        return session.admin_address()
+        return self.cli.target()[:2]
 
     def find_running_admin(self) -> PidFile | None:
         """The admin process of the local stack."""
         return session.find_running(self.folder.admin_pid_file)
 
 
-def find_patient() -> Patient:
+def find_patient(cli: Application) -> Patient:
     """Whom the global options name."""
     loaded, error = None, None
     try:
-        loaded = options.loaded_config()
+        loaded = cli.loaded_config()
     except RafikiError as e:
         error = e.message
-    return Patient(loaded=loaded, config_error=error, is_remote=_is_remote())
+    return Patient(cli, loaded=loaded, config_error=error, is_remote=_is_remote(cli))
 
 
-def _is_remote() -> bool:
+def _is_remote(cli: Application) -> bool:
     try:
-        return not session.is_local_stack()
+        return not cli.target().is_local
     except ConfigError:
         # Only where the stack of this folder is meant is its configuration read.
         return False

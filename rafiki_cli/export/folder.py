@@ -13,7 +13,9 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rafiki.errors import DamagedFileError, RafikiError
 from rafiki.registry import RAFIKI
@@ -21,6 +23,9 @@ from rafiki.tasks.registry import TASKS, get_task
 from rafiki.utils.clock import utc_now
 from rafiki_cli.export import texts, vendor
 from rafiki_cli.terminal import UsageError
+
+if TYPE_CHECKING:
+    from rafiki.contract.exports import ExportView
 
 MANIFEST = "manifest.json"
 _FORMAT = "rafiki-export"
@@ -97,13 +102,13 @@ def _replace(target: Path, folder: Path, home: Path) -> None:
 
 
 def write_export(
-    folder: Path, view: Mapping[str, Any], model_files: Mapping[str, bytes], read_params: Callable[[str], bytes]
+    folder: Path, view: ExportView, model_files: Mapping[str, bytes], read_params: Callable[[str], bytes]
 ) -> Json:
     """Write all of an export; returns its manifest.
 
     Args:
         folder: an empty one.
-        view: what ``Client.get_export`` answered.
+        view: what the admin answered to ``get_export``.
         model_files: the files of its models, by the models' ids.
         read_params: gives the parameters of a trial by its id; they are held one at a time.
 
@@ -111,38 +116,38 @@ def write_export(
         ConflictingPackagesError: when no one set of packages does for all members.
         DamagedFileError: when what came is not what the admin told of.
     """
-    requirements = _requirements([*view["models"], _task_package(view["task"])])
-    models = {m["id"]: m for m in view["models"]}
-    names = _file_names([m["name"] for m in view["models"]])
+    requirements = _requirements([*((m.name, m.packages) for m in view.models), _task_package(view.task)])
+    models = {m.id: m for m in view.models}
+    names = _file_names([m.name for m in view.models])
     files = {model_id: f"models/{name}.py" for model_id, name in zip(models, names, strict=True)}
     for model_id, path in files.items():
-        _write(folder / path, model_files[model_id], models[model_id]["file_sha256"])
+        _write(folder / path, model_files[model_id], models[model_id].file_sha256)
     members = []
-    for m in view["members"]:
-        model = models[m["model_id"]]
-        path = f"parameters/{Path(files[model['id']]).stem}-{m['no']}.safetensors"
-        _write(folder / path, read_params(m["trial_id"]), m["params_sha256"])
+    for m in view.members:
+        model = models[m.model_id]
+        path = f"parameters/{Path(files[model.id]).stem}-{m.no}.safetensors"
+        _write(folder / path, read_params(m.trial_id), m.params_sha256)
         members.append(
             {
-                "trial_id": m["trial_id"], "name": f"{m['model_name']}#{m['no']}", "model_class": model["model_class"],
-                "model_file": {"path": files[model["id"]], "sha256": model["file_sha256"]},
-                "parameters": {"path": path, "sha256": m["params_sha256"]},
-                "knobs": m["knobs"], "score": m["score"], "weight": m["weight"],
+                "trial_id": m.trial_id, "name": f"{m.model_name}#{m.no}", "model_class": model.model_class,
+                "model_file": {"path": files[model.id], "sha256": model.file_sha256},
+                "parameters": {"path": path, "sha256": m.params_sha256},
+                "knobs": m.knobs, "score": m.score, "weight": m.weight,
             }
         )  # fmt: skip
-    vendor.write_engine(folder, type(get_task(view["task"])).__module__, model_files.values())
+    vendor.write_engine(folder, type(get_task(view.task)).__module__, model_files.values())
     manifest = {
-        "format": _FORMAT, "format_version": _FORMAT_VERSION, "app": view["app"], "app_version": view["app_version"],
-        "task": view["task"], "rafiki_version": view["rafiki_version"], "python_version": view["python_version"],
-        "train_job_id": view["train_job_id"], "inference_job_id": view["inference_job_id"],
-        "datetime_exported": utc_now().isoformat(), "ensemble": view["ensemble"], "members": members,
+        "format": _FORMAT, "format_version": _FORMAT_VERSION, "app": view.app, "app_version": view.app_version,
+        "task": view.task, "rafiki_version": view.rafiki_version, "python_version": view.python_version,
+        "train_job_id": view.train_job_id, "inference_job_id": view.inference_job_id,
+        "datetime_exported": utc_now().isoformat(), "ensemble": msgspec.to_builtins(view.ensemble), "members": members,
         "requirements": requirements,
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
     (folder / "README.md").write_text(texts.readme(view, members), encoding="utf-8")
-    image = re.sub(r"[^a-z0-9]+", "-", view["app"].lower()).strip("-") or "app"
-    (folder / "Dockerfile").write_text(texts.DOCKERFILE.format(image=image, python=view["python_version"]))
+    image = re.sub(r"[^a-z0-9]+", "-", view.app.lower()).strip("-") or "app"
+    (folder / "Dockerfile").write_text(texts.DOCKERFILE.format(image=image, python=view.python_version))
     for name, text in (("predict.py", texts.PREDICT), ("serve.py", texts.SERVE)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -163,22 +168,22 @@ def zip_folder(folder: Path, target: Path) -> None:
         raise
 
 
-def _task_package(task: str) -> Json:
-    """What a task needs that a package of others brings, in the form of a model's packages."""
+def _task_package(task: str) -> tuple[str, dict[str, str]]:
+    """The name of a task and what it needs that a package of others brings: name -> version."""
     package = TASKS.package_of(task)
     packages = {} if package == RAFIKI else {package: importlib.metadata.version(package)}
-    return {"name": f"the task {task}", "packages": packages}
+    return f"the task {task}", packages
 
 
-def _requirements(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One version a package."""
+def _requirements(parts: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """One version a package, of what the parts need: names with package -> version."""
     found: dict[str, tuple[str, str]] = {}
-    for model in models:
-        for package, version in model["packages"].items():
-            other, other_version = found.setdefault(package, (model["name"], version))
+    for name, packages in parts:
+        for package, version in packages.items():
+            other, other_version = found.setdefault(package, (name, version))
             if other_version != version:
                 raise ConflictingPackagesError(
-                    f"{other} runs with {package} {other_version} and {model['name']} with {package} {version}, and "
+                    f"{other} runs with {package} {other_version} and {name} with {package} {version}, and "
                     "one process cannot have both. Export members of one of them: --trial MODEL#N."
                 )
     return [f"{package}=={version}" for package, (_, version) in sorted(found.items())]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki_cli.render import values
+
+if TYPE_CHECKING:
+    from rafiki.contract.exports import ExportView
 
 _SCRIPT = '''\
 #!/usr/bin/env python3
@@ -66,14 +69,14 @@ def _option(task: TaskSpec) -> str:
     return f"--query-file {task.query_file}" if task.query_file is not None else "--query '...'"
 
 
-def readme(view: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
+def readme(view: ExportView, members: Sequence[Mapping[str, Any]]) -> str:
     """The export's README.md."""
-    task = get_task(view["task"])
+    task = get_task(view.task)
     lines = [
-        f"# {view['app']}, version {view['app_version']}",
+        f"# {view.app}, version {view.app_version}",
         "",
-        f"A trained ensemble for {task.name}, exported from Rafiki {view['rafiki_version']}. The folder runs by "
-        f"itself: neither Rafiki nor its stack is needed, but Python {view['python_version']} and what "
+        f"A trained ensemble for {task.name}, exported from Rafiki {view.rafiki_version}. The folder runs by "
+        f"itself: neither Rafiki nor its stack is needed, but Python {view.python_version} and what "
         "requirements.txt lists.",
         "",
         "```console",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rafiki.budget import InferenceBudget
+from rafiki.client.records import Away
 from rafiki.constants import ExitCode, InferenceJobStatus
+from rafiki.contract.inference_jobs import CreateInferenceJobRequest, InferenceFigures, InferenceJobView
+from rafiki.contract.train_jobs import TrainJobView
+from rafiki.deployment import Deployment
 from rafiki.errors import (
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
@@ -27,16 +32,14 @@ from rafiki_cli.jobs.plan import (
     deploy_hash,
     deploy_of,
     ensemble_of,
-    inference_budget_of,
     make_plan,
 )
 from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.watch import pushed
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
-Json = dict[str, Any]
 _DEPLOY_TIMEOUT_S = 120.0
 
 
@@ -45,7 +48,7 @@ class JobRunner:
 
     def __init__(
         self,
-        client: Client,
+        client: AdminClient,
         job: LoadedJob,
         *,
         say: Callable[[str], None],
@@ -117,8 +120,8 @@ class JobRunner:
 
     # ---- training
 
-    def _train(self, train_job: Json, *, is_new: bool) -> None:
-        app, version = train_job["app"], train_job["app_version"]
+    def _train(self, train_job: TrainJobView, *, is_new: bool) -> None:
+        app, version = train_job.app, train_job.app_version
         code, reason = ExitCode.OK, ""
         if is_new:
             with self._timing.part("train"):
@@ -140,14 +143,18 @@ class JobRunner:
 
     # ---- gates and serving
 
+    def _trained(self) -> TrainJobView:
+        assert self.outcome.train_job is not None
+        return self.outcome.train_job
+
     def _check_gates(self) -> None:
-        spec, train_job = self._job.spec, self.outcome.train_job or {}
+        spec, train_job = self._job.spec, self._trained()
         results = check_trials(spec.gates, self.outcome.trials)
         self.outcome.gates = results
-        if spec.gates.min_ensemble_score is not None and (setting := ensemble_of(spec)):
-            preview = self._client.preview_ensemble(train_job["app"], train_job["app_version"], **setting)
-            self.outcome.ensemble = preview["ensemble"]
-            results += check_ensemble(spec.gates, preview["ensemble"])
+        if spec.gates.min_ensemble_score is not None and (setting := ensemble_of(spec)) is not None:
+            preview = self._client.preview_ensemble(train_job.app, train_job.app_version, setting.method, setting.size)
+            self.outcome.ensemble = preview.ensemble
+            results += check_ensemble(spec.gates, preview.ensemble)
         missed = [gate for gate in results if not gate.is_met]
         for gate in results:
             self._say(f"gate {gate.name}: {gate.text}: {'met' if gate.is_met else 'MISSED'}")
@@ -155,32 +162,37 @@ class JobRunner:
             raise GateMissedError("; ".join(f"{gate.name}: {gate.text}" for gate in missed) + ". Nothing was deployed.")
 
     def _deploy(self) -> None:
-        spec, train_job = self._job.spec, self.outcome.train_job or {}
-        app, version = train_job["app"], train_job["app_version"]
+        spec, train_job = self._job.spec, self._trained()
+        app, version = train_job.app, train_job.app_version
         deploy = deploy_of(spec)
         if deploy is None:
             return
         with self._timing.part("deploy"):
-            live = [j for j in self._client.get_inference_jobs_of_app(app) if j["status"] in LIVE]
-            label = deploy_hash(spec, train_job["id"])
-            own = next((j for j in live if j["train_job_id"] == train_job["id"]), None)
-            if own is None or own["labels"].get(SPEC_LABEL) != label:
+            live = [j for j in self._client.get_inference_jobs_of_app(app) if j.status in LIVE]
+            label = deploy_hash(spec, train_job.id)
+            own = next((j for j in live if j.train_job_id == train_job.id), None)
+            if own is None or own.labels.get(SPEC_LABEL) != label:
                 self._say(f"deploying {app} v{version}")
                 with self._unless_deployed_so(app, label):
                     self._client.create_inference_job(
-                    app, version, inference_budget_of(deploy), ensemble_of(spec),
-                    {"latency_budget_ms": deploy.latency_budget_ms, "batch_size": deploy.batch_size},
-                    {**self._labels, SPEC_LABEL: label}, replace=own is not None,
-                )  # fmt: skip
+                        CreateInferenceJobRequest(
+                            app=app, app_version=version, ensemble=ensemble_of(spec),
+                            budget=InferenceBudget(gpu_count=deploy.gpus, replica_count=deploy.replicas),
+                            deployment=Deployment(
+                                latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size
+                            ),
+                            labels={**self._labels, SPEC_LABEL: label}, replace=own is not None,
+                        )
+                    )  # fmt: skip
             served = self._wait_running(app, version)
-            self.outcome.predictor_host, self.outcome.ensemble = served["predictor_host"], served["ensemble"]
+            self.outcome.predictor_host, self.outcome.ensemble = served.predictor_host, served.ensemble
             # Only once the new one answers: the app is served without a gap.
             for job in live:
-                if job["train_job_id"] != train_job["id"]:
+                if job.train_job_id != train_job.id:
                     # It may have ended by itself.
                     with contextlib.suppress(InvalidRunningInferenceJobError):
-                        self._client.stop_inference_job(app, job["app_version"])
-                    self._say(f"stopped serving {app} v{job['app_version']}")
+                        self._client.stop_inference_job(app, job.app_version)
+                    self._say(f"stopped serving {app} v{job.app_version}")
 
     @contextlib.contextmanager
     def _unless_deployed_so(self, app: str, label: str) -> Iterator[None]:
@@ -189,31 +201,29 @@ class JobRunner:
             yield
         except RunningInferenceJobExistsError:
             jobs = self._client.get_inference_jobs_of_app(app)
-            if not any(j["status"] in LIVE and j["labels"].get(SPEC_LABEL) == label for j in jobs):
+            if not any(j.status in LIVE and j.labels.get(SPEC_LABEL) == label for j in jobs):
                 raise
 
-    def _wait_running(self, app: str, version: int) -> Json:
+    def _wait_running(self, app: str, version: int) -> InferenceJobView:
         limit_s = _DEPLOY_TIMEOUT_S
         if self._deadline is not None:
             limit_s = min(limit_s, self._deadline.left_s())
         last = self._follow_start(app, version, Deadline(limit_s))
-        if last["status"] in (InferenceJobStatus.ERRORED, InferenceJobStatus.STOPPED):
-            raise JobErroredError(
-                f"Serving {app} v{version} ended {last['status']}: {last['error'] or 'it was stopped'}."
-            )
-        if last["status"] == InferenceJobStatus.STARTED:
+        if last.status in (InferenceJobStatus.ERRORED, InferenceJobStatus.STOPPED):
+            raise JobErroredError(f"Serving {app} v{version} ended {last.status}: {last.error or 'it was stopped'}.")
+        if last.status == InferenceJobStatus.STARTED:
             if self._deadline is not None and self._deadline.is_over():
                 raise TimedOutError(f"{app} v{version} does not serve yet. Run this again to wait for it.")
             raise StackError(f"{app} v{version} did not start serving within {limit_s:g} s. See `rafiki status`.")
         return last
 
-    def _follow_start(self, app: str, version: int, deadline: Deadline) -> Json:
+    def _follow_start(self, app: str, version: int, deadline: Deadline) -> InferenceJobView:
         """The inference job once it runs or has ended, or as it stands at the deadline."""
         watch = self._client.watch_inference_job
         # One that has ended already is none that runs.
         with contextlib.suppress(InvalidRunningInferenceJobError):
             for batch in pushed.batches(watch, app, version, tick_s=1.0, deadline=deadline):
-                jobs: list[Json] = [event["job"] for event in batch if "job" in event]
-                if jobs and jobs[-1]["status"] != InferenceJobStatus.STARTED:
+                jobs = [e.job for e in batch if not isinstance(e, InferenceFigures | Away)]
+                if jobs and jobs[-1].status != InferenceJobStatus.STARTED:
                     break
-        return next(j for j in self._client.get_inference_jobs_of_app(app) if j["app_version"] == version)
+        return next(j for j in self._client.get_inference_jobs_of_app(app) if j.app_version == version)

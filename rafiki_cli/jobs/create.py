@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rafiki.budget import TrainBudget
+from rafiki.constants import ModelAccessRight
+from rafiki.contract.datasets import DatasetView
+from rafiki.contract.models import ModelCreatedView, ModelView
+from rafiki.contract.train_jobs import CreateTrainJobRequest, TrainJobView
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidTrainJobError, RafikiError
+from rafiki.search_setting import AdvisorSetting
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel, observe
 from rafiki_cli.jobs.plan import PARTS_LABEL, SPEC_LABEL, advisor_of, budget_of, train_hash, train_parts
@@ -16,7 +23,7 @@ from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.render import progress
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
 Json = dict[str, Any]
 
@@ -38,7 +45,7 @@ class JobCreator:
 
     def __init__(
         self,
-        client: Client,
+        client: AdminClient,
         job: LoadedJob,
         *,
         say: Callable[[str], None],
@@ -62,14 +69,14 @@ class JobCreator:
         Raises:
             RafikiError: when the admin refuses something, with its place in the file.
         """
-        datasets: list[tuple[WantedDataset, Json]] = []
+        datasets: list[tuple[WantedDataset, DatasetView]] = []
         was_fetched = False
         for d in observed.datasets:
             found = d.found or next((record for other, record in datasets if other.is_same_as(d)), None)
             if found is None:
                 found = self._create_dataset(d, observed.task)
                 was_fetched = was_fetched or d.file is None
-            datasets.append((msgspec.structs.replace(d, found=found, sha256=found["sha256"]), found))
+            datasets.append((msgspec.structs.replace(d, found=found, sha256=found.sha256), found))
         models = [(m, self._provide_model(i, m, observed.task)) for i, m in enumerate(observed.models)]
         (_, train), (_, val) = datasets
         return Provided(
@@ -78,13 +85,13 @@ class JobCreator:
                 datasets=[d for d, _ in datasets],
                 models=[msgspec.structs.replace(m, found=found) for m, found in models],
             ),
-            train_id=train["id"],
-            val_id=val["id"],
-            model_ids=[found["id"] for _, found in models],
+            train_id=train.id,
+            val_id=val.id,
+            model_ids=[found.id for _, found in models],
             was_fetched=was_fetched,
         )
 
-    def create(self, provided: Provided, *, may_adopt: bool) -> Json:
+    def create(self, provided: Provided, *, may_adopt: bool) -> TrainJobView:
         """Create the train job.
 
         Args:
@@ -97,18 +104,22 @@ class JobCreator:
         label = train_hash(self._job, observed) or ""
         try:
             created = self._client.create_train_job(
-                spec.app, observed.task, provided.train_id, provided.val_id, budget_of(spec), provided.model_ids,
-                spec.train_args or None, advisor_of(spec),
-                {**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
+                CreateTrainJobRequest(
+                    app=spec.app, task=observed.task, train_dataset_id=provided.train_id,
+                    val_dataset_id=provided.val_id, budget=TrainBudget.from_request(budget_of(spec)),
+                    model_ids=provided.model_ids, train_args=spec.train_args or None,
+                    advisor=AdvisorSetting.from_request(advisor_of(spec)),
+                    labels={**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
+                )
             )  # fmt: skip
         except InvalidTrainJobError:
             latest = next(iter(self._client.get_train_jobs_of_app(spec.app)), None) if may_adopt else None
-            if latest is None or latest["labels"].get(SPEC_LABEL) != label:
+            if latest is None or latest.labels.get(SPEC_LABEL) != label:
                 raise
             return latest
-        return self._client.get_train_job(spec.app, created["app_version"])
+        return self._client.get_train_job(spec.app, created.app_version)
 
-    def _create_dataset(self, d: WantedDataset, task: str) -> Json:
+    def _create_dataset(self, d: WantedDataset, task: str) -> DatasetView:
         with self._timing.part("datasets"):
             self._say(f"{'fetching' if d.file is None else 'uploading'} the dataset {d.upload_name}")
             try:
@@ -117,7 +128,7 @@ class JobCreator:
             except RafikiError as e:
                 raise self._job.placed(("datasets", d.part), e) from e
 
-    def _provide_model(self, i: int, m: WantedModel, task: str) -> Json:
+    def _provide_model(self, i: int, m: WantedModel, task: str) -> ModelView | ModelCreatedView:
         found = m.found
         if found is None:
             with self._timing.part("models"):
@@ -126,19 +137,19 @@ class JobCreator:
                     found = self._upload(m, task)
                 except RafikiError as e:
                     raise self._job.placed(("models", i), e) from e
-        if found.get("load_error"):
-            error = InvalidModelError(f"{found['name']!r} does not load: {found['load_error']}")
+        if found.load_error:
+            error = InvalidModelError(f"{found.name!r} does not load: {found.load_error}")
             raise self._job.placed(("models", i), error)
         return found
 
-    def _upload(self, m: WantedModel, task: str) -> Json:
+    def _upload(self, m: WantedModel, task: str) -> ModelView | ModelCreatedView:
         source = m.source
         packages = source.dependencies or {}
         try:
             with progress.installing(self._client, packages):
                 created = self._client.create_model(
-                    m.upload_name, task, m.file or "", source.class_ or "", packages, source.access.upper(),
-                    source.docker_image,
+                    m.upload_name, task, m.file or Path(), source.class_ or "", packages,
+                    ModelAccessRight(source.access.upper()), source.docker_image,
                 )  # fmt: skip
         except DuplicateModelNameError:
             # Somebody else may have uploaded the same at this moment.
@@ -146,8 +157,8 @@ class JobCreator:
             if again.found is None:
                 raise
             return again.found
-        if created["load_error"]:
+        if created.load_error:
             # Nothing refers to it yet: the next run is to find the name free.
             with contextlib.suppress(RafikiError):
-                self._client.delete_model(created["id"])
+                self._client.delete_model(created.id)
         return created

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from rafiki.constants import InferenceJobStatus
+from rafiki.contract.datasets import DatasetView
+from rafiki.contract.inference_jobs import InferenceJobView
+from rafiki.contract.models import ModelCreatedView, ModelView
+from rafiki.contract.train_jobs import TrainJobView
 from rafiki.errors import InvalidDatasetError, InvalidModelError
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.spec import DatasetSource, ModelSource
 from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
-Json = dict[str, Any]
 LIVE = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
 
 
@@ -33,7 +36,7 @@ class WantedDataset(msgspec.Struct, frozen=True, kw_only=True):
     """Of the contents; None for a URL that was not fetched yet."""
     size_bytes: int | None
     upload_name: str
-    found: Json | None
+    found: DatasetView | None
 
     def is_same_as(self, other: WantedDataset) -> bool:
         """Whether both are one dataset, as far as that is known: their contents, or the address, are the same."""
@@ -50,7 +53,7 @@ class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     """Tells apart what trains differently: a hash of the file, the class and the packages."""
     upload_name: str
-    found: Json | None
+    found: ModelView | ModelCreatedView | None
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,35 +62,33 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     datasets: list[WantedDataset]
     models: list[WantedModel]
-    train_jobs: list[Json]
+    train_jobs: list[TrainJobView]
     """Those of the app, newest first."""
     has_result: bool
     """Whether the newest of them has a trial that can be served."""
-    inference_jobs: list[Json]
+    inference_jobs: list[InferenceJobView]
     """The live ones of the app, newest first."""
 
 
-def observe(client: Client, job: LoadedJob) -> Observed:
+def observe(client: AdminClient, job: LoadedJob) -> Observed:
     """Look up what the job names, and what equals what it would upload.
 
     Raises:
         RafikiError: when a name or id means nothing, or is for another task; with its place in the file.
     """
-    me = client.get_current_user()["id"]
+    me = client.get_current_user().id
     datasets = client.get_datasets()
-    models = sorted(client.get_available_models(), key=lambda m: m["user_id"] != me)
+    models = sorted(client.get_available_models(), key=lambda m: m.user_id != me)
     named = {part: _named_dataset(job, part, datasets) for part in ("train", "val")}
     named_models = [_named_model(job, i, models) for i in range(len(job.models))]
     task = _task(job, named, named_models)
     for part, dataset in named.items():
-        if dataset and dataset["task"] != task:
-            raise job.error(
-                ("datasets", part), f"the dataset {dataset['name']!r} is for {dataset['task']}, not for {task}."
-            )
+        if dataset and dataset.task != task:
+            raise job.error(("datasets", part), f"the dataset {dataset.name!r} is for {dataset.task}, not for {task}.")
     for i, model in enumerate(named_models):
-        if model and model["task"] != task:
-            raise job.error(("models", i), f"the model {model['name']!r} is for {model['task']}, not for {task}.")
-    own = [m for m in models if m["user_id"] == me]
+        if model and model.task != task:
+            raise job.error(("models", i), f"the model {model.name!r} is for {model.task}, not for {task}.")
+    own = [m for m in models if m.user_id == me]
     train_jobs = client.get_train_jobs_of_app(job.spec.app)
     return Observed(
         task=task,
@@ -100,12 +101,12 @@ def observe(client: Client, job: LoadedJob) -> Observed:
         ],
         train_jobs=train_jobs,
         has_result=bool(train_jobs)
-        and bool(client.get_best_trials_of_train_job(job.spec.app, train_jobs[0]["app_version"], max_count=1)),
-        inference_jobs=[j for j in client.get_inference_jobs_of_app(job.spec.app) if j["status"] in LIVE],
+        and bool(client.get_best_trials_of_train_job(job.spec.app, train_jobs[0].app_version, max_count=1)),
+        inference_jobs=[j for j in client.get_inference_jobs_of_app(job.spec.app) if j.status in LIVE],
     )  # fmt: skip
 
 
-def _named_dataset(job: LoadedJob, part: str, datasets: list[Json]) -> Json | None:
+def _named_dataset(job: LoadedJob, part: str, datasets: list[DatasetView]) -> DatasetView | None:
     source = job.train if part == "train" else job.val
     wanted = source.name or source.id
     if wanted is None:
@@ -117,26 +118,26 @@ def _named_dataset(job: LoadedJob, part: str, datasets: list[Json]) -> Json | No
         raise job.placed(("datasets", part), e.with_message(e.message + hint)) from e
 
 
-def _named_model(job: LoadedJob, i: int, models: list[Json]) -> Json | None:
+def _named_model(job: LoadedJob, i: int, models: list[ModelView]) -> ModelView | None:
     source = job.models[i]
     if source.file is not None:
         return None
     key = "id" if source.id else "name"
     wanted = source.id or source.name or ""
-    rows = [m for m in models if job.spec.task in (None, m["task"])] or models
+    rows = [m for m in models if job.spec.task in (None, m.task)] or models
     try:
         return resolve.choose(rows, wanted, "model", InvalidModelError)
     except InvalidModelError as e:
         raise job.placed(("models", i, key), e) from e
 
 
-def _task(job: LoadedJob, named: dict[str, Json | None], models: list[Json | None]) -> str:
+def _task(job: LoadedJob, named: dict[str, DatasetView | None], models: list[ModelView | None]) -> str:
     """The job's task, from whatever tells it."""
     if job.spec.task is not None:
         return job.spec.task
     for found in [*named.values(), *models]:
         if found:
-            return str(found["task"])
+            return found.task
     for i, source in enumerate(job.models):
         if source.template:
             from rafiki_cli.scaffold.catalogue import get_template
@@ -146,27 +147,32 @@ def _task(job: LoadedJob, named: dict[str, Json | None], models: list[Json | Non
 
 
 def _dataset(
-    job: LoadedJob, part: str, source: DatasetSource, task: str, named: Json | None, datasets: list[Json]
+    job: LoadedJob,
+    part: str,
+    source: DatasetSource,
+    task: str,
+    named: DatasetView | None,
+    datasets: list[DatasetView],
 ) -> WantedDataset:
     if named is not None:
         return WantedDataset(
-            part=part, source=source, file=None, sha256=named["sha256"], size_bytes=named["size_bytes"],
-            upload_name=named["name"], found=named,
+            part=part, source=source, file=None, sha256=named.sha256, size_bytes=named.size_bytes,
+            upload_name=named.name, found=named,
         )  # fmt: skip
-    rows = [d for d in datasets if d["task"] == task]
+    rows = [d for d in datasets if d.task == task]
     if source.url is not None:
         # What an address holds is not known before it is fetched, so a dataset of an address goes by a name of its own.
         name = f"{source.as_ or _name_of_url(source.url)}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}"
-        found = next((d for d in rows if d["name"] == name), None)
+        found = next((d for d in rows if d.name == name), None)
         return WantedDataset(
-            part=part, source=source, file=None, sha256=found["sha256"] if found else None,
-            size_bytes=found["size_bytes"] if found else None, upload_name=name, found=found,
+            part=part, source=source, file=None, sha256=found.sha256 if found else None,
+            size_bytes=found.size_bytes if found else None, upload_name=name, found=found,
         )  # fmt: skip
     file = job.path(source.path or "")
     sha256 = hash_file(file)
     name = source.as_ or file.stem
-    same = [d for d in rows if d["sha256"] == sha256]
-    found = next((d for d in same if d["name"] == name), same[0] if same else None)
+    same = [d for d in rows if d.sha256 == sha256]
+    found = next((d for d in same if d.name == name), same[0] if same else None)
     return WantedDataset(
         part=part, source=source, file=file, sha256=sha256, size_bytes=file.stat().st_size, upload_name=name,
         found=found,
@@ -189,16 +195,16 @@ def content_of(sha256: str, class_name: str, dependencies: dict[str, str], image
     return hashlib.sha256(told).hexdigest()
 
 
-def _content_of_row(m: Json) -> str:
-    return content_of(m["model_file_sha256"], m["model_class"], m["dependencies"], m["docker_image"])
+def _content_of_row(m: ModelView) -> str:
+    return content_of(m.model_file_sha256, m.model_class, m.dependencies, m.docker_image)
 
 
 def _model(
-    job: LoadedJob, i: int, source: ModelSource, task: str, named: Json | None, own: list[Json]
+    job: LoadedJob, i: int, source: ModelSource, task: str, named: ModelView | None, own: list[ModelView]
 ) -> WantedModel:  # fmt: skip
     if named is not None:
         return WantedModel(
-            source=source, file=None, content=_content_of_row(named), upload_name=named["name"], found=named
+            source=source, file=None, content=_content_of_row(named), upload_name=named.name, found=named
         )
     file = job.path(source.file or "")
     content = content_of(hash_file(file), source.class_ or "", source.dependencies or {}, source.docker_image)
@@ -206,14 +212,14 @@ def _model(
     same = [
         m for m in own
         # One that did not load is uploaded again: what it lacked may be there now.
-        if m["task"] == task and m["access_right"] == access and not m["load_error"] and _content_of_row(m) == content
+        if m.task == task and m.access_right == access and not m.load_error and _content_of_row(m) == content
     ]  # fmt: skip
     name = source.name or source.class_ or ""
-    found = next((m for m in same if m["name"] == name), same[0] if same else None)
-    if found is None and any(m["name"] == name for m in own):
+    found = next((m for m in same if m.name == name), same[0] if same else None)
+    if found is None and any(m.name == name for m in own):
         # Earlier train jobs may refer to the model of that name, so a changed one stands beside it.
         name = f"{name}-{content[:8]}"
-        taken = {m["name"] for m in own}
+        taken = {m.name for m in own}
         if name in taken:
             raise job.error(("models", i, "name"), f"your models {source.name!r} and {name!r} are both other ones.")
     return WantedModel(source=source, file=file, content=content, upload_name=name, found=found)

@@ -8,6 +8,8 @@ import msgspec
 
 from rafiki.analysis.curves import best_trial
 from rafiki.constants import ExitCode, TrialStatus
+from rafiki.contract.train_jobs import TrainJobView, TrialView
+from rafiki.ensembles import EnsembleSummary
 from rafiki_cli.jobs.gates import GateResult
 from rafiki_cli.jobs.plan import Plan
 
@@ -22,10 +24,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     exit_code: ExitCode = ExitCode.OK
     message: str = ""
     """Why it did not end well, or what it came to."""
-    train_job: Json | None = None
-    trials: list[Json] = []
+    train_job: TrainJobView | None = None
+    trials: list[TrialView] = []
     gates: list[GateResult] = []
-    ensemble: Json | None = None
+    ensemble: EnsembleSummary | None = None
     predictor_host: str | None = None
     seconds: dict[str, float] = {}
     """By part: ``datasets``, ``models``, ``train``, ``deploy``; what was done in this run alone."""
@@ -36,17 +38,16 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def version(self) -> int | None:
-        return self.train_job["app_version"] if self.train_job else None
+        return self.train_job.app_version if self.train_job else None
 
     @property
-    def best(self) -> Json | None:
+    def best(self) -> TrialView | None:
         """The best trial."""
-        found = best_trial(self.trials)
-        return dict(found) if found else None
+        return best_trial(self.trials)
 
     def count(self, status: TrialStatus) -> int:
         """Trials of a status."""
-        return sum(t["status"] == status for t in self.trials)
+        return sum(t.status == status for t in self.trials)
 
     def to_json(self) -> Json:
         """What ``-o json`` puts out."""
@@ -58,17 +59,16 @@ class Outcome(msgspec.Struct, kw_only=True):
             "outcome": self.exit_code.name,
             "message": self.message,
             "steps": [msgspec.to_builtins(step) for step in self.plan.steps] if self.plan else [],
-            "train_job_id": self.train_job["id"] if self.train_job else None,
-            "status": self.train_job["status"] if self.train_job else None,
+            "train_job_id": self.train_job.id if self.train_job else None,
+            "status": self.train_job.status if self.train_job else None,
             "trials_completed": self.count(TrialStatus.COMPLETED),
             "trials_failed": self.count(TrialStatus.ERRORED),
-            "best": best
-            and {
-                "trial_id": best["id"], "model": best["model_name"], "no": best["no"], "score": best["score"],
-                "knobs": best["proposal"].get("knobs"),
+            "best": None if best is None else {
+                "trial_id": best.id, "model": best.model_name, "no": best.no, "score": best.score,
+                "knobs": best.proposal.knobs,
             },
             "gates": [msgspec.to_builtins(gate) for gate in self.gates],
-            "ensemble": self.ensemble,
+            "ensemble": msgspec.to_builtins(self.ensemble),
             "predictor_host": self.predictor_host,
             "seconds": {part: round(s, 2) for part, s in self.seconds.items()},
         }  # fmt: skip

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from rafiki.constants import BudgetOption, InferenceBudgetOption, InferenceJobStatus, TrainJobStatus
+from rafiki.constants import BudgetOption, InferenceJobStatus, TrainJobStatus
+from rafiki.contract.train_jobs import TrainJobView
+from rafiki.ensembles import EnsembleSetting
 from rafiki.utils.urls import mask_url
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed
@@ -55,7 +57,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     task: str
     steps: list[Step]
-    train_job: Json | None
+    train_job: TrainJobView | None
     """The train job that stands for the spec already, finished or running."""
     conflict: str | None = None
     """Why the job cannot be run now."""
@@ -98,12 +100,12 @@ def advisor_of(spec: JobSpec) -> Json:
     return setting
 
 
-def ensemble_of(spec: JobSpec) -> Json | None:
+def ensemble_of(spec: JobSpec) -> EnsembleSetting | None:
     """How the members are chosen, as the admin takes it."""
     if spec.ensemble is None:
         return None
     e = spec.ensemble if isinstance(spec.ensemble, Ensemble) else Ensemble(method=spec.ensemble)
-    return {"method": str(e.method), "size": e.size}
+    return EnsembleSetting(method=e.method, size=e.size)
 
 
 def deploy_of(spec: JobSpec) -> Deploy | None:
@@ -111,13 +113,6 @@ def deploy_of(spec: JobSpec) -> Deploy | None:
     if isinstance(spec.deploy, Deploy):
         return spec.deploy
     return Deploy() if spec.deploy else None
-
-
-def inference_budget_of(deploy: Deploy) -> Json:
-    return {
-        str(InferenceBudgetOption.GPU_COUNT): deploy.gpus,
-        str(InferenceBudgetOption.REPLICA_COUNT): deploy.replicas,
-    }
 
 
 def _hash(value: Any) -> str:
@@ -148,9 +143,9 @@ def train_parts(job: LoadedJob, observed: Observed) -> str:
     return " ".join(f"{name}={_hash(value)[:8]}" for name, value in _parts(job, observed).items())
 
 
-def _changed_parts(latest: Json, job: LoadedJob, observed: Observed) -> str:
+def _changed_parts(latest: TrainJobView, job: LoadedJob, observed: Observed) -> str:
     """``the budget and the models have``."""
-    before = set(latest["labels"].get(PARTS_LABEL, "").split())
+    before = set(latest.labels.get(PARTS_LABEL, "").split())
     names = [part.partition("=")[0] for part in train_parts(job, observed).split() if part not in before]
     if not before or not names:
         return "something has"
@@ -188,7 +183,7 @@ def make_plan(job: LoadedJob, observed: Observed, *, may_deploy: bool = True, mu
 def _dataset_step(d: Any) -> Step:
     name = f"{d.part}: {d.upload_name}"
     if d.found is not None:
-        said = f" as {d.found['name']!r}" if d.found["name"] != d.upload_name else ""
+        said = f" as {d.found.name!r}" if d.found.name != d.upload_name else ""
         return Step(kind="dataset", name=name, verb=Verb.REUSE, reason=f"on the server{said}")
     if d.source.url is not None:
         return Step(kind="dataset", name=name, verb=Verb.FETCH, reason=f"from {mask_url(d.source.url)}")
@@ -197,7 +192,7 @@ def _dataset_step(d: Any) -> Step:
 
 def _model_step(m: Any) -> Step:
     if m.found is not None:
-        said = f" as {m.found['name']!r}" if m.found["name"] != m.upload_name else ""
+        said = f" as {m.found.name!r}" if m.found.name != m.upload_name else ""
         return Step(kind="model", name=m.upload_name, verb=Verb.REUSE, reason=f"on the server{said}")
     file = m.source.template or m.source.file
     changed = m.upload_name != (m.source.name or m.source.class_)
@@ -205,10 +200,10 @@ def _model_step(m: Any) -> Step:
     return Step(kind="model", name=m.upload_name, verb=Verb.UPLOAD, reason=why)
 
 
-def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple[Step, Json | None, str | None]:
+def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple[Step, TrainJobView | None, str | None]:
     spec = job.spec
     latest = observed.train_jobs[0] if observed.train_jobs else None
-    version = (latest["app_version"] if latest else 0) + 1
+    version = (latest.app_version if latest else 0) + 1
     wanted = train_hash(job, observed)
     n_models = values.count(len(spec.models), "model")
     budget = f"{n_models}, {_budget_text(spec)}"
@@ -218,9 +213,9 @@ def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple
 
     if latest is None:
         return step(Verb.CREATE, version, budget), None, None
-    is_same = wanted is not None and latest["labels"].get(SPEC_LABEL) == wanted
-    is_live = latest["status"] in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING)
-    current = latest["app_version"]
+    is_same = wanted is not None and latest.labels.get(SPEC_LABEL) == wanted
+    is_live = latest.status in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING)
+    current = latest.app_version
     if is_live:
         if is_same:
             return step(Verb.FOLLOW, current, "is running as asked for"), latest, None
@@ -230,17 +225,17 @@ def _train_step(job: LoadedJob, observed: Observed, must_retrain: bool) -> tuple
             f"(`rafiki train stop {spec.app}`)."
         )
         return step(Verb.CREATE, version, budget), None, conflict
-    is_done = latest["status"] == TrainJobStatus.STOPPED and not latest.get("datetime_stop_requested")
+    is_done = latest.status == TrainJobStatus.STOPPED and not latest.datetime_stop_requested
     if is_same and is_done and observed.has_result and not must_retrain:
         return step(Verb.REUSE, current, "nothing has changed since"), latest, None
     if must_retrain and is_same:
         why = "asked to train again"
-    elif is_same and latest.get("datetime_stop_requested"):
+    elif is_same and latest.datetime_stop_requested:
         why = f"v{current} was stopped before its budget was used"
     elif is_same:
-        how = latest["status"] if latest["status"] == TrainJobStatus.ERRORED else "without one completed trial"
+        how = latest.status if latest.status == TrainJobStatus.ERRORED else "without one completed trial"
         why = f"v{current} ended {how}"
-    elif SPEC_LABEL in latest["labels"]:
+    elif SPEC_LABEL in latest.labels:
         why = f"{_changed_parts(latest, job, observed)} changed since v{current}"
     else:
         why = f"v{current} was not made from this spec"
@@ -255,7 +250,9 @@ def _budget_text(spec: JobSpec) -> str:
     return ", ".join(parts)
 
 
-def _deploy_step(job: LoadedJob, observed: Observed, train: Step, train_job: Json | None, may_deploy: bool) -> Step:
+def _deploy_step(
+    job: LoadedJob, observed: Observed, train: Step, train_job: TrainJobView | None, may_deploy: bool
+) -> Step:
     spec = job.spec
     deploy = deploy_of(spec)
 
@@ -267,19 +264,19 @@ def _deploy_step(job: LoadedJob, observed: Observed, train: Step, train_job: Jso
     if not may_deploy:
         return step(Verb.SKIP, "not asked for")
     how = f"{values.count(deploy.replicas, 'replica')}, {_ensemble_text(spec)}"
-    own_id = train_job["id"] if train_job else None
-    others = [f"v{j['app_version']}" for j in observed.inference_jobs if j["train_job_id"] != own_id]
+    own_id = train_job.id if train_job else None
+    others = [f"v{j.app_version}" for j in observed.inference_jobs if j.train_job_id != own_id]
     stops = f"; {', '.join(others)} will be stopped" if others else ""
     if train.verb is Verb.REUSE and train_job is not None:
-        serving = next((j for j in observed.inference_jobs if j["train_job_id"] == train_job["id"]), None)
+        serving = next((j for j in observed.inference_jobs if j.train_job_id == train_job.id), None)
         if serving is not None:
-            if serving["labels"].get(SPEC_LABEL) != deploy_hash(spec, train_job["id"]):
+            if serving.labels.get(SPEC_LABEL) != deploy_hash(spec, train_job.id):
                 return step(Verb.REPLACE, f"is served otherwise; {how}{stops}")
-            if serving["status"] == InferenceJobStatus.STARTED:
+            if serving.status == InferenceJobStatus.STARTED:
                 return step(Verb.FOLLOW, f"is starting{stops}")
             if others:
                 return step(Verb.REPLACE, f"serves as asked for{stops}")
-            return step(Verb.REUSE, f"serves at http://{serving['predictor_host']}/predict")
+            return step(Verb.REUSE, f"serves at http://{serving.predictor_host}/predict")
     if others:
         return step(Verb.REPLACE, f"takes the place of {', '.join(others)}; {how}")
     return step(Verb.CREATE, how)
@@ -289,5 +286,5 @@ def _ensemble_text(spec: JobSpec) -> str:
     ensemble = ensemble_of(spec)
     if ensemble is None:
         return "the best trial of each model"
-    size = f" of at most {ensemble['size']}" if ensemble["size"] else ""
-    return f"ensemble {ensemble['method']}{size}"
+    size = f" of at most {ensemble.size}" if ensemble.size else ""
+    return f"ensemble {ensemble.method}{size}"

@@ -103,7 +103,7 @@ def _failed_part(outcome: Outcome) -> str | None:
     if outcome.exit_code in (ExitCode.OK, ExitCode.GATE_MISSED):
         return None
     if outcome.train_job is not None and outcome.trials and outcome.exit_code is not ExitCode.NO_RESULT:
-        is_trained = outcome.train_job["status"] == "STOPPED"
+        is_trained = outcome.train_job.status == "STOPPED"
         return "deploy" if is_trained else "train"
     if found := _CODES_OF_PART.get(outcome.exit_code):
         return found
@@ -129,7 +129,7 @@ def _clean(text: str) -> str:
 def _trial_lines(outcome: Outcome) -> list[str]:
     from rafiki_cli.render.train_watch import trial_line
 
-    return [trial_line(t) for t in outcome.trials if t["status"] in (TrialStatus.COMPLETED, TrialStatus.ERRORED)]
+    return [trial_line(t) for t in outcome.trials if t.status in (TrialStatus.COMPLETED, TrialStatus.ERRORED)]
 
 
 # ---- Markdown
@@ -154,22 +154,22 @@ def _section(outcome: Outcome) -> str:
             for g in outcome.gates
         ]
         lines += [""]
-    scored = sorted((t for t in outcome.trials if t["score"] is not None), key=lambda t: -t["score"])[:_BEST_ROWS]
+    scored = sorted((t for t in outcome.trials if t.score is not None), key=lambda t: -(t.score or 0.0))[:_BEST_ROWS]
     if scored:
         completed, failed = outcome.count(TrialStatus.COMPLETED), outcome.count(TrialStatus.ERRORED)
         lines += [f"{values.count(completed, 'trial')} completed, {failed} failed. The best:", ""]
         lines += ["| trial | score | time | knobs |", "| --- | --- | --- | --- |"]
         for t in scored:
-            time = values.duration(values.between(t["datetime_started"], t["datetime_stopped"]))
-            knobs = _code(values.knobs(t["proposal"].get("knobs")))
-            lines.append(f"| {_escape(t['model_name'])}#{t['no']} | {values.score(t['score'])} | {time} | {knobs} |")
+            time = values.duration(values.between(t.datetime_started, t.datetime_stopped))
+            knobs = _code(values.knobs(t.proposal.knobs))
+            lines.append(f"| {_escape(t.model_name)}#{t.no} | {values.score(t.score)} | {time} | {knobs} |")
         lines += [""]
     ensemble = outcome.ensemble
-    if ensemble and ensemble.get("validation_score") is not None:
+    if ensemble is not None and ensemble.validation_score is not None:
         lines += [
-            f"Ensemble ({ensemble['method']}): {ensemble['metric']} {values.score(ensemble['validation_score'])} on "
-            f"{ensemble['n_examples']:,} validation examples; the best single trial "
-            f"{values.score(ensemble['best_single_score'])}.",
+            f"Ensemble ({ensemble.method}): {ensemble.metric} {values.score(ensemble.validation_score)} on "
+            f"{ensemble.n_examples:,} validation examples; the best single trial "
+            f"{values.score(ensemble.best_single_score)}.",
             "",
         ]
     if outcome.predictor_host:
@@ -190,7 +190,7 @@ def _verdict(outcome: Outcome) -> str:
     match outcome.exit_code:
         case ExitCode.OK:
             best = outcome.best
-            score = f", best score {values.score(best['score'])}" if best else ""
+            score = f", best score {values.score(best.score)}" if best else ""
             return f"{outcome.message or 'done'}{score}"
         case ExitCode.GATE_MISSED:
             return "gate missed"

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rafiki.budget import TrainBudget
 from rafiki.constants import BudgetOption
+from rafiki.contract.train_jobs import CreateTrainJobRequest
 from rafiki.errors import InvalidDatasetError, InvalidModelError
+from rafiki.search_setting import AdvisorSetting
 from rafiki_cli.jobs.overrides import Override
 from rafiki_cli.target import resolve
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import Key
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.models import ModelView
 
 Json = dict[str, Any]
 
@@ -62,8 +66,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         ]
         return [Override(key, value, option) for option, key, value in values if value is not None]
 
-    def request(self, client: Client) -> Json:
-        """The arguments of ``Client.create_train_job``, of options that are all there is.
+    def request(self, client: AdminClient) -> CreateTrainJobRequest:
+        """The request to create the job, of options that are all there is.
 
         Raises:
             UsageError: when something is missing.
@@ -71,27 +75,28 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         given = (("--app", self.app), ("--train", self.train), ("--val", self.val))
         missing = [option for option, value in given if value is None]
-        if missing or self.train is None or self.val is None:
+        if missing or self.app is None or self.train is None or self.val is None:
             them = "it as an option" if len(missing) == 1 else "them as options"
             raise UsageError(f"Missing: {', '.join(missing)}. Give {them} or in a job file (-f).")
         train = resolve.dataset(client, self.train)
         val = resolve.dataset(client, self.val)
-        task = self.task or train["task"]
+        task = self.task or train.task
         for option, dataset in (("--train", train), ("--val", val)):
-            if dataset["task"] != task:
+            if dataset.task != task:
                 raise InvalidDatasetError(
-                    f"{option}: the dataset {dataset['name']!r} is for {dataset['task']}, not for {task}."
+                    f"{option}: the dataset {dataset.name!r} is for {dataset.task}, not for {task}."
                 )
-        return {
-            "app": self.app,
-            "task": task,
-            "train_dataset_id": train["id"],
-            "val_dataset_id": val["id"],
-            "budget": self._budget(),
-            "models": None if self.models is None else [_model_for(client, m, task)["id"] for m in self.models],
-            "train_args": self.train_args or None,
-            "advisor": self._advisor() or None,
-        }
+        advisor = self._advisor()
+        return CreateTrainJobRequest(
+            app=self.app,
+            task=task,
+            train_dataset_id=train.id,
+            val_dataset_id=val.id,
+            budget=TrainBudget.from_request(self._budget()),
+            model_ids=None if self.models is None else [_model_for(client, m, task).id for m in self.models],
+            train_args=self.train_args or None,
+            advisor=AdvisorSetting.from_request(advisor) if advisor else None,
+        )
 
     def _budget(self) -> Json:
         budget = {
@@ -113,7 +118,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in advisor.items() if value is not None}
 
 
-def _model_for(client: Client, wanted: str, task: str) -> Json:
+def _model_for(client: AdminClient, wanted: str, task: str) -> ModelView:
     """A model of the task; of the same name, one of that task goes before others.
 
     Raises:
@@ -123,4 +128,4 @@ def _model_for(client: Client, wanted: str, task: str) -> Json:
         return resolve.model(client, wanted, task)
     except InvalidModelError:
         other = resolve.model(client, wanted)  # Without a task: tells a wrong name from a wrong task.
-    raise InvalidModelError(f"The model {other['name']!r} is for {other['task']}, not for {task}.")
+    raise InvalidModelError(f"The model {other.name!r} is for {other.task}, not for {task}.")

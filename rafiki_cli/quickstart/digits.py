@@ -8,9 +8,10 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rafiki.client import PredictorClient
+if TYPE_CHECKING:
+    from rafiki.client import PredictorClient
 
 BATCH_SIZE = 16
 CONCURRENCY = 8

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import typer
 
-from rafiki.analysis.comparison import differing, knob_names, name_of
-from rafiki.constants import BudgetOption
+from rafiki.analysis.comparison import ComparedJob, differing, knob_names, name_of
 from rafiki_cli.render import values
 from rafiki_cli.render.look import Look
-from rafiki_cli.render.output import STATUS_STYLES
+from rafiki_cli.render.output import STATUS_STYLES, plain
 from rafiki_cli.render.sparkline import bounds, last, sparkline
 
-Json = dict[str, Any]
 _LEAST_WIDTH = 18
 """Columns that a job gets at least; jobs that do not fit beside the first go below."""
 _GAP = 2
@@ -31,11 +29,11 @@ class Property(NamedTuple):
     title: str
     key: str | None
     """The name under which a difference is known; None = its differences are not marked."""
-    cell: Callable[[Json, bool], Cell]
+    cell: Callable[[ComparedJob, bool], Cell]
     """Of a job, and whether it is the first: what the line says of it."""
 
 
-def comparison_lines(jobs: Sequence[Json], width: int | None, look: Look) -> list[str]:
+def comparison_lines(jobs: Sequence[ComparedJob], width: int | None, look: Look) -> list[str]:
     """The comparison as text.
 
     Args:
@@ -61,13 +59,13 @@ def comparison_lines(jobs: Sequence[Json], width: int | None, look: Look) -> lis
             parts = [_painted(c, w, look) for c, w in zip(row, widths, strict=True)]
             head = f"{mark} {title}{' ' * (margin - 2 - len(prop.title))}"
             lines.append((" " * _GAP).join([head, *parts]).rstrip())
-    if jobs_scale := bounds(*(job["best_so_far"] for job in jobs)):
+    if jobs_scale := bounds(*(job.best_so_far for job in jobs)):
         low, high = jobs_scale
         lines += ["", f"best so far: {values.score(low)} to {values.score(high)} from bottom to top; one scale for all"]
     return lines
 
 
-def _blocks(jobs: Sequence[Json], count: int | None) -> list[list[Json]]:
+def _blocks(jobs: Sequence[ComparedJob], count: int | None) -> list[list[ComparedJob]]:
     """The jobs in groups that fit side by side; the first job leads each, since deltas are against it."""
     if count is None or len(jobs) <= count:
         return [list(jobs)]
@@ -90,41 +88,47 @@ def _painted(cell: Cell, width: int, look: Look) -> str:
     return (typer.style(text, fg=cell.color) if look.is_colored and cell.color else text) + padding
 
 
-def _properties(jobs: Sequence[Json], look: Look, curve_width: int) -> list[Property]:
-    scale = bounds(*(job["best_so_far"] for job in jobs))
-    longest = max(len(job["best_so_far"]) for job in jobs)
+def _properties(jobs: Sequence[ComparedJob], look: Look, curve_width: int) -> list[Property]:
+    scale = bounds(*(job.best_so_far for job in jobs))
+    longest = max(len(job.best_so_far) for job in jobs)
 
-    def curve(job: Json, _: bool) -> Cell:
+    def curve(job: ComparedJob, _: bool) -> Cell:
         # One scale of trials too: a job with half as many has a curve half as long.
-        found: list[float | None] = job["best_so_far"]
+        found: list[float | None] = job.best_so_far
         columns = max(1, round(len(found) / longest * curve_width)) if found else 0
         stretched = [found[i * len(found) // columns] for i in range(columns)] if len(found) < columns else found
         return Cell(sparkline(stretched, columns, scale=scale, pick=last, is_ascii=look.is_ascii), "cyan")
 
-    def plain(read: Callable[[Json], str]) -> Callable[[Json, bool], Cell]:
+    def told(read: Callable[[ComparedJob], str]) -> Callable[[ComparedJob, bool], Cell]:
         return lambda job, _: Cell(read(job))
 
-    def knob(name: str) -> Callable[[Json], str]:
-        return lambda job: values.text((job["best"] or {"knobs": {}})["knobs"].get(name))
+    def time_to_best(job: ComparedJob, is_first: bool) -> Cell:
+        return _time(job.time_to_best_s, job.delta.time_to_best_s, is_first)
+
+    def median_trial(job: ComparedJob, is_first: bool) -> Cell:
+        return _time(job.median_trial_s, job.delta.median_trial_s, is_first)
+
+    def knob(name: str) -> Callable[[ComparedJob], str]:
+        return lambda job: values.text(job.best.knobs.get(name) if job.best else None)
 
     return [
-        Property("", None, plain(name_of)),
-        Property("status", "status", lambda job, _: Cell(job["status"], _status_color(job["status"]))),
-        *([Property("error", None, plain(_error))] if any(job["error"] for job in jobs) else []),
-        Property("task", "task", plain(lambda job: job["task"])),
-        Property("train", "train_dataset", plain(lambda job: job["train_dataset"]["name"])),
-        Property("val", "val_dataset", plain(lambda job: job["val_dataset"]["name"])),
-        Property("budget", "budget", plain(_budget)),
-        Property("advisor", "advisor", plain(_advisor)),
-        *([Property("args", "train_args", plain(_args))] if any(job["train_args"] for job in jobs) else []),
-        Property("models", "models", plain(lambda job: ", ".join(job["models"]))),
-        Property("time", None, plain(lambda job: values.duration(job["duration_s"]))),
-        Property("trials", None, plain(_trials)),
+        Property("", None, told(name_of)),
+        Property("status", "status", lambda job, _: Cell(job.status, _status_color(job.status))),
+        *([Property("error", None, told(_error))] if any(job.error for job in jobs) else []),
+        Property("task", "task", told(lambda job: job.task)),
+        Property("train", "train_dataset", told(lambda job: job.train_dataset.name)),
+        Property("val", "val_dataset", told(lambda job: job.val_dataset.name)),
+        Property("budget", "budget", told(_budget)),
+        Property("advisor", "advisor", told(_advisor)),
+        *([Property("args", "train_args", told(_args))] if any(job.train_args for job in jobs) else []),
+        Property("models", "models", told(lambda job: ", ".join(job.models))),
+        Property("time", None, told(lambda job: values.duration(job.duration_s))),
+        Property("trials", None, told(_trials)),
         Property("best score", None, lambda job, is_first: _score(job, is_first)),
-        Property("best model", "best.model", plain(_best_model)),
-        *(Property(f"  {name}", f"knobs.{name}", plain(knob(name))) for name in knob_names(jobs)),
-        Property("time to best", None, lambda job, is_first: _time(job, is_first, "time_to_best_s")),
-        Property("median trial", None, lambda job, is_first: _time(job, is_first, "median_trial_s")),
+        Property("best model", "best.model", told(_best_model)),
+        *(Property(f"  {name}", f"knobs.{name}", told(knob(name))) for name in knob_names(jobs)),
+        Property("time to best", None, time_to_best),
+        Property("median trial", None, median_trial),
         Property("best so far", None, curve),
     ]
 
@@ -134,52 +138,51 @@ def _status_color(status: str) -> str | None:
     return color if color in ("cyan", "green", "yellow", "red") else None
 
 
-def _budget(job: Json) -> str:
+def _budget(job: ComparedJob) -> str:
     """``40 trials, 0.5 h``."""
-    budget = dict(job["budget"])
-    count, hours = budget.pop(BudgetOption.MODEL_TRIAL_COUNT, -1), budget.pop(BudgetOption.TIME_HOURS, None)
-    parts = [values.count(count, "trial")] if count >= 0 else []
-    parts += [f"{values.number(hours)} h"] if hours is not None else []
-    names = {BudgetOption.GPU_COUNT: "GPU", BudgetOption.CPU_WORKER_COUNT: "worker"}
-    parts += [values.count(n, names[o]) if o in names else f"{o}={n}" for o, n in budget.items() if n]
-    return ", ".join(parts) or "default"
+    budget = job.budget
+    parts = [] if budget.trial_limit is None else [values.count(budget.trial_limit, "trial")]
+    parts.append(f"{values.number(budget.time_hours)} h")
+    parts += [values.count(budget.gpu_count, "GPU")] if budget.gpu_count else []
+    parts += [values.count(budget.cpu_worker_count, "worker")]
+    return ", ".join(parts)
 
 
-def _advisor(job: Json) -> str:
+def _advisor(job: ComparedJob) -> str:
     """The scheme and its options: ``tpe n_startup=5``."""
-    setting = dict(job["advisor"])
+    setting: dict[str, Any] = dict(plain(job.advisor))
     scheme = setting.pop("scheme", None) or "auto"
     options = setting.pop("options", None) or {}
     more = {k: v for k, v in setting.items() if v not in (None, [], {}, False, "")}
     return " ".join([scheme, *(f"{k}={values.text(v)}" for k, v in {**options, **more}.items())])
 
 
-def _error(job: Json) -> str:
-    return values.one_line(job["error"]) or values.NOTHING
+def _error(job: ComparedJob) -> str:
+    return values.one_line(job.error) or values.NOTHING
 
 
-def _args(job: Json) -> str:
-    return values.knobs(job["train_args"])
+def _args(job: ComparedJob) -> str:
+    return values.knobs(job.train_args)
 
 
-def _trials(job: Json) -> str:
-    counts = job["trials"]
-    parts = [f"{counts['completed']} completed"]
-    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
-    parts += [f"{counts['ended_early']} early"] if counts["ended_early"] else []
-    parts += [f"{counts['running']} running"] if counts["running"] else []
+def _trials(job: ComparedJob) -> str:
+    counts = job.trials
+    parts = [f"{counts.completed} completed"]
+    parts += [f"{counts.failed} failed"] if counts.failed else []
+    parts += [f"{counts.ended_early} early"] if counts.ended_early else []
+    parts += [f"{counts.running} running"] if counts.running else []
     return ", ".join(parts)
 
 
-def _best_model(job: Json) -> str:
-    return f"{job['best']['model_name']}#{job['best']['no']}" if job["best"] else values.NOTHING
+def _best_model(job: ComparedJob) -> str:
+    return f"{job.best.model_name}#{job.best.no}" if job.best else values.NOTHING
 
 
-def _score(job: Json, is_first: bool) -> Cell:
-    if not job["best"]:
+def _score(job: ComparedJob, is_first: bool) -> Cell:
+    if not job.best:
         return Cell(values.NOTHING)
-    delta = job["delta"]["score"]
-    text = values.score(job["best"]["score"])
+    delta = job.delta.score
+    text = values.score(job.best.score)
     if is_first or delta is None:
         return Cell(text)
     if values.score(abs(delta)) == values.score(0.0):
@@ -187,8 +190,7 @@ def _score(job: Json, is_first: bool) -> Cell:
     return Cell(f"{text} ({delta:+.4f})", _good_or_bad(delta))
 
 
-def _time(job: Json, is_first: bool, key: str) -> Cell:
-    seconds, delta = job[key], job["delta"][key]
+def _time(seconds: float | None, delta: float | None, is_first: bool) -> Cell:
     text = values.duration(seconds)
     if is_first or delta is None:
         return Cell(text)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.constants import InferenceJobStatus, ServiceStatus
 from rafiki_cli.render import values
@@ -14,37 +14,58 @@ from rafiki_cli.render.sparkline import sparkline
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Json = Mapping[str, Any]
+    from rafiki.contract.inference_jobs import InferenceFigures, InferenceJobView, MemberView
+
 ABSENT = "ABSENT"
 """Its workers run, but none takes its queries now."""
 _MOST_CURVE = 120
-_MEMBERS = [
-    Column("TRIAL", lambda r: f"{r['model_name']}#{r['no']}", least=12),
-    Column("STATE", "shown_state"),
-    Column("SCORE", lambda r: values.score(r["score"]), is_right=True),
-    Column("WEIGHT", lambda r: f"{r['weight']:.1%}", is_right=True),
-    Column("WORKERS", "workers", is_right=True),
-    Column("WAITING", "waiting", is_right=True),
-    error_column("REASON"),
+
+
+class MemberRow(NamedTuple):
+    """A member of the ensemble as it is shown."""
+
+    model_name: str
+    no: int
+    shown_state: str
+    score: float | None
+    weight: float
+    workers: int
+    waiting: int
+    error: str | None
+
+
+_MEMBERS: list[Column[MemberRow]] = [
+    Column("TRIAL", lambda r: f"{r.model_name}#{r.no}", least=12),
+    Column("STATE", lambda r: r.shown_state),
+    Column("SCORE", lambda r: values.score(r.score), is_right=True),
+    Column("WEIGHT", lambda r: f"{r.weight:.1%}", is_right=True),
+    Column("WORKERS", lambda r: r.workers, is_right=True),
+    Column("WAITING", lambda r: r.waiting, is_right=True),
+    error_column(lambda r: r.error, "REASON"),
 ]
 
 
-def is_over(job: Json) -> bool:
+def is_over(job: InferenceJobView) -> bool:
     """Whether an inference job has ended."""
-    return job["status"] in (InferenceJobStatus.STOPPED, InferenceJobStatus.ERRORED)
+    return job.status in (InferenceJobStatus.STOPPED, InferenceJobStatus.ERRORED)
 
 
-def member_rows(members: Sequence[Json], figures: Json | None) -> list[dict[str, Any]]:
+def member_rows(members: Sequence[MemberView], figures: InferenceFigures | None) -> list[MemberRow]:
     """The members with what the predictor says of each."""
-    seen = {m["trial_id"]: m for m in figures["members"]} if figures else {}
+    seen = {m.trial_id: m for m in figures.members} if figures else {}
     rows = []
     for member in members:
-        found = seen.get(member["trial_id"])
-        state = member["state"]
-        if state == ServiceStatus.RUNNING and found is not None and not found["workers"]:
+        found = seen.get(member.trial_id)
+        state: str = member.state
+        if state == ServiceStatus.RUNNING and found is not None and not found.workers:
             state = ABSENT
-        workers = member["workers"] if found is None else found["workers"]
-        rows.append({**member, "shown_state": state, "workers": workers, "waiting": (found or {}).get("waiting", 0)})
+        rows.append(
+            MemberRow(
+                model_name=member.model_name, no=member.no, shown_state=state, score=member.score, weight=member.weight,
+                workers=member.workers if found is None else found.workers,
+                waiting=0 if found is None else found.waiting, error=member.error,
+            )
+        )  # fmt: skip
     return rows
 
 
@@ -58,31 +79,28 @@ def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
 
 
-def figures_text(figures: Json | None) -> str:
+def figures_text(figures: InferenceFigures | None) -> str:
     """``1,234 requests/s · 0 errors/s · p50 0.62 ms · p95 1.2 ms · 3 waiting``."""
-    if figures is None or not figures["predictors"]:
+    if figures is None or not figures.predictors:
         return "no predictor tells how much it serves"
     return (
-        f"{rate(figures['requests_per_s'])} requests/s · {rate(figures['errors_per_s'])} errors/s · "
-        f"p50 {milliseconds(figures['p50_ms'])} · p95 {milliseconds(figures['p95_ms'])} · "
-        f"{figures['waiting']:,} waiting"
+        f"{rate(figures.requests_per_s)} requests/s · {rate(figures.errors_per_s)} errors/s · "
+        f"p50 {milliseconds(figures.p50_ms)} · p95 {milliseconds(figures.p95_ms)} · "
+        f"{figures.waiting:,} waiting"
     )
 
 
-def figures_line(job: Json, members: Sequence[Json], figures: Json, now: datetime) -> str:
+def figures_line(job: InferenceJobView, members: Sequence[MemberView], figures: InferenceFigures, now: datetime) -> str:
     """One second in one line, for logs and pipes."""
     rows = member_rows(members, figures)
-    serving = sum(r["shown_state"] == ServiceStatus.RUNNING for r in rows)
+    serving = sum(r.shown_state == ServiceStatus.RUNNING for r in rows)
     time = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return (
-        f"{time}  {job['app']} v{job['app_version']} {job['status']}  {figures_text(figures)} · "
-        f"{serving}/{len(rows)} members"
-    )
+    return f"{time}  {job.app} v{job.app_version} {job.status}  {figures_text(figures)} · {serving}/{len(rows)} members"
 
 
 def live_view(
-    job: Json, members: Sequence[Json], figures: Json | None, history: Sequence[float], now: datetime, width: int,
-    notice: str = "", *, is_ascii: bool = False,
+    job: InferenceJobView, members: Sequence[MemberView], figures: InferenceFigures | None, history: Sequence[float],
+    now: datetime, width: int, notice: str = "", *, is_ascii: bool = False,
 ) -> RenderableType:  # fmt: skip
     """The job for a terminal.
 
@@ -94,11 +112,11 @@ def live_view(
     from rich.console import Group
     from rich.text import Text
 
-    title = Text(f"{job['app']} v{job['app_version']}  ", style="bold", no_wrap=True, overflow="ellipsis")
-    title.append(job["status"], style=STATUS_STYLES.get(job["status"], ""))
-    if job["predictor_host"]:
-        title.append(f"  http://{job['predictor_host']}/predict", style="not bold")
-    up = values.duration(values.between(job["datetime_started"], job["datetime_stopped"], now))
+    title = Text(f"{job.app} v{job.app_version}  ", style="bold", no_wrap=True, overflow="ellipsis")
+    title.append(job.status, style=STATUS_STYLES.get(job.status, ""))
+    if job.predictor_host:
+        title.append(f"  http://{job.predictor_host}/predict", style="not bold")
+    up = values.duration(values.between(job.datetime_started, job.datetime_stopped, now))
     title.append(f"  up {up}", style="not bold dim")
     parts: list[RenderableType] = [title, Text(figures_text(figures), no_wrap=True, overflow="ellipsis")]
     if len(history) > 1:
@@ -107,8 +125,8 @@ def live_view(
         # From 0 on, so that a steady load is no mountain range.
         curve = sparkline(history[-room:], room, scale=(0.0, max(*history, 1e-9)), is_ascii=is_ascii)
         parts.append(Text.assemble((curve, "green"), (peak, "dim"), no_wrap=True, overflow="ellipsis"))
-    if job["error"]:
-        parts.append(Text(values.one_line(job["error"]), style="red"))
+    if job.error:
+        parts.append(Text(values.one_line(job.error), style="red"))
     if notice:
         parts.append(Text(notice, style="yellow"))
     return Group(*parts, Text(""), table_view(member_rows(members, figures), _MEMBERS, width))

@@ -1,12 +1,13 @@
-"""Puts data out as a table, as JSON, as JSON lines or as YAML."""
+"""Puts records out as a table, as JSON, as JSON lines or as YAML."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import typer
 
@@ -16,7 +17,13 @@ from rafiki_cli.render import values
 if TYPE_CHECKING:
     from rich.table import Table
 
-Row = Mapping[str, Any]
+Row = TypeVar("Row")
+RowWithId = TypeVar("RowWithId", bound="_WithId")
+
+
+class _WithId(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
 class Format(StrEnum):
@@ -31,16 +38,16 @@ FormatOption = Annotated[
 ]
 
 
-class Column(NamedTuple):
-    """A column of a table: its title, and a key of the row or a function of it.
+class Column(NamedTuple, Generic[Row]):
+    """A column of a table: its title, and a function of the row.
 
     What follows ``is_right`` is for tables on a terminal, which have to fit its width.
     """
 
     title: str
-    value: str | Callable[[Row], Any]
+    value: Callable[[Row], object]
     is_right: bool = False
-    short: Callable[[Row], Any] | None = None
+    short: Callable[[Row], object] | None = None
     """A shorter form of the value."""
     least: int | None = None
     """The width down to which it may be cut; None = it is never cut."""
@@ -52,38 +59,41 @@ class Column(NamedTuple):
     def cell(self, row: Row, *, is_short: bool = False) -> str:
         if is_short and self.short:
             return values.text(self.short(row))
-        found = row.get(self.value) if isinstance(self.value, str) else self.value(row)
-        return values.text(found)
+        return values.text(self.value(row))
 
 
-def id_column(rank: int = 0) -> Column:
+def id_column(rank: int = 0) -> Column[RowWithId]:
     """The ``id`` of a row; on a terminal its first letters, which commands take too."""
-    return Column("ID", "id", short=_short_id, rank=rank)
+    return Column("ID", lambda r: r.id, short=_short_id, rank=rank)
 
 
-def _short_id(row: Row) -> str:
+def _short_id(row: _WithId) -> str:
     from rafiki.utils.ids import short_id
 
-    return short_id(row["id"])
+    return short_id(row.id)
 
 
-def time_column(title: str, key: str, rank: int = 0, *, is_hidden_empty: bool = False) -> Column:
+def time_column(
+    title: str, time: Callable[[Row], datetime | None], rank: int = 0, *, is_hidden_empty: bool = False
+) -> Column[Row]:
     """A datetime of a row, in local time."""
     return Column(
-        title, lambda r: values.local_time(r.get(key)), short=lambda r: values.short_time(r.get(key)), rank=rank,
+        title, lambda r: values.local_time(time(r)), short=lambda r: values.short_time(time(r)), rank=rank,
         is_hidden_empty=is_hidden_empty,
     )  # fmt: skip
 
 
-def error_column(title: str = "ERROR", key: str = "error", least: int = 16) -> Column:
-    """Why something failed: in one line, on a terminal the first line of it."""
+def error_column(
+    error: Callable[[Row], str | None], title: str = "ERROR", least: int = 16, most_chars: int = 80
+) -> Column[Row]:
+    """Why something failed: in one line, on a terminal the first ``most_chars`` of its first line."""
     return Column(
-        title, lambda r: values.one_line(r.get(key)), short=lambda r: values.first_line(r.get(key)), least=least,
-        is_hidden_empty=True,
+        title, lambda r: values.one_line(error(r)), short=lambda r: values.first_line(error(r), most_chars),
+        least=least, is_hidden_empty=True,
     )  # fmt: skip
 
 
-def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, nothing: str = "") -> None:
+def put_rows(rows: Sequence[Row], columns: Sequence[Column[Row]], format: Format, *, nothing: str = "") -> None:
     """Put out a list. The other formats hold the rows as they are; a table shows ``columns``.
 
     Args:
@@ -98,10 +108,10 @@ def put_rows(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, 
         terminal.say(nothing)
 
 
-def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
+def put_record(record: Row, columns: Sequence[Column[Row]], format: Format) -> None:
     """Put out one thing: a line for each column, or the whole record in the other formats."""
     if format is not Format.TABLE:
-        put_data(dict(record), format)
+        put_data(record, format)
         return
     width = max(len(c.title) for c in columns)
     for column in columns:
@@ -115,11 +125,12 @@ def put_record(record: Row, columns: Sequence[Column], format: Format) -> None:
             terminal.put(terminal.fitted(f"{hang}{line}", stream=sys.stdout))
 
 
-def put_data(data: Any, format: Format) -> None:
-    """Put out plain values as JSON (also where a table is asked for but makes no sense), JSON lines or YAML.
+def put_data(data: object, format: Format) -> None:
+    """Put out records or plain values as JSON (also where a table is asked for but makes no sense), JSON lines or YAML.
 
     JSON lines are one compact line for each element of a list (none for an empty one), and one for anything else.
     """
+    data = plain(data)
     if format is Format.YAML:
         import yaml
 
@@ -131,7 +142,14 @@ def put_data(data: Any, format: Format) -> None:
         terminal.put(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def _put_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+def plain(data: object) -> Any:
+    """Records of the contract as they travel: dicts, lists, texts and numbers."""
+    import msgspec
+
+    return msgspec.to_builtins(data, enc_hook=str)
+
+
+def _put_table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> None:
     if terminal.is_interactive():
         from rich.console import Console
 
@@ -152,7 +170,7 @@ def _put_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
 _GAP = 2
 
 
-def fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[int, int]:
+def fit(columns: Sequence[Column[Row]], natural: Sequence[int], width: int) -> dict[int, int]:
     """Which columns a terminal of ``width`` shows (by their index), and how wide each is.
 
     Args:
@@ -176,11 +194,11 @@ def fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[i
     return widths
 
 
-def _short_cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
+def _short_cells(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> list[list[str]]:
     return [[" ".join(c.cell(row, is_short=True).split()) for c in columns] for row in rows]
 
 
-def natural_widths(rows: Sequence[Row], columns: Sequence[Column]) -> list[int]:
+def natural_widths(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> list[int]:
     """The width that each column wants on a terminal; 0 = it has nothing to show."""
     from rich.cells import cell_len
 
@@ -192,7 +210,7 @@ def natural_widths(rows: Sequence[Row], columns: Sequence[Column]) -> list[int]:
     return natural
 
 
-def table_view(rows: Sequence[Row], columns: Sequence[Column], width: int, encoding: str = "utf-8") -> Table:
+def table_view(rows: Sequence[Row], columns: Sequence[Column[Row]], width: int, encoding: str = "utf-8") -> Table:
     """A table for a terminal of ``width`` in which every row takes one line.
 
     Args:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rafiki.errors import RafikiError
+from rafiki_cli import terminal
 from rafiki_cli.render import values
-from rafiki_cli.target import options
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient, Away
+    from rafiki.contract.environments import EnvironmentEvent
 
 _QUICK_S = 0.3
 """What is over within this time needs no bar."""
@@ -24,7 +25,7 @@ _QUICK_S = 0.3
 
 def is_shown() -> bool:
     """Whether a person looks at stderr and wants to be told."""
-    return sys.stderr.isatty() and not getattr(options.current, "is_quiet", False)
+    return sys.stderr.isatty() and not terminal.is_quiet()
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def _make_progress() -> Progress:
 
 
 @contextlib.contextmanager
-def installing(client: Client, dependencies: Mapping[str, str]) -> Iterator[None]:
+def installing(client: AdminClient, dependencies: Mapping[str, str]) -> Iterator[None]:
     """A live line with what the installation of packages says, while a call waits for it.
 
     It only tells: whatever goes wrong here, the call itself reports.
@@ -92,7 +93,7 @@ def installing(client: Client, dependencies: Mapping[str, str]) -> Iterator[None
     key: str | None = None
     with contextlib.suppress(RafikiError):
         state = client.create_environment(dependencies)
-        key = state["key"] if state["status"] == "BUILDING" else None
+        key = state.key if state.status == "BUILDING" else None
     if key is None:
         yield
         return
@@ -125,8 +126,8 @@ class _InstallLine:
         self._started = time.monotonic()
         self._last = ""
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        lines = [line.strip() for line in event.get("lines", ()) if line.strip()]
+    def take(self, event: EnvironmentEvent | Away) -> None:
+        lines = [line.strip() for line in getattr(event, "lines", ()) if line.strip()]
         if lines:
             self._last = lines[-1]
 

@@ -16,21 +16,27 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-Json = Mapping[str, Any]
-DEFAULT_TIME_HOURS = 0.1
+    from rafiki.contract.train_jobs import TrainJobView, TrialView
+
+
 _LEAST_CURVE = 8
 _MOST_CURVE = 100
 _FINAL = (TrialStatus.COMPLETED, TrialStatus.ERRORED)
 
 
-def is_over(job: Json) -> bool:
+def is_over(job: TrainJobView) -> bool:
     """Whether a train job has ended."""
-    return job["status"] in (TrainJobStatus.STOPPED, TrainJobStatus.ERRORED)
+    return job.status in (TrainJobStatus.STOPPED, TrainJobStatus.ERRORED)
 
 
-def is_done(trial: Json) -> bool:
+def is_done(trial: TrialView) -> bool:
     """Whether a trial has ended."""
-    return trial["status"] in _FINAL
+    return trial.status in _FINAL
+
+
+def ended_at(trial: TrialView) -> datetime:
+    """When a trial ended, or began while it goes on: what trials are put in order by."""
+    return trial.datetime_stopped or trial.datetime_started
 
 
 class Progress(NamedTuple):
@@ -55,13 +61,12 @@ class Progress(NamedTuple):
         return min(1.0, max(by_trials, by_time))
 
 
-def progress(job: Json, trials: Sequence[Json], now: datetime) -> Progress:
+def progress(job: TrainJobView, trials: Sequence[TrialView], now: datetime) -> Progress:
     """How far ``job`` is. The time left follows from the pace of the finished trials, within the time limit."""
-    budget = job["budget"]
-    per_model = budget.get("MODEL_TRIAL_COUNT", -1)
-    total = int(per_model) * len(job["models"]) if per_model is not None and per_model >= 0 else None
-    limit_s = float(budget.get("TIME_HOURS", DEFAULT_TIME_HOURS)) * 3600
-    elapsed_s = values.between(job["datetime_started"], job["datetime_stopped"], now) or 0.0
+    per_model = job.budget.trial_limit
+    total = None if per_model is None else per_model * len(job.models)
+    limit_s = job.budget.time_hours * 3600
+    elapsed_s = values.between(job.datetime_started, job.datetime_stopped, now) or 0.0
     done = sum(is_done(t) for t in trials)
     left_s: float | None = None
     if not is_over(job):
@@ -70,9 +75,9 @@ def progress(job: Json, trials: Sequence[Json], now: datetime) -> Progress:
             left_s = min(left_s, elapsed_s / done * max(0, total - done))
     return Progress(
         done=done,
-        errored=sum(t["status"] == TrialStatus.ERRORED for t in trials),
-        ended_early=sum(bool(t.get("ended_early")) for t in trials),
-        running=sum(t["status"] == TrialStatus.RUNNING for t in trials),
+        errored=sum(t.status == TrialStatus.ERRORED for t in trials),
+        ended_early=sum(bool(t.ended_early) for t in trials),
+        running=sum(t.status == TrialStatus.RUNNING for t in trials),
         total=total,
         elapsed_s=elapsed_s,
         limit_s=limit_s,
@@ -80,21 +85,21 @@ def progress(job: Json, trials: Sequence[Json], now: datetime) -> Progress:
     )
 
 
-def choose_rows(trials: Sequence[Json], count: int) -> list[Json]:
+def choose_rows(trials: Sequence[TrialView], count: int) -> list[TrialView]:
     """At most ``count`` trials in the order they started: the running ones, then the best, then the latest."""
-    in_order = sorted(trials, key=lambda t: (t["datetime_started"], t["model_name"], t["no"]))
+    in_order = sorted(trials, key=lambda t: (t.datetime_started, t.model_name, t.no))
     if len(in_order) <= count:
         return in_order
     running = [t for t in in_order if not is_done(t)][-count:]
-    by_score = sorted((t for t in in_order if t["score"] is not None), key=lambda t: -t["score"])
+    by_score = sorted((t for t in in_order if t.score is not None), key=lambda t: -(t.score or 0.0))
     best = by_score[: max(1, (count - len(running)) // 2)]
     latest = [t for t in reversed(in_order) if is_done(t)]
-    chosen = {t["id"]: t for t in running}
+    chosen = {t.id: t for t in running}
     for trial in [*best, *latest]:
         if len(chosen) >= count:
             break
-        chosen.setdefault(trial["id"], trial)
-    return [t for t in in_order if t["id"] in chosen]
+        chosen.setdefault(trial.id, trial)
+    return [t for t in in_order if t.id in chosen]
 
 
 def progress_text(p: Progress) -> str:
@@ -108,56 +113,56 @@ def progress_text(p: Progress) -> str:
     return text if p.left_s is None else f"{text} · {values.duration(p.left_s)} left"
 
 
-def trial_line(trial: Json) -> str:
+def trial_line(trial: TrialView) -> str:
     """A finished trial in one line, for logs and pipes."""
-    time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"]))
-    head = f"{trial['model_name']}#{trial['no']} {trial['status']}"
-    if trial["status"] == TrialStatus.ERRORED:
-        return f"{head} {time} {values.one_line(trial['error'])}"
-    text = f"{head} score={values.score(trial['score'])} {time} {values.knobs(trial['proposal'].get('knobs'))}"
-    return f"{text} (ended early: {values.one_line(trial['ended_early'])})" if trial.get("ended_early") else text
+    time = values.duration(values.between(trial.datetime_started, trial.datetime_stopped))
+    head = f"{trial.model_name}#{trial.no} {trial.status}"
+    if trial.status == TrialStatus.ERRORED:
+        return f"{head} {time} {values.one_line(trial.error)}"
+    text = f"{head} score={values.score(trial.score)} {time} {values.knobs(trial.proposal.knobs)}"
+    return f"{text} (ended early: {values.one_line(trial.ended_early)})" if trial.ended_early else text
 
 
-def summary_line(job: Json, trials: Sequence[Json]) -> str:
+def summary_line(job: TrainJobView, trials: Sequence[TrialView]) -> str:
     """How a job ended, or stands, in one line."""
     best = best_trial(trials)
-    completed = sum(t["status"] == TrialStatus.COMPLETED for t in trials)
-    failed = sum(t["status"] == TrialStatus.ERRORED for t in trials)
-    text = f"{job['app']} v{job['app_version']} {job['status']}: "
+    completed = sum(t.status == TrialStatus.COMPLETED for t in trials)
+    failed = sum(t.status == TrialStatus.ERRORED for t in trials)
+    text = f"{job.app} v{job.app_version} {job.status}: "
     text += f"{values.count(completed, 'trial')} completed, {failed} failed"
-    time = values.between(job["datetime_started"], job["datetime_stopped"])
+    time = values.between(job.datetime_started, job.datetime_stopped)
     text += f", in {values.duration(time)}" if time is not None else ""
-    return f"{text}; best {values.score(best['score'])} by {best['model_name']}#{best['no']}" if best else text
+    return f"{text}; best {values.score(best.score)} by {best.model_name}#{best.no}" if best else text
 
 
-def best_line(trials: Sequence[Json], width: int, *, is_ascii: bool = False) -> str:
+def best_line(trials: Sequence[TrialView], width: int, *, is_ascii: bool = False) -> str:
     """The best trial, and how the best score rose with each finished one; empty before the first score."""
     best = best_trial(trials)
     if best is None:
         return ""
-    text = f"best {values.score(best['score'])} by {best['model_name']}#{best['no']}"
-    finished = sorted((t for t in trials if is_done(t)), key=lambda t: t["datetime_stopped"] or "")
-    scores = [t["score"] if t["status"] == TrialStatus.COMPLETED else None for t in finished]
+    text = f"best {values.score(best.score)} by {best.model_name}#{best.no}"
+    finished = sorted((t for t in trials if is_done(t)), key=ended_at)
+    scores = [t.score if t.status == TrialStatus.COMPLETED else None for t in finished]
     room = min(_MOST_CURVE, width - len(text) - 2)
     if len(scores) < 2 or room < _LEAST_CURVE:
         return text
     return f"{text}  {sparkline(best_so_far(scores), room, pick=last, is_ascii=is_ascii)}"
 
 
-def early_line(trials: Sequence[Json]) -> str:
+def early_line(trials: Sequence[TrialView]) -> str:
     """Why the latest trial that was ended early was; empty when none was."""
-    early = [t for t in trials if t.get("ended_early")]
+    early = [t for t in trials if t.ended_early]
     if not early:
         return ""
-    latest = max(early, key=lambda t: t["datetime_stopped"] or "")
-    return f"{latest['model_name']}#{latest['no']} was ended early: {values.first_line(latest['ended_early'], 200)}"
+    latest = max(early, key=ended_at)
+    return f"{latest.model_name}#{latest.no} was ended early: {values.first_line(latest.ended_early, 200)}"
 
 
-def varying_knobs(trials: Sequence[Json]) -> dict[str, set[str]]:
+def varying_knobs(trials: Sequence[TrialView]) -> dict[str, set[str]]:
     """For each model the knobs to show: those with different values in its trials, or all of them in its first."""
     by_model: dict[str, list[Mapping[str, Any]]] = {}
     for trial in trials:
-        by_model.setdefault(trial["model_name"], []).append(trial["proposal"].get("knobs") or {})
+        by_model.setdefault(trial.model_name, []).append(trial.proposal.knobs)
     return {
         model: {name for k in rows for name in k if len(rows) == 1 or len({repr(r.get(name)) for r in rows}) > 1}
         for model, rows in by_model.items()
@@ -165,8 +170,14 @@ def varying_knobs(trials: Sequence[Json]) -> dict[str, set[str]]:
 
 
 def live_view(
-    job: Json, trials: Sequence[Json], now: datetime, size: tuple[int, int], notice: str = "", *, is_ascii: bool = False
-) -> RenderableType:
+    job: TrainJobView,
+    trials: Sequence[TrialView],
+    now: datetime,
+    size: tuple[int, int],
+    notice: str = "",
+    *,
+    is_ascii: bool = False,
+) -> RenderableType:  # fmt: skip
     """The job for a terminal.
 
     Args:
@@ -181,8 +192,8 @@ def live_view(
 
     width, height = size
     p = progress(job, trials, now)
-    title = Text(f"{job['app']} v{job['app_version']}  ", style="bold")
-    title.append(job["status"], style=STATUS_STYLES.get(job["status"], ""))
+    title = Text(f"{job.app} v{job.app_version}  ", style="bold")
+    title.append(job.status, style=STATUS_STYLES.get(job.status, ""))
     text = Text(progress_text(p), no_wrap=True, overflow="ellipsis")
     bar_width = min(36, width - text.cell_len - 2)
     parts: list[RenderableType] = [title, text]
@@ -196,21 +207,21 @@ def live_view(
         parts.append(Text(early, style="dim", no_wrap=True, overflow="ellipsis"))
     if notice:
         parts.append(Text(notice, style="yellow"))
-    for model in job["models"]:
-        if model["error"]:
-            parts.append(Text(f"{model['model_name']}: {values.first_line(model['error'], 200)}", style="red"))
-        elif model.get("waits_for"):
-            parts.append(Text(f"{model['model_name']} waits: {model['waits_for']}", style="yellow"))
+    for model in job.models:
+        if model.error:
+            parts.append(Text(f"{model.model_name}: {values.first_line(model.error, 200)}", style="red"))
+        elif model.waits_for:
+            parts.append(Text(f"{model.model_name} waits: {model.waits_for}", style="yellow"))
     # What is told of models may take several lines each.
     used = sum(-(-max(1, p.cell_len) // width) if isinstance(p, Text) else 1 for p in parts)
     shown = choose_rows(trials, max(3, height - used - 5))
     parts.append(_table(shown, best_trial(trials), now, varying_knobs(trials)))
     if hidden := len(trials) - len(shown):
-        parts.append(Text(f"{values.count(hidden, 'more trial')}: `rafiki train trials {job['app']}`", style="dim"))
+        parts.append(Text(f"{values.count(hidden, 'more trial')}: `rafiki train trials {job.app}`", style="dim"))
     return Group(*parts)
 
 
-def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapping[str, set[str]]) -> Table:
+def _table(trials: Sequence[TrialView], best: TrialView | None, now: datetime, knobs: Mapping[str, set[str]]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -225,26 +236,26 @@ def _table(trials: Sequence[Json], best: Json | None, now: datetime, knobs: Mapp
     table.add_column("TIME", justify="right", no_wrap=True)
     table.add_column("KNOBS", no_wrap=True, overflow="ellipsis", ratio=1)
     for trial in trials:
-        is_best = best is not None and trial["id"] == best["id"]
-        is_failed = trial["status"] == TrialStatus.ERRORED
-        chosen = {k: v for k, v in (trial["proposal"].get("knobs") or {}).items() if k in knobs[trial["model_name"]]}
-        is_waiting = trial["status"] == TrialStatus.PENDING
+        is_best = best is not None and trial.id == best.id
+        is_failed = trial.status == TrialStatus.ERRORED
+        chosen = {k: v for k, v in trial.proposal.knobs.items() if k in knobs[trial.model_name]}
+        is_waiting = trial.status == TrialStatus.PENDING
         about = values.knobs(chosen)
         if is_failed:
-            about = values.first_line(trial["error"], 200)
+            about = values.first_line(trial.error, 200)
         elif is_waiting:
-            about = f"waits for a worker: its last one was lost (attempt {trial['attempt']})"
-        elif trial.get("ended_early"):
-            about = f"{about}  ⏹ {values.first_line(trial['ended_early'], 200)}"
+            about = f"waits for a worker: its last one was lost (attempt {trial.attempt})"
+        elif trial.ended_early:
+            about = f"{about}  ⏹ {values.first_line(trial.ended_early, 200)}"
         # Early enders are many: one sign beside the time, and why where there is room for it.
-        time = values.duration(values.between(trial["datetime_started"], trial["datetime_stopped"], now))
+        time = values.duration(values.between(trial.datetime_started, trial.datetime_stopped, now))
         table.add_row(
             Text("★" if is_best else "", style=STATUS_STYLES["★"]),
-            Text(trial["model_name"]),
-            Text(str(trial["no"])),
-            Text(trial["status"], style=STATUS_STYLES.get(trial["status"], "")),
-            Text(values.score(trial["score"]), style="bold" if is_best else ""),
-            Text(f"{time} ⏹" if trial.get("ended_early") else time),
+            Text(trial.model_name),
+            Text(str(trial.no)),
+            Text(trial.status, style=STATUS_STYLES.get(trial.status, "")),
+            Text(values.score(trial.score), style="bold" if is_best else ""),
+            Text(f"{time} ⏹" if trial.ended_early else time),
             Text(about, style="red" if is_failed else "yellow" if is_waiting else "dim"),
         )
     return table

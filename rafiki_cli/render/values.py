@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from rafiki.utils.words import NOTHING, between, count, moment, number, text
@@ -29,14 +30,13 @@ def size(count_bytes: int | None) -> str:
     return f"{amount:.1f} TB"
 
 
-def local_time(value: str | None) -> str:
-    """A datetime of an answer in this machine's time zone, to the second."""
-    found = moment(value)
-    return found.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found else NOTHING
+def local_time(value: datetime | None) -> str:
+    """A datetime in this machine's time zone, to the second."""
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else NOTHING
 
 
-def short_time(value: str | None) -> str:
-    """A datetime of an answer in this machine's time zone, to the minute."""
+def short_time(value: datetime | None) -> str:
+    """A datetime in this machine's time zone, to the minute."""
     return local_time(value)[:16]
 
 

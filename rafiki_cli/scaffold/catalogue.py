@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,17 @@ class UnknownTemplateError(RafikiError):
     """There is no such template. List them with `rafiki template list`."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class TemplateRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"model_class": "class"}):
+    """A model template as commands show it."""
+
+    name: str
+    task: str
+    model_class: str
+    dependencies: dict[str, str]
+    extra: str | None
+    about: str
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"model_class": "class"}):
@@ -77,12 +87,12 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         found = {path.stem.removeprefix(f"{self.sample}_"): path for path in folder.glob(f"{self.sample}_*.*")}
         return {part: found[part] for part in ("train", "val", "query")}
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> TemplateRecord:
         """What commands show of it."""
-        return {
-            "name": self.name, "task": self.task, "class": self.model_class, "dependencies": self.dependencies,
-            "extra": self.extra, "about": self.summary(),
-        }  # fmt: skip
+        return TemplateRecord(
+            name=self.name, task=self.task, model_class=self.model_class, dependencies=self.dependencies,
+            extra=self.extra, about=self.summary(),
+        )  # fmt: skip
 
 
 def list_templates(task: str | None = None) -> list[Template]:

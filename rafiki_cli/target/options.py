@@ -1,18 +1,11 @@
-"""The options that every command takes, and the configuration that follows from them."""
+"""The options that every command takes, wherever they stand on its line."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rafiki_cli import terminal
 from rafiki_cli.terminal import UsageError
-
-if TYPE_CHECKING:
-    from rafiki.config import LoadedConfig
-    from rafiki.stack_folder import StackFolder
 
 GLOBAL_OPTIONS = {
     "--config FILE": "The rafiki.yaml to use.",
@@ -34,7 +27,7 @@ FLAGS = {
 
 @dataclass
 class GlobalOptions:
-    """What the options of every command said, and what is known of the running command."""
+    """What the options of every command said."""
 
     config_file: Path | None = None
     admin: str | None = None
@@ -43,23 +36,15 @@ class GlobalOptions:
     is_quiet: bool = False
     is_verbose: bool = False
     is_colorless: bool = False
-    is_token_from_environment: bool = False
-    """Whether the command is run with ``RAFIKI_TOKEN``."""
 
 
-current = GlobalOptions()
-"""Those of the running command; set by :func:`take_global_options`."""
-
-
-def take_global_options(arguments: list[str]) -> list[str]:
-    """Set :data:`current` from the global options among ``arguments``, and return the other arguments.
-
-    They may stand anywhere before ``--``.
+def take_global_options(arguments: list[str]) -> tuple[GlobalOptions, list[str]]:
+    """The global options among ``arguments``, and the other arguments. They may stand anywhere before ``--``.
 
     Raises:
         UsageError: when one of them lacks its value, or two of them exclude each other.
     """
-    vars(current).update(vars(GlobalOptions()))
+    found = GlobalOptions()
     rest: list[str] = []
     left = list(arguments)
     while left:
@@ -69,7 +54,7 @@ def take_global_options(arguments: list[str]) -> list[str]:
             rest += [argument, *left]
             break
         if argument in FLAGS:
-            setattr(current, FLAGS[argument], True)
+            setattr(found, FLAGS[argument], True)
         elif name in VALUE_OPTIONS:
             if not has_value:
                 if not left:
@@ -78,59 +63,11 @@ def take_global_options(arguments: list[str]) -> list[str]:
             if not value:
                 raise UsageError(f"{name} needs a value.")
             if name == "--config":
-                current.config_file = Path(value)
+                found.config_file = Path(value)
             else:
-                setattr(current, name.removeprefix("--"), value)
+                setattr(found, name.removeprefix("--"), value)
         else:
             rest.append(argument)
-    if current.is_quiet and current.is_verbose:
+    if found.is_quiet and found.is_verbose:
         raise UsageError("Give --quiet or --verbose, not both.")
-    terminal.set_up(is_quiet=current.is_quiet, is_verbose=current.is_verbose, is_colorless=current.is_colorless)
-    return rest
-
-
-def loaded_config(*, port: int | None = None) -> LoadedConfig:
-    """The configuration in force; ``port`` is the value of a ``--port`` option.
-
-    Raises:
-        ConfigError: naming the file or variable, the key and what is wrong with it.
-    """
-    from rafiki.config import load_config
-
-    return load_config(current.config_file, flags=None if port is None else {"admin.port": port})
-
-
-def stack_folder(loaded: LoadedConfig | None = None) -> StackFolder:
-    """The folder of the stack that the configuration names."""
-    from rafiki.stack_folder import StackFolder
-
-    return StackFolder(loaded or loaded_config())
-
-
-def own_stack_folder() -> StackFolder:
-    """The folder of the stack, for what only the user who started it may do.
-
-    Raises:
-        StackError: when it belongs to another user.
-    """
-    from rafiki.errors import StackError
-
-    folder = stack_folder()
-    if is_of_another_user(folder):
-        raise StackError(
-            f"{folder.root}: this stack was started by another user ({_owner(folder.root)}), and only that user reads "
-            "its logs, sees its processes and stops it. Commands that talk to its admin work: `rafiki login EMAIL`."
-        )
-    return folder
-
-
-def is_of_another_user(folder: StackFolder) -> bool:
-    """Whether a stack's folder is there and closed to this user."""
-    return folder.root.exists() and not os.access(folder.root, os.R_OK | os.X_OK)
-
-
-def _owner(path: Path) -> str:
-    try:
-        return path.owner()
-    except KeyError:
-        return f"id {path.stat().st_uid}"
+    return found, rest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rafiki import registries
 from rafiki.constants import InferenceJobStatus
@@ -12,49 +12,62 @@ from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.datasets import DatasetView
+    from rafiki.contract.models import ModelView
+    from rafiki.contract.train_jobs import TrialView
 
-Json = dict[str, Any]
+
+class Named(Protocol):
+    """What has an id and a name."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=Named)
 _MIN_PREFIX = 4
 
 
-def choose(rows: Sequence[Json], wanted: str, what: str, error: type[RafikiError]) -> Json:
+def choose(rows: Sequence[Found], wanted: str, what: str, error: type[RafikiError]) -> Found:
     """The row that ``wanted`` means; of several with the same name the first (``rows`` come newest first).
 
     Raises:
         RafikiError: of the class ``error``, when no row fits, or the beginning of an id fits several.
     """
     for row in rows:
-        if row["id"] == wanted:
+        if row.id == wanted:
             return row
     for row in rows:
-        if row["name"] == wanted:
+        if row.name == wanted:
             return row
     if len(wanted) >= _MIN_PREFIX:
-        found = [row for row in rows if row["id"].startswith(wanted)]
+        found = [row for row in rows if row.id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
         if found:
             raise error(f"{wanted!r} begins the ids of {len(found)} {what}s. Write more of the id.")
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    names = list(dict.fromkeys(row.name for row in rows))
     there_are = f"There are: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}."
     hint = did_you_mean(wanted, names, there_are if names else f"Upload one with `rafiki {what} upload`.")
     raise error.not_found(f"There is no {what} {wanted!r} that you can use. {hint}")
 
 
-def dataset(client: Client, wanted: str) -> Json:
+def dataset(client: AdminClient, wanted: str) -> DatasetView:
     """One of your datasets."""
     return choose(client.get_datasets(), wanted, "dataset", InvalidDatasetError)
 
 
-def model(client: Client, wanted: str, task: str | None = None) -> Json:
+def model(client: AdminClient, wanted: str, task: str | None = None) -> ModelView:
     """A model that you can use; your own go before public ones of the same name."""
-    me = client.get_current_user()["id"]
-    rows = sorted(client.get_available_models(task), key=lambda row: row["user_id"] != me)
+    me = client.get_current_user().id
+    rows = sorted(client.get_available_models(task), key=lambda row: row.user_id != me)
     return choose(rows, wanted, "model", InvalidModelError)
 
 
-def served_version(client: Client, app: str, version: int) -> int:
+def served_version(client: AdminClient, app: str, version: int) -> int:
     """The version of an app that is meant where none is named (-1): the newest that is served.
 
     The latest one may never have been served: it missed a gate, or still trains. -1 when none is served.
@@ -62,7 +75,7 @@ def served_version(client: Client, app: str, version: int) -> int:
     if version != -1:
         return version
     live = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
-    served = [j["app_version"] for j in client.get_inference_jobs_of_app(app) if j["status"] in live]
+    served = [j.app_version for j in client.get_inference_jobs_of_app(app) if j.status in live]
     return max(served, default=-1)
 
 
@@ -71,12 +84,12 @@ def is_whole_id(text: str) -> bool:
     return len(text) == 36 and text.count("-") == 4
 
 
-def trial_name(trial: Mapping[str, Any]) -> str:
+def trial_name(trial: TrialView) -> str:
     """``SkSvm#10``: a trial within its train job."""
-    return f"{trial['model_name']}#{trial['no']}"
+    return f"{trial.model_name}#{trial.no}"
 
 
-def trial(client: Client, wanted: str, name: str | None = None, version: int = -1) -> Json:
+def trial(client: AdminClient, wanted: str, name: str | None = None, version: int = -1) -> TrialView:
     """A trial: by its id or the beginning of that, or by its app (``wanted``) and ``name`` (``SkSvm#10``).
 
     Raises:
@@ -94,8 +107,8 @@ def trial(client: Client, wanted: str, name: str | None = None, version: int = -
     found = [
         t
         for job in client.get_train_jobs_by_user()
-        for t in client.get_trials_of_train_job(job["app"], job["app_version"])
-        if t["id"].startswith(wanted.lower())
+        for t in client.get_trials_of_train_job(job.app, job.app_version)
+        if t.id.startswith(wanted.lower())
     ]
     if not found:
         raise InvalidTrialError.not_found(f"None of your trials has an id that begins with {wanted!r}.")
@@ -104,13 +117,13 @@ def trial(client: Client, wanted: str, name: str | None = None, version: int = -
     return found[0]
 
 
-def _trial_of_app(client: Client, app: str, name: str, version: int) -> Json:
+def _trial_of_app(client: AdminClient, app: str, name: str, version: int) -> TrialView:
     rows = client.get_trials_of_train_job(app, version)
-    found = [t for t in rows if trial_name(t) == name or t["id"].startswith(name.lower())]
+    found = [t for t in rows if trial_name(t) == name or t.id.startswith(name.lower())]
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(t["id"] for t in found)
+        ids = ", ".join(t.id for t in found)
         raise InvalidTrialError(f"{name!r} means {len(found)} trials of {app!r}. Name one by its id: {ids}.")
     names = [trial_name(t) for t in rows]
     hint = did_you_mean(name, names, f"See `rafiki train trials {app}`.")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError, UnauthorizedError
 from rafiki_cli import terminal
-from rafiki_cli.target import contexts, options
+from rafiki_cli.target import contexts
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
+    from rafiki.contract.users import TokenView
     from rafiki.utils.process import PidFile
+    from rafiki_cli.application import Application
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TOKEN_VARIABLE = "RAFIKI_TOKEN"
@@ -55,7 +57,7 @@ def reachable_host(host: str) -> str:
     return _ANY_ADDRESS.get(host, host)
 
 
-def target() -> Target:
+def find_target(cli: Application) -> Target:
     """The admin: ``--admin``, else ``--context``, else ``RAFIKI_HOST``, else the current context, else the one that
     runs in the stack's folder, else the configured one.
 
@@ -65,40 +67,37 @@ def target() -> Target:
     """
     from rafiki.config import admin_from_environment
 
-    current = options.current
+    current = cli.options
     if current.admin and current.context:
         raise UsageError("Give --admin or --context, not both.")
     if current.admin:
         return Target(*parse_address(current.admin, "--admin", "an admin"), Source.ADMIN_OPTION)
     if current.context:
-        return _of_context(contexts.read_contexts(), current.context, Source.CONTEXT_OPTION)
+        return _of_context(cli, contexts.read_contexts(), current.context, Source.CONTEXT_OPTION)
     if host := admin_from_environment():
         return Target(*parse_address(host, "RAFIKI_HOST", "an admin"), Source.ENVIRONMENT)
     kept = contexts.read_contexts()
-    return _of_context(kept, kept.current or contexts.LOCAL, Source.CONTEXT)
+    return _of_context(cli, kept, kept.current or contexts.LOCAL, Source.CONTEXT)
 
 
-def _of_context(kept: contexts.Contexts, name: str, source: Source) -> Target:
+def _of_context(cli: Application, kept: contexts.Contexts, name: str, source: Source) -> Target:
     if host := kept.host_of(name):
         return Target(*parse_address(host, f"The context {name!r}", "an admin"), source, name)
-    return local_target()
+    return local_target(cli)
 
 
-def local_target() -> Target:
+def local_target(cli: Application) -> Target:
     """The admin that runs in the stack's folder, else the configured address.
 
     Raises:
         ConfigError: when the configuration is wrong.
     """
-    loaded = options.loaded_config()
-    if running := find_running(options.stack_folder(loaded).admin_pid_file):
+    from rafiki.stack_folder import StackFolder
+
+    loaded = cli.loaded_config()
+    if running := find_running(StackFolder(loaded).admin_pid_file):
         return Target(reachable_host(running.host), running.port, Source.STACK)
     return Target(reachable_host(loaded.config.admin.host), loaded.config.admin.port, Source.CONFIGURED)
-
-
-def admin_address() -> tuple[str, int]:
-    """Host and port of the admin; see :func:`target`."""
-    return target()[:2]
 
 
 def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
@@ -125,11 +124,6 @@ def find_running(pid_file: Path) -> PidFile | None:
         return None
 
 
-def is_local_stack() -> bool:
-    """Whether commands talk to the stack of this folder."""
-    return target().is_local
-
-
 # ---- kept logins ---------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +133,15 @@ def logins_file() -> Path:
     return user_config_folder() / "logins.json"
 
 
-def _read_logins() -> dict[str, dict[str, Any]]:
+class Login(TypedDict):
+    """A login as it is kept."""
+
+    email: str
+    user_type: str
+    token: str
+
+
+def _read_logins() -> dict[str, Login]:
     import msgspec
 
     from rafiki.utils.files import read_text
@@ -149,25 +151,25 @@ def _read_logins() -> dict[str, dict[str, Any]]:
     if not text:
         return {}
     try:
-        return msgspec.json.decode(text, type=dict[str, dict[str, Any]])
+        return msgspec.json.decode(text, type=dict[str, Login])
     except msgspec.DecodeError as e:
         raise ConfigError(f"{file}: the kept logins are damaged ({e}). Remove the file and log in again.") from e
 
 
-def find_login(address: str) -> dict[str, Any] | None:
-    """``email``, ``user_type`` and ``token`` of the login kept for an admin."""
+def find_login(address: str) -> Login | None:
+    """The login kept for an admin."""
     return _read_logins().get(address)
 
 
-def keep_login(address: str, email: str, answer: dict[str, Any]) -> None:
+def keep_login(address: str, email: str, answer: TokenView) -> None:
     """Keep a login for later commands."""
     with contexts.user_files_locked():
         logins = _read_logins()
-        logins[address] = {"email": email, "user_type": answer["user_type"], "token": answer["token"]}
+        logins[address] = {"email": email, "user_type": str(answer.user_type), "token": answer.token}
         contexts.write_user_file(logins_file(), logins)
 
 
-def forget_login(address: str) -> dict[str, Any] | None:
+def forget_login(address: str) -> Login | None:
     """Remove the login kept for an admin; returns it."""
     if find_login(address) is None:
         return None
@@ -181,14 +183,7 @@ def forget_login(address: str) -> dict[str, Any] | None:
 # ---- clients -------------------------------------------------------------------------------------------------------
 
 
-def anonymous_client() -> Client:
-    """A client without a login."""
-    from rafiki.client import Client
-
-    return Client(*admin_address())
-
-
-def client() -> Client:
+def open_client(cli: Application) -> AdminClient:
     """A client with ``RAFIKI_TOKEN``, else with the login that is kept for the admin.
 
     Whoever may read the superadmin's password of the stack that runs in this folder needs to do nothing: they are
@@ -197,21 +192,21 @@ def client() -> Client:
     Raises:
         UnauthorizedError: when there is no login.
     """
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
     from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 
-    admin = target()
-    found = Client(admin.host, admin.port)
+    admin = cli.target()
+    found = AdminClient(admin.host, admin.port)
     if token := token_from_environment():
         refuse_to_send(token, admin)
         found.token = token
-        options.current.is_token_from_environment = True
+        cli.is_token_from_environment = True
         return found
     login = find_login(found.address)
     if login is not None:
         found.token = login["token"]
     if admin.source is Source.STACK and (login is None or login["email"] == SUPERADMIN_EMAIL):
-        _log_in_as_owner(found)
+        _log_in_as_owner(cli, found)
     if found.token is None:
         words = "rafiki login" if admin.is_local else f"rafiki{_selection(admin)} login EMAIL"
         raise UnauthorizedError(f"Not logged in at {found.address}. Log in with `{words}`, or set {TOKEN_VARIABLE}.")
@@ -241,14 +236,14 @@ def _selection(admin: Target) -> str:
     return f" --context {admin.context}" if admin.source is Source.CONTEXT_OPTION else ""
 
 
-def _log_in_as_owner(client: Client) -> None:
+def _log_in_as_owner(cli: Application, client: AdminClient) -> None:
     """Log in as the superadmin of the stack of this folder, where this user may read its password.
 
     A login that was kept may be too old, or of another stack that had the same port, so it is tried first.
     """
     from rafiki.config import SUPERADMIN_EMAIL
 
-    file = options.stack_folder().superadmin_password_file
+    file = cli.stack_folder().superadmin_password_file
     try:
         password = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):

@@ -26,7 +26,6 @@ from rafiki.utils.process import (
     find_stack_processes,
     wait_until,
 )
-from rafiki_cli.target import options
 from rafiki_cli.target.session import reachable_host
 
 if TYPE_CHECKING:
@@ -120,7 +119,9 @@ def create_folder(loaded: LoadedConfig) -> StackFolder:
     Raises:
         StackError: when it cannot be made, or is new and the port is taken.
     """
-    folder = options.stack_folder(loaded)
+    from rafiki.stack_folder import StackFolder
+
+    folder = StackFolder(loaded)
     if loaded.config.admin.port and not folder.root.exists():
         check_port(loaded.config.admin.host, loaded.config.admin.port)
     folder.create()

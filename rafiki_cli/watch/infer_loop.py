@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rafiki.client.records import Away
 from rafiki.constants import ExitCode, InferenceJobStatus
+from rafiki.contract.inference_jobs import (
+    InferenceFigures,
+    InferenceJobChanged,
+    InferenceJobEnded,
+    InferenceJobEvent,
+    InferenceJobSnapshot,
+    InferenceJobView,
+    MemberView,
+)
 from rafiki.utils.clock import utc_now
 from rafiki_cli import terminal
 from rafiki_cli.render import infer_watch
 from rafiki_cli.watch import pushed
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
-Json = dict[str, Any]
+Event = InferenceJobEvent | Away
 _TICK_S = 1.0
 _HISTORY = 600
 
@@ -23,15 +33,21 @@ _HISTORY = 600
 class InferenceFollower:
     """An inference job as the admin's events tell it, also over a restart of the admin."""
 
-    def __init__(self, client: Client, app: str, version: int) -> None:
+    def __init__(self, client: AdminClient, app: str, version: int) -> None:
         self._client, self._app, self._version = client, app, version
-        self.job: Json = {}
-        self.members: list[Json] = []
-        self.figures: Json | None = None
+        self._job: InferenceJobView | None = None
+        self.members: list[MemberView] = []
+        self.figures: InferenceFigures | None = None
         self.history: deque[float] = deque(maxlen=_HISTORY)
         self.notice = ""
 
-    def events(self) -> Iterator[list[Json]]:
+    @property
+    def job(self) -> InferenceJobView:
+        """As it stands; known from the first of :meth:`events` on."""
+        assert self._job is not None
+        return self._job
+
+    def events(self) -> Iterator[list[Event]]:
         """Yield the events of each change, after they are taken in; nothing at a tick. Ends with the job's end.
 
         Raises:
@@ -40,31 +56,35 @@ class InferenceFollower:
         for batch in pushed.batches(self._client.watch_inference_job, self._app, self._version, tick_s=_TICK_S):
             for event in batch:
                 self._take(event)
-            if self.job:
+            if self._job is not None:
                 yield batch
 
-    def _take(self, event: Json) -> None:
-        match event["type"]:
-            case "away":
-                self.notice = f"The admin does not answer; trying for {event['left_s']:.0f} s more. ({event['reason']})"
+    @property
+    def is_errored(self) -> bool:
+        return self._job is not None and self._job.status == InferenceJobStatus.ERRORED
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Away():
+                self.notice = f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})"
                 return
-            case "snapshot" | "job":
-                self.job, self.members = event["job"], event["members"]
-            case "figures":
+            case InferenceJobSnapshot() | InferenceJobChanged():
+                self._job, self.members = event.job, event.members
+            case InferenceFigures():
                 self.figures = event
-                self.history.append(event["requests_per_s"])
-            case "end":
-                self.job = event["job"]
+                self.history.append(event.requests_per_s)
+            case InferenceJobEnded():
+                self._job = event.job
         self.notice = ""
 
 
 def follow(
-    client: Client,
+    client: AdminClient,
     app: str,
     version: int,
     *,
     count: int | None = None,
-    on_event: Callable[[Json], None] | None = None,
+    on_event: Callable[[InferenceJobEvent], None] | None = None,
 ) -> ExitCode:
     """Show how much an app serves until it is stopped, or until ``count`` seconds were told.
 
@@ -80,8 +100,8 @@ def follow(
         _follow_live(follower, count)
     else:
         _follow_lines(follower, count, on_event)
-    if follower.job and follower.job["status"] == InferenceJobStatus.ERRORED:
-        terminal.report(f"The inference job ended ERRORED: {follower.job['error'] or 'no reason is known'}")
+    if follower.is_errored:
+        terminal.report(f"The inference job ended ERRORED: {follower.job.error or 'no reason is known'}")
         return ExitCode.JOB_ERRORED
     return ExitCode.OK
 
@@ -99,12 +119,14 @@ def _follow_live(follower: InferenceFollower, count: int | None) -> None:
                 follower.notice, is_ascii=console.options.ascii_only,
             )  # fmt: skip
             live.update(view, refresh=True)
-            told += sum(e["type"] == "figures" for e in batch)
+            told += sum(isinstance(e, InferenceFigures) for e in batch)
             if count is not None and told >= count:
                 return
 
 
-def _follow_lines(follower: InferenceFollower, count: int | None, on_event: Callable[[Json], None] | None) -> None:
+def _follow_lines(
+    follower: InferenceFollower, count: int | None, on_event: Callable[[InferenceJobEvent], None] | None
+) -> None:
     told = 0
     is_away = False
     for batch in follower.events():
@@ -112,9 +134,9 @@ def _follow_lines(follower: InferenceFollower, count: int | None, on_event: Call
             terminal.say(follower.notice)
         is_away = bool(follower.notice)
         for event in batch:
-            if on_event is not None and event["type"] != "away":
+            if on_event is not None and not isinstance(event, Away):
                 on_event(event)
-            if event["type"] == "figures":
+            if isinstance(event, InferenceFigures):
                 if on_event is None:
                     terminal.put(infer_watch.figures_line(follower.job, follower.members, event, utc_now()))
                 told += 1

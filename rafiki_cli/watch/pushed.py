@@ -5,18 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from rafiki.utils.clock import Deadline
 
-Json = dict[str, Any]
+Event = TypeVar("Event")
 _MOST_WAITING = 1000
 """Events that nobody has taken yet; then the stream waits, and the admin tells less often."""
 
 
 def batches(
-    watch: Callable[..., Iterator[Json]], *arguments: Any, tick_s: float, deadline: Deadline | None = None
-) -> Iterator[list[Json]]:
+    watch: Callable[..., Iterator[Event]], *arguments: Any, tick_s: float, deadline: Deadline | None = None
+) -> Iterator[list[Event]]:
     """The events of a stream of the client, together as they come; an empty list when none came for ``tick_s``.
 
     Ends with the stream, or at the deadline.
@@ -27,10 +27,10 @@ def batches(
     Raises:
         RafikiError: what the stream raised.
     """
-    events: queue.Queue[Json | BaseException | None] = queue.Queue(_MOST_WAITING)
+    events: queue.Queue[Event | BaseException | None] = queue.Queue(_MOST_WAITING)
     stop = threading.Event()
 
-    def put(item: Json | BaseException | None) -> None:
+    def put(item: Event | BaseException | None) -> None:
         while not stop.is_set():
             try:
                 events.put(item, timeout=0.5)
@@ -64,10 +64,10 @@ def batches(
 
 
 def _take(
-    events: queue.Queue[Json | BaseException | None], timeout_s: float
-) -> tuple[list[Json], BaseException | bool]:
+    events: queue.Queue[Event | BaseException | None], timeout_s: float
+) -> tuple[list[Event], BaseException | bool]:
     """What is there, waiting for the first; and whether or how the stream has ended."""
-    batch: list[Json] = []
+    batch: list[Event] = []
     try:
         item = events.get(timeout=max(0.001, timeout_s))
         while True:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from rafiki.client.records import Away
 from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
+from rafiki.contract.train_jobs import (
+    SubTrainJobView,
+    TrainJobChanged,
+    TrainJobEnded,
+    TrainJobEvent,
+    TrainJobSnapshot,
+    TrainJobView,
+    TrialChanged,
+    TrialView,
+)
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki_cli import terminal
 from rafiki_cli.render import train_watch, values
 from rafiki_cli.watch import pushed
 
 if TYPE_CHECKING:
-    from rafiki.client import Client
+    from rafiki.client.records import AdminClient
 
-Json = dict[str, Any]
+Event = TrainJobEvent | Away
 TICK_S = 0.5
 """The clocks of a live view go on though nothing happens."""
 
@@ -25,18 +36,24 @@ TICK_S = 0.5
 class JobFollower:
     """A train job and its trials as the admin's events tell them, also over a restart of the admin."""
 
-    def __init__(self, client: Client, app: str, version: int) -> None:
+    def __init__(self, client: AdminClient, app: str, version: int) -> None:
         self._client, self._app, self._version = client, app, version
-        self._trials: dict[str, Json] = {}
-        self.job: Json = {}
+        self._trials: dict[str, TrialView] = {}
+        self._job: TrainJobView | None = None
         self.notice = ""
         """That the admin does not answer, while that is so."""
 
     @property
-    def trials(self) -> list[Json]:
+    def job(self) -> TrainJobView:
+        """As it stands; known from the first of :meth:`states` on."""
+        assert self._job is not None
+        return self._job
+
+    @property
+    def trials(self) -> list[TrialView]:
         return list(self._trials.values())
 
-    def states(self, deadline: Deadline | None = None) -> Iterator[list[Json]]:
+    def states(self, deadline: Deadline | None = None) -> Iterator[list[Event]]:
         """Yield the events of each change, after they are taken in; nothing at a tick. Ends with the job's end.
 
         Raises:
@@ -46,35 +63,35 @@ class JobFollower:
         for batch in pushed.batches(watch, self._app, self._version, tick_s=TICK_S, deadline=deadline):
             for event in batch:
                 self._take(event)
-            if self.job:
+            if self._job is not None:
                 yield batch
 
-    def _take(self, event: Json) -> None:
-        match event["type"]:
-            case "away":
-                self.notice = f"The admin does not answer; trying for {event['left_s']:.0f} s more. ({event['reason']})"
+    def _take(self, event: Event) -> None:
+        match event:
+            case Away():
+                self.notice = f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})"
                 return
-            case "snapshot":
-                self.job, self._trials = event["job"], {t["id"]: t for t in event["trials"]}
-            case "job" | "end":
-                self.job = event["job"]
-            case "trial":
-                self._trials[event["trial"]["id"]] = event["trial"]
+            case TrainJobSnapshot():
+                self._job, self._trials = event.job, {t.id: t for t in event.trials}
+            case TrainJobChanged() | TrainJobEnded():
+                self._job = event.job
+            case TrialChanged():
+                self._trials[event.trial.id] = event.trial
         self.notice = ""
 
     @property
     def is_over(self) -> bool:
-        return bool(self.job) and train_watch.is_over(self.job)
+        return self._job is not None and train_watch.is_over(self._job)
 
 
 def follow(
-    client: Client,
+    client: AdminClient,
     app: str,
     version: int,
     *,
     out: Callable[[str], None] = terminal.put,
     timeout_s: float | None = None,
-    on_event: Callable[[Json], None] | None = None,
+    on_event: Callable[[TrainJobEvent], None] | None = None,
     report: Callable[[str], None] = terminal.report,
 ) -> ExitCode:
     """Show a job until it ends; the exit code tells how.
@@ -106,20 +123,20 @@ def follow(
     return judge(follower.job, follower.trials, report)
 
 
-def judge(job: Json, trials: list[Json], report: Callable[[str], None] = terminal.report) -> ExitCode:
+def judge(job: TrainJobView, trials: Sequence[TrialView], report: Callable[[str], None] = terminal.report) -> ExitCode:
     """The exit code for a job that has ended; says what went wrong."""
-    is_errored = job["status"] == TrainJobStatus.ERRORED
-    reason = job["error"] or "no reason is known"
-    for model in job["models"]:
+    is_errored = job.status == TrainJobStatus.ERRORED
+    reason = job.error or "no reason is known"
+    for model in job.models:
         # Where the job failed for a model's reason, it is told once.
-        if model["error"] and not (is_errored and model["error"] in reason):
-            terminal.warn(f"{model['model_name']}: {model['error']}")
+        if model.error and not (is_errored and model.error in reason):
+            terminal.warn(f"{model.model_name}: {model.error}")
     if is_errored:
         report(f"The train job ended ERRORED: {reason}")
         return ExitCode.JOB_ERRORED
-    if not any(t["status"] == TrialStatus.COMPLETED for t in trials):
-        told = " ".join(m["error"] or "" for m in job["models"])
-        reasons = {values.first_line(t["error"], 200) for t in trials if t["error"] and t["error"] not in told}
+    if not any(t.status == TrialStatus.COMPLETED for t in trials):
+        told = " ".join(m.error or "" for m in job.models)
+        reasons = {values.first_line(t.error, 200) for t in trials if t.error and t.error not in told}
         about = "" if told.strip() else " Give it a larger budget."
         if reasons:
             about = f" The trials failed with: {'; '.join(sorted(reasons))}"
@@ -156,30 +173,30 @@ def _follow_lines(follower: JobFollower, deadline: Deadline | None, out: Callabl
         if follower.notice and not is_away:
             terminal.say(follower.notice)
         is_away = bool(follower.notice)
-        _tell_waits(follower.job["models"], waits)
-        for trial in sorted(follower.trials, key=lambda t: t["datetime_stopped"] or ""):
-            if train_watch.is_done(trial) and trial["id"] not in told:
-                told.add(trial["id"])
+        _tell_waits(follower.job.models, waits)
+        for trial in sorted(follower.trials, key=train_watch.ended_at):
+            if train_watch.is_done(trial) and trial.id not in told:
+                told.add(trial.id)
                 out(train_watch.trial_line(trial))
 
 
-def _tell_waits(models: Iterable[Json], told: dict[str, str]) -> None:
+def _tell_waits(models: Iterable[SubTrainJobView], told: dict[str, str]) -> None:
     """What a model waits for, once."""
     for model in models:
-        reason = model.get("waits_for")
-        if reason and told.get(model["model_name"]) != reason:
-            told[model["model_name"]] = reason
-            terminal.say(f"{model['model_name']} waits: {reason}")
+        reason = model.waits_for
+        if reason and told.get(model.model_name) != reason:
+            told[model.model_name] = reason
+            terminal.say(f"{model.model_name} waits: {reason}")
 
 
-def _follow_events(follower: JobFollower, deadline: Deadline | None, on_event: Callable[[Json], None]) -> None:
+def _follow_events(follower: JobFollower, deadline: Deadline | None, on_event: Callable[[TrainJobEvent], None]) -> None:
     is_away = False
     for batch in follower.states(deadline):
         if follower.notice and not is_away:
             terminal.say(follower.notice)
         is_away = bool(follower.notice)
         for event in batch:
-            if event["type"] != "away":
+            if not isinstance(event, Away):
                 on_event(event)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.http.complete_answers import completed
 from support.http.contract_server import ContractServer
 
+from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki_cli.main import main
 
 
@@ -50,7 +52,7 @@ def cli(folder: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def server() -> Iterator[ContractServer]:
-    running = ContractServer()
+    running = ContractServer(is_complete=True)
     running.answers["get_health"] = {"name": "rafiki", "version": "1", "status": "ok"}
     running.answers["login"] = {"user_id": "u1", "user_type": "ADMIN", "token": "t"}
     running.answers["get_current_user"] = {"id": "u1", "email": "a@rafiki", "user_type": "ADMIN", "banned_date": None}
@@ -67,37 +69,43 @@ def logged_in(cli: Cli, server: ContractServer, folder: Path) -> Cli:
     return cli
 
 
-TRIAL: dict[str, Any] = {
-    "id": "t1",
-    "train_job_id": "j1",
-    "no": 1,
-    "worker_id": "w",
-    "attempt": 1,
-    "proposal": {"knobs": {"kernel": "rbf", "C": 1.25}},
-    "status": "COMPLETED",
-    "score": 0.9,
-    "error": None,
-    "model_name": "SkSvm",
-    "is_params_saved": True,
-    "datetime_started": "2025-01-01T10:00:00Z",
-    "datetime_stopped": "2025-01-01T10:00:04Z",
-}
-JOB: dict[str, Any] = {
-    "id": "j1",
-    "user_id": "u1",
-    "status": "STOPPED",
-    "error": None,
-    "app": "digits",
-    "app_version": 1,
-    "task": "IMAGE_CLASSIFICATION",
-    "train_dataset_id": "d1",
-    "val_dataset_id": "d2",
-    "train_args": {},
-    "budget": {"MODEL_TRIAL_COUNT": 2, "TIME_HOURS": 0.1},
-    "models": [{"id": "s1", "model_id": "m1", "model_name": "SkSvm", "status": "STOPPED", "error": None}],
-    "datetime_started": "2025-01-01T10:00:00Z",
-    "datetime_stopped": "2025-01-01T10:00:10Z",
-}
+TRIAL: dict[str, Any] = completed(
+    {
+        "id": "t1",
+        "train_job_id": "j1",
+        "no": 1,
+        "worker_id": "w",
+        "attempt": 1,
+        "proposal": {"knobs": {"kernel": "rbf", "C": 1.25}},
+        "status": "COMPLETED",
+        "score": 0.9,
+        "error": None,
+        "model_name": "SkSvm",
+        "is_params_saved": True,
+        "datetime_started": "2025-01-01T10:00:00Z",
+        "datetime_stopped": "2025-01-01T10:00:04Z",
+    },
+    TrialView,
+)
+JOB: dict[str, Any] = completed(
+    {
+        "id": "j1",
+        "user_id": "u1",
+        "status": "STOPPED",
+        "error": None,
+        "app": "digits",
+        "app_version": 1,
+        "task": "IMAGE_CLASSIFICATION",
+        "train_dataset_id": "d1",
+        "val_dataset_id": "d2",
+        "train_args": {},
+        "budget": {"TIME_HOURS": 0.1, "GPU_COUNT": 0, "MODEL_TRIAL_COUNT": 2, "CPU_WORKER_COUNT": 1},
+        "models": [{"id": "s1", "model_id": "m1", "model_name": "SkSvm", "status": "STOPPED", "error": None}],
+        "datetime_started": "2025-01-01T10:00:00Z",
+        "datetime_stopped": "2025-01-01T10:00:10Z",
+    },
+    TrainJobView,
+)
 
 
 @pytest.fixture

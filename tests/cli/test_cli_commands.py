@@ -146,8 +146,9 @@ def test_a_reader_that_hangs_up_is_no_error_to_look_at(folder: Path) -> None:
     process.wait()
 
 
-def test_an_unexpected_error_is_one_line(logged_in, server: ContractServer) -> None:
-    server.answers["get_datasets"] = [{"id": 1}]
+def test_an_unexpected_error_is_one_line(logged_in, server: ContractServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rafiki_cli.render.values.size", lambda _: {}["no such key"])
+    server.answers["get_datasets"] = [{"id": "d1"}]
     result = logged_in("dataset", "list")
     assert result.code == ExitCode.FAILURE
     assert "Traceback" not in result.err

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.http.complete_answers import record, records
 from support.http.contract_server import ContractServer
 
-from rafiki.analysis.comparison import compare, describe
+from rafiki.analysis.comparison import ComparedJob, JobSummary, compare, describe
 from rafiki.constants import ExitCode
+from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki.errors import InvalidTrainJobError
 from rafiki_cli.commands.train_compare import parse_target
 from rafiki_cli.render.comparison import comparison_lines
@@ -51,10 +53,14 @@ SECOND = [
 ]
 
 
+def _described(job: dict[str, Any], trials: list[dict[str, Any]]) -> JobSummary:
+    return describe(record(job, TrainJobView), records(trials, TrialView), NAMES)
+
+
 @pytest.fixture
-def jobs(job: dict[str, Any]) -> list[dict[str, Any]]:
+def jobs(job: dict[str, Any]) -> list[ComparedJob]:
     second = _job(job, 2, advisor={"scheme": "tpe"}, status="RUNNING", budget={"MODEL_TRIAL_COUNT": 9})
-    return compare([describe(_job(job, 1), FIRST, NAMES), describe(second, SECOND, NAMES)])
+    return compare([_described(_job(job, 1), FIRST), _described(second, SECOND)])
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def server(server: ContractServer, job: dict[str, Any]) -> ContractServer:
 
 
 @pytest.mark.parametrize("width", [64, 80, 200])
-def test_jobs_stand_side_by_side_with_marks_and_deltas(jobs: list[dict[str, Any]], width: int) -> None:
+def test_jobs_stand_side_by_side_with_marks_and_deltas(jobs: list[ComparedJob], width: int) -> None:
     lines = comparison_lines(jobs, width, Look())
     assert lines == (SNAPSHOTS / f"compare_{width}.txt").read_text("utf-8").splitlines()
 
@@ -93,7 +99,7 @@ def test_jobs_stand_side_by_side_with_marks_and_deltas(jobs: list[dict[str, Any]
 def test_any_number_of_jobs_fits_any_width_and_the_first_leads_each_block(
     job: dict[str, Any], width: int, count: int
 ) -> None:
-    many = compare([describe(_job(job, v), FIRST, NAMES) for v in range(1, count + 1)])
+    many = compare([_described(_job(job, v), FIRST) for v in range(1, count + 1)])
     lines = comparison_lines(many, width, Look())
     assert max(map(len, lines[:-1])) <= width
     heads = [line.split() for line in lines if "digits@" in line]
@@ -106,20 +112,20 @@ def test_any_number_of_jobs_fits_any_width_and_the_first_leads_each_block(
 def test_the_curves_share_one_scale_of_scores_and_of_trials(job: dict[str, Any]) -> None:
     low = [_trial(i, 0.1, {}) for i in range(1, 3)]
     high = [_trial(i, 0.9, {}) for i in range(1, 5)]
-    many = compare([describe(_job(job, 1), low, NAMES), describe(_job(job, 2), high, NAMES)])
+    many = compare([_described(_job(job, 1), low), _described(_job(job, 2), high)])
     curve = next(line for line in comparison_lines(many, 80, Look()) if line.startswith("  best so far")).split()[3:]
     assert set(curve[0]) == {"▁"}
     assert set(curve[1]) == {"█"}
     assert len(curve[0]) == round(len(curve[1]) / 2)
 
 
-def test_without_utf8_the_comparison_is_plain(jobs: list[dict[str, Any]]) -> None:
+def test_without_utf8_the_comparison_is_plain(jobs: list[ComparedJob]) -> None:
     text = "\n".join(comparison_lines(jobs, 60, Look(is_ascii=True)))
     assert text.isascii()
     assert "* advisor" in text
 
 
-def test_colours_tell_better_from_worse(jobs: list[dict[str, Any]]) -> None:
+def test_colours_tell_better_from_worse(jobs: list[ComparedJob]) -> None:
     text = "\n".join(comparison_lines(jobs, 80, Look(is_colored=True)))
     assert "\x1b[32m0.9000 (+0.1000)" in text
     worse = "\n".join(comparison_lines(compare(jobs[::-1]), 80, Look(is_colored=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -209,7 +210,7 @@ def test_without_a_login_nothing_is_asked(cli, values, server: ContractServer, f
 
 @pytest.mark.parametrize("answer", [{"error": "nonsense"}, "text", [], [{}], [None]])
 def test_whatever_a_server_answers_the_prompt_stays_silent(known, values, server, answer: Any) -> None:
-    server.answers["get_train_jobs_by_user"] = answer
+    server.answers["get_train_jobs_by_user"] = json.dumps(answer).encode()
     assert values("train", "show", "") == []
 
 

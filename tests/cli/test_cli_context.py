@@ -18,7 +18,7 @@ HEALTH = {"name": "rafiki", "version": "1", "status": "ok"}
 @pytest.fixture
 def other() -> Iterator[ContractServer]:
     """A second admin."""
-    running = ContractServer()
+    running = ContractServer(is_complete=True)
     running.answers["get_health"] = HEALTH
     running.answers["login"] = {"user_id": "u2", "user_type": "ADMIN", "token": "other token"}
     running.answers["get_current_user"] = {"id": "u2", "email": "b@rafiki", "user_type": "ADMIN", "banned_date": None}

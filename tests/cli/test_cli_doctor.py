@@ -26,11 +26,11 @@ from rafiki.meta_store.sql.migrate import HEAD
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import wait_until
 from rafiki.utils.sockets import any_free_port, is_free
+from rafiki_cli.application import Application
 from rafiki_cli.doctor import admin, cache, containers, gpus, machine, meta_store, packages
 from rafiki_cli.doctor.examination import examine
 from rafiki_cli.doctor.findings import Finding, Verdict, ok, warning, worst
 from rafiki_cli.doctor.patient import Patient, find_patient
-from rafiki_cli.target.options import take_global_options
 
 SECRET = "correct-horse-battery"
 
@@ -41,9 +41,7 @@ def settings(folder: Path) -> Any:
 
     def write(text: str = "admin: {port: 0}\n") -> Patient:
         (folder / "rafiki.yaml").write_text(text)
-        # Commands of other tests left theirs.
-        take_global_options([])
-        return find_patient()
+        return find_patient(Application())
 
     return write
 

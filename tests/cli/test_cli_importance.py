@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from support.http.complete_answers import records
 from support.http.contract_server import ContractServer
 
 from rafiki.analysis.dimensions import GRID, dimensions_of
 from rafiki.analysis.importance import importance_of, marginal_of
 from rafiki.analysis.ped_anova import Importance, best_region, divergence, importances, is_top
 from rafiki.constants import ExitCode
+from rafiki.contract.train_jobs import TrialView
 from rafiki.errors import InvalidModelError
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -54,6 +56,10 @@ def _trials(rows: list[Knobs], scores: list[float] | None = None, **more: Any) -
         }
         for i, (r, s) in enumerate(zip(rows, scores, strict=True), 1)
     ]  # fmt: skip
+
+
+def _records(rows: list[Knobs], scores: list[float] | None = None) -> list[TrialView]:
+    return records(_trials(rows, scores), TrialView)
 
 
 def _importances(rows: list[Knobs], quantile: float = 0.25) -> list[Importance]:
@@ -149,14 +155,14 @@ def test_the_same_trials_give_the_same_answer() -> None:
 
 def test_the_best_region_is_where_the_best_trials_are_denser_than_all() -> None:
     rows = _draw(300)
-    found = importance_of("SkSvm", _trials(rows), CONFIG, 0.25)
-    by_knob = {k["knob"]: k["best"] for k in found["knobs"]}
-    assert 0.5 < by_knob["rate"]["low"] < 10 < by_knob["rate"]["high"] < 200
-    assert by_knob["kernel"]["values"] == ["rbf"]
-    assert by_knob["kernel"]["text"] == "rbf"
-    assert found["constant"] == {"seed": 7}
-    assert (found["trial_count"], found["top_count"]) == (300, 75)
-    assert found["threshold"] == sorted((_score(r) for r in rows), reverse=True)[74]
+    found = importance_of("SkSvm", _records(rows), CONFIG, 0.25)
+    by_knob = {k.knob: k.best for k in found.knobs}
+    assert 0.5 < by_knob["rate"].low < 10 < by_knob["rate"].high < 200
+    assert by_knob["kernel"].values == ["rbf"]
+    assert by_knob["kernel"].text == "rbf"
+    assert found.constant == {"seed": 7}
+    assert (found.trial_count, found.top_count) == (300, 75)
+    assert found.threshold == sorted((_score(r) for r in rows), reverse=True)[74]
 
 
 @pytest.mark.parametrize(
@@ -170,9 +176,9 @@ def test_the_best_region_is_where_the_best_trials_are_denser_than_all() -> None:
 )
 def test_the_region_of_an_integer_is_told_in_whole_numbers(make: Any, quantile: float, text: str) -> None:
     rows = [{**r, "depth": i % 8 + 1} for i, r in enumerate(_draw(240))]
-    found = importance_of("M", _trials(rows, [float(make(r["depth"])) for r in rows]), CONFIG, quantile)
-    best = next(k["best"] for k in found["knobs"] if k["knob"] == "depth")
-    assert best["text"] == text
+    found = importance_of("M", _records(rows, [float(make(r["depth"])) for r in rows]), CONFIG, quantile)
+    best = next(k.best for k in found.knobs if k.knob == "depth")
+    assert best.text == text
 
 
 def test_knobs_are_found_from_the_trials_where_the_model_is_out_of_reach() -> None:
@@ -186,8 +192,8 @@ def test_knobs_are_found_from_the_trials_where_the_model_is_out_of_reach() -> No
     assert by_name["depth"].is_whole
     assert by_name["depth"].labels == ["1", "2", "3", "4", "5", "6", "7", "8"]
     assert not by_name["kernel"].is_ordered
-    found = importance_of("SkSvm", _trials(_draw(200)), None, 0.25)
-    assert found["knobs"][0]["knob"] == "rate"
+    found = importance_of("SkSvm", _records(_draw(200)), None, 0.25)
+    assert found.knobs[0].knob == "rate"
 
 
 def test_every_value_has_its_cell() -> None:
@@ -214,30 +220,30 @@ def test_an_architecture_is_told_position_by_position_and_policies_are_left_out(
         for i in range(120)
     ]
     scores = [float(r["cells"][1] == "skip") + 0.1 * draw.random() for r in rows]
-    found = importance_of("Enas", _trials(rows, scores), config, 0.25)
-    assert [k["knob"] for k in found["knobs"]] == ["cells[1]", "cells[0]"]
-    assert found["knobs"][0]["best"]["values"] == ["skip"]
-    assert found["knobs"][0]["is_clear"]
-    assert found["knobs"][1]["importance"] < 0.2
+    found = importance_of("Enas", _records(rows, scores), config, 0.25)
+    assert [k.knob for k in found.knobs] == ["cells[1]", "cells[0]"]
+    assert found.knobs[0].best.values == ["skip"]
+    assert found.knobs[0].is_clear
+    assert found.knobs[1].importance < 0.2
 
 
 def test_trials_whose_scores_mean_another_thing_are_left_out() -> None:
     config = {**CONFIG, "quick": {"type": "policy", "policy": "QUICK_EVAL"}}
     rows = [{**r, "quick": i < 40} for i, r in enumerate(_draw(60))]
     scores = [_score(r) if r["quick"] else 100.0 + r["noise"] for r in rows]
-    found = importance_of("M", _trials(rows, scores), config, 0.25)
-    assert found["trial_count"] == 40
-    assert found["knobs"][0]["knob"] == "rate"
+    found = importance_of("M", _records(rows, scores), config, 0.25)
+    assert found.trial_count == 40
+    assert found.knobs[0].knob == "rate"
 
 
 @pytest.mark.parametrize("knob", [None, "x"])
 def test_a_knob_that_some_trials_lack_is_judged_by_those_that_have_it(knob: str | None) -> None:
     rows: list[Knobs] = [{"x": i / 50, "y": (i * 7) % 50} if i % 2 else {"y": (i * 7) % 50} for i in range(50)]
-    found = importance_of("M", _trials(rows, [float(i) for i in range(50)]), None, 0.25)
-    assert found["knobs"][0]["knob"] == "x"
-    marginal = marginal_of("x", _trials(rows, [float(i) for i in range(50)]), None, 0.25)
+    found = importance_of("M", _records(rows, [float(i) for i in range(50)]), None, 0.25)
+    assert found.knobs[0].knob == "x"
+    marginal = marginal_of("x", _records(rows, [float(i) for i in range(50)]), None, 0.25)
     assert marginal is not None
-    assert len(marginal["x"]) == 25
+    assert len(marginal.x) == 25
 
 
 @pytest.mark.parametrize(
@@ -251,9 +257,9 @@ def test_a_knob_that_some_trials_lack_is_judged_by_those_that_have_it(knob: str 
     ],
 )
 def test_where_nothing_can_be_told_the_note_says_why(rows: list[Knobs], scores: Any, note: str) -> None:
-    found = importance_of("M", _trials(rows, scores), CONFIG, 0.25)
-    assert found["knobs"] == []
-    assert note in found["note"]
+    found = importance_of("M", _records(rows, scores), CONFIG, 0.25)
+    assert found.knobs == []
+    assert note in found.note
 
 
 def test_the_top_is_of_the_size_of_the_quantile_and_never_all() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.http.contract_server import ContractServer
 
-from rafiki.constants import ExitCode
+from rafiki.constants import ExitCode, UserType
+from rafiki.contract.users import TokenView
 from rafiki.errors import ConfigError, InvalidPasswordError
 from rafiki_cli.target import contexts, session
 
@@ -85,7 +86,7 @@ def test_logins_that_are_kept_at_the_same_time_are_all_kept(folder: Path) -> Non
 
     def keep(address: str) -> None:
         start.wait(60)
-        session.keep_login(address, "a@rafiki", {"user_type": "ADMIN", "token": address})
+        session.keep_login(address, "a@rafiki", TokenView(user_id="u1", user_type=UserType.ADMIN, token=address))
 
     with ThreadPoolExecutor(len(addresses)) as pool:
         list(pool.map(keep, addresses))
@@ -97,5 +98,5 @@ def test_logins_that_are_kept_at_the_same_time_are_all_kept(folder: Path) -> Non
 def test_a_lock_that_is_never_given_back_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contexts, "_LOCK_TIMEOUT_S", 0.05)
     with contexts.user_files_locked(), pytest.raises(ConfigError, match="another command has held this lock"):
-        session.keep_login("127.0.0.1:1", "a@rafiki", {"user_type": "ADMIN", "token": "t"})
+        session.keep_login("127.0.0.1:1", "a@rafiki", TokenView(user_id="u1", user_type=UserType.ADMIN, token="t"))
     assert session.find_login("127.0.0.1:1") is None

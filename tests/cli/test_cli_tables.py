@@ -9,10 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
+from support.http.complete_answers import record
 from support.http.contract_server import ContractServer
 
+from rafiki.contract.datasets import DatasetView
+from rafiki.contract.inference_jobs import InferenceJobView
+from rafiki.contract.models import ModelView
+from rafiki.contract.stack import ServiceView
+from rafiki.contract.train_jobs import TrainJobView, TrialView
+from rafiki.contract.users import UserView
 from rafiki_cli.commands import dataset, infer, model, train, trial, user
 from rafiki_cli.render import services
 from rafiki_cli.render.output import Column, fit, table_view
@@ -20,20 +28,20 @@ from rafiki_cli.render.output import Column, fit, table_view
 ID = "12345678-1234-1234-1234-123456789012"
 LONG = "ValueError: " + "what this model cannot take " * 10
 TIME = "2025-01-01T10:00:00Z"
-ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
+ROWS: dict[str, tuple[list[Column[Any]], type[msgspec.Struct], dict[str, Any]]] = {
     "dataset": (
-        dataset._COLUMNS,
+        dataset._COLUMNS, DatasetView,
         {"name": "digits_train", "task": "TABULAR_CLASSIFICATION", "size_bytes": 123_456, "datetime_created": TIME},
     ),
     "model": (
-        model._COLUMNS,
+        model._COLUMNS, ModelView,
         {
             "name": "SkSvm", "task": "TABULAR_CLASSIFICATION", "model_class": "SkSvm", "access_right": "PRIVATE",
             "datetime_created": TIME, "load_error": LONG,
         },
     ),
     "train": (
-        train._COLUMNS,
+        train._COLUMNS, TrainJobView,
         {
             "app": "digits", "app_version": 12, "status": "STOPPED", "task": "IMAGE_CLASSIFICATION", "error": None,
             "models": [{"model_name": "SkSvm"}, {"model_name": "SkDt"}], "datetime_started": TIME,
@@ -41,7 +49,7 @@ ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
         },
     ),
     "trial": (
-        trial.TRIAL_COLUMNS,
+        trial.TRIAL_COLUMNS, TrialView,
         {
             "no": 10, "model_name": "SkSvm", "status": "COMPLETED", "score": 0.9, "error": LONG,
             "proposal": {"knobs": {f"knob_{i}": i for i in range(20)}}, "datetime_started": TIME,
@@ -49,15 +57,18 @@ ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
         },
     ),
     "infer": (
-        infer._COLUMNS,
+        infer._COLUMNS, InferenceJobView,
         {
             "app": "digits", "app_version": 1, "status": "STOPPED", "predictor_host": "127.0.0.1:41000",
             "trial_ids": [ID, ID], "datetime_started": TIME, "datetime_stopped": TIME, "error": None,
         },
     ),
-    "user": (user._COLUMNS, {"email": "superadmin@rafiki", "user_type": "MODEL_DEVELOPER", "banned_date": TIME}),
+    "user": (
+        user._COLUMNS, UserView,
+        {"email": "superadmin@rafiki", "user_type": "MODEL_DEVELOPER", "banned_date": TIME},
+    ),
     "stack": (
-        services.columns(datetime.fromisoformat("2025-01-01T12:10:00+00:00")),
+        services.columns(datetime.fromisoformat("2025-01-01T12:10:00+00:00")), ServiceView,
         {
             "service_type": "INFERENCE", "app": "digits", "status": "DEPLOYING", "pid": 1_234_567, "port": 41000,
             "gpus": [], "memory_bytes": 123_400_000, "datetime_started": TIME, "error": None,
@@ -69,9 +80,9 @@ ROWS: dict[str, tuple[list[Column], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_list_takes_one_line_a_row_on_80_columns_and_cuts_neither_ids_nor_status_nor_dates(name: str) -> None:
-    columns, row = ROWS[name]
+    columns, kind, row = ROWS[name]
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table_view([{"id": ID, **row}] * 3, columns, 80))
+    console.print(table_view([record({"id": ID, **row}, kind)] * 3, columns, 80))
     lines = console.export_text().splitlines()
     assert len(lines) == 5
     assert max(map(len, lines)) <= 80
@@ -84,16 +95,19 @@ def test_a_list_takes_one_line_a_row_on_80_columns_and_cuts_neither_ids_nor_stat
 
 
 def test_a_terminal_without_utf8_is_sent_nothing_that_it_lacks() -> None:
-    columns = [Column("NAME", "name", least=6), Column("MODEL", "model")]
+    columns = [
+        Column[tuple[str, str]]("NAME", lambda r: r[0], least=6),
+        Column[tuple[str, str]]("MODEL", lambda r: r[1]),
+    ]
     console = Console(width=20, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True))
-    console.print(table_view([{"name": "Größenvergleich", "model": "★ Netz"}], columns, 20, "ascii"))
+    console.print(table_view([("Größenvergleich", "★ Netz")], columns, 20, "ascii"))
     shown = console.file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
     assert "Gr??envergl" in shown
     assert "? Netz" in shown
 
 
 def test_columns_go_by_rank_and_those_that_may_be_cut_share_what_is_left() -> None:
-    columns = [Column("A", "a"), Column("B", "b", least=5), Column("C", "c", rank=1), Column("D", "d", rank=2)]
+    columns = [Column("A", str), Column("B", str, least=5), Column("C", str, rank=1), Column("D", str, rank=2)]
     natural = [4, 20, 6, 8]
     assert fit(columns, natural, 100) == {0: 4, 1: 20, 2: 6, 3: 8}
     assert fit(columns, natural, 30) == {0: 4, 1: 6, 2: 6, 3: 8}
@@ -104,9 +118,9 @@ def test_columns_go_by_rank_and_those_that_may_be_cut_share_what_is_left() -> No
 
 def test_into_a_pipe_nothing_is_cut(logged_in, server: ContractServer, job: dict[str, Any]) -> None:
     error = "first line\n" + LONG
-    server.answers["get_available_models"] = [{"id": ID, **ROWS["model"][1], "load_error": error}]
+    server.answers["get_available_models"] = [{"id": ID, **ROWS["model"][2], "load_error": error}]
     server.answers["get_train_jobs_by_user"] = [{**job, "error": error}]
-    server.answers["get_trials_of_train_job"] = [{"id": ID, **ROWS["trial"][1], "error": error, "status": "ERRORED"}]
+    server.answers["get_trials_of_train_job"] = [{"id": ID, **ROWS["trial"][2], "error": error, "status": "ERRORED"}]
     server.answers["get_train_job"] = job
     for arguments in (["model", "list"], ["train", "list"], ["train", "trials", "a"], ["train", "watch", "a"]):
         out = logged_in(*arguments).out
@@ -115,7 +129,7 @@ def test_into_a_pipe_nothing_is_cut(logged_in, server: ContractServer, job: dict
 
 
 def test_on_a_terminal_a_list_is_short(server: ContractServer, logged_in, folder: Path) -> None:
-    server.answers["get_datasets"] = [{"id": ID, **ROWS["dataset"][1]}]
+    server.answers["get_datasets"] = [{"id": ID, **ROWS["dataset"][2]}]
     out, terminal = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "rafiki_cli", "dataset", "list"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.http.contract_server import ContractServer
@@ -15,6 +16,7 @@ from support.stacks.running_stack import RunningStack
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidPasswordError, UnauthorizedError
 from rafiki.utils.process import PidFile, handle_of
+from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 
 TOKENS = [
@@ -290,6 +292,7 @@ def test_a_prompt_sends_the_variable_to_no_such_admin_either(folder, monkeypatch
     (folder / "rafiki.yaml").write_text("admin: {host: 203.0.113.5, port: 80}\n")
     monkeypatch.setenv("RAFIKI_TOKEN", "rfk_from_ci")
     asked: list[object] = []
-    monkeypatch.setattr(completers, "_get", lambda *a: asked.append(a) or [])
-    assert list(completers.models()) == []
+    monkeypatch.setattr(completers, "_get", lambda *a: asked.append(a) or b"[]")
+    context = SimpleNamespace(find_root=lambda: SimpleNamespace(obj=Application()))
+    assert list(completers.models(context)) == []  # type: ignore[arg-type]
     assert asked == []

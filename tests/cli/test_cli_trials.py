@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support.http.complete_answers import records
 from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
+from rafiki.contract.train_jobs import TrialView
 from rafiki_cli.commands.train_trials import sorted_trials, terminal_columns
 from rafiki_cli.render.output import table_view
 
@@ -50,7 +52,8 @@ def server(server: ContractServer, rows: list[dict[str, Any]]) -> ContractServer
 
 def _text(rows: list[dict[str, Any]], width: int) -> list[str]:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table_view(rows, terminal_columns(rows), width))
+    trials = records(rows, TrialView)
+    console.print(table_view(trials, terminal_columns(trials), width))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
@@ -87,14 +90,14 @@ def test_the_first_knobs_stay_longest_and_no_line_is_too_wide(rows: list[dict[st
 def test_trials_are_sorted_by_score_property_or_knob(
     rows: list[dict[str, Any]], by: str | None, order: list[int]
 ) -> None:
-    assert [r["no"] for r in sorted_trials(rows, by)] == order
+    assert [r.no for r in sorted_trials(records(rows, TrialView), by)] == order
 
 
 def test_knobs_of_mixed_types_and_absent_ones_can_be_sorted(rows: list[dict[str, Any]]) -> None:
     for row, value in zip(rows, ("text", None, 3), strict=True):
         row["proposal"] = {"knobs": {"x": value}}
-    assert [r["no"] for r in sorted_trials(rows, "x")] == [3, 1, 2]
-    assert [r["no"] for r in sorted_trials(rows, "-x")] == [1, 3, 2]
+    assert [r.no for r in sorted_trials(records(rows, TrialView), "x")] == [3, 1, 2]
+    assert [r.no for r in sorted_trials(records(rows, TrialView), "-x")] == [1, 3, 2]
 
 
 def test_sorting_comes_before_the_limit(logged_in) -> None:

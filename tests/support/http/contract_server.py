@@ -8,10 +8,12 @@ import email.policy
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from support.http.complete_answers import completed
 
 from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import AnyEndpoint, FilePart
@@ -32,7 +34,9 @@ class ContractServer:
     ``get_train_job`` and ``get_trials_of_train_job``, which are asked until the job has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_complete: bool = False) -> None:
+        """With ``is_complete``, the fields that an answer lacks are filled in with neutral values."""
+        self._is_complete = is_complete
         self.calls: list[Call] = []
         self.answers: dict[str, Any] = {}
         self.is_closed = threading.Event()
@@ -105,13 +109,18 @@ class ContractServer:
             token = (headers.get("Authorization") or "").removeprefix("Bearer ") or None
             self.calls.append(Call(endpoint.name, request, token, files))
             if endpoint.name == "watch_train_job" and endpoint.name not in self.answers:
-                return 200, self._train_job_events(request)
+                return 200, self._completed_events(endpoint, self._train_job_events(request))
             answer = self._answer(endpoint.name, request)
             if endpoint.is_stream:
-                return 200, iter(answer)
+                return 200, self._completed_events(endpoint, answer)
+            if self._is_complete and not isinstance(answer, bytes):
+                answer = completed(answer, endpoint.response)
         except RafikiError as e:
             return e.http_status, json.dumps({"error": e.code, "message": e.message}).encode()
         return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+    def _completed_events(self, endpoint: AnyEndpoint, events: Iterable[Any]) -> Iterator[Any]:
+        return (completed(e, endpoint.response) if self._is_complete else e for e in events)
 
     def _answer(self, name: str, request: Any) -> Any:
         answer = self.answers.get(name, {})
