@@ -217,6 +217,28 @@ class ServedTrial(msgspec.Struct, frozen=True, kw_only=True):
     """How much its predictions count, relative to those of the others."""
 
 
+LOCAL_HOST = "local"
+"""The name of the machine that the admin runs on, for back ends that know no other."""
+
+
+class Gpu(msgspec.Struct, frozen=True, order=True):
+    """One device of one host."""
+
+    host: str
+    """As the back end names it."""
+    name: str
+    """As the host names the device: its index, or the id of a part of it."""
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}"
+
+
+def parse_gpu(text: str) -> Gpu:
+    """The GPU that ``host/name`` names."""
+    host, slash, name = text.partition("/")
+    return Gpu(host, name) if slash else Gpu(LOCAL_HOST, text)
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One started process (or container) of a job. A restart makes a new record in the same slot."""
 
@@ -232,9 +254,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """1 at first; one more with each restart in the same slot."""
     status: ServiceStatus
     error: str | None
-    gpus: list[int]
+    is_permanent: bool = False
+    """The failure that ended it would come again at once, so its slot is not started again."""
+    gpus: list[Gpu]
     port: int | None
-    handle: dict[str, Any] | None
-    """What the container manager needs to find it again; None until it was really started."""
+    """Where it listens; None until it was really started, and where it does not."""
+    handle: str | None
+    """What the container manager finds it again by, and alone reads; None until it was really started."""
     datetime_started: datetime
     datetime_stopped: datetime | None = None

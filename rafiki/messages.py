@@ -111,8 +111,9 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     kind = "predict"
 
     task: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    """Where it is to listen: the container manager allocates it."""
     members: list[EnsembleMember]
     deadline_s: float
     max_waiting: int

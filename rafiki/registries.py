@@ -1,7 +1,8 @@
 """The tables of names: what comes with Rafiki of each kind, and where others declare theirs.
 
-A new search scheme, stopping rule, task or kind of store is a file of its own and one line here. The command line, the
-job file's schema, the checks of the admin and the documentation read these tables; nothing is loaded by reading them.
+A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here.
+The command line, the job file's schema, the checks of the admin and the documentation read these tables; nothing is
+loaded by reading them.
 """
 
 from __future__ import annotations
@@ -58,4 +59,11 @@ STORES = Kind(
     builtin={"folder": "rafiki.stores.folder:FOLDER"},
 )
 
-KINDS = (SCHEMES, RULES, TASKS, STORES)
+CONTAINERS = Kind(
+    what="container back end",
+    group="rafiki.containers",
+    registry="rafiki.container:BACKENDS",
+    builtin={"process": "rafiki.container.process:PROCESS"},
+)
+
+KINDS = (SCHEMES, RULES, TASKS, STORES, CONTAINERS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from rafiki.constants import LogFormat, LogLevel
@@ -71,10 +69,10 @@ class StoresConfig(Section, frozen=True, kw_only=True):
 
 
 class ContainerConfig(Section, frozen=True, kw_only=True):
-    backend: Literal["process"] = "process"
-    """What services run as; `process` is the only one so far: processes of this machine."""
+    backend: str = "process"
+    """What services run as; packages may add back ends."""
     gpus: list[int] | None = None
-    """Numbers of the GPUs to share out; null asks `nvidia-smi`."""
+    """Numbers of this machine's GPUs to share out; null asks `nvidia-smi`."""
     memory_limit_mb: int | None = None
     """Memory of one train or inference worker, which is killed above it; null is no limit."""
     stop_timeout_s: float = 5.0

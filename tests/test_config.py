@@ -97,7 +97,7 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path, layers: dict[s
         ("admin:\n  token_hours: .nan\n", ["admin.token_hours = nan"]),
         ("admin:\n  token_hours: .inf\n", ["admin.token_hours = inf"]),
         ("supervisor:\n  max_restarts: -1\n", ["supervisor.max_restarts = -1", "negative"]),
-        ("container:\n  backend: rocket\n", ["container.backend = 'rocket'"]),
+        ("container:\n  backend: 1\n", ["container.backend = 1", "str"]),
         ("container:\n  gpus: [first]\n", ["container.gpus"]),
         ("container:\n  memory_limit_mb: -5\n", ["container.memory_limit_mb = -5"]),
         ("admin:\n  port:\n", ["admin.port = None"]),

@@ -12,6 +12,7 @@ from docs._generate.markdown import anchor, code, directive
 from docs._generate.notes import notes
 from docs._generate.types import type_name
 from rafiki.config import ENV_PREFIX
+from rafiki.container import BACKENDS
 from rafiki.settings import Config
 
 _UNITS = {"_s": "seconds", "_ms": "milliseconds", "_mb": "MB", "_hours": "hours", "_bytes": "bytes", "_days": "days"}
@@ -43,6 +44,13 @@ def variable(key: str) -> str:
     return ENV_PREFIX + key.replace(".", "__").upper()
 
 
+def _registered(key: str) -> str:
+    """The values of a setting that names an entry of a registry, each with a word about it."""
+    if key != "container.backend":
+        return ""
+    return ", ".join(f"`{name}` ({backend.about})" for name, backend in BACKENDS.items())
+
+
 def page() -> str:
     parts = []
     for section, kind in sections().items():
@@ -54,6 +62,8 @@ def page() -> str:
             key = f"{section}.{field.name}"
             default = json.dumps(msgspec.to_builtins(getattr(kind(), field.name)))
             meaning = docs.get(field.name, "").replace("``", "`")
+            if registered := _registered(key):
+                meaning += f" One of {registered}."
             facts = f"Default {code(default)} · {unit(field.name, field.type)} · {code(variable(key))}"
             parts += [directive("confval", key, f"{meaning}\n\n{facts}")]
     return "\n".join(parts)

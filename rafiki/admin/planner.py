@@ -13,7 +13,7 @@ import msgspec
 
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
-from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.messages import ServiceReport
 from rafiki.states import SERVICE_TRANSITIONS, TRAIN_JOB_TRANSITIONS, derive_train_job_status, is_final
@@ -63,7 +63,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The live ones of all jobs."""
     stopping: list[Service] = []
     """Those that are being ended at this moment: they still hold their slots and GPUs."""
-    gpus: list[int]
+    gpus: list[Gpu]
     max_restarts: int
     restart_delay_s: float
     start_timeout_s: float
@@ -80,7 +80,7 @@ class StartService(msgspec.Struct, frozen=True, kw_only=True):
     unit_id: str
     slot: int
     attempt: int
-    gpus: list[int] = []
+    gpus: list[Gpu] = []
 
 
 class StopService(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +99,8 @@ class NoteEnded(msgspec.Struct, frozen=True, kw_only=True):
 
     service: Service
     error: str | None
+    is_permanent: bool = False
+    """The failure would come again at once: its slot is not started again."""
 
 
 class FailSearch(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +158,7 @@ class _Slots:
 
     def last_error(self, key: SlotKey) -> str:
         if (reason := self._unrunnable(key)) is not None:
-            return f"{PERMANENT}{reason}"
+            return reason
         ended = self.ended.get(key)
         return (ended[-1].error if ended else None) or "it ended"
 
@@ -170,15 +172,16 @@ class _Slots:
         """What model code of the slot needs installed."""
         return self._environments.get(key[1]) if key[0] in (ServiceType.TRAIN, ServiceType.INFERENCE) else None
 
+    def cannot_run(self, key: SlotKey) -> bool:
+        """Whether a restart would only repeat the failure of the slot."""
+        ended = self.ended.get(key)
+        return self._unrunnable(key) is not None or (ended is not None and ended[-1].is_permanent)
+
     def is_dead(self, key: SlotKey) -> bool:
         """Whether the slot is not started any more."""
         if key in self.live or key in self.stopping:
             return False
-        if self._unrunnable(key) is not None:
-            return True
-        ended = self.ended.get(key)
-        is_permanent = bool(ended) and (ended[-1].error or "").startswith(PERMANENT)  # type: ignore[index]
-        return is_permanent or self.failures(key) > self._observed.max_restarts
+        return self.cannot_run(key) or self.failures(key) > self._observed.max_restarts
 
     def may_start(self, key: SlotKey) -> bool:
         """Whether the slot is empty, alive and past its back-off delay."""
@@ -194,17 +197,13 @@ class _Slots:
         delay_s = self._observed.restart_delay_s * 2.0 ** (n_failures - 2)
         return self._observed.now >= stopped + timedelta(seconds=delay_s)
 
-    def start(self, key: SlotKey, job_id: str, gpus: list[int]) -> StartService:
+    def start(self, key: SlotKey, job_id: str, gpus: list[Gpu]) -> StartService:
         attempt = max((s.attempt for s in self.ended.get(key, [])), default=0) + 1
         return StartService(service_type=key[0], job_id=job_id, unit_id=key[1], slot=key[2], attempt=attempt, gpus=gpus)
 
     def is_running(self, key: SlotKey) -> bool:
         seen = self.live.get(key)
         return seen is not None and seen.exit is None and seen.report is not None and seen.report.state == "running"
-
-
-PERMANENT = "Cannot run: "
-"""Begins the error of a service whose failure a restart would only repeat."""
 
 
 def _key(service: Service) -> SlotKey:
@@ -233,7 +232,7 @@ class _FreeGpus:
         used = {gpu for service in holders for gpu in service.gpus}
         self._free = [gpu for gpu in observed.gpus if gpu not in used]
 
-    def take(self, count: int) -> list[int] | None:
+    def take(self, count: int) -> list[Gpu] | None:
         """``count`` GPUs, or None while there are not enough: the service then waits for others to end."""
         if count > len(self._free):
             return None
@@ -244,7 +243,7 @@ class _FreeGpus:
 def _note(seen: ObservedService, observed: Observed) -> list[Action]:
     service = seen.service
     if seen.exit is not None:
-        return [NoteEnded(service=service, error=_end_error(seen, observed))]
+        return [_note_end(seen, observed)]
     if service.status is not ServiceStatus.RUNNING:
         if seen.report is not None and seen.report.state == "running":
             return [NoteRunning(service_id=service.id)]
@@ -257,13 +256,13 @@ def _note(seen: ObservedService, observed: Observed) -> list[Action]:
     return []
 
 
-def _end_error(seen: ObservedService, observed: Observed) -> str | None:
-    if not _is_wanted(seen.service, observed):
-        return None
-    report = seen.report
+def _note_end(seen: ObservedService, observed: Observed) -> NoteEnded:
+    service, report = seen.service, seen.report
+    if not _is_wanted(service, observed):
+        return NoteEnded(service=service, error=None)
     if report is not None and report.state == "failed":
-        return f"{PERMANENT}{report.reason}" if report.is_permanent else report.reason
-    return seen.exit.reason if seen.exit else None
+        return NoteEnded(service=service, error=report.reason, is_permanent=report.is_permanent)
+    return NoteEnded(service=service, error=seen.exit.reason if seen.exit else None)
 
 
 def _is_wanted(service: Service, observed: Observed) -> bool:
@@ -319,8 +318,8 @@ def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _Free
 
 def _no_worker(slots: _Slots, workers: list[SlotKey]) -> str:
     last = slots.last_error(workers[0])
-    if last.startswith(PERMANENT):
-        return last.removeprefix(PERMANENT)
+    if slots.cannot_run(workers[0]):
+        return last
     return f"Its train worker ended {slots.failures(workers[0])} times in a row; the last time: {last}"
 
 
@@ -344,7 +343,7 @@ def _plan_inference_job(observed: Observed, seen: ObservedInferenceJob, free_gpu
     if slots.is_dead(predictor):
         error = f"The predictor cannot run: {slots.last_error(predictor)}"
     elif all(slots.is_dead(r) for replicas in members for r in replicas):
-        error = f"No inference worker can run: {slots.last_error(members[0][0]).removeprefix(PERMANENT)}"
+        error = f"No inference worker can run: {slots.last_error(members[0][0])}"
     if error is not None:
         return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.ERRORED, error=error)]
     # Workers first: they take longer to be ready than the predictor.

@@ -7,7 +7,7 @@ import msgspec
 from rafiki.admin.planner import StartService, share_gpus
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
-from rafiki.container.base import ServiceRequest
+from rafiki.container.base import Address, ServiceRequest
 from rafiki.data_store.base import DataStore
 from rafiki.deployment import Deployment
 from rafiki.entities import Model
@@ -25,6 +25,21 @@ from rafiki.messages import (
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
+
+_MODULES = {
+    AdvisorSpec.kind: "rafiki.search.advisor_worker",
+    TrainWorkerSpec.kind: "rafiki.worker.train",
+    InferenceWorkerSpec.kind: "rafiki.worker.inference",
+    PredictorSpec.kind: "rafiki.predictor",
+}
+"""What each kind of service runs."""
+
+
+def _encode(spec: ServiceSpec, address: Address | None) -> bytes:
+    """The spec as it travels. The back end has allocated ``address`` to a service that listens."""
+    if isinstance(spec, PredictorSpec) and address is not None:
+        spec = msgspec.structs.replace(spec, host=address.host, port=address.port)
+    return msgspec.msgpack.encode(spec)
 
 
 class SpecBuilder:
@@ -49,8 +64,13 @@ class SpecBuilder:
         self._credentials = credentials
         self._environments = environments
 
-    def build(self, action: StartService, service_id: str, port: int | None) -> ServiceRequest:
+    def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
         """The request to start a planned service.
+
+        Args:
+            action: what was planned.
+            service_id: its new id.
+            last_port: the port that the predictor before it had.
 
         Raises:
             RafikiError: when a store lacks what the service needs.
@@ -63,12 +83,15 @@ class SpecBuilder:
             case ServiceType.INFERENCE:
                 spec = self._inference(action, service_id)
             case ServiceType.PREDICT:
-                spec = self._predictor(action, service_id, port or 0)
+                spec = self._predictor(action, service_id)
         model = self._model_of(action)
         return ServiceRequest(
             service_id=service_id,
             kind=spec.kind,
-            spec=msgspec.msgpack.encode(spec),
+            module=_MODULES[spec.kind],
+            make_spec=lambda address: _encode(spec, address),
+            listens=isinstance(spec, PredictorSpec),
+            last_port=last_port,
             gpus=action.gpus,
             runs_model_code=spec.runs_model_code,
             python=self._environments.look(model.dependencies).python if model else None,
@@ -178,7 +201,7 @@ class SpecBuilder:
     def _deployment(self, inference_job_id: str) -> Deployment:
         return self._store.inference_jobs.get_inference_job(inference_job_id).deployment
 
-    def _predictor(self, action: StartService, service_id: str, port: int) -> PredictorSpec:
+    def _predictor(self, action: StartService, service_id: str) -> PredictorSpec:
         job = self._store.inference_jobs.get_inference_job(action.job_id)
         served = self._store.inference_jobs.list_served_trials(job.id)
         trials = [self._store.trials.get_trial(s.trial_id) for s in served]
@@ -189,8 +212,6 @@ class SpecBuilder:
             job_id=job.id,
             task=self._store.train_jobs.get_train_job(job.train_job_id).task,
             cache=self._credentials.address_of(job.id),
-            host=settings.host,
-            port=port,
             members=[
                 EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score, weight=s.weight)
                 for t, s in zip(trials, served, strict=True)

@@ -16,7 +16,7 @@ from rafiki.cache.connection import parse_cache_url
 from rafiki.cache.server import CacheServer
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
-from rafiki.container.process import ProcessContainerManager
+from rafiki.container import ContainerSetup, open_container_manager
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import ConfigError, UserExistsError
@@ -71,6 +71,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     Raises:
         RafikiError: saying what keeps the stack from starting.
     """
+    loaded.check_registered()
     config, folder = loaded.config, StackFolder(loaded)
     folder.create()
     secrets = folder.secrets()
@@ -82,13 +83,13 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
-    # Last, because it starts a process: what fails before it leaves nothing behind.
-    cache = _cache_keeper(loaded, folder, secrets)
-    containers = ProcessContainerManager(
-        stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs, gpus=config.container.gpus,
-        memory_limit_mb=config.container.memory_limit_mb,
+    setup = ContainerSetup(
+        config=config, stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs,
         model_environment=worker_environment(config.container.pass_environment),
     )  # fmt: skip
+    containers = open_container_manager(setup)
+    # Last, because it starts a process: what fails before it leaves nothing behind.
+    cache = _cache_keeper(loaded, folder, secrets)
     environments = EnvironmentStore(
         folder.environments,
         folder.logs,

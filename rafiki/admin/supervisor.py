@@ -32,7 +32,7 @@ from rafiki.admin.planner import (
 from rafiki.admin.specs import SpecBuilder
 from rafiki.cache.changes import Change
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
-from rafiki.container.base import ContainerManager, ServiceExit
+from rafiki.container.base import ContainerManager, ServiceExit, StartedService
 from rafiki.entities import InferenceJob, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.environments.store import EnvironmentStore
@@ -44,7 +44,6 @@ from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id, short_id
 from rafiki.utils.logs import log_unexpected
-from rafiki.utils.sockets import any_free_port, is_free
 
 _logger = logging.getLogger(__name__)
 
@@ -233,7 +232,7 @@ class Supervisor:
         found = self._containers.find(service.id)
         if found is None:
             return _NEVER_STARTED
-        self._store.services.set_service_handle(service.id, found)
+        self._keep(service, found)
         return None
 
     def _reports(self, live: list[Service]) -> dict[str, ServiceReport] | None:
@@ -270,7 +269,7 @@ class Supervisor:
                 service = self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
                 self._tell_watchers(service.job_id)
             case NoteEnded():
-                self._note_ended(action.service, action.error)
+                self._note_ended(action)
             case FailSearch():
                 self._fail_search(action)
             case SetTrainJobStatus():
@@ -291,47 +290,49 @@ class Supervisor:
 
     def _start(self, action: StartService) -> None:
         service_id = new_id()
-        port = self._port_for(action) if action.service_type is ServiceType.PREDICT else None
         service = self._store.services.create_service(
             service_id=service_id, service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
-            slot=action.slot, attempt=action.attempt, gpus=action.gpus, port=port,
+            slot=action.slot, attempt=action.attempt, gpus=action.gpus,
         )  # fmt: skip
         try:
             self._cache.grant(action.job_id)
             if action.service_type is ServiceType.ADVISOR:
                 # From here on no earlier advisor can write, should one still run.
                 self._store.train_jobs.set_advisor(action.unit_id, service_id)
-            handle = self._containers.start(self._specs.build(action, service_id, port))
+            started = self._containers.start(self._specs.build(action, service_id, self._last_port(action)))
         except RafikiError as e:
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
             _log_service(service, logging.ERROR, f"could not be started: {e.message}")
             self._tell_watchers(action.job_id)
             self._wake.set()
             return
-        self._store.services.set_service_handle(service_id, handle)
+        self._keep(service, started)
         if action.service_type is ServiceType.ADVISOR:
             self._tell_all_lost(action)
-        if port is not None:
-            host = f"{self._config.predictor.host}:{port}"
-            self._store.inference_jobs.set_predictor_host(action.job_id, host)
         _log_service(service, logging.INFO, f"started (attempt {action.attempt})")
         self._tell_watchers(action.job_id)
 
-    def _port_for(self, action: StartService) -> int:
-        """The port that the job's last predictor had, so that clients find it again; else any free one."""
-        for service in reversed(self._store.services.list_services(action.job_id)):
-            if service.service_type is ServiceType.PREDICT and service.port:
-                if is_free(service.port, self._config.predictor.host):
-                    return service.port
-                break
-        return any_free_port(self._config.predictor.host)
+    def _keep(self, service: Service, started: StartedService) -> None:
+        """Write down how a service is found again, and where others reach it."""
+        port = started.address.port if started.address else None
+        self._store.services.set_service_handle(service.id, started.handle, port=port)
+        if started.address is not None:
+            self._store.inference_jobs.set_predictor_host(service.job_id, str(started.address))
 
-    def _note_ended(self, service: Service, error: str | None) -> None:
+    def _last_port(self, action: StartService) -> int | None:
+        """The port that the job's last predictor had, so that clients find it again."""
+        if action.service_type is not ServiceType.PREDICT:
+            return None
+        services = reversed(self._store.services.list_services(action.job_id))
+        return next((s.port for s in services if s.service_type is ServiceType.PREDICT and s.port), None)
+
+    def _note_ended(self, action: NoteEnded) -> None:
+        service, error = action.service, action.error
         # Children that it left behind must not go on writing.
         if service.handle is not None:
             self._containers.stop(service.id, service.handle, 0.0)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
-        self._store.services.set_service_status(service.id, status, error)
+        self._store.services.set_service_status(service.id, status, error, is_permanent=action.is_permanent)
         self._tell_watchers(service.job_id)
         if error is not None:
             _log_service(service, logging.ERROR, f"ended: {error}")
@@ -373,7 +374,9 @@ class Supervisor:
 
     def _stop(self, service: Service, error: str | None) -> None:
         try:
-            handle = service.handle or self._containers.find(service.id)
+            handle = service.handle
+            if handle is None and (found := self._containers.find(service.id)) is not None:
+                handle = found.handle
             if handle is not None:
                 self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
+
+from rafiki.entities import Gpu
+from rafiki.settings import Config
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a service listens, or is to."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """``host:port``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,11 +28,18 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     service_id: str
     kind: str
-    """``advisor``, ``train``, ``predict`` or ``inference``: names the program and the log."""
-    spec: bytes
-    """What the service reads at its start. May hold credentials: it travels in a private file."""
-    gpus: list[int]
-    """The GPUs that it may see; none = it sees none."""
+    """``advisor``, ``train``, ``predict`` or ``inference``: names the log."""
+    module: str
+    """The program: a Python module that is run with the path of a file that holds the spec."""
+    make_spec: Callable[[Address | None], bytes]
+    """What the service reads at its start. The back end allocates where the service is to listen, and then asks for it;
+    None = it listens nowhere. A spec may hold credentials: it travels where its service alone can read it."""
+    listens: bool = False
+    """Whether others connect to it."""
+    last_port: int | None = None
+    """The port that its predecessor had. It is given again if it is free, so that clients find the service again."""
+    gpus: list[Gpu]
+    """The GPUs that it may see, of the host that it is to run on; none = it sees none, and any host will do."""
     runs_model_code: bool
     """Then it gets the allow-listed environment and the memory limit."""
     python: str | None = None
@@ -26,6 +48,15 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The image to run in, where the back end has images; None = Rafiki's own."""
     sharing: int = 1
     """How many workers of its job, it included, share the machine's cores."""
+
+
+class StartedService(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a service that runs."""
+
+    handle: str
+    """Finds it again. The back end that made this text alone reads it; the caller keeps it."""
+    address: Address | None = None
+    """Where others reach it: not always where it listens itself. None = it does not listen."""
 
 
 class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,45 +70,76 @@ class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):
 
 class ServiceUsage(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
+    """None where it is no process of this machine, too."""
     memory_bytes: int | None
 
 
 class ContainerManager(ABC):
     """Starts, watches and stops services.
 
-    A service is known by its id and by its *handle*: plain JSON values that :meth:`start` returns, and that the caller
-    keeps. With the handle a later process can poll and stop what an earlier one started; without it (the caller died
-    before it could keep it) :meth:`find` finds the service by its id alone. All methods may be called from any thread;
-    those for different services, at once. Failures of the back end raise ContainerError.
+    A service is known by its id and by its *handle*: a text that :meth:`start` returns, and that the caller keeps. With
+    the handle a later process can poll and stop what an earlier one started; without it (the caller died before it
+    could keep it) :meth:`find` finds the service by its id alone. A handle that this back end has not made (the stack
+    had another one before) names a service that has ended. Handles that an earlier version has made are read as well.
+
+    All methods may be called from any thread; those for different services, at once. Failures of the back end raise
+    ContainerError.
     """
 
     @abstractmethod
-    def start(self, request: ServiceRequest) -> dict[str, Any]:
-        """Start a service and return its handle. Does not wait until the service is ready."""
+    def start(self, request: ServiceRequest) -> StartedService:
+        """Start a service; its handle, and its address if it is one that listens. Does not wait until it is ready.
+
+        Nothing listens at the address when it is allocated. A service that finds its port taken all the same ends with
+        an error, as one that fails in any other way, and the caller starts another.
+        """
 
     @abstractmethod
-    def find(self, service_id: str) -> dict[str, Any] | None:
-        """The handle of a running service, or None when none runs under this id."""
+    def find(self, service_id: str) -> StartedService | None:
+        """What :meth:`start` returned for a service that runs; None when none runs under this id."""
 
     @abstractmethod
-    def poll(self, service_id: str, handle: dict[str, Any]) -> ServiceExit | None:
+    def poll(self, service_id: str, handle: str) -> ServiceExit | None:
         """None while the service runs, else how it ended. An unknown service has ended."""
 
     @abstractmethod
-    def stop(self, service_id: str, handle: dict[str, Any], timeout_s: float) -> None:
+    def stop(self, service_id: str, handle: str, timeout_s: float) -> None:
         """End a service and everything it started: ask first, kill after ``timeout_s``. Returns when all is gone.
 
         Stopping what has ended already is no error.
         """
 
     @abstractmethod
-    def usage(self, service_id: str, handle: dict[str, Any]) -> ServiceUsage:
+    def usage(self, service_id: str, handle: str) -> ServiceUsage:
         """What a service uses now; None for what is not known."""
 
     @abstractmethod
-    def gpus(self) -> list[int]:
-        """The GPUs that can be shared out."""
+    def gpus(self) -> list[Gpu]:
+        """The GPUs that can be shared out, those of a host together. Always the same ones by the same names."""
 
     @abstractmethod
     def close(self) -> None:
         """Let go of the back end. Services run on."""
+
+
+class ContainerSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a back end is opened with."""
+
+    config: Config
+    stack_root: Path
+    """Names the stack: two stacks may use one back end, and never see each other's services."""
+    run_folder: Path
+    """For files that do not outlive the services they belong to."""
+    log_folder: Path
+    """Where the logs of services are read: ``<kind>-<service id>.log``."""
+    model_environment: dict[str, str]
+    """All variables of the environment that model code may see."""
+
+
+class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of :data:`rafiki.container.BACKENDS`."""
+
+    about: str
+    """For people: ``processes of this machine``."""
+    open: Callable[[ContainerSetup], ContainerManager]
+    """Opens a manager. Raises ContainerError when the technology cannot be reached, ConfigError for its settings."""

@@ -9,13 +9,22 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
 
-from rafiki.container.base import ContainerManager, ServiceExit, ServiceRequest, ServiceUsage
+from rafiki.container.base import (
+    Address,
+    ContainerBackend,
+    ContainerManager,
+    ContainerSetup,
+    ServiceExit,
+    ServiceRequest,
+    ServiceUsage,
+    StartedService,
+)
 from rafiki.container.gpu import find_gpus
+from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import tail_lines, write_atomic
@@ -28,56 +37,68 @@ from rafiki.utils.process import (
     handle_of,
     wait_until,
 )
+from rafiki.utils.sockets import any_free_port, is_free
 
-_PROGRAMS = {
-    "advisor": "rafiki.search.advisor_worker",
-    "train": "rafiki.worker.train",
-    "inference": "rafiki.worker.inference",
-    "predict": "rafiki.predictor",
-}
 _KILL_TIMEOUT_S = 5.0
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
+ADDRESS_VARIABLE = "RAFIKI_SERVICE_ADDRESS"
+"""Where the service was told to listen, as ``host port``: whoever finds it without its handle reads it there."""
 _MEMORY_HEADROOM_BYTES = 1 << 30
 """What a worker may reserve beyond its limit before allocations fail; what it really uses is held to the limit."""
+
+
+class _Handle(msgspec.Struct, frozen=True):
+    """A service of this back end, as JSON: these fields are in databases."""
+
+    pid: int
+    create_time: float
+    log: str = ""
+
+    def process(self) -> psutil.Process | None:
+        """The process if it still runs."""
+        return ProcessHandle(self.pid, self.create_time).process()
+
+
+def _read_handle(handle: str) -> _Handle | None:
+    """None when another back end has made it."""
+    try:
+        return msgspec.json.decode(handle, type=_Handle)
+    except msgspec.DecodeError:
+        return None
 
 
 class ProcessContainerManager(ContainerManager):
     """Back end for one machine."""
 
-    def __init__(
-        self,
-        *,
-        stack_root: Path,
-        run_folder: Path,
-        log_folder: Path,
-        gpus: list[int] | None,
-        memory_limit_mb: int | None,
-        model_environment: dict[str, str],
-    ) -> None:
-        self._stack_root = stack_root
-        self._run = run_folder
-        self._logs = log_folder
-        self._gpus = gpus
-        self._memory_limit_bytes = memory_limit_mb * 1024 * 1024 if memory_limit_mb else None
-        self._model_environment = model_environment
+    def __init__(self, setup: ContainerSetup) -> None:
+        settings = setup.config.container
+        self._stack_root = setup.stack_root
+        self._run = setup.run_folder
+        self._logs = setup.log_folder
+        self._listen_host = setup.config.predictor.host
+        self._gpu_indices = settings.gpus
+        limit_mb = settings.memory_limit_mb
+        self._memory_limit_bytes = limit_mb * 1024 * 1024 if limit_mb else None
+        self._model_environment = setup.model_environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._over_limit: dict[str, int] = {}
         self._lock = threading.Lock()
 
     # ---- start
 
-    def start(self, request: ServiceRequest) -> dict[str, Any]:
+    def start(self, request: ServiceRequest) -> StartedService:
         # Where create_train_job and create_inference_job end in the admin: from here on the service goes by its spec.
         spec_file = self._spec_file(request.service_id)
         log_file = self._logs / f"{request.kind}-{request.service_id}.log"
+        address = self._allocate(request) if request.listens else None
         try:
             # Private from the first byte on: a spec may hold credentials.
-            write_atomic(spec_file, request.spec, mode=0o600)
+            write_atomic(spec_file, request.make_spec(address), mode=0o600)
             with log_file.open("ab") as log:
                 child = subprocess.Popen(
-                    [request.python or sys.executable, "-m", _PROGRAMS[request.kind], str(spec_file)],
+                    [request.python or sys.executable, "-m", request.module, str(spec_file)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env=self._environment(request), cwd=self._run,
+                    env=self._environment(request, address), cwd=self._run,
                 )  # fmt: skip
         except OSError as e:
             raise ContainerError(
@@ -88,20 +109,29 @@ class ProcessContainerManager(ContainerManager):
         if request.runs_model_code and self._memory_limit_bytes:
             self._limit_memory(child.pid, self._memory_limit_bytes)
         try:
-            handle = handle_of(child.pid)
+            create_time = handle_of(child.pid).create_time
         except psutil.NoSuchProcess:
-            handle = ProcessHandle(child.pid, 0.0)
-        return {"pid": handle.pid, "create_time": handle.create_time, "log": log_file.name}
+            create_time = 0.0
+        return self._started(_Handle(child.pid, create_time, log_file.name), address)
 
-    def _environment(self, request: ServiceRequest) -> dict[str, str]:
+    @staticmethod
+    def _started(handle: _Handle, address: Address | None) -> StartedService:
+        return StartedService(handle=msgspec.json.encode(handle).decode(), address=address)
+
+    def _allocate(self, request: ServiceRequest) -> Address:
+        host, last = self._listen_host, request.last_port
+        return Address(host, last if last is not None and is_free(last, host) else any_free_port(host))
+
+    def _environment(self, request: ServiceRequest, address: Address | None) -> dict[str, str]:
         base = self._model_environment if request.runs_model_code else dict(os.environ)
         return {
             **base,
             STACK_VARIABLE: str(self._stack_root),
             SERVICE_VARIABLE: request.service_id,
-            "CUDA_VISIBLE_DEVICES": ",".join(map(str, request.gpus)) or "-1",
+            "CUDA_VISIBLE_DEVICES": ",".join(gpu.name for gpu in request.gpus) or "-1",
             "PYTHONUNBUFFERED": "1",
             **({MODEL_CODE_VARIABLE: "1"} if request.runs_model_code else {}),
+            **({ADDRESS_VARIABLE: f"{address.host} {address.port}"} if address else {}),
             **(self._threads(request, base)),
             **(self._of_python(request.python, base) if request.python else {}),
         }
@@ -142,7 +172,7 @@ class ProcessContainerManager(ContainerManager):
 
     # ---- watch
 
-    def find(self, service_id: str) -> dict[str, Any] | None:
+    def find(self, service_id: str) -> StartedService | None:
         found = find_stack_processes(self._stack_root, service_id=service_id)
         # The service leads its session and was started with its spec; whatever else carries its id was started by it.
         spec_file = str(self._spec_file(service_id))
@@ -150,14 +180,11 @@ class ProcessContainerManager(ContainerManager):
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if os.getsid(p.pid) == p.pid and spec_file in p.cmdline():
                     logs = sorted(self._logs.glob(f"*-{service_id}.log"))
-                    return {
-                        "pid": p.pid,
-                        "create_time": p.create_time(),
-                        "log": logs[0].name if logs else "",
-                    }
+                    handle = _Handle(p.pid, p.create_time(), logs[0].name if logs else "")
+                    return self._started(handle, _address_of(p))
         return None
 
-    def poll(self, service_id: str, handle: dict[str, Any]) -> ServiceExit | None:
+    def poll(self, service_id: str, handle: str) -> ServiceExit | None:
         child = self._children.get(service_id)
         code: int | None = None
         if child is not None:
@@ -165,14 +192,11 @@ class ProcessContainerManager(ContainerManager):
             if code is None:
                 self._hold_to_limit(service_id, child.pid)
                 return None
-        elif self._process(handle) is not None:
-            self._hold_to_limit(service_id, handle["pid"])
+        elif (process := _find_process(handle)) is not None:
+            self._hold_to_limit(service_id, process.pid)
             return None
         self._spec_file(service_id).unlink(missing_ok=True)
         return ServiceExit(code=code, reason=self._describe(service_id, handle, code))
-
-    def _process(self, handle: dict[str, Any]) -> psutil.Process | None:
-        return msgspec.convert({"pid": handle["pid"], "create_time": handle["create_time"]}, ProcessHandle).process()
 
     def _hold_to_limit(self, service_id: str, pid: int) -> None:
         """Kill a worker that uses more than its limit. Other services are never in the model-code limit's reach."""
@@ -185,7 +209,7 @@ class ProcessContainerManager(ContainerManager):
                 self._over_limit[service_id] = used
                 os.killpg(pid, signal.SIGKILL)
 
-    def _describe(self, service_id: str, handle: dict[str, Any], code: int | None) -> str:
+    def _describe(self, service_id: str, handle: str, code: int | None) -> str:
         if (used := self._over_limit.get(service_id)) and self._memory_limit_bytes:
             return (
                 f"it used {used >> 20} MB of memory, more than its limit of {self._memory_limit_bytes >> 20} MB "
@@ -197,28 +221,30 @@ class ProcessContainerManager(ContainerManager):
             how = f"it was killed by {signal.Signals(-code).name}"
         else:
             how = f"it ended with exit code {code}"
-        lines = tail_lines(self._logs / (handle.get("log") or "?"), 3)
+        known = _read_handle(handle)
+        lines = tail_lines(self._logs / ((known and known.log) or "?"), 3)
         last = [message_of(line) for line in lines if line.strip()]
         return f"{how}; last in its log: {' / '.join(last)}" if last and code != 0 else how
 
-    def usage(self, service_id: str, handle: dict[str, Any]) -> ServiceUsage:
+    def usage(self, service_id: str, handle: str) -> ServiceUsage:
         with contextlib.suppress(psutil.Error):
-            if p := self._process(handle):
+            if p := _find_process(handle):
                 return ServiceUsage(pid=p.pid, memory_bytes=p.memory_info().rss)
         return ServiceUsage(pid=None, memory_bytes=None)
 
     # ---- stop
 
-    def stop(self, service_id: str, handle: dict[str, Any], timeout_s: float) -> None:
+    def stop(self, service_id: str, handle: str, timeout_s: float) -> None:
         child = self._children.get(service_id)
-        if self.poll(service_id, handle) is None:
+        known = _read_handle(handle)
+        if known is not None and self.poll(service_id, handle) is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(handle["pid"], signal.SIGTERM)
+                os.kill(known.pid, signal.SIGTERM)
             wait_until(lambda: self.poll(service_id, handle) is not None, Deadline(timeout_s))
         # Whatever is left of the group, and whatever left the group but still carries the service's id.
-        if child is not None or self._process(handle) is not None:
+        if known is not None and (child is not None or known.process() is not None):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(handle["pid"], signal.SIGKILL)
+                os.killpg(known.pid, signal.SIGKILL)
         wait_until(lambda: self._kill_rest(service_id), Deadline(_KILL_TIMEOUT_S))
         if child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -233,10 +259,23 @@ class ProcessContainerManager(ContainerManager):
                 p.kill()
         return not left
 
-    def gpus(self) -> list[int]:
-        if self._gpus is None:
-            self._gpus = find_gpus()
-        return list(self._gpus)
+    def gpus(self) -> list[Gpu]:
+        if self._gpu_indices is None:
+            self._gpu_indices = find_gpus()
+        return [Gpu(LOCAL_HOST, str(index)) for index in self._gpu_indices]
 
     def close(self) -> None:
         self._children.clear()
+
+
+def _find_process(handle: str) -> psutil.Process | None:
+    known = _read_handle(handle)
+    return None if known is None else known.process()
+
+
+def _address_of(process: psutil.Process) -> Address | None:
+    host, _, port = process.environ().get(ADDRESS_VARIABLE, "").rpartition(" ")
+    return Address(host, int(port)) if port.isdecimal() else None
+
+
+PROCESS = ContainerBackend(about="processes of this machine", open=ProcessContainerManager)

@@ -31,8 +31,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     attempt: int
     """1, and one more for each restart."""
-    gpus: list[int]
-    """Numbers of the GPUs that it was given."""
+    gpus: list[str]
+    """The GPUs that it was given, each as ``host/name``; the host of a stack on one machine is ``local``."""
     port: int | None
     """Where it listens; None where it does not."""
     pid: int | None

@@ -89,7 +89,12 @@ def get(key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
 )
 def set_(
     key: KeyArgument,
-    value: Annotated[str | None, typer.Argument(help="The value, as in YAML; `-` reads it from stdin.")] = None,
+    value: Annotated[
+        str | None,
+        typer.Argument(
+            help="The value, as in YAML; `-` reads it from stdin.", autocompletion=completers.setting_values
+        ),
+    ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Take the setting out: its default counts again.")] = False,
 ) -> None:
     """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
@@ -164,6 +169,7 @@ def validate(
         terminal.check_file(file)
         options.current.config_file = file
     loaded = options.loaded_config()
+    loaded.check_registered()
     changed = [o for o in loaded.origins if o.origin != "default"]
     if format is not Format.TABLE:
         put_data({"file": str(loaded.file) if loaded.file else None, "changed": [o.key for o in changed]}, format)

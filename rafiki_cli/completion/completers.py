@@ -249,6 +249,15 @@ def settings() -> Values:
     return found
 
 
+def setting_values(ctx: typer.Context) -> Values:
+    """What the setting that the command names may be, where that is one of a few names."""
+    if ctx.params.get("key") != "container.backend":
+        return []
+    from rafiki import registries
+
+    return [(name, "") for name in registries.CONTAINERS.names()]
+
+
 BY_NAME: dict[str, Callable[[typer.Context], Values]] = {
     "app": lambda _: apps(),
     "version": versions,

@@ -53,7 +53,8 @@ def columns(now: datetime) -> list[Column]:
         Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
         Column("PID", "pid", is_right=True, rank=2),
         Column("PORT", "port", is_right=True, rank=1),
-        Column("GPUS", lambda r: ",".join(map(str, r.get("gpus") or [])), is_hidden_empty=True),
+        # The host's name tells nothing where there is only one.
+        Column("GPUS", lambda r: ",".join(g.removeprefix("local/") for g in r["gpus"]), is_hidden_empty=True),
         time_column("STARTED", "datetime_started", rank=4),
         last_reason,
     ]

@@ -21,6 +21,7 @@ from support.services.planner_world import (
     act,
     check_slots_and_gpus,
     live,
+    local_gpus,
     slots,
     started,
     steady_inference,
@@ -28,7 +29,6 @@ from support.services.planner_world import (
 )
 
 from rafiki.admin.planner import (
-    PERMANENT,
     FailSearch,
     NoteEnded,
     NoteRunning,
@@ -86,34 +86,34 @@ def test_gpus_are_shared_out_evenly(gpu_count: int, n_models: int, expected: lis
 
 def test_one_gpu_a_worker_and_a_cpu_worker_for_a_model_without() -> None:
     world = World(n_subs=3, budget={"GPU_COUNT": 2, "CPU_WORKER_COUNT": 2})
-    world.gpus = [0, 4, 7]
+    world.gpus = local_gpus(0, 4, 7)
     workers = [(a.unit_id, a.slot, a.gpus) for a in started(world.plan()) if a.service_type is TRAIN]
-    assert workers == [("sub0", 0, [0]), ("sub1", 0, [4]), ("sub2", 0, []), ("sub2", 1, [])]
+    assert workers == [("sub0", 0, local_gpus(0)), ("sub1", 0, local_gpus(4)), ("sub2", 0, []), ("sub2", 1, [])]
 
 
 def test_served_trials_share_the_gpus_of_their_job() -> None:
     world = World(n_subs=0, n_trials=2, budget={"GPU_COUNT": 3, "REPLICA_COUNT": 2})
-    world.gpus = [0, 1, 2, 3]
-    assert [a.gpus for a in started(world.plan())] == [[0], [1], [2], [], []]
+    world.gpus = local_gpus(0, 1, 2, 3)
+    assert [a.gpus for a in started(world.plan())] == [local_gpus(0), local_gpus(1), local_gpus(2), [], []]
 
 
 def test_a_worker_waits_while_no_gpu_is_free_and_starts_when_one_is() -> None:
     world = World(n_subs=1, budget={"GPU_COUNT": 2})
-    world.gpus = [0, 1]
-    holder = world.service(TRAIN, "sub-of-another-job", gpus=[0], job_id="other")
+    world.gpus = local_gpus(0, 1)
+    holder = world.service(TRAIN, "sub-of-another-job", gpus=local_gpus(0), job_id="other")
     world.exits[holder.id] = CLEAN
     # What has ended but was not cleaned up yet may still have processes on it.
-    assert [a.gpus for a in started(world.plan()) if a.service_type is TRAIN] == [[1]]
+    assert [a.gpus for a in started(world.plan()) if a.service_type is TRAIN] == [local_gpus(1)]
     world.services.remove(holder)
-    assert [a.gpus for a in started(world.plan()) if a.service_type is TRAIN] == [[0], [1]]
+    assert [a.gpus for a in started(world.plan()) if a.service_type is TRAIN] == [local_gpus(0), local_gpus(1)]
 
 
 def test_a_service_that_is_being_ended_keeps_its_slot_and_its_gpu_until_it_is_gone() -> None:
     world = steady_train(1)
     world.job = msgspec.structs.replace(world.job, budget=TrainBudget(gpu_count=1))
-    world.gpus = [0]
+    world.gpus = local_gpus(0)
     worker = live(world, TRAIN)[0]
-    world.change(worker, gpus=[0])
+    world.change(worker, gpus=local_gpus(0))
     world.stopping = [s for s in world.services if s.id == worker.id]
     assert world.plan() == []
     # Not for another job either.
@@ -121,8 +121,8 @@ def test_a_service_that_is_being_ended_keeps_its_slot_and_its_gpu_until_it_is_go
     world.inference_job = msgspec.structs.replace(world.inference_job, budget=InferenceBudget(gpu_count=1))
     assert slots(world.plan()) == [("PREDICT", "ijob", 0)]
     world.stopping = []
-    world.change(worker, status=ServiceStatus.ERRORED, gpus=[0], datetime_stopped=world.now)
-    assert [(a.unit_id, a.gpus) for a in started(world.plan())] == [("sub0", [0]), ("ijob", [])]
+    world.change(worker, status=ServiceStatus.ERRORED, gpus=local_gpus(0), datetime_stopped=world.now)
+    assert [(a.unit_id, a.gpus) for a in started(world.plan())] == [("sub0", local_gpus(0)), ("ijob", [])]
 
 
 # ---- services that end
@@ -183,8 +183,10 @@ def test_a_permanent_failure_is_not_tried_again() -> None:
     worker = live(world, TRAIN)[0]
     world.exits[worker.id] = ServiceExit(code=1, reason="exit code 1")
     world.reports[worker.id] = ServiceReport(state="failed", reason="no class Tiny", is_permanent=True)
-    assert world.plan() == [NoteEnded(service=worker, error=f"{PERMANENT}no class Tiny")]
-    world.change(worker, status=ServiceStatus.ERRORED, error=f"{PERMANENT}no class Tiny", datetime_stopped=world.now)
+    assert world.plan() == [NoteEnded(service=worker, error="no class Tiny", is_permanent=True)]
+    world.change(
+        worker, status=ServiceStatus.ERRORED, error="no class Tiny", is_permanent=True, datetime_stopped=world.now
+    )
     assert world.plan() == [FailSearch(sub=world.subs[0], error="no class Tiny")]
 
 
@@ -291,7 +293,7 @@ def test_a_deployment_runs_when_its_predictor_and_a_worker_of_each_member_run() 
 
 def test_a_deployment_with_one_dead_member_of_two_runs_with_the_other() -> None:
     world = World(n_subs=0, n_trials=2)
-    world.failure(INFERENCE, "t0", error=f"{PERMANENT}its parameters are damaged")
+    world.failure(INFERENCE, "t0", error="its parameters are damaged", is_permanent=True)
     world.service(PREDICT, "ijob")
     world.service(INFERENCE, "t1")
     assert world.plan() == [SetInferenceJobStatus(job=world.inference_job, status=InferenceJobStatus.RUNNING)]
@@ -303,7 +305,7 @@ def test_a_deployment_with_one_dead_member_of_two_runs_with_the_other() -> None:
 def test_a_deployment_whose_services_cannot_run_is_errored_with_the_reason_and_then_ended(dead: ServiceType) -> None:
     world = steady_inference(1)
     world.services.remove(live(world, dead)[0])
-    world.failure(dead, "ijob" if dead is PREDICT else "t0", error=f"{PERMANENT}why")
+    world.failure(dead, "ijob" if dead is PREDICT else "t0", error="why", is_permanent=True)
     (action,) = world.plan()
     assert isinstance(action, SetInferenceJobStatus)
     assert action.status is InferenceJobStatus.ERRORED
@@ -330,7 +332,7 @@ def test_whatever_ends_at_random_slots_and_gpus_are_never_given_twice_and_all_se
     rng = random.Random(seed)
     world = World(n_subs=2, n_trials=2, budget={"GPU_COUNT": 2})
     world.job = msgspec.structs.replace(world.job, budget=TrainBudget(gpu_count=3, cpu_worker_count=2))
-    world.gpus = [0, 1, 2, 3]
+    world.gpus = local_gpus(0, 1, 2, 3)
     for _ in range(60):
         before = world.services[:]
         for action in world.plan():

@@ -1,4 +1,4 @@
-"""Every back end of each kind: the meta store on each of its databases, with records to begin with; every store."""
+"""Every back end of each kind: the meta store on each of its databases, every store, every container back end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.services.container_rooms import BACK_ENDS, TESTS, ContainerRoom
 from support.stores.meta_store_records import Given
 from support.stores.postgres_server import ExternalServer
 from support.stores.store_rooms import KINDS, StoreRoom
@@ -95,3 +96,27 @@ def execute(meta_store_url: str) -> Callable[..., list[Any]]:
 def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRoom:
     """A place for stores of each kind."""
     return KINDS[request.param](tmp_path)
+
+
+@pytest.fixture(params=list(BACK_ENDS))
+def make_room(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], ContainerRoom]]:
+    """Makes stacks over each container back end."""
+    # Where the program of the tests' services is.
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    rooms: list[ContainerRoom] = []
+
+    def make() -> ContainerRoom:
+        rooms.append(BACK_ENDS[request.param](tmp_path.resolve() / f"stack-{len(rooms)}"))
+        return rooms[-1]
+
+    yield make
+    for made in rooms:
+        made.close()
+
+
+@pytest.fixture
+def room(make_room: Callable[[], ContainerRoom]) -> ContainerRoom:
+    """A stack over each container back end."""
+    return make_room()

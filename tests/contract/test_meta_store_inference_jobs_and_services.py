@@ -2,7 +2,7 @@ import pytest
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType
-from rafiki.entities import ServedTrial
+from rafiki.entities import Gpu, ServedTrial
 from rafiki.errors import (
     IllegalTransitionError,
     InvalidInferenceJobError,
@@ -108,9 +108,11 @@ def test_unknown_inference_jobs_are_refused(store):
 
 
 def test_a_service_comes_back_as_it_was_created(store, given):
-    service = given.service(service_type=ServiceType.PREDICT, slot=3, attempt=2, gpus=(0, 2), port=30001)
+    gpus = [Gpu("local", "0"), Gpu("node 2", "GPU-7a/1")]
+    service = given.service(service_type=ServiceType.PREDICT, slot=3, attempt=2, gpus=gpus, port=30001)
     assert store.services.get_service(service.id) == service
-    assert (service.status, service.gpus, service.port) == (ServiceStatus.STARTED, [0, 2], 30001)
+    assert (service.status, service.port) == (ServiceStatus.STARTED, 30001)
+    assert service.gpus == gpus
     assert (service.slot, service.attempt, service.handle) == (3, 2, None)
     with pytest.raises(InvalidServiceError, match="already"):
         given.service(service_id=service.id)
@@ -118,7 +120,7 @@ def test_a_service_comes_back_as_it_was_created(store, given):
 
 def test_a_handle_and_port_are_set_and_survive_status_changes(store, given):
     service = given.service(port=1)
-    handle = {"pid": 42, "create_time": 1700000000.123456}
+    handle = '{"pid":42, "create_time":1700000000.123456}'
     assert store.services.set_service_handle(service.id, handle).port == 1
     store.services.set_service_handle(service.id, handle, port=2)
     changed = store.services.set_service_status(service.id, ServiceStatus.RUNNING)
@@ -141,6 +143,13 @@ def test_a_service_status_changes_as_the_table_allows(store, given, source, targ
         assert store.services.get_service(service.id) == service
 
 
+def test_a_permanent_failure_is_kept_as_one(store, given):
+    accident, permanent = given.service(), given.service(slot=1)
+    assert not store.services.set_service_status(accident.id, ServiceStatus.ERRORED, "why").is_permanent
+    assert store.services.set_service_status(permanent.id, ServiceStatus.ERRORED, "why", is_permanent=True).is_permanent
+    assert [s.is_permanent for s in store.services.list_services("job")] == [False, True]
+
+
 def test_services_are_listed_by_job_and_while_live(store, given):
     mine = [given.service(slot=slot) for slot in range(3)]
     other = given.service(job_id="other")
@@ -155,7 +164,7 @@ def test_services_are_listed_by_job_and_while_live(store, given):
 def test_unknown_services_are_refused(store):
     for call in (
         lambda: store.services.get_service("nothing"),
-        lambda: store.services.set_service_handle("nothing", {}),
+        lambda: store.services.set_service_handle("nothing", ""),
         lambda: store.services.set_service_status("nothing", ServiceStatus.RUNNING),
     ):
         with pytest.raises(InvalidServiceError, match="nothing"):

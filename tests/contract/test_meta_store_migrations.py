@@ -4,10 +4,13 @@ import subprocess
 import sys
 from multiprocessing import get_context
 
+import msgspec
 import pytest
 import sqlalchemy
 from support.stores.meta_store_writers import migrate, migrate_together
 
+from rafiki.constants import ServiceStatus
+from rafiki.entities import Gpu
 from rafiki.errors import MetaStoreError
 from rafiki.meta_store import open_meta_store
 from rafiki.meta_store.sql.database import Database
@@ -155,3 +158,23 @@ def test_several_processes_migrate_at_once(empty_url, engine):
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
     assert tables_of(engine) == {*metadata.tables, "alembic_version"}
+
+
+def test_services_of_earlier_versions_keep_their_gpus_handles_and_failures(meta_store_url, store, given, execute):
+    gpus = [Gpu("local", "0"), Gpu("local", "12")]
+    with_gpus, permanent, accident = given.service(gpus=gpus), given.service(slot=1), given.service(slot=2)
+    store.services.set_service_status(permanent.id, ServiceStatus.ERRORED, "no class M", is_permanent=True)
+    store.services.set_service_status(accident.id, ServiceStatus.ERRORED, "it ended; was told: Cannot run: x")
+    now = store.services.list_services("job")
+    db = Database(meta_store_url)
+    downgrade(db, "0005")
+    db.close()
+    earlier = [tuple(row) for row in execute("SELECT gpus, error FROM services ORDER BY slot")]
+    assert earlier == [
+        ("[0, 12]", None), ("[]", "Cannot run: no class M"), ("[]", "it ended; was told: Cannot run: x")
+    ]  # fmt: skip
+    handle = '{"pid":42,"create_time":1700000000.123456,"log":"train-x.log"}'
+    execute("UPDATE services SET handle = :handle WHERE id = :id", handle=handle, id=with_gpus.id)
+    store.migrate()
+    found = store.services.list_services("job")
+    assert found == [msgspec.structs.replace(now[0], handle=handle), *now[1:]]

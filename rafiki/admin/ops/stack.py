@@ -41,7 +41,7 @@ def service_views(context: AdminContext) -> list[ServiceView]:
             ServiceView(
                 id=s.id, service_type=s.service_type, job_id=s.job_id,
                 app=_app_of(context, s.service_type, s.job_id), status=s.status, error=s.error, attempt=s.attempt,
-                gpus=s.gpus, port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
+                gpus=[str(gpu) for gpu in s.gpus], port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
                 datetime_started=s.datetime_started, last_error=ended.get((s.service_type, s.unit_id, s.slot)),
                 figures=sum_up([reports[s.id]]) if s.id in reports else None,
             )

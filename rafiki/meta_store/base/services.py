@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rafiki.constants import ServiceStatus, ServiceType
-from rafiki.entities import Service
+from rafiki.entities import Gpu, Service
 
 
 class ServiceStore(ABC):
@@ -23,7 +22,7 @@ class ServiceStore(ABC):
         unit_id: str,
         slot: int,
         attempt: int,
-        gpus: Sequence[int] = (),
+        gpus: Sequence[Gpu] = (),
         port: int | None = None,
     ) -> Service:
         """Add a STARTED service without a handle. ``job_id`` and ``unit_id`` are not checked.
@@ -41,7 +40,7 @@ class ServiceStore(ABC):
         """
 
     @abstractmethod
-    def set_service_handle(self, service_id: str, handle: Mapping[str, Any], port: int | None = None) -> Service:
+    def set_service_handle(self, service_id: str, handle: str, port: int | None = None) -> Service:
         """What finds the service again, and its port when given; its status does not change.
 
         Raises:
@@ -49,9 +48,11 @@ class ServiceStore(ABC):
         """
 
     @abstractmethod
-    def set_service_status(self, service_id: str, target: ServiceStatus, error: str | None = None) -> Service:
+    def set_service_status(
+        self, service_id: str, target: ServiceStatus, error: str | None = None, *, is_permanent: bool = False
+    ) -> Service:
         """Guarded change of status. A final one also sets ``datetime_stopped``. ``error`` is stored when
-        given.
+        given, and with it whether the failure would come again at once.
 
         Raises:
             InvalidServiceError: there is none with that id.

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator
 
+from rafiki.entities import Gpu, parse_gpu
 from rafiki.errors import InvalidRequestError
 
 
@@ -89,6 +90,19 @@ class JsonStruct(TypeDecorator[msgspec.Struct]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> msgspec.Struct | None:
         return None if value is None else msgspec.json.decode(value, type=self.kind)
+
+
+class Gpus(TypeDecorator[list[Gpu]]):
+    """GPUs as a JSON list of ``host/name``."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: list[Gpu] | None, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode([str(gpu) for gpu in value]).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> list[Gpu] | None:
+        return None if value is None else [parse_gpu(text) for text in msgspec.json.decode(value, type=list[str])]
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -16,7 +16,7 @@ from rafiki.meta_store.sql.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in ``rafiki/meta_store/migrations/versions``."""
 
 _VERSION_TABLE = "alembic_version"

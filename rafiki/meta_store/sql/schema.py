@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Double,
@@ -17,7 +18,9 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    Text,
     UniqueConstraint,
+    false,
 )
 
 from rafiki import states
@@ -33,7 +36,7 @@ from rafiki.constants import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
-from rafiki.meta_store.sql.columns import Choice, Json, JsonStruct, Message, Str, UtcDateTime
+from rafiki.meta_store.sql.columns import Choice, Gpus, Json, JsonStruct, Message, Str, UtcDateTime
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
 
@@ -273,9 +276,10 @@ services = Table(
     Column("attempt", Integer, nullable=False),
     _status(ServiceStatus),
     Column("error", Message),
-    Column("gpus", Json, nullable=False),
+    Column("is_permanent", Boolean, nullable=False, server_default=false()),
+    Column("gpus", Gpus, nullable=False),
     Column("port", Integer),
-    Column("handle", Json),
+    Column("handle", Text),
     *_times(),
     Index(None, "job_id", "datetime_started"),
 )

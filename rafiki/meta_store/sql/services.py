@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rafiki.constants import ServiceStatus, ServiceType
-from rafiki.entities import Service
+from rafiki.entities import Gpu, Service
 from rafiki.errors import InvalidServiceError
 from rafiki.meta_store.base import ServiceStore
 from rafiki.meta_store.sql.database import Refusals, not_found
@@ -28,7 +28,7 @@ class SqlServiceStore(Records, ServiceStore):
         unit_id: str,
         slot: int,
         attempt: int,
-        gpus: Sequence[int] = (),
+        gpus: Sequence[Gpu] = (),
         port: int | None = None,
     ) -> Service:
         values = {
@@ -49,7 +49,7 @@ class SqlServiceStore(Records, ServiceStore):
     def get_service(self, service_id: str) -> Service:
         return self._get(services, Service, service_id, "service", InvalidServiceError)
 
-    def set_service_handle(self, service_id: str, handle: Mapping[str, Any], port: int | None = None) -> Service:
+    def set_service_handle(self, service_id: str, handle: str, port: int | None = None) -> Service:
         values: dict[str, Any] = {"handle": handle}
         if port is not None:
             values["port"] = port
@@ -58,8 +58,12 @@ class SqlServiceStore(Records, ServiceStore):
             raise not_found(InvalidServiceError, "service", service_id)
         return changed
 
-    def set_service_status(self, service_id: str, target: ServiceStatus, error: str | None = None) -> Service:
+    def set_service_status(
+        self, service_id: str, target: ServiceStatus, error: str | None = None, *, is_permanent: bool = False
+    ) -> Service:
         allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error)
+        if error is not None:
+            values["is_permanent"] = is_permanent
         changed = self._update(services, Service, [services.c.id == service_id, allowed], values)
         if changed is None:
             raise illegal("service", service_id, self.get_service(service_id).status, target)

@@ -25,7 +25,7 @@ from rafiki.admin.planner import (
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
-from rafiki.entities import InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.messages import ServiceReport
 
@@ -38,12 +38,16 @@ ADVISOR, TRAIN, PREDICT, INFERENCE = ServiceType.ADVISOR, ServiceType.TRAIN, Ser
 LIVE = (ServiceStatus.STARTED, ServiceStatus.DEPLOYING, ServiceStatus.RUNNING)
 
 
+def local_gpus(*indices: int) -> list[Gpu]:
+    return [Gpu("local", str(index)) for index in indices]
+
+
 class World:
     """One train job with ``n_subs`` models, one inference job with ``n_trials``; services are added by hand."""
 
     def __init__(self, *, n_subs: int = 1, n_trials: int = 0, budget: dict[str, float] | None = None) -> None:
         self.now = NOW
-        self.gpus: list[int] = []
+        self.gpus: list[Gpu] = []
         self.environments: dict[str, EnvironmentState] = {}
         self.ids = (f"s{i}" for i in range(10_000))
         self.services: list[Service] = []
@@ -81,7 +85,7 @@ class World:
         job_id = "job" if kind in (ADVISOR, TRAIN) else "ijob"
         given: dict[str, Any] = {
             "id": next(self.ids), "job_id": job_id, "attempt": 1, "status": ServiceStatus.RUNNING, "error": None,
-            "gpus": [], "port": None, "handle": {}, "datetime_started": self.now,
+            "gpus": [], "port": None, "handle": "", "datetime_started": self.now,
         }  # fmt: skip
         made = Service(service_type=kind, unit_id=unit, slot=slot, **{**given, **fields})
         self.services.append(made)
@@ -98,11 +102,12 @@ class World:
         ran_s: float = 1.0,
         ago_s: float = 0.0,
         error: str = "it broke",
+        is_permanent: bool = False,
     ) -> Service:
         end = self.now - timedelta(seconds=ago_s)
         return self.service(
-            kind, unit, slot, status=ServiceStatus.ERRORED, error=error, datetime_stopped=end,
-            datetime_started=end - timedelta(seconds=ran_s),
+            kind, unit, slot, status=ServiceStatus.ERRORED, error=error, is_permanent=is_permanent,
+            datetime_stopped=end, datetime_started=end - timedelta(seconds=ran_s),
         )  # fmt: skip
 
     def observe(self) -> Observed:
@@ -192,9 +197,9 @@ def act(world: World, action: Action) -> None:
         case NoteRunning():
             service = next(s for s in world.services if s.id == action.service_id)
             world.change(service, status=ServiceStatus.RUNNING)
-        case NoteEnded(service=service, error=error):
+        case NoteEnded(service=service, error=error, is_permanent=is_permanent):
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
-            world.change(service, status=status, error=error, datetime_stopped=world.now)
+            world.change(service, status=status, error=error, is_permanent=is_permanent, datetime_stopped=world.now)
         case StopService(service=service, error=error):
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
             world.change(service, status=status, error=error, datetime_stopped=world.now)

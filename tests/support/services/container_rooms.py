@@ -1,0 +1,117 @@
+"""Every container back end, with the means to look into its services: the suite of containers runs over all of them.
+
+A new back end is one class here, and one entry in :data:`BACK_ENDS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from support.stacks.running_stack import eventually
+
+from rafiki.config import worker_environment
+from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
+from rafiki.container.base import ServiceExit, ServiceRequest, StartedService
+from rafiki.entities import Gpu
+from rafiki.settings import Config, ContainerConfig
+from rafiki.utils.ids import new_id
+from rafiki.utils.process import end_processes, find_stack_processes
+
+TESTS = str(Path(__file__).resolve().parents[2])
+"""Where the program of the tests' services is found from."""
+FOREVER = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
+DEAF = "import signal\nfor s in (signal.SIGTERM, signal.SIGINT): signal.signal(s, signal.SIG_IGN)\n" + FOREVER
+SPAWN = """
+import os, subprocess, sys
+for apart in (False, True):
+    p = subprocess.Popen(["sleep", "600"], start_new_session=apart)
+    print("child", p.pid, flush=True)
+"""
+"""Starts two processes, the second in a session of its own."""
+
+
+class ContainerRoom(ABC):
+    """One stack's services, which run whatever Python code a test gives them (see ``container_service.py``)."""
+
+    backend: str
+    """The value of ``container.backend``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder
+        self.run, self.logs = folder / "run", folder / "logs"
+        for f in (self.run, self.logs):
+            f.mkdir(parents=True)
+
+    def setup(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerSetup:
+        """As a (re)started admin makes it; ``settings`` are of the section ``container``."""
+        section = msgspec.convert({"gpus": [], **settings, "backend": self.backend}, ContainerConfig)
+        return ContainerSetup(
+            config=Config(container=section), stack_root=self.root, run_folder=self.run, log_folder=self.logs,
+            model_environment=model_environment or worker_environment(["PASSED_ON"]),
+        )  # fmt: skip
+
+    def manager(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerManager:
+        return open_container_manager(self.setup(model_environment=model_environment, **settings))
+
+    def request(self, code: str, *, model: bool = True, gpus: list[Gpu] | None = None) -> ServiceRequest:
+        """A service that runs the code."""
+        return ServiceRequest(
+            service_id=new_id(), kind="train" if model else "advisor", module="support.services.container_service",
+            make_spec=lambda _: code.encode(), gpus=gpus or [], runs_model_code=model,
+        )  # fmt: skip
+
+    @abstractmethod
+    def log(self, request: ServiceRequest) -> str:
+        """All that a service has written."""
+
+    @abstractmethod
+    def count_processes(self, request: ServiceRequest) -> int:
+        """How many processes of a service run, those that it has started included."""
+
+    @abstractmethod
+    def gpus(self) -> list[Gpu]:
+        """Two GPUs that services can be given, whether they are there or not."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave nothing of the stack."""
+
+    def wait_for_log(self, request: ServiceRequest, text: str = "ready") -> None:
+        eventually(lambda: text in self.log(request), f"{text!r} in the service's log")
+
+
+class ProcessRoom(ContainerRoom):
+    """Processes of this machine. ``PYTHONPATH`` has to lead to the program."""
+
+    backend = "process"
+
+    def log(self, request: ServiceRequest) -> str:
+        return (self.logs / f"{request.kind}-{request.service_id}.log").read_text()
+
+    def count_processes(self, request: ServiceRequest) -> int:
+        return len(find_stack_processes(self.root, service_id=request.service_id))
+
+    def gpus(self) -> list[Gpu]:
+        return [Gpu("local", "3"), Gpu("local", "0")]
+
+    def close(self) -> None:
+        end_processes(find_stack_processes(self.root), 0.0)
+
+
+BACK_ENDS: dict[str, Callable[[Path], ContainerRoom]] = {"process": ProcessRoom}
+"""A room in a folder that is not there yet, by the back end's name."""
+
+
+def wait_for_end(manager: ContainerManager, request: ServiceRequest, started: StartedService) -> ServiceExit:
+    """How a service ended that ends by itself."""
+    found: ServiceExit = eventually(lambda: manager.poll(request.service_id, started.handle), "the end of the service")
+    return found
+
+
+def run(room: ContainerRoom, manager: ContainerManager, request: ServiceRequest) -> str:
+    """The log of a service that ends by itself."""
+    wait_for_end(manager, request, manager.start(request))
+    return room.log(request)
