@@ -44,9 +44,13 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     file: Path | None
     origins: list[Origin]
 
-    def origin_of(self, key: str) -> str:
-        """The layer that won for ``section.key``: ``/project/rafiki.yaml, line 3``."""
-        return next(o.origin for o in self.origins if o.key == key)
+    def check_registered(self) -> None:
+        """Refuse names that this installation does not have: see :func:`check_registered`.
+
+        Raises:
+            ConfigError: as that does.
+        """
+        check_registered(self.config, {o.key: o.origin for o in self.origins})
 
 
 def find_config_file(start: Path) -> Path | None:
@@ -141,15 +145,38 @@ def _first(section: str) -> str:
     return msgspec.structs.fields(_sections()[section])[0].name
 
 
+def check_registered(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse the name of a container back end or kind of store that this installation does not have.
+
+    This is no part of loading: a machine that only talks to a stack elsewhere needs none of the packages that the stack
+    is made of.
+
+    Args:
+        config: what is checked.
+        origins: ``section.key`` -> where the setting comes from, which begins the message.
+
+    Raises:
+        ConfigError: there is no such name, with those that there are.
+    """
+    stores = config.stores
+    for key, name, kind in (
+        ("container.backend", config.container.backend, registries.CONTAINERS),
+        ("stores.datasets", stores.datasets and stores.datasets.partition("://")[0], registries.STORES),
+        ("stores.params", stores.params and stores.params.partition("://")[0], registries.STORES),
+    ):
+        if name is not None and name not in kind.builtin and name not in kind.names():
+            raise ConfigError(f"{origins.get(key, 'default')}: {key}: {kind.open().why_unknown(name)}")
+
+
 def check_file_text(text: str, file: Path) -> None:
     """Check what a configuration file would hold, before it is written.
 
     Raises:
-        ConfigError: as :func:`load_config` does, naming ``file``.
+        ConfigError: as :func:`load_config` and :func:`check_registered` do, naming ``file``.
     """
     tree, lines = _tree_of(text, file)
     origins = {key: f"{file}, line {line}" for key, line in lines.items()}
-    _convert(tree, origins)
+    check_registered(_convert(tree, origins), origins)
 
 
 def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:

@@ -27,12 +27,12 @@ from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
 
 _MODULES = {
-    "advisor": "rafiki.search.advisor_worker",
-    "train": "rafiki.worker.train",
-    "predict": "rafiki.predictor",
-    "inference": "rafiki.worker.inference",
+    AdvisorSpec.kind: "rafiki.search.advisor_worker",
+    TrainWorkerSpec.kind: "rafiki.worker.train",
+    InferenceWorkerSpec.kind: "rafiki.worker.inference",
+    PredictorSpec.kind: "rafiki.predictor",
 }
-"""The program of each kind of service."""
+"""What each kind of service runs."""
 
 
 def _encode(spec: ServiceSpec, address: Address | None) -> bytes:

@@ -71,6 +71,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     Raises:
         RafikiError: saying what keeps the stack from starting.
     """
+    loaded.check_registered()
     config, folder = loaded.config, StackFolder(loaded)
     folder.create()
     secrets = folder.secrets()
@@ -86,7 +87,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         config=config, stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs,
         model_environment=worker_environment(config.container.pass_environment),
     )  # fmt: skip
-    containers = open_container_manager(setup, loaded.origin_of("container.backend"))
+    containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
     cache = _cache_keeper(loaded, folder, secrets)
     environments = EnvironmentStore(

@@ -6,9 +6,9 @@ A back end is one file with a :class:`~rafiki.container.base.ContainerBackend`, 
 """
 
 from rafiki import registries
-from rafiki.config import check_backend
 from rafiki.container.base import ContainerBackend, ContainerManager, ContainerSetup
-from rafiki.registry import Registry
+from rafiki.errors import ConfigError
+from rafiki.registry import Registry, UnknownNameError
 
 __all__ = ["BACKENDS", "ContainerManager", "ContainerSetup", "open_container_manager"]
 
@@ -16,17 +16,15 @@ BACKENDS = Registry(registries.CONTAINERS, ContainerBackend)
 """By the values of ``container.backend``."""
 
 
-def open_container_manager(setup: ContainerSetup, where: str = "configuration") -> ContainerManager:
+def open_container_manager(setup: ContainerSetup) -> ContainerManager:
     """The manager of the back end that the setup's ``container.backend`` names.
-
-    Args:
-        setup: the stack.
-        where: the origin of the setting, which begins the message of a refusal.
 
     Raises:
         ConfigError: there is no such back end, with those that there are.
         ContainerError: the back end cannot be reached.
     """
-    name = setup.config.container.backend
-    check_backend(name, where)
-    return BACKENDS.get(name).open(setup)
+    try:
+        backend = BACKENDS.get(setup.config.container.backend)
+    except UnknownNameError as e:
+        raise ConfigError(f"container.backend: {e}") from e
+    return backend.open(setup)

@@ -185,9 +185,9 @@ def validate(
 
     if file is not None:
         terminal.check_file(file)
-        cli.options.config_file = file
-    loaded = cli.loaded_config()
-    check_backend(loaded.config.container.backend, loaded.origin_of("container.backend"))
+        options.current.config_file = file
+    loaded = options.loaded_config()
+    loaded.check_registered()
     changed = [o for o in loaded.origins if o.origin != "default"]
     if format is not Format.TABLE:
         put_data({"file": str(loaded.file) if loaded.file else None, "changed": [o.key for o in changed]}, format)

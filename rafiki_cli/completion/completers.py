@@ -270,7 +270,7 @@ def setting_values(ctx: typer.Context) -> Values:
         return []
     from rafiki import registries
 
-    return [(name, backend.about) for name, backend in registries.CONTAINERS.open().items()]
+    return [(name, "") for name in registries.CONTAINERS.names()]
 
 
 BY_NAME: dict[str, Callable[[typer.Context], Values]] = {

@@ -39,7 +39,7 @@ def config_schema() -> Schema:
     from rafiki.settings import Config
 
     found = _schema(Config, "rafiki.yaml")
-    found["$defs"]["ContainerConfig"]["properties"]["backend"]["enum"] = registries.CONTAINERS.names()
+    _offer(found["$defs"]["ContainerConfig"], "backend", registries.CONTAINERS.names())
     for definition in found["$defs"].values():
         # A section without settings (`admin:`) is valid.
         for name, value in definition.get("properties", {}).items():

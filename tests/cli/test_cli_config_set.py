@@ -152,7 +152,7 @@ def test_config_names_the_file_that_is_changed(cli, folder: Path) -> None:
         (["admin.port", "x"], "admin.port = 'x': expected `int`, got `str`"),
         (["admin.port", "70000"], "between 0 and 65535"),
         (["train.heartbeat_s", "-1"], "must be above 0"),
-        (["container.backend", "podman"], "There is no container back end 'podman'. There are: process"),
+        (["container.backend", "podman"], "Unknown container back end 'podman'. There are: process"),
         (["admin.host", "[a"], "not valid YAML"),
         (["admin.port"], "Give a VALUE, or --unset"),
         (["admin.port", "1", "--unset"], "Give a VALUE, or --unset"),

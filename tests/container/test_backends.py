@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from support.data.packages import installed
 from support.services.container_rooms import ContainerRoom, ProcessRoom
 
-from rafiki import registry
-from rafiki.config import check_backend
-from rafiki.container import BACKENDS
+from rafiki.config import LoadedConfig, load_config
+from rafiki.container import BACKENDS, open_container_manager
 from rafiki.errors import ConfigError
+from rafiki.settings import Config, ContainerConfig
 from rafiki_cli.completion import completers
 from rafiki_cli.jobs.schema import config_schema
 
@@ -31,19 +32,10 @@ ROCKET = ContainerBackend(about="rockets", open=RocketContainerManager)
 
 @pytest.fixture
 def rocket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What an installer leaves of a package that brings a back end, and one that is broken."""
-    info = tmp_path / "rockets-1.0.dist-info"
-    info.mkdir()
-    (tmp_path / "rockets.py").write_text(SOURCE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rockets\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[rafiki.containers]\nrocket = rockets:ROCKET\nbroken = rockets:NOTHING\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(BACKENDS, "_loaded", {})
-    monkeypatch.setattr(BACKENDS, "_broken", {})
-    registry._entry_points.cache_clear()
-    yield
-    sys.modules.pop("rockets", None)
-    registry._entry_points.cache_clear()
+    """A package that brings a back end, and one that is broken."""
+    points = "rocket = rockets:ROCKET\nbroken = rockets:NOTHING"
+    with installed(tmp_path / "packages", "rockets", SOURCE, points, BACKENDS, monkeypatch):
+        yield
 
 
 class RocketRoom(ProcessRoom):
@@ -55,28 +47,43 @@ def test_a_package_brings_a_back_end(rocket: None, tmp_path: Path) -> None:
     assert type(room.manager()).__name__ == "RocketContainerManager"
 
 
-def test_an_unknown_back_end_is_refused_with_those_that_there_are(rocket: None) -> None:
-    expected = r"rafiki.yaml, line 2: container.backend = 'swam': There is no .* 'swam'. There are: process, rocket"
-    with pytest.raises(ConfigError, match=expected):
-        check_backend("swam", "rafiki.yaml, line 2")
+def load(folder: Path, backend: str) -> LoadedConfig:
+    (folder / "rafiki.yaml").write_text(f"container:\n  backend: {backend}\n")
+    return load_config(folder / "rafiki.yaml", environ={})
 
 
-def test_a_back_end_that_is_broken_is_named_and_left_out(rocket: None) -> None:
+def test_an_unknown_back_end_is_refused_with_the_nearest_and_where_it_was_set(rocket: None, tmp_path: Path) -> None:
+    loaded = load(tmp_path, "rokcet")
+    with pytest.raises(ConfigError, match=r"rafiki.yaml, line 2: .*Did you mean 'rocket'.*process, rocket"):
+        loaded.check_registered()
+    load(tmp_path, "rocket").check_registered()
+
+
+def test_a_back_end_that_is_broken_is_named_and_left_out(rocket: None, tmp_path: Path) -> None:
     assert [name for name, _ in BACKENDS.items()] == ["process", "rocket"]
     assert [(b.name, b.package) for b in BACKENDS.broken()] == [("broken", "rockets")]
-    with pytest.raises(ConfigError, match="rockets cannot be used"):
-        check_backend("broken", "rafiki.yaml")
+    with pytest.raises(ConfigError, match=r"line 2: .* of the package rockets cannot be used"):
+        load(tmp_path, "broken").check_registered()
+
+
+def test_a_manager_is_not_opened_for_an_unknown_back_end(rocket: None, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Unknown container back end 'swam'"):
+        open_container_manager(
+            msgspec.structs.replace(
+                ProcessRoom(tmp_path / "stack").setup(), config=Config(container=ContainerConfig(backend="swam"))
+            )
+        )
 
 
 def test_editors_and_shells_are_told_what_is_registered(rocket: None) -> None:
     schema: dict[str, Any] = json.loads(json.dumps(config_schema()))
-    assert schema["$defs"]["ContainerConfig"]["properties"]["backend"]["enum"] == ["process", "rocket"]
-    assert "container.backend" in dict(completers.settings())
+    backend = schema["$defs"]["ContainerConfig"]["properties"]["backend"]
+    assert backend["anyOf"][0] == {"enum": ["process", "rocket"]}
 
     class Typed:
         params = {"key": "container.backend"}
 
     values: Callable[[Any], list[tuple[str, str]]] = completers.setting_values
-    assert values(Typed()) == [("process", "processes of this machine"), ("rocket", "rockets")]
+    assert [name for name, _ in values(Typed())] == ["process", "rocket"]
     Typed.params = {"key": "admin.port"}
     assert values(Typed()) == []

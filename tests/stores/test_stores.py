@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from support.data.packages import installed
 
-from rafiki import registry
 from rafiki.errors import ConfigError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.stores import STORES, open_data_store, open_param_store
@@ -39,7 +39,7 @@ def test_what_names_no_store_is_refused_with_the_setting(text: str) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"tape://reel/1: There is no kind of store 'tape'. There are: folder"):
+    with pytest.raises(ConfigError, match=r"tape://reel/1: Unknown kind of store 'tape'. There are: folder"):
         open_param_store(StoreLocation(url="tape://reel/1"))
 
 
@@ -56,27 +56,11 @@ TAPE = StoreKind(about="a tape", open_param_store=open_params)
 
 
 @pytest.fixture
-def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What an installer leaves of a package that brings a kind of store."""
-    package = tmp_path / "packages"
-    info = package / "tape_store-1.0.dist-info"
-    info.mkdir(parents=True)
-    (package / "tape_store.py").write_text(SOURCE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tape_store\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[rafiki.stores]\ntape = tape_store:TAPE\nbroken = tape_store:NOTHING\n")
-    monkeypatch.syspath_prepend(str(package))
-    monkeypatch.setattr(STORES, "_loaded", {})
-    monkeypatch.setattr(STORES, "_broken", {})
-    registry._entry_points.cache_clear()
-    monkeypatch.setitem(sys.modules, "tape_store", None)
-    del sys.modules["tape_store"]
-    return tmp_path / "reel"
-
-
-@pytest.fixture(autouse=True)
-def _forget_packages() -> object:
-    yield
-    registry._entry_points.cache_clear()
+def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a package that brings a kind of store keeps parameters."""
+    points = "tape = tape_store:TAPE\nbroken = tape_store:NOTHING"
+    with installed(tmp_path / "packages", "tape_store", SOURCE, points, STORES, monkeypatch):
+        yield tmp_path / "reel"
 
 
 def test_a_package_brings_a_kind_of_store(tape: Path) -> None:
