@@ -16,7 +16,6 @@ import msgspec
 
 from rafiki import registries
 from rafiki.errors import ConfigError
-from rafiki.registry import UnknownNameError
 from rafiki.settings import Config, Section
 from rafiki.utils.nearest import nearest_or_all
 from rafiki.utils.yaml_keys import find_duplicate_key
@@ -391,19 +390,3 @@ def package_environment(environ: Mapping[str, str] | None = None) -> dict[str, s
     proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "no", "all")]
     names = [n for n in environ if n.startswith("PIP_") or n.lower() in proxies]
     return worker_environment([*names, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"], environ)
-
-
-def check_backend(name: str, where: str) -> None:
-    """Check that a back end of containers is registered under that name.
-
-    Args:
-        name: the setting.
-        where: its origin, which begins the message of a refusal.
-
-    Raises:
-        ConfigError: there is none, with those that there are.
-    """
-    try:
-        registries.CONTAINERS.open().get(name)
-    except UnknownNameError as e:
-        raise ConfigError(f"{where}: container.backend = {name!r}: {e}") from e

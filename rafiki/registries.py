@@ -65,6 +65,7 @@ STORES = Kind(
 
 CONTAINERS = Kind(
     what="container back end",
+    plural="container back ends",
     group="rafiki.containers",
     registry="rafiki.container:BACKENDS",
     builtin={"process": "rafiki.container.process:PROCESS"},

@@ -111,7 +111,7 @@ def set_(
     unset: Annotated[bool, typer.Option("--unset", help="Take the setting out: its default counts again.")] = False,
 ) -> None:
     """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
-    from rafiki.config import CONFIG_FILE_NAME, check_backend, check_file_text, check_key, parse_value
+    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, parse_value
     from rafiki.utils.files import write_atomic
     from rafiki_cli.yaml_files import config_edit
 
@@ -125,13 +125,11 @@ def set_(
         if unset:
             new = config_edit.unset(old, section, name)
         else:
-            new = config_edit.set_value(old, section, name, parsed := _parsed(value))
+            new = config_edit.set_value(old, section, name, _parsed(value))
     except config_edit.CannotEditError as e:
         raise ConfigError(f"{file}: {e.message}") from e
     try:
         check_file_text(new, file)
-        if key == "container.backend" and not unset:
-            check_backend(parsed, str(file))
     except ConfigError as e:
         raise ConfigError(f"{e.message} Nothing was written.") from e
     if new == old:
@@ -181,12 +179,11 @@ def validate(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Check the configuration. Exits with 2 and says where the first mistake is."""
-    from rafiki.config import check_backend
 
     if file is not None:
         terminal.check_file(file)
-        options.current.config_file = file
-    loaded = options.loaded_config()
+        cli.options.config_file = file
+    loaded = cli.loaded_config()
     loaded.check_registered()
     changed = [o for o in loaded.origins if o.origin != "default"]
     if format is not Format.TABLE:

@@ -50,12 +50,12 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
         Column("RESTARTS", lambda r: r.attempt - 1, is_right=True),
         Column("MEMORY", lambda r: values.size(r.memory_bytes), is_right=True),
         Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
-        Column("PID", "pid", is_right=True, rank=2),
-        Column("PORT", "port", is_right=True, rank=1),
+        Column("PID", lambda r: r.pid, is_right=True, rank=2),
+        Column("PORT", lambda r: r.port, is_right=True, rank=1),
         # The host's name tells nothing where there is only one.
-        Column("GPUS", lambda r: ",".join(g.removeprefix("local/") for g in r["gpus"]), is_hidden_empty=True),
-        time_column("STARTED", "datetime_started", rank=4),
-        last_reason,
+        Column("GPUS", lambda r: ",".join(g.removeprefix("local/") for g in r.gpus), is_hidden_empty=True),
+        time_column("STARTED", lambda r: r.datetime_started, rank=4),
+        error_column(reason, "LAST REASON", least=12, most_chars=200),
     ]
 
 
