@@ -11,6 +11,7 @@ from rafiki.registry import Kind
 
 SCHEMES = Kind(
     what="search scheme",
+    plural="search schemes",
     group="rafiki.schemes",
     registry="rafiki.advisor.schemes:SCHEMES",
     # Of those that `auto` may choose, it takes the first that fits the knobs.
@@ -30,6 +31,7 @@ SCHEMES = Kind(
 
 RULES = Kind(
     what="stopping rule",
+    plural="stopping rules",
     group="rafiki.rules",
     registry="rafiki.advisor.rules:RULES",
     builtin={
@@ -41,6 +43,7 @@ RULES = Kind(
 
 TASKS = Kind(
     what="task",
+    plural="tasks",
     group="rafiki.tasks",
     registry="rafiki.tasks.registry:TASKS",
     builtin={
@@ -54,6 +57,7 @@ TASKS = Kind(
 
 STORES = Kind(
     what="kind of store",
+    plural="kinds of stores",
     group="rafiki.stores",
     registry="rafiki.stores:STORES",
     builtin={"folder": "rafiki.stores.folder:FOLDER"},

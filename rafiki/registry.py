@@ -39,6 +39,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     what: str
     """One entry, as messages call it: ``search scheme``."""
+    plural: str
     group: str
     """The group of entry points of others, such as ``rafiki.schemes``."""
     registry: str
@@ -146,6 +147,13 @@ class Registry(Generic[Entry]):
                 )
             taken.add(point.name)
         return found
+
+    def forget(self) -> None:
+        """Look at what is installed anew, as a fresh process does."""
+        with self._lock:
+            self._loaded.clear()
+            self._broken.clear()
+            _declared.cache_clear()
 
     def _points(self) -> dict[str, EntryPoint]:
         """What others declare: of several with one name the first."""

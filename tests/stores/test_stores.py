@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rafiki import registry
 from rafiki.errors import ConfigError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.stores import STORES, open_data_store, open_param_store
@@ -39,7 +38,7 @@ def test_what_names_no_store_is_refused_with_the_setting(text: str) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"tape://reel/1: There is no kind of store 'tape'. There are: folder"):
+    with pytest.raises(ConfigError, match=r"tape://reel/1: Unknown kind of store 'tape'. There are: folder"):
         open_param_store(StoreLocation(url="tape://reel/1"))
 
 
@@ -65,9 +64,7 @@ def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tape_store\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[rafiki.stores]\ntape = tape_store:TAPE\nbroken = tape_store:NOTHING\n")
     monkeypatch.syspath_prepend(str(package))
-    monkeypatch.setattr(STORES, "_loaded", {})
-    monkeypatch.setattr(STORES, "_broken", {})
-    registry._entry_points.cache_clear()
+    STORES.forget()
     monkeypatch.setitem(sys.modules, "tape_store", None)
     del sys.modules["tape_store"]
     return tmp_path / "reel"
@@ -76,7 +73,7 @@ def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _forget_packages() -> object:
     yield
-    registry._entry_points.cache_clear()
+    STORES.forget()
 
 
 def test_a_package_brings_a_kind_of_store(tape: Path) -> None:
