@@ -1,8 +1,8 @@
 """The tables of names: what comes with Rafiki of each kind, and where others declare theirs.
 
-A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here. The
-command line, the job file's schema, the checks of the admin and the documentation read these tables; nothing is loaded
-by reading them.
+A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here.
+The command line, the job file's schema, the checks of the admin and the documentation read these tables; nothing is
+loaded by reading them.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ STORES = Kind(
 
 CONTAINERS = Kind(
     what="container back end",
+    plural="container back ends",
     group="rafiki.containers",
     registry="rafiki.container:BACKENDS",
     builtin={"process": "rafiki.container.process:PROCESS"},

@@ -27,7 +27,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 @app.command(
     epilog=examples(
         "rafiki predict digits --query-file image.png",
-        "rafiki predict houses --query '{\"area\": 96, \"rooms\": 4}'",
+        'rafiki predict houses --query \'{"area": 96, "rooms": 4}\'',
         "rafiki predict digits --queries-file queries.json -o json",
         "rafiki predict --host localhost:41234 --query-file query.json",
     )

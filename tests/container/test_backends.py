@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from support.services.container_rooms import ContainerRoom, ProcessRoom
 
-from rafiki import registry
 from rafiki.config import check_backend
 from rafiki.container import BACKENDS
 from rafiki.errors import ConfigError
@@ -38,12 +37,10 @@ def rocket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rockets\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[rafiki.containers]\nrocket = rockets:ROCKET\nbroken = rockets:NOTHING\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(BACKENDS, "_loaded", {})
-    monkeypatch.setattr(BACKENDS, "_broken", {})
-    registry._entry_points.cache_clear()
+    BACKENDS.forget()
     yield
     sys.modules.pop("rockets", None)
-    registry._entry_points.cache_clear()
+    BACKENDS.forget()
 
 
 class RocketRoom(ProcessRoom):
@@ -56,7 +53,7 @@ def test_a_package_brings_a_back_end(rocket: None, tmp_path: Path) -> None:
 
 
 def test_an_unknown_back_end_is_refused_with_those_that_there_are(rocket: None) -> None:
-    expected = r"rafiki.yaml, line 2: container.backend = 'swam': There is no .* 'swam'. There are: process, rocket"
+    expected = r"rafiki.yaml, line 2: container.backend = 'swam': Unknown container back end 'swam'. There are: process, rocket"
     with pytest.raises(ConfigError, match=expected):
         check_backend("swam", "rafiki.yaml, line 2")
 
