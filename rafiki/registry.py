@@ -150,6 +150,13 @@ class Registry(Generic[Entry]):
             taken.add(point.name)
         return found
 
+    def forget(self) -> None:
+        """Look at what is installed anew, as a fresh process does."""
+        with self._lock:
+            self._loaded.clear()
+            self._broken.clear()
+            _declared.cache_clear()
+
     def _points(self) -> dict[str, EntryPoint]:
         """What others declare: of several with one name the first."""
         found: dict[str, EntryPoint] = {}

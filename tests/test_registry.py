@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rafiki import registry
 from rafiki.registry import BrokenEntry, Kind, Registry, UnknownNameError
 
 GROUP = "rafiki.test_shapes"
@@ -35,11 +34,15 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Shape]:
     monkeypatch.syspath_prepend(str(tmp_path))
     # Imported by this test's own name, whatever way the runner imported this file.
     monkeypatch.setitem(sys.modules, "shapes_of_rafiki", sys.modules[__name__])
-    registry._declared.cache_clear()
     kind = Kind(
-        what="shape", group=GROUP, registry="shapes_of_rafiki:SHAPES", builtin={"square": "shapes_of_rafiki:SQUARE"}
+        what="shape",
+        plural="shapes",
+        group=GROUP,
+        registry="shapes_of_rafiki:SHAPES",
+        builtin={"square": "shapes_of_rafiki:SQUARE"},
     )
     found = Registry(kind, Shape)
+    found.forget()
     monkeypatch.setattr(sys.modules[__name__], "SHAPES", found, raising=False)
     return found
 
