@@ -77,7 +77,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advisor(ABC):
-    """A search over one model's knobs, asked for proposals and told scores.
+    """A search over one model's knobs, asked for proposals, and told the scores (ask and tell).
 
     *Determinism.* A proposal is a function of the setup, of the circumstances (:class:`Ask`) and of the calls before
     it; randomness of trial ``no`` comes from ``(seed, no)`` alone. An advisor that was restored from records goes on
@@ -125,7 +125,7 @@ class Advisor(ABC):
     def feedback(self, no: int, score: float | None, *, is_ended_early: bool = False) -> None:
         """The result of trial ``no``: its score (higher is better), or None when the trial failed.
 
-        A score that is not finite counts as failed. The first result of a trial stands; later ones are
+        A score that is not finite counts as failed. The first result of a trial counts; later ones are
         ignored.
 
         Raises:

@@ -24,7 +24,7 @@ _TRIES = 64
 _MOST_STEPS = 1000
 """An integer range of more values is as good as continuous."""
 _CONVERGED = 1e-3
-"""A generation that lies within this share of every range has nothing more to tell."""
+"""A generation within this share of every range has converged."""
 _LARGEST_POPULATION = 8
 """Times the first one; where restarts stop to double it."""
 _CHOICE_RATE = 0.2
@@ -183,7 +183,7 @@ def _ranks(generation: list[TrialRecord]) -> list[int]:
 
 
 def _step(dimension: Dimension) -> float:
-    """How far integers lie apart that are evenly spaced and not too many; 0 for what is treated as continuous."""
+    """The step of integers that are evenly spaced and not too many; 0 for what is treated as continuous."""
     return 1 / (dimension.high - dimension.low) if _is_stepped(dimension) else 0.0
 
 

@@ -78,7 +78,7 @@ class EnasAdvisor(Advisor):
         self._is_closing = False
 
     def _suggest(self, no: int, ask: Ask) -> Proposal:
-        # Once begun, the closing goes on, even if a restarted search is told of less of its budget.
+        # Once begun, the closing goes on, even if a restarted search counts less of its budget as used.
         if self._is_closing or self._schedule.is_closing(no, ask.budget_used):
             return self._close(no, ask.budget_used)
         name = ask.worker_id or _NO_WORKER

@@ -34,7 +34,7 @@ class Adam:
 
 
 class Baseline:
-    """What reward to expect: a moving average of the last ones, and how widely they lie around it.
+    """What reward to expect: a moving average of the last ones, and how widely they spread.
 
     Scores are of any size (accuracies, negated errors in the thousands), so the advantage is given in units of that
     width. A fixed number of rewards at first count alike; later ones push old ones out.
@@ -67,5 +67,5 @@ class Baseline:
         return max(-self._WIDEST, min(self._WIDEST, distance / width)) if width > 0 else 0.0
 
     def expect_change(self) -> None:
-        """The weights that were judged are others now: the rewards so far count for few of the next."""
+        """The weights that were evaluated are others now: the rewards so far count for few of the next."""
         self._n = min(self._n, self._AFTER_CHANGE)

@@ -75,7 +75,7 @@ class GridAdvisor(Advisor):
         return tuple(values[k] for values, k in zip(self._values, self._grid.point(place), strict=True))
 
     def _place(self, key: Key) -> int | None:
-        """Where on the grid a point lies; None beside it."""
+        """The position of a point on the grid; None beside it."""
         if not all(value in values for values, value in zip(self._values, key, strict=True)):
             return None
         return self._grid.place([values.index(value) for values, value in zip(self._values, key, strict=True)])

@@ -24,7 +24,7 @@ class MedianOptions(RuleOptions, frozen=True, kw_only=True):
 
 
 class MedianRule(StoppingRule):
-    """Ends a trial whose best score so far lies below the median of what finished trials had reached, on average, by
+    """Ends a trial whose best score so far is below the median of what finished trials had reached, on average, by
     the same step.
 
     Golovin et al., "Google Vizier: A service for black-box optimization", 2017, section 3.2.1 (performance curve

@@ -1,4 +1,4 @@
-"""What a search scheme tells of itself, and why knobs may be none for it.
+"""What a search scheme says of itself, and which knobs it refuses.
 
 A scheme's entry is looked at wherever a job is checked, so its module loads no numpy: a scheme that needs it, or an
 optional package, has its entry in a file beside its own.

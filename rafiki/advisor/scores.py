@@ -51,7 +51,7 @@ def standardise(scores: Sequence[float | None]) -> Array:
     filled[~failed] = raw
     low, middle, high = np.quantile(filled, [0.25, 0.5, 0.75])
     scale = float(high - low) / 1.349 if high - low > _TINY else float(filled.std())
-    # Differences in the last bits are rounding, not a landscape; then failures alone tell places apart.
+    # Differences in the last bits are rounding, not a landscape; then failures are all that distinguishes places.
     z = (filled - middle) / scale if np.ptp(raw) > _ROUNDING else np.where(failed, -1.0, 0.0)
     z = np.where(z < -_LOWER_KNEE, -_LOWER_KNEE - np.log1p(np.maximum(-z - _LOWER_KNEE, 0)), z)
     z = np.where(z > _UPPER_KNEE, _UPPER_KNEE + np.log1p(np.maximum(z - _UPPER_KNEE, 0)), z)

@@ -89,7 +89,7 @@ class IntegerDimension(Dimension):
         try:
             ends = (low - 0.5, high + 0.5)
         except OverflowError as e:
-            raise ModelError("The range of an integer knob must lie within that of floating-point numbers.") from e
+            raise ModelError("The range of an integer knob must be within that of floating-point numbers.") from e
         self.start, end = (math.log(ends[0]), math.log(ends[1])) if is_exp else ends
         self.span = end - self.start
 

@@ -32,7 +32,7 @@ class StoppingRule(ABC):
     def report(self, no: int, step: float, score: float) -> str | None:
         """Take in the score of trial ``no`` at ``step``; the reason for which it should end now, or None.
 
-        A step that does not lie beyond the trial's last one is ignored (a message may come twice), and so is a step or
+        A step that is not beyond the trial's last one is ignored (a message may come twice), and so is a step or
         a score that is not finite. A trial that was told to end is not judged again.
         """
         if no in self._ended or not (math.isfinite(score) and math.isfinite(step)):

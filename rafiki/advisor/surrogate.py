@@ -23,7 +23,7 @@ so that a restored search need not walk through all of them.
 """
 _MIN_FIT = 3
 _HISTORY_DISTANCE = 0.25
-"""How far an earlier search lies from this one along the dimension that tells them apart. With the prior's length
+"""How far an earlier search lies from this one along the dimension in which they differ. With the prior's length
 scales, scores of the same point agree with a correlation of about 0.9 before any are compared.
 """
 
@@ -31,7 +31,7 @@ scales, scores of the same point agree with a correlation of about 0.9 before an
 class Surrogate:
     """A Gaussian process over the scores of one search and, where there are any, of earlier ones on the same data.
 
-    Earlier searches are told apart by one more dimension with a length scale of its own, as a task of a multi-task
+    Earlier searches differ in one more dimension with a length scale of its own, as a task of a multi-task
     process (Swersky, Snoek and Adams, "Multi-task Bayesian optimization", 2013): where their scores do not bear on this
     search, the fit makes that length scale short, and they count for nothing.
 

@@ -109,13 +109,13 @@ class _Model:
         self._distributions = {f"x{i}": _distribution(d) for i, d in enumerate(space.dimensions)}
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
-        # Every sample is taken for this one, which stays without parameters: Optuna would book what it samples, and
-        # the search books what it proposes.
+        # Every sample is taken for this one, which stays without parameters: Optuna would record what it samples, and
+        # the search records what it proposes.
         self._scratch = self._storage.get_trial(self._storage.create_new_trial(self._study_id))
         self._ids: dict[int, int] = {}
 
     def add(self, no: int | None, trial: TrialRecord) -> None:
-        """Take in a trial; None for ``no`` stands for one of an earlier search."""
+        """Take in a trial; ``no`` is None for one of an earlier search."""
         key = self._space.key(trial.knobs)
         params = {f"x{i}": _to_param(d, v) for i, (d, v) in enumerate(zip(self._space.dimensions, key, strict=True))}
         template = create_trial(params=params, distributions=self._distributions, state=TrialState.RUNNING)

@@ -1,4 +1,4 @@
-"""Notes that something of a job has changed. They only tell where to look: what has changed is in the meta store.
+"""Notes that something of a job has changed. They say where to look: what has changed is in the meta store.
 
 Whoever writes something publishes a note after it; the admin listens while somebody watches, and reads. So a note that
 is lost, comes twice or comes from model code does no harm.
@@ -36,7 +36,7 @@ def changes_channel(prefix: str) -> str:
 
 
 def predictor_report_key(prefix: str, service_id: str) -> str:
-    """Where a predictor tells how much it serves."""
+    """Where a predictor reports how much it serves."""
     return f"{prefix}figures:{service_id}"
 
 
@@ -52,7 +52,7 @@ class RedisChanges:
         self._channel: Any = None
 
     async def open(self) -> None:
-        """Begin to listen: what is noted from now on is heard."""
+        """Begin to listen: notes from now on arrive."""
         await self.close_channel()
         with cache_errors(self._address):
             self._channel = self._client.pubsub(ignore_subscribe_messages=True)
@@ -72,7 +72,7 @@ class RedisChanges:
             return None
 
     async def read_predictor_reports(self, job_id: str, service_ids: Iterable[str]) -> list[PredictorReport]:
-        """What the predictors of a job told last; those that told nothing lately are left out."""
+        """The last reports of a job's predictors, without those that are too old."""
         keys = [predictor_report_key(job_prefix(job_id), i) for i in service_ids]
         if not keys:
             return []
@@ -90,7 +90,7 @@ class RedisChanges:
 
 
 def read_predictor_reports(admin: CacheAddress, services: Iterable[tuple[str, str]]) -> dict[str, PredictorReport]:
-    """What predictors told last, by service id, for (job id, service id) pairs.
+    """The last reports of predictors, by service id, for (job id, service id) pairs.
 
     Raises:
         CacheUnavailableError: when the cache cannot be reached.

@@ -51,7 +51,7 @@ _COMMANDS = [
     "subscribe",
     "unsubscribe",
 ]
-"""No SCAN, KEYS or PUBSUB: they would tell of other jobs. No scripts."""
+"""No SCAN, KEYS or PUBSUB: they would show other jobs. No scripts."""
 
 
 def job_prefix(job_id: str) -> str:

@@ -29,7 +29,7 @@ class Heartbeat:
         """Announce the service, which wakes the admin, and go on beating.
 
         Args:
-            serves_trial: the trial whose queries it answers: each beat tells the predictor so.
+            serves_trial: the trial whose queries it answers: each beat announces it to the predictor.
         """
         self._serves_trial = serves_trial
         self._thread.start()

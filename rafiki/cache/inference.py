@@ -130,7 +130,7 @@ class RedisPredictorQueues:
         }
 
     async def report(self, report: PredictorReport) -> None:
-        """Tell how much this predictor serves; it counts until a few seconds have passed."""
+        """Report how much this predictor serves; a report counts for a few seconds."""
         async with self._sender.pipeline(transaction=False) as pipe:
             pipe.set(self._report_key, msgspec.json.encode(report), px=_REPORT_LIVES_MS)
             pipe.publish(changes_channel(self._address.prefix), Change.FIGURES.value)

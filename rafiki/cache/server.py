@@ -116,7 +116,7 @@ class CacheServer:
         port = self._port()
         if not is_free(port):
             raise StackError(f"Port {port} of the cache is in use. Choose another with cache.port in rafiki.yaml.")
-        # The password stands in a private file, not among the arguments, which every user of the machine can read.
+        # The password is in a private file, not among the arguments, which every user of the machine can read.
         config_file = self._run / "cache.conf"
         settings = {
             "bind": "127.0.0.1",

@@ -71,7 +71,7 @@ class RedisTrainCache:
         return cast(Order, _order_decoder.decode(found[1])) if found else None
 
     def look_for_end(self, worker_id: str) -> EndTrialOrder | None:
-        """The last word that ``worker_id`` should end a trial, which may be one that it has ended since."""
+        """The latest order to ``worker_id`` to end a trial, which may be one that it has ended since."""
         with cache_errors(self._address):
             found = cast("bytes | None", self._client.get(self._ends + worker_id))
         order = _order_decoder.decode(found) if found else None

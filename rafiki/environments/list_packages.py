@@ -1,6 +1,6 @@
 """``python -m rafiki.environments.list_packages``: the installed packages that model files need, with their versions.
 
-Run with the interpreter that the models run with: it tells what that one has. The files are read, not run.
+Run with the interpreter that the models run with: it lists what that one has. The files are read, not run.
 A request (:class:`PackagesRequest`, JSON) comes on stdin; the answer, name -> version, goes to stdout.
 """
 

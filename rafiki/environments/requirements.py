@@ -96,7 +96,7 @@ def key_of(requirements: Iterable[Requirement]) -> str:
 
 
 def base_site_folders() -> list[str]:
-    """Where this Python's own packages lie."""
+    """Where this Python's own packages are."""
     return [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
 
 

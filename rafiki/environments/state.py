@@ -1,4 +1,4 @@
-"""How it stands with an environment: what the admin decides by."""
+"""The state of an environment, which the admin decides by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EnvironmentStatus(StrEnum):
 
 
 class EnvironmentState(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with the environment of some dependencies."""
+    """The state of the environment of some dependencies."""
 
     status: EnvironmentStatus
     key: str | None = None

@@ -69,7 +69,7 @@ class EnvironmentStore:
     # ---- asking for one
 
     def look(self, dependencies: Mapping[str, str]) -> EnvironmentState:
-        """How it stands with these dependencies; one that is not there is begun. A failure stays one: see request()."""
+        """The state of these dependencies; a missing one is begun. A failure stays one: see request()."""
         try:
             requirements = parse_dependencies(dependencies)
         except InvalidModelError as e:
@@ -252,7 +252,7 @@ class EnvironmentStore:
             reason = e.message
         except OSError as e:
             reason = f"{e.strerror} ({e.filename})"
-        except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
+        except Exception as e:  # noqa: BLE001 - nobody above a pool's thread sees it
             log_unexpected(_logger, e)
             reason = "Rafiki failed unexpectedly; see the admin's log"
         if reason is not None:

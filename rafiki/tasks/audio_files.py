@@ -100,7 +100,7 @@ def check_wav(archive: zipfile.ZipFile, row: AudioRow) -> None:
             )
         if not n_frames or missing:
             raise InvalidDatasetError(
-                f"{origin}{row.wav_filename!r} has {n_frames - missing} samples where its header tells of {n_frames}."
+                f"{origin}{row.wav_filename!r} has {n_frames - missing} samples where its header says {n_frames}."
                 if n_frames
                 else f"{origin}{row.wav_filename!r} holds no sound."
             )

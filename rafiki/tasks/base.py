@@ -103,7 +103,7 @@ class TaskSpec(ABC):
         self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
     ) -> list[bytes]:
         """At most ``max_examples`` examples of the dataset at ``val_path`` as clients would send them: one JSON value
-        each. None for a task that cannot tell queries from its dataset.
+        each. None for a task that cannot make queries from its dataset.
 
         Args:
             val_path, train_path: what ``evaluate()`` and ``train()`` get.

@@ -21,7 +21,7 @@ _MOST_VOTES = 50_000_000
 
 
 class Score(NamedTuple):
-    """Compared as a tuple: equal scores are told apart by the tie-breaker."""
+    """Compared as a tuple: equal scores are ordered by the tie-breaker."""
 
     score: float
     """The task's metric."""

@@ -123,7 +123,7 @@ class PosTaggingTask(CombiningTask):
 
 
 def _elect(votes: Sequence[Any], weights: Sequence[float]) -> Any:
-    """The tag of the most weight; of equals, what stands first."""
+    """The tag of the most weight; of equals, the first."""
     sums: dict[Any, float] = {}
     for tag, weight in zip(votes, weights, strict=True):
         sums[tag] = sums.get(tag, 0.0) + weight

@@ -84,10 +84,10 @@ def iter_rows(stream: IO[bytes], file_name: str, delimiter: str = ",") -> Iterat
 
 
 def find_columns(file_name: str, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where the columns ``wanted`` stand in ``header``.
+    """The positions of the columns ``wanted`` in ``header``.
 
     Raises:
-        InvalidDatasetError: when one is missing or stands there twice.
+        InvalidDatasetError: when one is missing or is there twice.
     """
     names = [name.strip() for name in header]
     if any(names.count(name) != 1 for name in wanted):

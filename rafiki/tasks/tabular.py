@@ -62,7 +62,7 @@ class _TabularTask(CombiningTask):
 
 
 def _target_of(table: Table, train_args: Mapping[str, Any]) -> int:
-    """Where the target's column stands.
+    """The position of the target's column.
 
     Raises:
         InvalidDatasetError: when the train argument 'target' names none.

@@ -47,7 +47,7 @@ class CombiningTask(TaskSpec):
         """At most ``max_examples`` of the dataset at ``val_path``, drawn evenly; the same ones at every call.
 
         Args:
-            val_path, train_path: what ``evaluate()`` and ``train()`` get; the latter tells which classes there are.
+            val_path, train_path: what ``evaluate()`` and ``train()`` get; the latter has the classes.
             train_args: of the train job.
             max_examples: at least 1.
 

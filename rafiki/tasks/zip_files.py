@@ -113,7 +113,7 @@ def read_member(archive: zipfile.ZipFile, name: str, max_bytes: int, origin: str
 
 
 class _Member(io.RawIOBase):
-    """A member's bytes one after another; damage is met where it lies."""
+    """A member's bytes one after another; damage raises where it is reached."""
 
     def __init__(self, stream: IO[bytes], name: str, origin: str) -> None:
         self._stream, self._name, self._origin = stream, name, origin

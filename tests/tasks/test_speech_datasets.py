@@ -64,7 +64,7 @@ def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
         (wav(channels=2), r"2 channel\(s\)"),
         (wav(bits=8), "8 bits a sample"),
         (wav(0), "holds no sound"),
-        (GOOD[:-100], "110 samples where its header tells of 160"),
+        (GOOD[:-100], "110 samples where its header says 160"),
     ],
     ids=["empty", "mp3", "header cut off", "float", "8 kHz", "stereo", "8 bits", "no samples", "cut off"],
 )
