@@ -6,13 +6,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The versions that were tested. `make constraints` makes the file anew, `make test-latest` tries today's releases.
 INSTALL := $(PIP) install -c constraints.txt
 
+# Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
+
 .PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/rafiki quickstart
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 # Tries the newest releases of every library in an environment of its own, and names those that differ.
 test-latest:

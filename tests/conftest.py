@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support.stacks.running_stack import RunningStack
@@ -14,6 +15,22 @@ from support.stores.postgres_server import ExternalServer, PostgresUnavailableEr
 # all processes below it. Tests of Ctrl-C need it as a person's shell has it; here, before xdist starts its workers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from support.scheduling import ByNeed
+
+    # In our order, not by the number of tests in a file.
+    config.option.loadscopereorder = False
+    return ByNeed(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from support.scheduling import rank
+
+        items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

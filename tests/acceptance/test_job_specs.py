@@ -232,7 +232,8 @@ def test_a_missed_gate_has_its_own_exit_code_a_readable_summary_and_deploys_noth
 
 
 def test_a_run_is_left_and_gone_on_with(project: Project) -> None:
-    project.write(train_args={"sleep_s": 2.0}, budget={"trials": 4})
+    gate = project.folder / "gate"
+    project.write(train_args={"gate": str(gate)}, budget={"trials": 4})
     left = project.run("--detach")
     assert left.returncode == ExitCode.OK, left.stderr
     assert project.serving() == []
@@ -245,6 +246,7 @@ def test_a_run_is_left_and_gone_on_with(project: Project) -> None:
     assert late.returncode == ExitCode.TIMED_OUT, late.stderr
     assert "again" in late.stderr
 
+    gate.touch()
     done = project.run()
     assert done.returncode == ExitCode.OK, done.stderr
     [job] = project.records()["train_jobs"]
@@ -303,7 +305,8 @@ def test_a_run_outlives_a_restart_of_the_admin(tmp_path: Path) -> None:
     try:
         (tmp_path / "project").mkdir()
         project = Project(own, tmp_path / "project")
-        project.write(train_args={"sleep_s": 0.5}, budget={"trials": 8})
+        gate = tmp_path / "gate"
+        project.write(train_args={"gate": str(gate), "n_free": 2}, budget={"trials": 8})
         process = project.start(variables={"RAFIKI_TOKEN": own.client().token or ""})
         eventually(
             lambda: any(t["status"] == "COMPLETED" for t in project.client.get_trials_of_train_job(project.app))
@@ -312,6 +315,7 @@ def test_a_run_outlives_a_restart_of_the_admin(tmp_path: Path) -> None:
         )  # fmt: skip
         own.kill_admin()
         own.up()
+        gate.touch()
         out, err = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == ExitCode.OK, err
         assert "8 trials completed" in out

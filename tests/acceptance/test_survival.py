@@ -29,16 +29,21 @@ def own_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runnin
     assert running.processes() == [], "a process was left behind"
 
 
-def start_job(client: Client, tmp_path: Path, sleep_s: float = 0.4, **budget: int) -> str:
+def start_job(client: Client, tmp_path: Path, n_free: int = N_TRIALS, **budget: int) -> str:
+    """Starts the job; all trials but the first ``n_free`` wait for :func:`open_gate`."""
     file = tmp_path / "data.bin"
     file.write_bytes(b"anything")
     dataset = client.create_dataset("data", "CUSTOM", str(file))["id"]
     model = client.create_model("tiny", "CUSTOM", str(MODELS / "tiny.py"), "Tiny")["id"]
     client.create_train_job(
         "app", "CUSTOM", dataset, dataset, {"MODEL_TRIAL_COUNT": N_TRIALS, "CPU_WORKER_COUNT": 2, **budget}, [model],
-        train_args={"sleep_s": sleep_s},
+        train_args={"gate": str(tmp_path / "gate"), "n_free": n_free},
     )  # fmt: skip
     return str(dataset)
+
+
+def open_gate(tmp_path: Path) -> None:
+    (tmp_path / "gate").touch()
 
 
 def completed(client: Client) -> int:
@@ -59,18 +64,20 @@ def test_a_job_ends_with_all_its_trials_when_one_process_is_killed(
     own_stack: RunningStack, tmp_path: Path, victim: str
 ) -> None:
     client = own_stack.client()
-    start_job(client, tmp_path)
-    eventually(lambda: completed(client) >= 3, "three completed trials")
+    start_job(client, tmp_path, n_free=3)
+    eventually(lambda: completed(client) == 3, "three completed trials")
     before = {t["id"]: t for t in client.get_trials_of_train_job("app") if t["status"] == "COMPLETED"}
 
     if victim == "admin":
         own_stack.kill_admin()
+        open_gate(tmp_path)
         own_stack.up()
         client = own_stack.client()
     elif victim == "cache":
         own_stack.kill_cache()
     else:
         own_stack.kill_one(victim)
+    open_gate(tmp_path)
 
     job = wait_for_end(client)
     trials = client.get_trials_of_train_job("app")
@@ -92,11 +99,12 @@ def test_a_job_ends_with_all_its_trials_when_one_process_is_killed(
 
 def test_a_job_goes_on_where_it_was_after_the_stack_was_down(own_stack: RunningStack, tmp_path: Path) -> None:
     client = own_stack.client()
-    start_job(client, tmp_path)
-    eventually(lambda: completed(client) >= 2, "two completed trials")
+    start_job(client, tmp_path, n_free=2)
+    eventually(lambda: completed(client) == 2, "two completed trials")
     before = {t["id"] for t in client.get_trials_of_train_job("app") if t["status"] == "COMPLETED"}
     own_stack.down()
     assert own_stack.processes() == []
+    open_gate(tmp_path)
     own_stack.up()
     client = own_stack.client()
     assert wait_for_end(client)["status"] == "STOPPED"
@@ -111,7 +119,7 @@ def test_a_killed_inference_worker_is_replaced_under_load_and_no_request_hangs(
     own_stack: RunningStack, tmp_path: Path
 ) -> None:
     client = own_stack.client()
-    start_job(client, tmp_path, sleep_s=0.0)
+    start_job(client, tmp_path)
     wait_for_end(client)
     url = f"http://{client.create_inference_job('app')['predictor_host']}/predict"
     deadline_s = 10.0

@@ -110,15 +110,18 @@ def test_a_stream_is_server_sent_events_with_one_json_object_each(finished: Fini
         assert json.loads(data.removeprefix("data: "))["type"] == kind.removeprefix("event: ")
 
 
-def test_many_who_watch_one_job_are_told_the_same_and_hold_no_threads(people: People, stack: RunningStack) -> None:
+def test_many_who_watch_one_job_are_told_the_same_and_hold_no_threads(
+    people: People, stack: RunningStack, tmp_path: Path
+) -> None:
     me = people.model_developer
     [admin] = [p for p in psutil.process_iter(["cmdline"]) if _is_admin_of(p, stack)]
-    app = me.start_job(budget={"MODEL_TRIAL_COUNT": 6}, train_args={"sleep_s": 0.5})
+    app = me.start_job(budget={"MODEL_TRIAL_COUNT": 6}, train_args={"gate": str(tmp_path / "gate")})
     threads = admin.num_threads()
     watchers = [Watcher(client_of(me).watch_train_job(app)) for _ in range(40)]
     eventually(lambda: all(w.events for w in watchers), "all are told something")
     # The readers of all streams together, and what the calls of others took meanwhile.
     assert admin.num_threads() <= threads + 15
+    (tmp_path / "gate").touch()
     found = [fold(w.wait()) for w in watchers]
     assert all(f == (me.job(app), me.trials(app)) for f in found)
 
@@ -206,7 +209,7 @@ def test_all_services_are_for_admins(people: People) -> None:
 def test_the_log_of_a_trial_comes_line_by_line_until_its_end(people: People) -> None:
     me = people.model_developer
     model = me.upload_model("scored.py", "Scored")
-    app = me.start_job(model_id=model, train_args={"n_epochs": 6, "epoch_s": 0.4})
+    app = me.start_job(model_id=model, train_args={"n_epochs": 6, "epoch_s": 0.25})
     [trial] = eventually(lambda: me.trials(app), "the first trial")
     events = Watcher(client_of(me).watch_trial_logs(trial["id"])).wait()
     kinds = [e["type"] for e in events]
@@ -301,12 +304,14 @@ def test_a_stream_goes_on_after_a_restart_of_the_admin_and_the_server_waits_for_
     stack.up()
     try:
         me = superadmin_of(stack)
-        app = me.start_job(budget={"MODEL_TRIAL_COUNT": 3}, train_args={"sleep_s": 4})
+        app = me.start_job(budget={"MODEL_TRIAL_COUNT": 3}, train_args={"gate": str(tmp_path / "gate")})
         watcher = Watcher(client_of(me).watch_train_job(app, patience_s=120))
         eventually(lambda: "trial" in watcher.types(), "the first trial is told")
         stack.kill_admin()
         eventually(lambda: "away" in watcher.types(), "that the admin is away is told")
         stack.up()
+        eventually(lambda: watcher.types().count("snapshot") == 2, "the stream goes on")
+        (tmp_path / "gate").touch()
         events = watcher.wait()
         kinds = [e["type"] for e in events]
         assert kinds.count("snapshot") == 2
@@ -329,10 +334,11 @@ def test_a_cache_that_is_restarted_holds_up_no_stream(tmp_path: Path) -> None:
     stack.up()
     try:
         me = superadmin_of(stack)
-        app = me.start_job(budget={"MODEL_TRIAL_COUNT": 6}, train_args={"sleep_s": 0.5})
+        app = me.start_job(budget={"MODEL_TRIAL_COUNT": 6}, train_args={"gate": str(tmp_path / "gate"), "n_free": 2})
         watcher = Watcher(client_of(me).watch_train_job(app))
         eventually(lambda: "trial" in watcher.types(), "the first trial is told")
         stack.kill_cache()
+        (tmp_path / "gate").touch()
         events = watcher.wait()
         assert [e["type"] for e in events].count("snapshot") == 1
         assert fold(events) == (me.job(app), me.trials(app))
