@@ -157,7 +157,7 @@ class TrialDone(msgspec.Struct, frozen=True, tag="done"):
     """None when it trained nothing of its own: it evaluated shared parameters."""
     logs: list[TrialLog]
     ended_early: str | None = None
-    """Why it was told to end before its training was over."""
+    """Why it was ended before its training was over."""
 
 
 class TrialFailed(msgspec.Struct, frozen=True, tag="failed"):
@@ -249,7 +249,7 @@ class MemberReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a predictor serves: told once a second, and forgotten when it is not told again."""
+    """How much a predictor serves: reported once a second, and forgotten when no report follows."""
 
     no: int
     """1, 2, 3 ... since its start."""
@@ -269,7 +269,7 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service last said of itself: its heartbeat."""
+    """What a service last reported of itself: its heartbeat."""
 
     state: Literal["running", "failed"]
     reason: str | None = None

@@ -44,8 +44,9 @@ from rafiki.cache.heartbeat import Heartbeat
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.messages import ServiceSpec
+from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected, set_up_logging
-from rafiki.utils.process import ServiceStopped, StopSignal
+from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.utils.spec import read_spec
 
 _logger = logging.getLogger(__name__)
@@ -109,6 +110,46 @@ class ServiceContext(Generic[S]):
                 self._clean_ups.pop()()
             except (Exception, SystemExit) as e:  # noqa: BLE001 - nothing depends on it any more
                 log_unexpected(_logger, e)
+
+
+class Outage:
+    """What a service that needs the cache or the meta store does while one of them is away: it tries again after
+    growing waits (0.05 s to 2 s), which a stop signal ends, and gives up after ten minutes without success.
+
+    One object for each loop of tries::
+
+        try:
+            ...
+        except CacheUnavailableError as e:
+            outage.wait(e)
+        else:
+            outage.end()
+    """
+
+    def __init__(self, stop: StopSignal, give_up_s: float = 600.0) -> None:
+        self._stop = stop
+        self._give_up_s = give_up_s
+        self._backoff = Backoff()
+        self._limit: Deadline | None = None
+
+    def wait(self, error: RafikiError) -> None:
+        """Wait before the next try.
+
+        Raises:
+            RafikiError: ``error``, when the outage lasts longer than the service waits.
+            ServiceStopped: when the service is asked to stop.
+        """
+        self._limit = self._limit or Deadline(self._give_up_s)
+        if self._limit.is_over():
+            raise error
+        if self._stop.wait(self._backoff.next_s()):
+            raise ServiceStopped from None
+
+    def end(self) -> None:
+        """A try succeeded: the next outage is a new one."""
+        if self._limit is not None:
+            self._limit = None
+            self._backoff.reset()
 
 
 def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) -> int:

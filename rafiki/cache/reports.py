@@ -1,4 +1,4 @@
-"""Heartbeats: what every service last said of itself, under a key that expires; and a call that wakes the admin."""
+"""Heartbeats: what every service last reported, under a key that expires; and a call that wakes the admin."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RedisReports:
         self._client = connect(address)
 
     def beat(self, service_id: str, lifetime_s: float) -> None:
-        """Say that the service runs; counts for ``lifetime_s``."""
+        """Report that the service runs; counts for ``lifetime_s``."""
         data = msgspec.json.encode(ServiceReport(state="running"))
         with cache_errors(self._address):
             self._client.set(_key(self._address.prefix, service_id), data, px=max(1, int(lifetime_s * 1000)))
@@ -59,7 +59,7 @@ class RedisReports:
             self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def serve(self, trial_id: str, service_id: str, lifetime_s: float) -> None:
-        """Say that this inference worker answers queries to a trial; counts for ``lifetime_s``."""
+        """Report that this inference worker answers queries to a trial; counts for ``lifetime_s``."""
         key = serving_key(self._address.prefix, trial_id)
         with cache_errors(self._address):
             self._client.hset(key, service_id, str(unix_ms() + int(lifetime_s * 1000)))
@@ -71,7 +71,7 @@ class RedisReports:
             self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def are_alive(self, service_ids: Iterable[str]) -> set[str]:
-        """Those of the services that have said within their lifetime that they run."""
+        """Those of the services whose last report, that they run, still counts."""
         wanted = list(service_ids)
         if not wanted:
             return set()

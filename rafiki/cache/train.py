@@ -1,7 +1,8 @@
 """The train cache: the event stream of one sub train job, and one queue of orders for each of its workers.
 
 Workers and the admin put events on the stream. The advisor reads them in order, acts, and only then acknowledges: an
-advisor that died in between gets the same event again. Orders are lists: a worker that lost one says hello again.
+advisor that died in between gets the same event again. Orders are lists: a worker that lost one sends its last event
+again.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def combine(task: TaskSpec, replies: Sequence[Reply | None], weights: Sequence[f
             in proportion.
 
     Raises:
-        InvalidQueryError: a member says that the query is not what the task takes.
+        InvalidQueryError: a member refused the query as one that the task does not take.
         ModelPredictError: members replied, but predict() failed in all of them.
         NoPredictionError: no member replied.
     """

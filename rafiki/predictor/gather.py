@@ -175,7 +175,7 @@ class Gather:
                     # A restarted cache has lost its queues, and its workers may be there again before anybody looks.
                     is_reached = False
                     for trial_id in self._trial_ids:
-                        self._send_again(trial_id)
+                        self._resend(trial_id)
                 await self._pause(backoff.next_s())
                 continue
             is_reached = True
@@ -198,7 +198,7 @@ class Gather:
                 found = await self._queues.workers_of(self._trial_ids)
                 for trial_id, workers in found.items():
                     if workers - self._workers[trial_id]:
-                        self._send_again(trial_id)
+                        self._resend(trial_id)
                     if workers:
                         self._seen.add(trial_id)
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
@@ -221,7 +221,7 @@ class Gather:
             if not answers.missing:
                 _finish(answers)
 
-    def _send_again(self, trial_id: str) -> None:
+    def _resend(self, trial_id: str) -> None:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
         lost = [w.query for w in self._waiting.values() if w.column == column]

@@ -26,16 +26,15 @@ from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.model.knobs import knob_config_from_json
 from rafiki.search.history import earlier_trials
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
-from rafiki.service import ServiceContext, run_service
+from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
-from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
+from rafiki.utils.process import StopSignal
 
 _logger = logging.getLogger("rafiki.search.advisor_worker")
 
 _LOOK_UP_S = 2.0
 """Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
-_GIVE_UP_S = 600.0
 _DRAIN_S = 5.0
 
 
@@ -92,8 +91,7 @@ class AdvisorWorker:
             self._set_status(TrainJobStatus.RUNNING)
             with contextlib.suppress(CacheUnavailableError):
                 self._cache.acknowledge([], [], Change.JOB)
-        backoff = Backoff()
-        unreachable: Deadline | None = None
+        outage = Outage(self._stop)
         must_restore = False
         while True:
             try:
@@ -105,16 +103,11 @@ class AdvisorWorker:
                     must_restore = False
                 if self._step():
                     return
-                unreachable = None
-                backoff.reset()
+                outage.end()
             except (CacheUnavailableError, MetaStoreError) as e:
-                unreachable = unreachable or Deadline(_GIVE_UP_S)
-                if unreachable.is_over():
-                    raise
                 _logger.warning("%s Trying again.", e.message)
                 must_restore = True
-                if self._stop.wait(backoff.next_s()):
-                    raise ServiceStopped from None
+                outage.wait(e)
 
     def _step(self) -> bool:
         """Wait for events, act on them; True when the search is over."""
@@ -146,7 +139,7 @@ class AdvisorWorker:
         return False
 
     def _look_for_end(self, is_look_due: bool) -> None:
-        """The time, and the stop flag: the event that told of it may be lost."""
+        """The time, and the stop flag: the event that announced it may be lost."""
         if utc_now() >= self._ends:
             self._search.ending = self._search.ending or TIME_IS_OVER
         if is_look_due:
@@ -155,7 +148,7 @@ class AdvisorWorker:
                 self._search.ending = STOPPED_BY_OWNER
 
     def _look_for_lost_workers(self) -> list[tuple[str, Order]] | None:
-        """Workers that went silent without anybody's word: the orders that follow; None when there are no such."""
+        """Workers that went silent without a report of their end: the orders that follow; None when there are none."""
         busy = self._search.busy_workers
         alive = self._reports.are_alive(busy)
         orders: list[tuple[str, Order]] | None = None
@@ -169,7 +162,7 @@ class AdvisorWorker:
         return orders
 
     def _drain(self, received: list[ReceivedEvent]) -> None:
-        """Take in what was sent before the end: a trial that has finished counts, however late it is heard of."""
+        """Act on what was sent before the end: a trial that has finished counts, however late its event is read."""
         deadline = Deadline(_DRAIN_S)
         while received and not deadline.is_over():
             self._cache.acknowledge(received, [])

@@ -166,8 +166,8 @@ def _describe(error: BaseException | None) -> str:
 
 
 def message_of(line: str) -> str:
-    """What a line of a log says, without what was put in front of it: ``error: The port is taken.`` A line of another
-    form (what a library or model code printed) is returned as it is."""
+    """The message of a line of a log, as a command line prints it: ``error: The port is taken.`` A line of another form
+    (what a library or model code printed) is returned as it is."""
     if line.startswith("{"):
         try:
             entry = json.loads(line)

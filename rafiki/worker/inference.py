@@ -17,16 +17,15 @@ from rafiki.errors import CacheUnavailableError, InvalidQueryError
 from rafiki.messages import InferenceWorkerSpec, Query, Reply
 from rafiki.model.base import BaseModel
 from rafiki.model.serving import Outcome, ServedModel, load_trained_model
-from rafiki.service import ServiceContext, run_service
+from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
-from rafiki.utils.clock import Deadline, unix_ms
+from rafiki.utils.clock import unix_ms
 from rafiki.utils.logs import bind_log_fields
-from rafiki.utils.process import Backoff, StopSignal
+from rafiki.utils.process import StopSignal
 
 _WAIT_S = 20.0
-_GIVE_UP_S = 600.0
 
 
 def load_trial_model(spec: InferenceWorkerSpec) -> BaseModel:
@@ -78,22 +77,17 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
         CacheUnavailableError: when the cache stays away.
     """
     queue = RedisWorkerQueue(spec.cache, spec.trial_id)
-    backoff = Backoff()
-    unreachable: Deadline | None = None
+    outage = Outage(stop)
     replies: dict[str, list[Reply]] = {}
     while True:
         try:
             with stop.interruptible():
                 queries = queue.exchange(replies, most=spec.batch_size, timeout_s=_WAIT_S)
-        except CacheUnavailableError:
+        except CacheUnavailableError as e:
             # The replies are kept: they are sent when the cache is back.
-            unreachable = unreachable or Deadline(_GIVE_UP_S)
-            if unreachable.is_over():
-                raise
-            stop.wait(backoff.next_s())
+            outage.wait(e)
             continue
-        unreachable = None
-        backoff.reset()
+        outage.end()
         replies = predictor.answer(queries)
 
 

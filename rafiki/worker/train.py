@@ -33,24 +33,21 @@ from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
 from rafiki.model.score import checked_score
 from rafiki.param_store.codec import decode_params
-from rafiki.service import ServiceContext, run_service
+from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.stores import open_data_store, open_param_store
-from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_fields
-from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
+from rafiki.utils.process import StopSignal
 from rafiki.worker.trial_log import TrialLogBuffer
 from rafiki.worker.validation import ValidationKeeper
 
 _logger = logging.getLogger("rafiki.worker.train")
 
-_SAY_AGAIN_S = 10.0
-"""Without an order for so long, a worker repeats what it last said: the advisor, or the cache, may have lost it."""
-_GIVE_UP_S = 600.0
-"""A worker that cannot reach the cache for so long ends; the admin decides what becomes of its trial."""
+_RESEND_AFTER_S = 10.0
+"""Without an order for so long, a worker sends its last event again: the advisor, or the cache, may have lost it."""
 
 
 class TrainWorker:
-    """The loop of one worker. ``held`` is what the advisor may not have heard yet."""
+    """The loop of one worker. ``unacknowledged`` is the event that the advisor may not have received yet."""
 
     def __init__(self, spec: TrainWorkerSpec, stop: StopSignal) -> None:
         self._spec = spec
@@ -72,22 +69,20 @@ class TrainWorker:
             self._shared = RedisParamCache(spec.cache, spec.sub_train_job_id, spec.service_id)
         self._model_class = load_model_class(spec.model.file, spec.model.model_class, file_name=spec.model.name)
         self._log = TrialLogBuffer(spec.cache, spec.sub_train_job_id, spec.service_id)
-        self._backoff = Backoff()
-        self._unreachable: Deadline | None = None
+        self._outage = Outage(stop)
         logger.set_sink(self._log.write)
 
     def run(self) -> None:
-        """Serve until the advisor says that the search is over, or the process is asked to stop.
+        """Run trials until the advisor ends the search, or the process is asked to stop.
 
         Raises:
             CacheUnavailableError: when the cache stays away.
         """
-        hello = Hello(self._spec.service_id)
-        held: TrainEvent = hello
+        unacknowledged: TrainEvent = Hello(self._spec.service_id)
         last_done: tuple[str, int] | None = None
-        self._say(held)
+        self._send(unacknowledged)
         while True:
-            order = self._take_order(held)
+            order = self._take_order(unacknowledged)
             if isinstance(order, EndOrder):
                 return
             if not isinstance(order, TrainOrder):
@@ -96,45 +91,37 @@ class TrainWorker:
                 # Sent twice, by an advisor that had died before it acknowledged. Not an answer to our result.
                 continue
             with log_fields(trial=order.no):
-                held = self._run_trial(order)
+                unacknowledged = self._run_trial(order)
             last_done = (order.trial_id, order.attempt)
-            self._say(held)
+            self._send(unacknowledged)
 
-    def _say(self, event: TrainEvent) -> None:
+    def _send(self, event: TrainEvent) -> None:
         while not self._try(lambda: self._cache.send_event(event)):
             pass
 
-    def _take_order(self, held: TrainEvent) -> Order:
+    def _take_order(self, unacknowledged: TrainEvent) -> Order:
         taken: list[Order | None] = []
         while True:
             taken.clear()
             with self._stop.interruptible():
-                ok = self._try(
-                    lambda: taken.append(self._cache.take_order(self._spec.service_id, _SAY_AGAIN_S)),
+                is_reached = self._try(
+                    lambda: taken.append(self._cache.take_order(self._spec.service_id, _RESEND_AFTER_S)),
                 )
             if taken and (order := taken[0]) is not None:
                 return order
-            # Nothing came in time, or the cache was away and may be empty now: say again where we stand.
-            if ok:
-                self._say(held)
-            else:
-                self._log.send_again()
-                self._say(held)
+            # Nothing came in time, or the cache was away and may be empty now.
+            if not is_reached:
+                self._log.resend()
+            self._send(unacknowledged)
 
     def _try(self, action: Callable[[], None]) -> bool:
         """Whether ``action`` reached the cache; waits before the next try when it did not."""
         try:
             action()
-        except CacheUnavailableError:
-            self._unreachable = self._unreachable or Deadline(_GIVE_UP_S)
-            if self._unreachable.is_over():
-                raise
-            self._stop.wait(self._backoff.next_s())
-            if self._stop.is_set():
-                raise ServiceStopped from None
+        except CacheUnavailableError as e:
+            self._outage.wait(e)
             return False
-        self._unreachable = None
-        self._backoff.reset()
+        self._outage.end()
         return True
 
     def _run_trial(self, order: TrainOrder) -> TrialDone | TrialFailed:
@@ -190,7 +177,7 @@ class TrainWorker:
             _destroy(model, self._spec.model.name)
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
-        """Train the model; why it was told to end before its training was over, or None."""
+        """Train the model; the reason for which it was ended early, or None."""
         logger.set_judge(lambda step, score: self._judge(order, step, score))
         try:
             model.train(self._train_path, **self._shared_params(order), **self._spec.train_args)
@@ -202,8 +189,8 @@ class TrainWorker:
         return None
 
     def _judge(self, order: TrainOrder, step: float, score: float) -> str | None:
-        """Tell the advisor the score, and hear whether it has given the trial up. Its answer to this very score may
-        come only with the next one: nobody waits for it."""
+        """Report the score to the advisor, and read whether it has given the trial up. Its answer to this very score
+        may come only with the next one: nobody waits for it."""
         worker_id = self._spec.service_id
         # A cache that is away for a while must not fail a training.
         with contextlib.suppress(CacheUnavailableError):

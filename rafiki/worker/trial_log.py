@@ -56,8 +56,8 @@ class TrialLogBuffer:
             self._trial = None
             return left
 
-    def send_again(self) -> None:
-        """The cache may have lost lines on their way; their numbers make sending them twice harmless."""
+    def resend(self) -> None:
+        """Send all lines again: the cache may have lost some. Their numbers make sending them twice harmless."""
         with self._lock:
             self._n_sent = 0
             self._n_repeats += 1
@@ -77,12 +77,12 @@ class TrialLogBuffer:
             try:
                 self._cache.send_event(TrialProgress(self._worker_id, lines))
             except CacheUnavailableError:
-                self.send_again()
+                self.resend()
                 self._filled.set()
                 continue
             with self._lock:
                 if self._trial == (lines[0].trial_id, lines[0].attempt):
-                    # Asked to send again meanwhile: that these lines went out says nothing any more.
+                    # Asked to resend meanwhile: that these lines were sent no longer counts.
                     if n_repeats == self._n_repeats:
                         self._n_sent = max(self._n_sent, lines[-1].line_no)
                     if self._n_sent < len(self._lines):

@@ -38,7 +38,7 @@ class _TimeIsUp(BaseException):
 
 
 class ValidationKeeper:
-    """Of the trials of one worker, which it is told one after another.
+    """Of the trials of one worker, which it is given one after another.
 
     Args:
         task: the task's name; nothing is kept for one whose predictions cannot be joined.

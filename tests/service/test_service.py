@@ -16,7 +16,10 @@ from support.stores.own_cache import OwnCache
 from rafiki.constants import ExitCode
 from rafiki.errors import CacheUnavailableError, ContainerError, ModelError
 from rafiki.messages import EnsembleMember, PredictorSpec, ServiceReport
+from rafiki.service import Outage
+from rafiki.utils.clock import Deadline
 from rafiki.utils.ids import new_id
+from rafiki.utils.process import ServiceStopped, StopSignal
 from rafiki.utils.sockets import any_free_port
 
 BUSY = "import time\nend = time.monotonic() + 60\n"
@@ -158,6 +161,29 @@ def test_a_service_without_a_spec_that_can_be_read_is_a_usage_error(
         done = subprocess.run([sys.executable, "-m", "rafiki.worker.train", *arguments], capture_output=True, text=True)
         assert done.returncode == ExitCode.USAGE
         assert done.stderr.startswith("error: ")
+
+
+# ---- outages
+
+
+def test_an_outage_that_lasts_too_long_raises_the_error_and_one_that_ended_is_forgotten() -> None:
+    outage, error = Outage(StopSignal(), give_up_s=0.2), CacheUnavailableError("away")
+    deadline = Deadline(30.0)
+    outage.wait(error)
+    outage.end()
+    with pytest.raises(CacheUnavailableError) as caught:
+        while not deadline.is_over():
+            outage.wait(error)
+    assert caught.value is error
+    outage.end()
+    outage.wait(error)
+
+
+def test_a_stop_signal_ends_the_wait_of_an_outage() -> None:
+    stop = StopSignal()
+    stop._event.set()
+    with pytest.raises(ServiceStopped):
+        Outage(stop).wait(CacheUnavailableError("away"))
 
 
 # ---- the predictor: an event loop in the same frame

@@ -155,7 +155,7 @@ def test_an_order_that_was_sent_twice_is_run_once_and_another_attempt_is_run(sce
 
 
 def test_a_result_is_said_again_until_an_order_comes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "_SAY_AGAIN_S", 0.05)
+    monkeypatch.setattr(train, "_RESEND_AFTER_S", 0.05)
     scene.tell(order(1, 0.5))
     first = scene.hears()
     while isinstance(first, Hello):

@@ -160,13 +160,13 @@ def test_lines_that_were_written_while_the_cache_was_away_arrive_when_it_is_back
     assert found[("t", 2)]["message"] == "away"
 
 
-def test_asked_to_send_again_it_sends_all_lines_of_the_trial(cache: OwnCache) -> None:
+def test_asked_to_resend_it_sends_all_lines_of_the_trial(cache: OwnCache) -> None:
     job = cache.new_job()
     log, reader = TrialLogBuffer(job, "sub", "w"), Reader(job)
     log.open("t", 1)
     log.write(message("one"))
     reader.wait_for(lambda found: len(found) == 1)
-    log.send_again()
+    log.resend()
     log.write(message("two"))
     reader.wait_for(lambda found: len(found) == 2)
     assert [line.line_no for batch in reader.batches for line in batch].count(1) >= 2
