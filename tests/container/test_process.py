@@ -122,7 +122,12 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("handle", [earlier_handle(), earlier_handle(pid=os.getpid(), log="gone.log")])
+@pytest.mark.parametrize(
+    # With names of their own: each test process has another id.
+    "handle",
+    [earlier_handle(), earlier_handle(pid=os.getpid(), log="gone.log")],
+    ids=["no process", "this process"],
+)
 def test_a_process_id_that_is_used_again_is_not_taken_for_the_service(manager: ContainerManager, handle: str) -> None:
     end = manager.poll("unknown", handle)
     assert end is not None
