@@ -22,6 +22,7 @@ from rafiki.constants import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
+from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
 
@@ -71,8 +72,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: dict[str, str]
     access_right: ModelAccessRight
     docker_image: str | None
-    knob_config: dict[str, dict[str, Any]] | None
-    """JSON form of the knobs, read at upload; None when the file does not load."""
+    knob_config: KnobSpecs | None
+    """The knobs, read at upload; None when the file does not load."""
     knob_constraints: list[str] = []
     """Expressions over the knobs that every proposal satisfies."""
     load_error: str | None

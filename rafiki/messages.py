@@ -11,6 +11,7 @@ import msgspec
 
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
+from rafiki.knob_specs import KnobSpecs
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
 
@@ -57,7 +58,7 @@ class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
 
     sub_train_job_id: str
     meta_store_url: str
-    knob_config: dict[str, dict[str, Any]]
+    knob_config: KnobSpecs
     max_trial_attempts: int
     lost_after_s: float
     knob_constraints: list[str] = []
@@ -71,7 +72,7 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
 
     sub_train_job_id: str
     model: ModelSource
-    knob_config: dict[str, dict[str, Any]]
+    knob_config: KnobSpecs
     datasets: StoreLocation
     train_store_id: str
     """Of the train dataset, in the store ``datasets``."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rafiki.knob_specs import CategoricalKnobSpec, FloatKnobSpec, IntegerKnobSpec, KnobSpec, KnobSpecs, PolicyKnobSpec
 from rafiki.utils.words import number, text
 
 Json = Mapping[str, Any]
@@ -50,11 +51,11 @@ class Dimensions(NamedTuple):
     """Knobs that had one value in all trials; nothing can be said about these."""
 
 
-def dimensions_of(rows: Sequence[Json], knob_config: Json | None = None) -> Dimensions:
+def dimensions_of(rows: Sequence[Json], knob_config: KnobSpecs | None = None) -> Dimensions:
     """The dimensions in which ``rows`` (the knobs of trials) differ.
 
     Args:
-        knob_config: the model's knobs as its answer holds them; policies are none of the dimensions.
+        knob_config: the model's knobs; policies are none of the dimensions.
     """
     config = knob_config or {}
     names = [n for n in config if any(n in r for r in rows)]
@@ -62,8 +63,8 @@ def dimensions_of(rows: Sequence[Json], knob_config: Json | None = None) -> Dime
     varied: list[Dimension] = []
     constant: dict[str, Any] = {}
     for name in names:
-        spec = config.get(name) or {}
-        if spec.get("type") == "policy":
+        spec = config.get(name)
+        if isinstance(spec, PolicyKnobSpec):
             continue
         column = [row.get(name) for row in rows]
         present = [v for v in column if v is not None]
@@ -87,16 +88,17 @@ def _positions(name: str, column: Sequence[Any]) -> list[Dimension]:
     return found
 
 
-def _dimension(name: str, column: Sequence[Any], spec: Json) -> Dimension:
+def _dimension(name: str, column: Sequence[Any], spec: KnobSpec | None) -> Dimension:
     numbers = [v for v in column if v is not None]
-    kind = spec.get("type")
     is_numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers)
-    if kind == "categorical" or not is_numeric:
-        return _choices(name, column, spec.get("values"))
-    is_whole = kind == "integer" or (kind is None and all(isinstance(v, int) for v in numbers))
-    low = float(min([spec.get("value_min", math.inf), *numbers]))
-    high = float(max([spec.get("value_max", -math.inf), *numbers]))
-    is_log = bool(spec["is_exp"]) if "is_exp" in spec else _looks_logarithmic(numbers)
+    if isinstance(spec, CategoricalKnobSpec) or not is_numeric:
+        return _choices(name, column, spec.values if isinstance(spec, CategoricalKnobSpec) else None)
+    low, high = float(min(numbers)), float(max(numbers))
+    if isinstance(spec, (IntegerKnobSpec, FloatKnobSpec)):
+        low, high = min(low, float(spec.value_min)), max(high, float(spec.value_max))
+        is_log, is_whole = spec.is_exp, isinstance(spec, IntegerKnobSpec)
+    else:
+        is_log, is_whole = _looks_logarithmic(numbers), spec is None and all(isinstance(v, int) for v in numbers)
     return _ordered(name, column, low, high, is_log=is_log and low > 0, is_whole=is_whole)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from rafiki.analysis import ped_anova
 from rafiki.analysis.dimensions import Dimension, dimensions_of
 from rafiki.constants import TrialStatus
 from rafiki.contract.train_jobs import TrialView
+from rafiki.knob_specs import KnobSpecs, PolicyKnobSpec
 from rafiki.utils.words import NOTHING, count, number
 
 Trials = Sequence[TrialView]
@@ -102,19 +103,18 @@ class ChoiceMarginal(msgspec.Struct, frozen=True, kw_only=True):
     choices: list[Choice]
 
 
-def comparable(trials: Trials, knob_config: Mapping[str, Any] | None) -> list[TrialView]:
+def comparable(trials: Trials, knob_config: KnobSpecs | None) -> list[TrialView]:
     """The scored trials whose scores mean the same; where policies made several kinds, those of the commonest kind."""
     scored = [t for t in trials if t.status == TrialStatus.COMPLETED and _is_number(t.score)]
-    switches = [n for n, spec in (knob_config or {}).items() if spec.get("policy") in _UNEQUAL_POLICIES]
+    specs = (knob_config or {}).items()
+    switches = [n for n, s in specs if isinstance(s, PolicyKnobSpec) and s.policy in _UNEQUAL_POLICIES]
     kinds: dict[tuple[bool, ...], list[TrialView]] = {}
     for trial in scored:
         kinds.setdefault(tuple(bool(trial.proposal.knobs.get(n)) for n in switches), []).append(trial)
     return max(kinds.values(), key=len, default=[])
 
 
-def importance_of(
-    model_name: str, trials: Trials, knob_config: Mapping[str, Any] | None, quantile: float
-) -> Importance:
+def importance_of(model_name: str, trials: Trials, knob_config: KnobSpecs | None, quantile: float) -> Importance:
     """The importance of each knob of a model.
 
     Args:
@@ -185,7 +185,7 @@ def _range_text(dimension: Dimension, low: float, high: float, is_from_start: bo
 
 
 def marginal_of(
-    name: str, trials: Trials, knob_config: Mapping[str, Any] | None, quantile: float
+    name: str, trials: Trials, knob_config: KnobSpecs | None, quantile: float
 ) -> NumberMarginal | ChoiceMarginal | None:
     """The scores over one knob: of numbers every trial and a smooth curve, of choices what each of them reached.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from rafiki.contract.endpoint import (
     FilePart,
     RequestStruct,
 )
+from rafiki.knob_specs import KnobSpecs
 
 
 class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all users may train it, or its owner alone."""
     docker_image: str | None
     """None when none was named."""
-    knob_config: dict[str, dict[str, Any]] | None
+    knob_config: KnobSpecs | None
     """Name -> knob as JSON; None when the file does not load."""
     knob_constraints: list[str]
     """Expressions that the knobs of every trial satisfy."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias
 
+import msgspec
+
 from rafiki.errors import ModelError
+from rafiki.knob_specs import KnobSpecs
 
 Scalar: TypeAlias = int | float | bool | str
 """A value that a knob can take."""
@@ -330,6 +333,23 @@ def _knob_from_json(spec: dict[str, Any]) -> BaseKnob:
 def knob_config_from_json(specs: dict[str, dict[str, Any]]) -> KnobConfig:
     """The inverse of :func:`knob_config_to_json`."""
     return {name: _knob_from_json(spec) for name, spec in specs.items()}
+
+
+def to_knob_specs(config: KnobConfig) -> KnobSpecs:
+    """The configuration as it travels.
+
+    Raises:
+        ModelError: when ``config`` is no dict of knobs, or a value is none that JSON holds.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(knob_config_to_json(config)), type=KnobSpecs)
+    except (msgspec.MsgspecError, TypeError, OverflowError) as e:
+        raise ModelError(f"get_knob_config(): a value cannot be written down: {e}.") from e
+
+
+def from_knob_specs(specs: KnobSpecs) -> KnobConfig:
+    """The inverse of :func:`to_knob_specs`."""
+    return knob_config_from_json(msgspec.to_builtins(specs))
 
 
 def check_knobs(config: KnobConfig, knobs: Knobs) -> Knobs:

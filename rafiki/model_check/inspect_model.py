@@ -11,9 +11,10 @@ import os
 import resource
 import sys
 from inspect import getattr_static
-from typing import Any
 
 import msgspec
+
+from rafiki.knob_specs import KnobSpecs
 
 
 class InspectRequest(msgspec.Struct, kw_only=True):
@@ -27,7 +28,7 @@ class InspectRequest(msgspec.Struct, kw_only=True):
 
 
 class InspectAnswer(msgspec.Struct, kw_only=True):
-    knob_config: dict[str, dict[str, Any]] | None = None
+    knob_config: KnobSpecs | None = None
     constraints: list[str] = []
     error: str | None = None
 
@@ -44,7 +45,7 @@ def _limit(request: InspectRequest) -> None:
 def _inspect(request: InspectRequest) -> InspectAnswer:
     from rafiki.errors import ModelError
     from rafiki.model.constraints import parse_constraints
-    from rafiki.model.knobs import knob_config_to_json
+    from rafiki.model.knobs import to_knob_specs
     from rafiki.model.loader import load_model_class, user_traceback
 
     try:
@@ -56,7 +57,7 @@ def _inspect(request: InspectRequest) -> InspectAnswer:
     called = "get_knob_config()"
     try:
         knobs = model_class.get_knob_config()
-        knob_config = knob_config_to_json(knobs)
+        knob_config = to_knob_specs(knobs)
         called = "get_knob_constraints()"
         constraints = list(model_class.get_knob_constraints())
         parse_constraints(constraints, knobs)

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 import rafiki
 from rafiki.errors import ModelError
+from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
-from rafiki.model.knobs import knob_config_from_json, knob_config_to_json
+from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
 from rafiki.utils.clock import Deadline
 
@@ -30,7 +30,7 @@ _STDERR_TAIL_BYTES = 4 << 10
 class KnobReading(msgspec.Struct, frozen=True):
     """Either the knobs, in their JSON form, or the reason why there are none."""
 
-    knob_config: dict[str, dict[str, Any]] | None = None
+    knob_config: KnobSpecs | None = None
     constraints: list[str] = []
     """Expressions over the knobs; see :mod:`rafiki.model.constraints`."""
     error: str | None = None
@@ -73,9 +73,9 @@ def read_knob_config(
         if answer.knob_config is None:
             return KnobReading(error=answer.error or f"{file_name}: no knobs were read.")
         # It comes from a process that ran user code: check it, and keep only what a knob configuration has.
-        knobs = knob_config_from_json(answer.knob_config)
+        knobs = from_knob_specs(answer.knob_config)
         parse_constraints(answer.constraints, knobs)
-        return KnobReading(knob_config=knob_config_to_json(knobs), constraints=answer.constraints)
+        return KnobReading(knob_config=to_knob_specs(knobs), constraints=answer.constraints)
     except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError) as e:
         return KnobReading(error=f"{file_name}: its knobs cannot be read ({e}).")
 

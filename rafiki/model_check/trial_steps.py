@@ -26,8 +26,8 @@ from rafiki.model.knobs import (
     KnobConfig,
     Knobs,
     PolicyKnob,
-    knob_config_from_json,
-    knob_config_to_json,
+    from_knob_specs,
+    to_knob_specs,
 )
 from rafiki.model.loader import UserFrame, user_frames, user_traceback
 from rafiki.model.score import checked_score
@@ -99,7 +99,7 @@ def read_knobs(model_class: type[BaseModel], file_name: str) -> tuple[KnobConfig
         MethodFailedError: when they cannot be read.
     """
     with calling("get_knob_config()", file_name):
-        knobs = knob_config_from_json(knob_config_to_json(model_class.get_knob_config()))
+        knobs = from_knob_specs(to_knob_specs(model_class.get_knob_config()))
     with calling("get_knob_constraints()", file_name):
         constraints = tuple(model_class.get_knob_constraints())
         parse_constraints(constraints, knobs)

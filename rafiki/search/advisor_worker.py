@@ -23,7 +23,7 @@ from rafiki.entities import TrainJob
 from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError
 from rafiki.messages import AdvisorSpec, EndOrder, Order, StopRequested, TrialProgress, TrialScored, WorkerLost
 from rafiki.meta_store import MetaStore, open_meta_store
-from rafiki.model.knobs import knob_config_from_json
+from rafiki.model.knobs import from_knob_specs
 from rafiki.search.history import earlier_trials
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
 from rafiki.service import Outage, ServiceContext, run_service
@@ -50,7 +50,7 @@ class AdvisorWorker:
         self._job: TrainJob = store.train_jobs.get_train_job(spec.job_id)
         self._budget: TrainBudget = self._job.budget
         self._ends = self._job.datetime_started + timedelta(hours=self._budget.time_hours)
-        knob_config = knob_config_from_json(spec.knob_config)
+        knob_config = from_knob_specs(spec.knob_config)
         setting = self._job.advisor
         history = earlier_trials(store, self._job, spec.sub_train_job_id) if setting.warm_start else ()
         # The same seed for the same sub train job, so that a restarted advisor goes on where it was.

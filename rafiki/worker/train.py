@@ -28,7 +28,7 @@ from rafiki.messages import (
     TrialScored,
 )
 from rafiki.model.base import BaseModel
-from rafiki.model.knobs import PolicyKnob, check_knobs, knob_config_from_json
+from rafiki.model.knobs import PolicyKnob, check_knobs, from_knob_specs
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
 from rafiki.model.score import checked_score
@@ -57,7 +57,7 @@ class TrainWorker:
         self._datasets = open_data_store(spec.datasets)
         self._train_path = str(self._datasets.get_path(spec.train_store_id))
         self._val_path = str(self._datasets.get_path(spec.val_store_id))
-        self._knob_config = knob_config_from_json(spec.knob_config)
+        self._knob_config = from_knob_specs(spec.knob_config)
         self._validation = ValidationKeeper(
             task=spec.task, max_examples=spec.validation_predictions, train_path=self._train_path,
             val_path=self._val_path, train_args=spec.train_args, params=self._params, file_name=spec.model.name,

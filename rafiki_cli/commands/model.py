@@ -165,8 +165,10 @@ def download(
 
 
 def _knobs(row: ModelView) -> str:
+    import msgspec
+
     config = row.knob_config or {}
-    return "\n".join(f"{knob}: {json.dumps(about)}" for knob, about in config.items())
+    return "\n".join(f"{knob}: {json.dumps(msgspec.to_builtins(about))}" for knob, about in config.items())
 
 
 @app.command(epilog=examples("rafiki model show SkSvm", "rafiki model show SkSvm -o yaml"))

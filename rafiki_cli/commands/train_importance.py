@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+from rafiki.knob_specs import KnobSpecs
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.train_jobs import SubTrainJobView, TrainJobView, TrialView
 
-Config = Mapping[str, Any]
 EPILOG = """Examples:
 
   rafiki train importance digits
@@ -71,10 +71,12 @@ def _chosen(job: TrainJobView, wanted: str | None) -> list[SubTrainJobView]:
     return found
 
 
-def knob_configs(client: AdminClient, job: TrainJobView, models: Sequence[SubTrainJobView]) -> dict[str, Config | None]:
+def knob_configs(
+    client: AdminClient, job: TrainJobView, models: Sequence[SubTrainJobView]
+) -> dict[str, KnobSpecs | None]:
     """The knobs of each model by its name; None where this user may not see the model any more."""
     known = {m.id: m.knob_config for m in client.get_available_models(job.task)}
-    found: dict[str, Config | None] = {}
+    found: dict[str, KnobSpecs | None] = {}
     for model in models:
         if model.model_id in known:
             found[model.model_name] = known[model.model_id]
@@ -88,7 +90,7 @@ def knob_configs(client: AdminClient, job: TrainJobView, models: Sequence[SubTra
 
 
 def _put_importances(
-    by_model: dict[str, list[TrialView]], configs: dict[str, Config | None], quantile: float, format: Format
+    by_model: dict[str, list[TrialView]], configs: dict[str, KnobSpecs | None], quantile: float, format: Format
 ) -> None:
     from rafiki.analysis.importance import importance_of
 
@@ -138,7 +140,11 @@ def _put_table(found: Importance) -> None:
 
 
 def _put_marginals(
-    by_model: dict[str, list[TrialView]], configs: dict[str, Config | None], quantile: float, knob: str, format: Format
+    by_model: dict[str, list[TrialView]],
+    configs: dict[str, KnobSpecs | None],
+    quantile: float,
+    knob: str,
+    format: Format,
 ) -> None:
     from rafiki.analysis.importance import ChoiceMarginal, comparable, marginal_of
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from rafiki.analysis.ped_anova import Importance, best_region, divergence, impor
 from rafiki.constants import ExitCode
 from rafiki.contract.train_jobs import TrialView
 from rafiki.errors import InvalidModelError
+from rafiki.knob_specs import KnobSpecs
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 CONFIG: dict[str, dict[str, Any]] = {
@@ -28,6 +30,10 @@ CONFIG: dict[str, dict[str, Any]] = {
     "seed": {"type": "fixed", "value": 7},
 }
 Knobs = dict[str, Any]
+
+
+def specs(config: dict[str, dict[str, Any]]) -> KnobSpecs:
+    return msgspec.convert(config, KnobSpecs)
 
 
 def _draw(count: int, seed: int = 0) -> list[Knobs]:
@@ -63,7 +69,7 @@ def _records(rows: list[Knobs], scores: list[float] | None = None) -> list[Trial
 
 
 def _importances(rows: list[Knobs], quantile: float = 0.25) -> list[Importance]:
-    return importances(dimensions_of(rows, CONFIG).varied, [_score(r) for r in rows], quantile)
+    return importances(dimensions_of(rows, specs(CONFIG)).varied, [_score(r) for r in rows], quantile)
 
 
 @pytest.mark.parametrize("count", [60, 300])
@@ -136,7 +142,7 @@ def test_knobs_that_do_nothing_are_seldom_told_as_an_effect() -> None:
     found: list[Importance] = []
     for seed in range(8):
         rows = _draw(30, seed)
-        found += importances(dimensions_of(rows, CONFIG).varied, [draw.random() for _ in rows])
+        found += importances(dimensions_of(rows, specs(CONFIG)).varied, [draw.random() for _ in rows])
     # Of 32 knobs chance makes about 3 look like more at a level of 0.1; 10 and more once in 1,000 times.
     assert sum(one.is_clear for one in found) < 10
 
@@ -155,7 +161,7 @@ def test_the_same_trials_give_the_same_answer() -> None:
 
 def test_the_best_region_is_where_the_best_trials_are_denser_than_all() -> None:
     rows = _draw(300)
-    found = importance_of("SkSvm", _records(rows), CONFIG, 0.25)
+    found = importance_of("SkSvm", _records(rows), specs(CONFIG), 0.25)
     by_knob = {k.knob: k.best for k in found.knobs}
     assert 0.5 < by_knob["rate"].low < 10 < by_knob["rate"].high < 200
     assert by_knob["kernel"].values == ["rbf"]
@@ -176,7 +182,7 @@ def test_the_best_region_is_where_the_best_trials_are_denser_than_all() -> None:
 )
 def test_the_region_of_an_integer_is_told_in_whole_numbers(make: Any, quantile: float, text: str) -> None:
     rows = [{**r, "depth": i % 8 + 1} for i, r in enumerate(_draw(240))]
-    found = importance_of("M", _records(rows, [float(make(r["depth"])) for r in rows]), CONFIG, quantile)
+    found = importance_of("M", _records(rows, [float(make(r["depth"])) for r in rows]), specs(CONFIG), quantile)
     best = next(k.best for k in found.knobs if k.knob == "depth")
     assert best.text == text
 
@@ -199,7 +205,7 @@ def test_knobs_are_found_from_the_trials_where_the_model_is_out_of_reach() -> No
 def test_every_value_has_its_cell() -> None:
     whole = {"n": {"type": "integer", "value_min": 1, "value_max": 1000, "is_exp": True}}
     rows = [{"n": n, "on": n % 2 == 0, "size": n} for n in range(1, 1001)]
-    n, on, size = dimensions_of(rows, whole).varied
+    n, on, size = dimensions_of(rows, specs(whole)).varied
     for d in (n, size):
         assert d.size <= GRID
         assert set(d.cells.tolist()) == set(range(d.size))
@@ -220,7 +226,7 @@ def test_an_architecture_is_told_position_by_position_and_policies_are_left_out(
         for i in range(120)
     ]
     scores = [float(r["cells"][1] == "skip") + 0.1 * draw.random() for r in rows]
-    found = importance_of("Enas", _records(rows, scores), config, 0.25)
+    found = importance_of("Enas", _records(rows, scores), specs(config), 0.25)
     assert [k.knob for k in found.knobs] == ["cells[1]", "cells[0]"]
     assert found.knobs[0].best.values == ["skip"]
     assert found.knobs[0].is_clear
@@ -231,7 +237,7 @@ def test_trials_whose_scores_mean_another_thing_are_left_out() -> None:
     config = {**CONFIG, "quick": {"type": "policy", "policy": "QUICK_EVAL"}}
     rows = [{**r, "quick": i < 40} for i, r in enumerate(_draw(60))]
     scores = [_score(r) if r["quick"] else 100.0 + r["noise"] for r in rows]
-    found = importance_of("M", _records(rows, scores), config, 0.25)
+    found = importance_of("M", _records(rows, scores), specs(config), 0.25)
     assert found.trial_count == 40
     assert found.knobs[0].knob == "rate"
 
@@ -257,7 +263,7 @@ def test_a_knob_that_some_trials_lack_is_judged_by_those_that_have_it(knob: str 
     ],
 )
 def test_where_nothing_can_be_told_the_note_says_why(rows: list[Knobs], scores: Any, note: str) -> None:
-    found = importance_of("M", _records(rows, scores), CONFIG, 0.25)
+    found = importance_of("M", _records(rows, scores), specs(CONFIG), 0.25)
     assert found.knobs == []
     assert note in found.note
 

@@ -9,6 +9,7 @@ from rafiki.errors import (
     InvalidUserError,
     ModelUsedError,
 )
+from rafiki.knob_specs import CategoricalKnobSpec, FixedKnobSpec, FloatKnobSpec
 from rafiki.utils.clock import utc_now
 
 NOBODY = User(id="nobody", email="", password_hash="", user_type="ADMIN", datetime_created=utc_now())
@@ -46,7 +47,7 @@ def test_an_unknown_dataset_or_owner_is_refused(store, given):
 
 def test_a_model_and_its_file_come_back_as_they_were_created(store, given):
     file = bytes(range(256)) * 300
-    knobs = {"lr": {"type": "float", "range": [1e-5, 0.1], "log": True}}
+    knobs = {"lr": FloatKnobSpec(1e-5, 0.1, True), "kind": CategoricalKnobSpec(["a", "ü"]), "on": FixedKnobSpec(True)}
     model = given.model(given.user(), model_file=file, knob_config=knobs, docker_image="a/b:1")
     assert store.models.get_model(model.id) == model
     assert model.knob_config == knobs

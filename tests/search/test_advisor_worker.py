@@ -31,7 +31,7 @@ from rafiki.messages import (
     TrialProgress,
 )
 from rafiki.meta_store import MetaStore
-from rafiki.model.knobs import FloatKnob, knob_config_to_json
+from rafiki.model.knobs import FloatKnob, to_knob_specs
 from rafiki.proposals import Proposal
 from rafiki.search import advisor_worker as advisor
 from rafiki.search.advisor_worker import AdvisorWorker
@@ -57,7 +57,7 @@ class Job:
     def _run(self) -> None:
         spec = AdvisorSpec(
             service_id="adv", job_id=self.job.id, sub_train_job_id=self.sub.id, meta_store_url="",
-            cache=self.address, knob_config=knob_config_to_json({"x": FloatKnob(0.0, 1.0)}), max_trial_attempts=2,
+            cache=self.address, knob_config=to_knob_specs({"x": FloatKnob(0.0, 1.0)}), max_trial_attempts=2,
             heartbeat_s=1.0, lost_after_s=0.2,
         )  # fmt: skip
         try:

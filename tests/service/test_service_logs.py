@@ -11,7 +11,7 @@ from support.stacks.running_stack import eventually
 from rafiki.constants import ExitCode
 from rafiki.data_store.folder import FolderDataStore
 from rafiki.messages import InferenceWorkerSpec, ModelSource, ServiceReport, TrainOrder, TrainWorkerSpec
-from rafiki.model.knobs import FloatKnob, knob_config_to_json
+from rafiki.model.knobs import FloatKnob, to_knob_specs
 from rafiki.param_store.folder import FolderParamStore
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import folder_location
@@ -100,7 +100,7 @@ def train_worker(services: Services, **fields: Any) -> TrainWorkerSpec:
         service_id=new_id(), job_id=services.job_id, cache=services.job, heartbeat_s=0.05, sub_train_job_id="sub",
         model=ModelSource(file=MODEL, model_class="M", name="m.py"), datasets=datasets.location,
         train_store_id=store_id, val_store_id=store_id, train_args={}, params=folder_location(services.folder),
-        knob_config=knob_config_to_json({"x": FloatKnob(0.0, 1.0)}), **fields,
+        knob_config=to_knob_specs({"x": FloatKnob(0.0, 1.0)}), **fields,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from rafiki.messages import (
     TrialFailed,
     TrialProgress,
 )
-from rafiki.model.knobs import FloatKnob, knob_config_to_json
+from rafiki.model.knobs import FloatKnob, to_knob_specs
 from rafiki.model.logger import logger
 from rafiki.param_store.folder import FolderParamStore
 from rafiki.store_location import folder_location
@@ -80,7 +80,7 @@ class Scene:
             service_id="w", job_id="job", sub_train_job_id="sub", cache=self.job, heartbeat_s=1.0,
             datasets=datasets.location, train_store_id=store_id, val_store_id=store_id, train_args={},
             params=folder_location(folder), model=ModelSource(file=MODEL, model_class="M", name="m.py"),
-            knob_config=knob_config_to_json({"x": FloatKnob(0.0, 100.0)}),
+            knob_config=to_knob_specs({"x": FloatKnob(0.0, 100.0)}),
         )  # fmt: skip
         self.worker = TrainWorker(spec, StopSignal())
         self.thread = threading.Thread(target=self.worker.run, daemon=True)

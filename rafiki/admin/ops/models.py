@@ -26,7 +26,7 @@ from rafiki.errors import (
     ModelError,
     RequestTooLargeError,
 )
-from rafiki.model.knobs import knob_config_from_json
+from rafiki.model.knobs import from_knob_specs
 from rafiki.model_check.knob_reader import KnobReading, read_knob_config
 
 
@@ -79,7 +79,7 @@ def _read_knobs(context: AdminContext, request: CreateModelRequest, file: bytes)
     )  # fmt: skip
     if reading.knob_config is not None and reading.constraints:
         try:
-            SearchSpace(knob_config_from_json(reading.knob_config), reading.constraints).draw(random.Random(0))
+            SearchSpace(from_knob_specs(reading.knob_config), reading.constraints).draw(random.Random(0))
         except ModelError as e:
             return KnobReading(error=f"{file_name}: get_knob_constraints(): {e.message}")
     return reading

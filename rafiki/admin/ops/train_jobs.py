@@ -31,7 +31,7 @@ from rafiki.errors import (
     InvalidTrainJobError,
     NoModelsForTrainJobError,
 )
-from rafiki.model.knobs import knob_config_from_json
+from rafiki.model.knobs import from_knob_specs
 from rafiki.search_setting import AdvisorSetting, parse_setting
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
@@ -134,7 +134,7 @@ def _check_setting(setting: AdvisorSetting, model: Model) -> None:
     if model.knob_config is None:
         return
     try:
-        check_setting(setting, knob_config_from_json(model.knob_config), model.knob_constraints)
+        check_setting(setting, from_knob_specs(model.knob_config), model.knob_constraints)
     except InvalidTrainJobError as e:
         raise InvalidTrainJobError(f"Field 'advisor', model {model.name!r}: {e.message}") from e
 

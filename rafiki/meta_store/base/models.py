@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rafiki.constants import ModelAccessRight
 from rafiki.entities import Model
+from rafiki.knob_specs import KnobSpecs
 
 
 class ModelStore(ABC):
@@ -26,7 +26,7 @@ class ModelStore(ABC):
         dependencies: Mapping[str, str],
         access_right: ModelAccessRight,
         docker_image: str | None = None,
-        knob_config: Mapping[str, Mapping[str, Any]] | None = None,
+        knob_config: KnobSpecs | None = None,
         knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
     ) -> Model:

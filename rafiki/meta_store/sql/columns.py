@@ -75,20 +75,20 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
-class JsonStruct(TypeDecorator[msgspec.Struct]):
-    """A struct as JSON text."""
+class JsonStruct(TypeDecorator[Any]):
+    """Structs, or containers of them, as JSON text; ``kind`` is their type."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[msgspec.Struct]) -> None:
+    def __init__(self, kind: Any) -> None:
         super().__init__()
         self.kind = kind
 
-    def process_bind_param(self, value: msgspec.Struct | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> msgspec.Struct | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else msgspec.json.decode(value, type=self.kind)
 
 

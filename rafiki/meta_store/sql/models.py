@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
 
 from rafiki.constants import ModelAccessRight
 from rafiki.entities import Model
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidUserError, ModelUsedError
+from rafiki.knob_specs import KnobSpecs
 from rafiki.meta_store.base import ModelStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records
@@ -31,7 +31,7 @@ class SqlModelStore(Records, ModelStore):
         dependencies: Mapping[str, str],
         access_right: ModelAccessRight,
         docker_image: str | None = None,
-        knob_config: Mapping[str, Mapping[str, Any]] | None = None,
+        knob_config: KnobSpecs | None = None,
         knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
     ) -> Model:

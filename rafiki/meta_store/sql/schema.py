@@ -36,6 +36,7 @@ from rafiki.constants import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
+from rafiki.knob_specs import KnobSpecs
 from rafiki.meta_store.sql.columns import Choice, Gpus, Json, JsonStruct, Message, Str, UtcDateTime
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
@@ -131,7 +132,7 @@ models = Table(
     Column("dependencies", Json, nullable=False),
     Column("access_right", Choice(ModelAccessRight), nullable=False),
     Column("docker_image", Str),
-    Column("knob_config", Json),
+    Column("knob_config", JsonStruct(KnobSpecs)),
     Column("knob_constraints", Json, nullable=False, server_default="[]"),
     Column("load_error", Message),
     Column("datetime_created", UtcDateTime, nullable=False),
