@@ -130,7 +130,11 @@ def compare(jobs: Sequence[JobSummary]) -> list[ComparedJob]:
     """The jobs of :func:`describe`, each with what sets it apart from the first."""
     first = jobs[0]
     return [
-        ComparedJob(**msgspec.structs.asdict(job), delta=_delta(first, job), differs=_differs(first, job))
+        ComparedJob(
+            **{n: getattr(job, n) for n in JobSummary.__struct_fields__},
+            delta=_delta(first, job),
+            differs=_differs(first, job),
+        )
         for job in jobs
     ]
 

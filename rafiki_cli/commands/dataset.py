@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rafiki import registries
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import DatasetArgument, TaskFilterOption, TaskOption
@@ -81,6 +80,7 @@ def validate(
     task: TaskOption,
 ) -> None:
     """Check a dataset as the admin does at upload, without uploading it."""
+    from rafiki import registries
     from rafiki.errors import InvalidDatasetError
     from rafiki.tasks.registry import get_task
 

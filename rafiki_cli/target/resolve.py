@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from rafiki import registries
 from rafiki.constants import InferenceJobStatus
 from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
 from rafiki.utils.nearest import did_you_mean
@@ -132,6 +131,7 @@ def _trial_of_app(client: AdminClient, app: str, name: str, version: int) -> Tri
 
 def check_task(task: str | None) -> None:
     """Warn when a task is no known one but looks like one: it would silently be a custom task."""
+
     if task is None:
         return
     if hint := mistyped_task(task):
@@ -140,5 +140,7 @@ def check_task(task: str | None) -> None:
 
 def mistyped_task(task: str) -> str:
     """``Did you mean 'IMAGE_CLASSIFICATION'?`` for a slip in the name of a task; empty for what may be a custom one."""
+    from rafiki import registries
+
     names = registries.TASKS.names()
     return "" if task in names else did_you_mean(task.upper().replace("-", "_"), names, least=0.8)

@@ -491,7 +491,7 @@ def test_the_kept_login_is_told_with_its_end(
         for login in logins.values():
             login["token"] = token(expires_in_s)
         file.write_text(json.dumps(logins))
-    [found] = admin.check_login(find_patient())
+    [found] = admin.check_login(find_patient(Application()))
     assert (found.verdict, says in found.found) == (verdict, True), found
 
 
@@ -499,7 +499,7 @@ def test_a_login_that_the_admin_refuses_is_told(logged_in, server: ContractServe
     from rafiki.errors import UnauthorizedError
 
     server.answers["get_current_user"] = UnauthorizedError("This user is banned.")
-    [found] = admin.check_login(find_patient())
+    [found] = admin.check_login(find_patient(Application()))
     assert (found.verdict, found.found, found.cure) == (Verdict.WARNING, "This user is banned.", "rafiki login")
 
 

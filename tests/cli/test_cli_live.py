@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http.complete_answers import completed
 from support.http.contract_server import ContractServer
 from support.terminals.pseudo_terminal import PseudoTerminal
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode
+from rafiki.contract.inference_jobs import InferenceJobView
 from rafiki.errors import InvalidRunningInferenceJobError
 from rafiki.utils.clock import Deadline
 from rafiki_cli.watch import pushed, train_loop
@@ -30,11 +32,11 @@ MEMBERS: list[dict[str, Any]] = [
     {"trial_id": "t2", "model_name": "SkDt", "no": 2, "score": 0.8, "weight": 0.25, "state": "RUNNING", "workers": 1,
      "error": None},
 ]  # fmt: skip
-SERVING: dict[str, Any] = {
+SERVING: dict[str, Any] = completed({
     "id": "i1", "status": "RUNNING", "error": None, "train_job_id": "j1", "app": "digits", "app_version": 2,
     "trial_ids": ["t1", "t2"], "weights": [0.75, 0.25], "datetime_started": "2025-01-01T10:00:00Z",
     "datetime_stopped": None, "predictor_host": "127.0.0.1:41000",
-}  # fmt: skip
+}, InferenceJobView)  # fmt: skip
 SERVICE: dict[str, Any] = {
     "id": "12345678-1234", "service_type": "PREDICT", "job_id": "i1", "app": "digits", "status": "RUNNING",
     "error": None, "attempt": 3, "gpus": [], "port": 41000, "pid": 4711, "memory_bytes": 42_000_000,

@@ -46,11 +46,12 @@ def on_terminal(*arguments: str, answer: str = "", **variables: str) -> tuple[in
 def with_datasets(logged_in, server: ContractServer, folder: Path):
     server.answers["get_datasets"] = DATASETS
     server.answers["create_dataset"] = {**DATASETS[0], "sha256": "ab"}
-    server.answers["stop_all_jobs"] = {"train_jobs": [{"id": "1"}], "inference_jobs": []}
+    server.answers["stop_all_jobs"] = {"train_jobs": [STOPPED], "inference_jobs": []}
     (folder / "train.zip").write_bytes(b"x")
     return logged_in
 
 
+STOPPED = {"id": "1", "app": "digits", "app_version": 1}
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 UPLOAD = ["dataset", "upload", "train.zip", "--task", "T"]
 
@@ -141,7 +142,7 @@ def test_stopping_everything_is_asked_about(with_datasets, server: ContractServe
 def test_stopping_everything_needs_no_question_with_yes(with_datasets) -> None:
     assert "Stopped 1 train job" in with_datasets("stop-all", "--yes").err
     found = json.loads(with_datasets("stop-all", "--yes", "-o", "json").out)
-    assert found == {"train_jobs": [{"id": "1"}], "inference_jobs": []}
+    assert found == {"train_jobs": [STOPPED], "inference_jobs": []}
 
 
 def test_a_download_overwrites_nothing_without_force(logged_in, server: ContractServer, folder: Path) -> None:

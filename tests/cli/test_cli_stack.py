@@ -13,8 +13,9 @@ import pytest
 
 from rafiki.constants import ExitCode
 from rafiki.utils.process import STACK_VARIABLE, PidFile
+from rafiki_cli.application import Application
 from rafiki_cli.main import main
-from rafiki_cli.target import options, stack_process
+from rafiki_cli.target import stack_process
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_an_admin_in_the_foreground_ends_with_the_signal(stack, folder: Path, po
         from rafiki.utils.process import wait_until
 
         assert wait_until(lambda: stack_process.health("127.0.0.1", port) is not None, Deadline(30))
-        assert stack_process.find_running(options.stack_folder()).pid == process.pid  # type: ignore[union-attr]
+        assert stack_process.find_running(Application().stack_folder()).pid == process.pid  # type: ignore[union-attr]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:

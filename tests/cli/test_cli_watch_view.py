@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support.http.complete_answers import record, records
 
+from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki_cli.render import train_watch, values
 
 START = datetime(2025, 1, 1, 10, 0, 0, tzinfo=UTC)
@@ -30,6 +32,14 @@ def _trials(trial: dict[str, Any], states: str) -> list[dict[str, Any]]:
     ]
 
 
+def _job(job: dict[str, Any]) -> TrainJobView:
+    return record(job, TrainJobView)
+
+
+def _records(trials: list[dict[str, Any]]) -> list[TrialView]:
+    return records(trials, TrialView)
+
+
 @pytest.mark.parametrize(
     ("states", "budget", "elapsed_s", "share", "left_s"),
     [
@@ -46,7 +56,7 @@ def test_progress_follows_trials_or_time_whichever_is_further(
     left_s: float,
 ) -> None:  # fmt: skip
     job |= {"status": "RUNNING", "budget": budget, "datetime_stopped": None}
-    p = train_watch.progress(job, _trials(trial, states), START + timedelta(seconds=elapsed_s))
+    p = train_watch.progress(_job(job), _records(_trials(trial, states)), START + timedelta(seconds=elapsed_s))
     assert p.share == pytest.approx(share)
     assert p.left_s == pytest.approx(left_s)
 
@@ -54,7 +64,7 @@ def test_progress_follows_trials_or_time_whichever_is_further(
 def test_a_long_job_shows_the_running_the_best_and_the_latest_trials(trial: dict[str, Any]) -> None:
     trials = _trials(trial, "c" * 50 + "r" + "c" * 49)
     trials[3]["score"] = 0.99
-    shown = [t["no"] for t in train_watch.choose_rows(trials, 8)]
+    shown = [t.no for t in train_watch.choose_rows(_records(trials), 8)]
     assert len(shown) == 8
     assert {51, 4, 100} <= set(shown)
     assert shown == sorted(shown)
@@ -66,7 +76,7 @@ def test_the_live_view_fits_the_terminal_and_marks_the_best(job: dict[str, Any],
     for t in trials:
         t["proposal"] = {"knobs": {f"knob_{i}": f"{t['no']}" * 9 for i in range(9)}}
     console = Console(width=100, height=24, record=True, file=io.StringIO())
-    view = train_watch.live_view(job, trials, START + timedelta(seconds=30), (100, 24))
+    view = train_watch.live_view(_job(job), _records(trials), START + timedelta(seconds=30), (100, 24))
     console.print(view)
     lines = console.export_text().rstrip().splitlines()
     assert len(lines) <= 24
@@ -84,7 +94,7 @@ def test_the_live_view_leaves_out_knobs_that_are_the_same_in_all_trials_of_a_mod
     for t, knobs in zip(trials, ({"C": 1, "size": 32}, {"C": 2, "size": 32}, {"size": 32}), strict=True):
         t["proposal"] = {"knobs": knobs}
     console = Console(width=100, height=24, record=True, file=io.StringIO())
-    console.print(train_watch.live_view(job, trials, START, (100, 24)))
+    console.print(train_watch.live_view(_job(job), _records(trials), START, (100, 24)))
     rows = [line for line in console.export_text().splitlines() if "COMPLETED" in line]
     assert sorted(row.split()[-1] for row in rows) == ["C=1", "C=2", "size=32"]
 
@@ -94,7 +104,7 @@ def test_the_progress_takes_one_line_at_any_width(job: dict[str, Any], trial: di
     job |= {"status": "RUNNING", "datetime_stopped": None, "budget": {"MODEL_TRIAL_COUNT": 240, "TIME_HOURS": 0.1}}
     console = Console(width=width, height=24, record=True, file=io.StringIO())
     trials = _trials(trial, "c" * 100 + "e" * 11 + "rr")
-    console.print(train_watch.live_view(job, trials, START + timedelta(seconds=211), (width, 24)))
+    console.print(train_watch.live_view(_job(job), _records(trials), START + timedelta(seconds=211), (width, 24)))
     title, progress, best, blank = console.export_text().splitlines()[:4]
     assert title == "digits v1  RUNNING"
     assert "111/240 trials" in progress

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http.complete_answers import record, records
 
+from rafiki.contract.datasets import DatasetView
+from rafiki.contract.inference_jobs import InferenceJobView
+from rafiki.contract.models import ModelView
+from rafiki.contract.train_jobs import TrainJobView
 from rafiki_cli.jobs.load import LoadedJob, load_jobs
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
 from rafiki_cli.jobs.plan import (
@@ -54,14 +59,15 @@ def observed(
     datasets = [
         WantedDataset(
             part=part, source=getattr(job, part), file=job.folder / f"{part}.zip", sha256=f"sha-{part}", size_bytes=1,
-            upload_name=part, found={"id": part, "name": part, "sha256": f"sha-{part}"} if found else None,
+            upload_name=part,
+            found=record({"id": part, "name": part, "sha256": f"sha-{part}"}, DatasetView) if found else None,
         )
         for part in ("train", "val")
     ]  # fmt: skip
     models = [
         WantedModel(
             source=m, file=job.folder / "model.py", content="content", upload_name="Model",
-            found={"id": "m", "name": "Model"} if found else None,
+            found=record({"id": "m", "name": "Model"}, ModelView) if found else None,
         )
         for m in job.models
     ]  # fmt: skip
@@ -69,9 +75,9 @@ def observed(
         task="CUSTOM",
         datasets=datasets,
         models=models,
-        train_jobs=train_jobs or [],
+        train_jobs=records(train_jobs or [], TrainJobView),
         has_result=has_result,
-        inference_jobs=inference_jobs or [],
+        inference_jobs=records(inference_jobs or [], InferenceJobView),
     )
 
 

@@ -61,7 +61,7 @@ def _neutral(kind: Any) -> Any:
         return typing.get_origin(kind)()
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return next(iter(kind)).value
-    return _completed_struct({}, kind) if _is_struct(kind) else _NEUTRAL[kind]
+    return msgspec.to_builtins(record({}, kind)) if _is_struct(kind) else _NEUTRAL[kind]
 
 
 def _bare(kind: Any) -> Any:
