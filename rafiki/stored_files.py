@@ -1,4 +1,4 @@
-"""What lies in the folder of a store."""
+"""What is in the folder of a store."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class RafikiGroup(LazyGroup):
         "up": ("rafiki_cli.commands.stack", "Start the stack."),
         "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
         "status": ("rafiki_cli.commands.stack", "What of the stack runs."),
-        "doctor": ("rafiki_cli.commands.doctor", "Check everything that Rafiki needs, and tell cures."),
+        "doctor": ("rafiki_cli.commands.doctor", "Check everything that Rafiki needs, and say how to mend it."),
         "logs": ("rafiki_cli.commands.logs", "Show the log of the admin or of a service."),
         "login": ("rafiki_cli.commands.login", "Log in at the admin."),
         "logout": ("rafiki_cli.commands.login", "Forget the login."),

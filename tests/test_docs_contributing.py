@@ -13,11 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "contributing.md").read_text("utf-8")
 _, _, REST = TEXT.partition("## What to touch for ...\n")
 SECTIONS = dict(re.findall(r"^### (.+)\n((?:(?!^##).*\n)*)", REST, re.MULTILINE))
-KINDS = {"a search scheme": "SCHEMES", "a stopping rule": "RULES", "a task": "TASKS", "a store": "STORES"}
+KINDS = {
+    "a search scheme": "SCHEMES",
+    "a stopping rule": "RULES",
+    "a task": "TASKS",
+    "a container back end": "CONTAINERS",
+    "a store": "STORES",
+}
 """Those that are an entry of a registry, and the table of it."""
 
 
-def test_there_is_a_list_for_each() -> None:
+def test_there_are_seven_lists() -> None:
     assert set(SECTIONS) == {*KINDS, "a call with its command", "a view of the command line"}
 
 

@@ -49,7 +49,7 @@ class ObservedStore(msgspec.Struct, frozen=True, kw_only=True):
     referred: frozenset[str]
     """The ids that records refer to."""
     is_ours_alone: bool
-    """Whether it lies in the stack's own folder: another one may be shared with stacks whose records are elsewhere."""
+    """Whether it is in the stack's own folder: another one may be shared with stacks whose records are elsewhere."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,7 @@ def mask_secrets(value: Any) -> Any:
 @app.command(epilog=examples("rafiki config show", "rafiki config show --origin"))
 def show(
     cli: Application,
-    origin: Annotated[bool, typer.Option("--origin", help="Also tell which layer each setting comes from.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Also show which layer each setting comes from.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show every setting in force: defaults < rafiki.yaml < RAFIKI_SECTION__KEY in the environment < options."""

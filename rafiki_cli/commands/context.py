@@ -118,7 +118,7 @@ def _warn_of_others(cli: Application, name: str) -> None:
 
 @app.command("list", epilog=examples("rafiki context list", "rafiki context list -o json"))
 def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
-    """List the contexts, and tell which admin commands go to here, and why."""
+    """List the contexts, and show which admin commands go to here, and why."""
     kept, found = contexts.read_contexts(), cli.target()
     here = session.local_target(cli).address
     rows = [

@@ -40,7 +40,7 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as problems.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Check everything that Rafiki needs, and tell the cure of what is wrong. Exits with 1 when there is a problem.
+    """Check everything that Rafiki needs, and say how to mend what is wrong. Exits with 1 when there is a problem.
 
     It looks at Python, packages and plug-ins, the configuration, ports, disks, permissions and limits, the cache, the
     database, GPUs, the container engine, the admin, clocks and the login; whether the stack runs or not. With --admin,

@@ -46,7 +46,7 @@ def run_test(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Test a model template here, without a stack: train, evaluate, store, load, predict. In a project, the nearest
-    job.yaml that names the file tells the task, the datasets, the dependencies and the arguments of train(). Queries
+    job.yaml that names the file gives the task, the datasets, the dependencies and the arguments of train(). Queries
     are made from the validation dataset when none are given. Exits with 1 when the model fails."""
     from rafiki_cli.render.durations import parse_duration
 

@@ -40,13 +40,13 @@ Examples:
 def run(
     cli: Application,
     file: Annotated[Path, typer.Argument(help="A job file.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
     validate: Annotated[
         bool, typer.Option("--validate", help="Check the file and what it names on this machine; ask no server.")
     ] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Go over a value of the file; can be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; can be repeated."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the train job is made.")] = False,
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Train and check the gates; serve nothing.")] = False,

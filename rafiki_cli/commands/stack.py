@@ -59,7 +59,7 @@ def up(
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")
-    terminal.say(f"The superadmin's first password lies in {folder.superadmin_password_file}; commands read it there.")
+    terminal.say(f"The superadmin's first password is in {folder.superadmin_password_file}; commands read it there.")
     _warn_of_others(cli, started.url)
     has_job = (loaded.base_folder / "job.yaml").is_file()
     terminal.hint(f"Next: {'rafiki run job.yaml' if has_job else 'rafiki quickstart, or rafiki init NAME'}")

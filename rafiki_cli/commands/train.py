@@ -82,7 +82,7 @@ _COLUMNS: list[Column[TrainJobView]] = [
 def create(
     cli: Application,
     file: Annotated[
-        Path | None, typer.Option("-f", "--file", help="A job spec, as `rafiki run` takes it; options go over it.")
+        Path | None, typer.Option("-f", "--file", help="A job spec, as `rafiki run` takes it; options override it.")
     ] = None,
     app: Annotated[str | None, typer.Option(help="Name of the app.", autocompletion=completers.apps)] = None,
     task: Annotated[

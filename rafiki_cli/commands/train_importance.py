@@ -39,7 +39,7 @@ def importance(
     knob: Annotated[str | None, typer.Option(help="Draw the scores over this knob instead.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Tell which knobs mattered for the best scores, how sure that is, and where the best values lie."""
+    """Show which knobs mattered for the best scores, how sure that is, and where the best values are."""
     if not 0 < quantile < 1:
         raise terminal.UsageError(f"--quantile {quantile:g}: write a number above 0 and below 1, such as 0.25.")
     client = cli.client()

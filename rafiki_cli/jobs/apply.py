@@ -44,7 +44,7 @@ _DEPLOY_TIMEOUT_S = 120.0
 
 
 class JobRunner:
-    """One job. What it does is told through the callbacks; what came of it stands in :attr:`outcome`."""
+    """One job. What it does goes to the callbacks; what came of it is in :attr:`outcome`."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
     """As in the spec, with their classes and names filled in where they have files."""
     tree: PlacedTree
     top: Key
-    """Where the job stands in the file."""
+    """The place of the job in the file."""
 
     def error(self, key: Key, reason: str) -> UsageError:
         """The error for a value of the job, with its place in the file."""

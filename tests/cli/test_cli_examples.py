@@ -104,12 +104,14 @@ ASKS = "it asks"
 NO_END = "it does not end by itself"
 OWN_FOLDER = "it changes the folder it is in"
 OWN_STACK = "it has a stack of its own"
+QUICK = "fewer trials show the same"
 AT_ONCE = "an app is deployed once at a time"
 
 SPECIAL = {
     "rafiki init . --name my-app --force": Special(OWN_FOLDER, folder="other"),
-    "rafiki quickstart": Special(OWN_STACK, folder="first"),
-    "rafiki quickstart --trials 6 --down": Special(OWN_STACK, folder="first"),
+    "rafiki quickstart": Special(OWN_STACK, folder="first", puts=("quickstart", "quickstart --trials 2")),
+    "rafiki quickstart --trials 6 --down": Special(OWN_STACK, folder="first", puts=("6", "2")),
+    "rafiki run job.yaml --set budget.trials=20 --set advisor=tpe": Special(QUICK, puts=("20", "4")),
     "rafiki up": Special(OWN_STACK, folder="second"),
     "rafiki up --port 3001": Special(OWN_STACK, before=("down",), folder="second"),
     "rafiki up --foreground": Special(NO_END, before=("down",), shows="listens", folder="second"),

@@ -12,7 +12,7 @@ from rafiki.model.logs import parse_logs
 from rafiki.states import TRIAL_TRANSITIONS, is_final
 
 _LINES = 1000
-"""Of one event at most: what is still to be told lies in the meta store, not here."""
+"""Of one event at most: what is still to be sent is in the meta store, not here."""
 
 
 class TrialLogSource(Source):
