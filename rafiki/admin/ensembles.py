@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-import rafiki
 from rafiki.admin.select_members import NO_PREDICTIONS, SelectAnswer, SelectRequest, unscored
 from rafiki.constants import EnsembleMethod
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
@@ -19,6 +15,7 @@ from rafiki.entities import TrainJob, Trial
 from rafiki.errors import InvalidInferenceJobError
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
+from rafiki.utils.request_process import RequestProcessError, ask_process
 
 if TYPE_CHECKING:
     from rafiki.admin.context import AdminContext
@@ -127,15 +124,7 @@ def _ask(context: AdminContext, request: SelectRequest) -> SelectAnswer:
     if not context.params.has_validation(request.params_ids[0]):
         return unscored(request, NO_PREDICTIONS)
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "rafiki.admin.select_members"], input=msgspec.json.encode(request),
-            capture_output=True, timeout=_TIMEOUT_S, check=True,
-            # Rafiki may itself have been found by the working folder alone.
-            cwd=Path(rafiki.__file__).resolve().parent.parent,
-        )  # fmt: skip
-        return msgspec.json.decode(child.stdout, type=SelectAnswer)
-    except subprocess.CalledProcessError as e:
-        _logger.error("choosing an ensemble failed: %s", e.stderr.decode(errors="replace")[-2000:])
-    except (subprocess.TimeoutExpired, msgspec.DecodeError, OSError) as e:
+        return ask_process("rafiki.admin.select_members", request, SelectAnswer, _TIMEOUT_S)
+    except RequestProcessError as e:
         _logger.error("choosing an ensemble failed: %s", e)
     return unscored(request, "Choosing members failed; the admin's log tells why.")

@@ -6,17 +6,16 @@ A process of its own reads them: what it loads goes with it.
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import rafiki
 from rafiki.entities import TrainJob
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task
+from rafiki.utils.request_process import RequestProcessError, answer_request, ask_process
 
 if TYPE_CHECKING:
     from rafiki.admin.context import AdminContext
@@ -49,26 +48,17 @@ def read_examples(context: AdminContext, job: TrainJob, max_examples: int) -> li
         request = ExamplesRequest(
             task=job.task, train_path=paths[0], val_path=paths[1], train_args=job.train_args, max_examples=max_examples
         )
-        child = subprocess.run(
-            [sys.executable, "-m", "rafiki.admin.examples"], input=msgspec.json.encode(request), capture_output=True,
-            timeout=_TIMEOUT_S, check=True,
-            # Rafiki may itself have been found by the working folder alone.
-            cwd=Path(rafiki.__file__).resolve().parent.parent,
-        )  # fmt: skip
-        return msgspec.json.decode(child.stdout, type=list[Any])
+        return ask_process("rafiki.admin.examples", request, list[Any], _TIMEOUT_S)
     except InvalidDatasetError as e:
         reason = e.message
-    except subprocess.CalledProcessError as e:
-        reason = e.stderr.decode(errors="replace")[-2000:]
-    except (subprocess.TimeoutExpired, msgspec.DecodeError, OSError) as e:
+    except RequestProcessError as e:
         reason = str(e)
     _logger.warning("no examples of %s v%s: %s", job.app, job.app_version, reason, extra={"job": job.id})
     return []
 
 
-def main() -> int:
-    """The process."""
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=ExamplesRequest)
+def answer(request: ExamplesRequest) -> list[msgspec.Raw]:
+    """The examples, as JSON."""
     found = get_task(request.task).read_examples(
         Path(request.val_path), Path(request.train_path), request.train_args, request.max_examples
     )
@@ -76,9 +66,8 @@ def main() -> int:
     for query in found:
         if sum(len(bytes(k)) for k in kept) + len(query) <= _MOST_BYTES:
             kept.append(msgspec.Raw(query))
-    sys.stdout.buffer.write(msgspec.json.encode(kept))
-    return 0
+    return kept
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer_request(ExamplesRequest, answer))

@@ -15,6 +15,7 @@ from rafiki.store_location import StoreLocation
 from rafiki.stores import open_param_store
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
+from rafiki.utils.request_process import answer_request
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -114,12 +115,5 @@ def _fits(task: CombiningTask, first: Sequence[dict[str, Any]], found: dict[str,
     return True
 
 
-def main() -> int:
-    """The process."""
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=SelectRequest)
-    sys.stdout.buffer.write(msgspec.json.encode(answer(request)))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer_request(SelectRequest, answer))

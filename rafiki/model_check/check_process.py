@@ -14,16 +14,14 @@ import sys
 import threading
 from typing import Any
 
-import msgspec
+from rafiki.utils.request_process import claim_stdout, read_request
 
 
 def main() -> None:
-    # The model's own prints must not reach the channel of the events.
-    events = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    events = claim_stdout()
     lock = threading.Lock()
 
-    def tell(event: dict[str, Any]) -> None:
+    def emit(event: dict[str, Any]) -> None:
         # Half a surrogate pair, as in what an exception of the model says, would keep the event from travelling.
         line = json.dumps(event, default=str, ensure_ascii=False).encode(errors="replace")
         with lock:
@@ -34,14 +32,14 @@ def main() -> None:
     from rafiki.model.logger import log_line, logger
     from rafiki.model_check.checkup import CheckRequest, Checkup
 
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=CheckRequest)
-    logger.set_sink(lambda entry: tell({"event": "log", "line": log_line(entry)}))
+    request = read_request(CheckRequest)
+    logger.set_sink(lambda entry: emit({"event": "log", "line": log_line(entry)}))
     try:
-        Checkup(request, tell).run()
+        Checkup(request, emit).run()
     except RafikiError:
-        pass  # It has been told.
+        pass  # It has been emitted as an event.
     except Exception as e:
-        tell({"event": "failed", "name": "", "method": "", "reason": f"{type(e).__name__}: {e}", "advice": "",
+        emit({"event": "failed", "name": "", "method": "", "reason": f"{type(e).__name__}: {e}", "advice": "",
               "is_usage": False, "frames": [], "knobs": None})  # fmt: skip
         raise
     # No clean-up: threads that the model started must not keep this process.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import faulthandler
 import os
 import resource
-import sys
 from inspect import getattr_static
 
 import msgspec
 
 from rafiki.knob_specs import KnobSpecs
+from rafiki.utils.request_process import claim_stdout, read_request
 
 
 class InspectRequest(msgspec.Struct, kw_only=True):
@@ -67,14 +67,11 @@ def _inspect(request: InspectRequest) -> InspectAnswer:
 
 
 def main() -> None:
-    # The model's own prints must not reach the answer's channel.
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectRequest)
+    channel = claim_stdout()
+    request = read_request(InspectRequest)
     _limit(request)
-    answer = msgspec.json.encode(_inspect(request))
-    with os.fdopen(answer_fd, "wb") as out:
-        out.write(answer)
+    with channel:
+        channel.write(msgspec.json.encode(_inspect(request)))
     # No clean-up: threads that the model started at import must not keep this process.
     os._exit(0)
 
