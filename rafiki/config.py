@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from rafiki import registries
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
 from rafiki.utils.nearest import nearest_or_all
@@ -157,6 +156,9 @@ def check_registered(config: Config, origins: Mapping[str, str]) -> None:
     Raises:
         ConfigError: there is no such name, with those that there are.
     """
+    # Loaded on demand: the lists of what is installed take longer to import than the rest of this module.
+    from rafiki import registries
+
     stores = config.stores
     for key, name, kind in (
         ("container.backend", config.container.backend, registries.CONTAINERS),

@@ -176,7 +176,7 @@ class Supervisor:
         stopping = [s for s in all_live if s.id in self._being_stopped]
         live = [s for s in all_live if s not in stopping]
         # How services ended is looked at before how their jobs stand: see Observed.
-        exits = {s.id: self._poll(s) for s in live}
+        exits = self._poll(live)
         reports = self._reports(live)
         silences = self._silences(live, reports)
         services = [
@@ -225,10 +225,16 @@ class Supervisor:
     def _ended(self, job_id: str) -> list[Service]:
         return [s for s in self._store.services.list_services(job_id) if not is_live(s)]
 
-    def _poll(self, service: Service) -> ServiceExit | None:
-        if service.handle is not None:
-            return self._containers.poll(service.id, service.handle)
-        # An admin that died between starting a service and writing its handle down.
+    def _poll(self, live: list[Service]) -> dict[str, ServiceExit | None]:
+        """How each service ended; None for those that run."""
+        exits = self._containers.poll_all({s.id: s.handle for s in live if s.handle is not None})
+        for service in live:
+            if service.handle is None:
+                exits[service.id] = self._adopt(service)
+        return exits
+
+    def _adopt(self, service: Service) -> ServiceExit | None:
+        """An admin died between starting a service and writing its handle down: find it, if it was started."""
         found = self._containers.find(service.id)
         if found is None:
             return _NEVER_STARTED

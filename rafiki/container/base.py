@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -101,6 +101,10 @@ class ContainerManager(ABC):
     @abstractmethod
     def poll(self, service_id: str, handle: str) -> ServiceExit | None:
         """None while the service runs, else how it ended. An unknown service has ended."""
+
+    def poll_all(self, handles: Mapping[str, str]) -> dict[str, ServiceExit | None]:
+        """:meth:`poll` of many services, by their ids. A back end that can list its services does so in one call."""
+        return {service_id: self.poll(service_id, handle) for service_id, handle in handles.items()}
 
     @abstractmethod
     def stop(self, service_id: str, handle: str, timeout_s: float) -> None:

@@ -13,7 +13,7 @@ from rafiki.registry import Registry, UnknownNameError
 from rafiki.store_location import StoreLocation
 from rafiki.stores.kind import StoreKind
 
-__all__ = ["STORES", "StoreKind", "check_kind", "open_data_store", "open_param_store"]
+__all__ = ["STORES", "StoreKind", "open_data_store", "open_param_store"]
 
 STORES = Registry(registries.STORES, StoreKind)
 """By the scheme of their locations."""
@@ -29,7 +29,7 @@ def open_data_store(location: StoreLocation, *, max_bytes: int | None = None) ->
     Raises:
         ConfigError: no kind of store has this scheme, or it keeps no datasets, or the location is not one of its.
     """
-    kind = check_kind(location)
+    kind = _kind_of(location)
     if kind.open_data_store is None:
         raise ConfigError(f"{location}: a store of the kind {location.scheme!r} keeps no datasets.")
     return kind.open_data_store(location, max_bytes)
@@ -41,13 +41,13 @@ def open_param_store(location: StoreLocation) -> ParamStore:
     Raises:
         ConfigError: no kind of store has this scheme, or it keeps no parameters, or the location is not one of its.
     """
-    kind = check_kind(location)
+    kind = _kind_of(location)
     if kind.open_param_store is None:
         raise ConfigError(f"{location}: a store of the kind {location.scheme!r} keeps no parameters.")
     return kind.open_param_store(location)
 
 
-def check_kind(location: StoreLocation) -> StoreKind:
+def _kind_of(location: StoreLocation) -> StoreKind:
     """The kind of store that a location names.
 
     Raises:

@@ -170,6 +170,7 @@ def test_the_end_of_a_service_is_told_with_its_code_and_its_last_words(
     assert end.code == exit_code
     assert reason in end.reason
     assert manager.poll(request.service_id, started.handle) == end
+    assert manager.poll_all({request.service_id: started.handle}) == {request.service_id: end}
     assert manager.find(request.service_id) is None
 
 
@@ -277,7 +278,9 @@ def test_stopping_one_service_leaves_the_others_alone(room: ContainerRoom, manag
     for r in (one, other):
         room.wait_for_log(r)
     manager.stop(one.service_id, started[0].handle, 5.0)
-    assert manager.poll(other.service_id, started[1].handle) is None
+    ends = manager.poll_all({r.service_id: s.handle for r, s in zip((one, other), started, strict=True)})
+    assert ends[one.service_id] is not None
+    assert ends[other.service_id] is None
     assert room.count_processes(other) == 3
 
 

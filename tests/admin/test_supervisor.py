@@ -1,0 +1,176 @@
+"""The supervisor over a container manager whose services exist on paper, and a real meta store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import msgspec
+import pytest
+from support.services.fake_containers import INSIDE, FakeContainerManager
+from support.stores.meta_store_records import Given
+from support.stores.store_and_cache import given, migrated_file, store, store_url
+
+from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.events import EventHub
+from rafiki.admin.specs import SpecBuilder
+from rafiki.admin.supervisor import Supervisor
+from rafiki.budget import TrainBudget
+from rafiki.cache.credentials import Credentials
+from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus
+from rafiki.container.base import Address, StartedService
+from rafiki.entities import Gpu, InferenceJob, Service, TrainJob
+from rafiki.environments.state import EnvironmentState, EnvironmentStatus
+from rafiki.environments.store import EnvironmentStore
+from rafiki.messages import CacheAddress, PredictorSpec, ServiceReport
+from rafiki.meta_store import MetaStore
+from rafiki.settings import Config, SupervisorConfig
+from rafiki.store_location import folder_location
+from rafiki.stores import open_data_store, open_param_store
+
+__all__ = ["given", "migrated_file", "store", "store_url"]
+
+READY = EnvironmentState(status=EnvironmentStatus.READY)
+
+
+class Scene:
+    """A supervisor that looks often, and what it acts on."""
+
+    def __init__(self, store: MetaStore, store_url: str, folder: Path) -> None:
+        self.store = store
+        self.containers = FakeContainerManager()
+        self.cache = create_autospec(CacheKeeper, instance=True)
+        self.reports: dict[str, ServiceReport] = {}
+        self.cache.read_reports.side_effect = lambda services: dict(self.reports)
+        environments = create_autospec(EnvironmentStore, instance=True)
+        environments.look.return_value = READY
+        config = Config(supervisor=SupervisorConfig(tick_s=0.02))
+        address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
+        specs = SpecBuilder(
+            config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
+            params=open_param_store(folder_location(folder / "params")), meta_store_url=store_url,
+            credentials=Credentials(address, "k" * 40), environments=environments,
+        )  # fmt: skip
+        self.supervisor = Supervisor(
+            config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
+            environments=environments, hub=create_autospec(EventHub, instance=True),
+        )  # fmt: skip
+
+    def wait_for_service(self, job_id: str, service_type: ServiceType, **fields: object) -> Service:
+        """The job's latest service of that type, once it has these fields."""
+        found: list[Service] = []
+
+        def has() -> bool:
+            services = [s for s in self.store.services.list_services(job_id) if s.service_type is service_type]
+            found[:] = [s for s in services if all(getattr(s, n) == v for n, v in fields.items())][-1:]
+            return bool(found)
+
+        assert self.supervisor.wait_until(has, 30.0), (service_type, fields)
+        return found[0]
+
+
+@pytest.fixture
+def scene(store: MetaStore, store_url: str, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(store, store_url, tmp_path)
+    yield made
+    made.supervisor.shut_down()
+
+
+def deployed(store: MetaStore, given: Given) -> InferenceJob:
+    sub = given.sub_train_job("owner")
+    trial = given.completed_trial(sub, 1, 0.5)
+    train_job = store.train_jobs.set_train_job_status(sub.train_job_id, TrainJobStatus.STOPPED)
+    return given.inference_job(train_job, [trial.id])
+
+
+def in_place_of(job: InferenceJob, given: Given, **fields: object) -> Service:
+    return given.service(service_type=ServiceType.PREDICT, job_id=job.id, unit_id=job.id, **fields)
+
+
+def wait_for_host(scene: Scene, job: InferenceJob) -> str:
+    """Where clients are told that the job's predictor is."""
+    jobs = scene.store.inference_jobs
+    assert scene.supervisor.wait_until(lambda: jobs.get_inference_job(job.id).predictor_host is not None, 30.0)
+    return jobs.get_inference_job(job.id).predictor_host or ""
+
+
+def test_clients_are_told_where_a_predictor_is_reached_and_it_where_to_listen(
+    scene: Scene, store: MetaStore, given: Given
+) -> None:
+    job = deployed(store, given)
+    scene.supervisor.start()
+    host = wait_for_host(scene, job)
+    [started] = [s for s in scene.containers.running.values() if s.address]
+    predictor = scene.wait_for_service(job.id, ServiceType.PREDICT, handle=started.handle)
+    assert started.address is not None
+    assert (host, predictor.port) == (str(started.address), started.address.port)
+    spec = msgspec.msgpack.decode(scene.containers.specs[predictor.id], type=PredictorSpec)
+    assert (spec.host, spec.port) == (INSIDE.host, INSIDE.port)
+
+
+def test_a_new_predictor_is_to_have_the_port_of_the_last_one(scene: Scene, store: MetaStore, given: Given) -> None:
+    job = deployed(store, given)
+    last = in_place_of(job, given, port=4711)
+    store.services.set_service_status(last.id, ServiceStatus.ERRORED, "it was killed")
+    scene.supervisor.start()
+    assert wait_for_host(scene, job) == "node-2:4711"
+    assert scene.wait_for_service(job.id, ServiceType.PREDICT, attempt=2).port == 4711
+
+
+def test_a_predictor_whose_admin_died_while_it_started_it_is_adopted_with_its_address(
+    scene: Scene, store: MetaStore, given: Given
+) -> None:
+    job = deployed(store, given)
+    unnoted = in_place_of(job, given)
+    scene.containers.running[unnoted.id] = StartedService(handle="task 7", address=Address("node-3", 31_000))
+    scene.supervisor.start()
+    assert wait_for_host(scene, job) == "node-3:31000"
+    assert scene.wait_for_service(job.id, ServiceType.PREDICT, handle="task 7").port == 31_000
+    assert scene.wait_for_service(job.id, ServiceType.INFERENCE) is not None
+    assert not any(r.listens for r in scene.containers.requests.values())
+
+
+def train_job(given: Given, n_gpus: int) -> TrainJob:
+    return given.train_job(budget=TrainBudget(gpu_count=n_gpus))
+
+
+def test_the_gpus_of_several_hosts_are_shared_out_one_a_worker(scene: Scene, store: MetaStore, given: Given) -> None:
+    job = train_job(given, 2)
+    scene.supervisor.start()
+    workers = [scene.wait_for_service(job.id, ServiceType.TRAIN, slot=slot) for slot in (0, 1)]
+    assert sorted(gpu for w in workers for gpu in w.gpus) == [Gpu("node-1", "0"), Gpu("node-2", "0")]
+    assert scene.wait_for_service(job.id, ServiceType.ADVISOR).gpus == []
+
+
+@pytest.mark.parametrize("is_permanent", [True, False])
+def test_a_failure_that_would_come_again_at_once_is_not_tried_again(
+    scene: Scene, store: MetaStore, given: Given, is_permanent: bool
+) -> None:
+    job = train_job(given, 0)
+    scene.supervisor.start()
+    worker = scene.wait_for_service(job.id, ServiceType.TRAIN)
+    assert scene.supervisor.wait_until(lambda: worker.id in scene.containers.running, 30.0)
+    scene.reports[worker.id] = ServiceReport(state="failed", reason="no class M", is_permanent=is_permanent)
+    scene.containers.end(worker.id, 1)
+    ended = scene.wait_for_service(job.id, ServiceType.TRAIN, id=worker.id, status=ServiceStatus.ERRORED)
+    assert (ended.error, ended.is_permanent) == ("no class M", is_permanent)
+    if not is_permanent:
+        assert scene.wait_for_service(job.id, ServiceType.TRAIN, attempt=2).id != worker.id
+        return
+    assert scene.supervisor.wait_until(
+        lambda: store.train_jobs.get_train_job(job.id).status is TrainJobStatus.ERRORED, 30.0
+    )
+    assert store.train_jobs.list_sub_train_jobs(job.id)[0].error == "no class M"
+    services = store.services.list_services(job.id)
+    assert [s.attempt for s in services if s.service_type is ServiceType.TRAIN] == [1]
+
+
+def test_a_service_of_a_back_end_that_the_stack_had_before_is_started_anew(
+    scene: Scene, store: MetaStore, given: Given
+) -> None:
+    job = deployed(store, given)
+    other = in_place_of(job, given)
+    store.services.set_service_handle(other.id, '{"pid": 42}', port=1)
+    scene.supervisor.start()
+    assert scene.wait_for_service(job.id, ServiceType.PREDICT, attempt=2).id != other.id
