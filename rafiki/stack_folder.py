@@ -12,6 +12,7 @@ from rafiki.errors import ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
+from rafiki.utils.mismatch import explain_json
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +137,8 @@ class StackFolder:
             return msgspec.json.decode(text, type=Secrets)
         except msgspec.DecodeError as e:
             raise StackError(
-                f"{file}: the stack's secrets are damaged ({e}). Restore the file, or move it away to make new ones."
+                f"{file}: the stack's secrets are damaged ({explain_json(text, Secrets)}). "
+                "Restore the file, or move it away to make new ones."
             ) from e
 
     def superadmin_password(self) -> str:

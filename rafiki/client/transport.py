@@ -28,6 +28,7 @@ from rafiki.errors import (
     error_from_wire,
 )
 from rafiki.utils.clock import Deadline
+from rafiki.utils.mismatch import explain_json
 from rafiki.utils.process import Backoff
 
 if TYPE_CHECKING:
@@ -376,9 +377,10 @@ class ContractCaller(HttpServer):
         try:
             return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
         except msgspec.ValidationError as e:
+            reason = explain_json(body, endpoint.response)
             raise UnreachableError(
                 f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
-                f"be read: {e}. Use the version of its stack."
+                f"be read: {reason}. Use the version of its stack."
             ) from e
         except msgspec.DecodeError as e:
             raise self._not_ours() from e

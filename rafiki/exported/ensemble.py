@@ -15,6 +15,7 @@ from rafiki.model.serving import Outcome, ServedModel, load_trained_model
 from rafiki.param_store.codec import decode_params
 from rafiki.predictor.ensemble import combine
 from rafiki.tasks.registry import get_task
+from rafiki.utils.mismatch import explain_json
 
 MANIFEST = "manifest.json"
 
@@ -68,11 +69,13 @@ def read_manifest(folder: Path) -> Manifest:
         DamagedFileError: when it is not there or cannot be read.
     """
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        data = (folder / MANIFEST).read_bytes()
     except FileNotFoundError as e:
         raise DamagedFileError(f"{folder} is no export: it has no {MANIFEST}.") from e
-    except msgspec.DecodeError as e:
-        raise DamagedFileError(f"{folder / MANIFEST} is damaged: {e}.") from e
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise DamagedFileError(f"{folder / MANIFEST} is damaged: {explain_json(data, Manifest)}.") from e
 
 
 def _read(folder: Path, file: ManifestFile) -> bytes:

@@ -76,7 +76,11 @@ def read_contexts() -> Contexts:
     try:
         kept = msgspec.json.decode(text, type=Kept)
     except msgspec.DecodeError as e:
-        raise ConfigError(f"{file}: the kept contexts are damaged ({e}). Remove the file and add them again.") from e
+        from rafiki.utils.mismatch import explain_json
+
+        raise ConfigError(
+            f"{file}: the kept contexts are damaged ({explain_json(text, Kept)}). Remove the file and add them again."
+        ) from e
     return Contexts(kept.contexts, kept.current if kept.current in kept.contexts else None)
 
 

@@ -153,7 +153,10 @@ def _read_logins() -> dict[str, Login]:
     try:
         return msgspec.json.decode(text, type=dict[str, Login])
     except msgspec.DecodeError as e:
-        raise ConfigError(f"{file}: the kept logins are damaged ({e}). Remove the file and log in again.") from e
+        from rafiki.utils.mismatch import explain_json
+
+        reason = explain_json(text, dict[str, Login])
+        raise ConfigError(f"{file}: the kept logins are damaged ({reason}). Remove the file and log in again.") from e
 
 
 def find_login(address: str) -> Login | None:

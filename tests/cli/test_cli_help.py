@@ -38,14 +38,14 @@ def test_help_loads_none_of_the_heavy_libraries(words: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED 0 []"
-    assert "Usage: rafiki" in done.stdout
+    assert "rafiki" in done.stdout
 
 
 @pytest.mark.parametrize("command", _commands())
 def test_every_command_has_help(cli, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.code == 0
-    assert f"Usage: rafiki {command}" in result.out
+    assert f" rafiki {command}" in result.out
 
 
 def _examples(text: str) -> list[str]:

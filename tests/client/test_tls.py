@@ -91,6 +91,6 @@ def test_an_untrusted_server_is_refused_with_the_cure(tls_server: TlsServer, mon
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with (
         Client("https://localhost", tls_server.port) as client,
-        pytest.raises(UnreachableError, match=r"not trusted by this machine: certificate verify failed.*SSL_CERT_FILE"),
+        pytest.raises(UnreachableError, match=r"not trusted by this machine: .*SSL_CERT_FILE"),
     ):
         client.get_health()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.services.container_rooms import BACK_ENDS, TESTS, ContainerRoom
+from support.stores.emptied_database import EmptiedDatabase
 from support.stores.meta_store_records import Given
 from support.stores.postgres_server import ExternalServer
 from support.stores.store_rooms import KINDS, StoreRoom
@@ -34,11 +35,13 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: ExternalServer) -> Iterator[str]:
+def emptied_postgres(postgres_server: ExternalServer) -> Iterator[EmptiedDatabase]:
     name = postgres_server.create_database()
     with open_meta_store(postgres_server.url_of(name)) as store:
         store.migrate()
-    yield name
+    database = EmptiedDatabase(postgres_server, name)
+    yield database
+    database.close()
     postgres_server.drop_database(name)
 
 
@@ -50,10 +53,9 @@ def new_sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def new_postgres_url(migrated_postgres: str, postgres_server: ExternalServer) -> Iterator[str]:
-    name = postgres_server.create_database(migrated_postgres)
-    yield postgres_server.url_of(name)
-    postgres_server.drop_database(name)
+def new_postgres_url(emptied_postgres: EmptiedDatabase, postgres_server: ExternalServer) -> Iterator[str]:
+    yield postgres_server.url_of(emptied_postgres.lend())
+    emptied_postgres.take_back()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

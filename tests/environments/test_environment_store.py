@@ -13,7 +13,7 @@ from support.data.wheels import make_wheel, pip_variables
 from support.stacks.running_stack import eventually
 
 from rafiki.config import package_environment
-from rafiki.environments.build import BuildOptions
+from rafiki.environments.build import HEADING, BuildOptions
 from rafiki.environments.requirements import key_of, parse_dependencies
 from rafiki.environments.state import EnvironmentStatus
 from rafiki.environments.store import EnvironmentStore
@@ -89,7 +89,7 @@ def test_it_is_built_once_for_all_who_ask_and_kept(store: EnvironmentStore, tmp_
         thread.join()
     assert [s.status for s in states] == [READY] * 4
     log = (tmp_path / "logs" / f"environment-{states[0].key}.log").read_text()
-    assert log.count("Successfully installed") == 1
+    assert log.count(HEADING.decode()) == 1
     # Warm: neither the next question nor the next admin installs anything.
     again = open_store(tmp_path, wheels)
     again.clean_up()
@@ -107,10 +107,10 @@ def test_a_failed_build_says_why_and_is_tried_again_on_request(
     assert failed.status is FAILED
     assert failed.reason is not None
     assert "glimmer==3.0" in failed.reason
-    assert "No matching distribution" in failed.reason
+    assert "could not be installed" in failed.reason
     assert f"rafiki environment log {failed.key}" in failed.reason
     assert heard.wait(30)
-    assert "Looking in links" in (tmp_path / "logs" / f"environment-{failed.key}.log").read_text()
+    assert str(wheels) in (tmp_path / "logs" / f"environment-{failed.key}.log").read_text()
     assert store.look({"glimmer": "3.0"}) == failed
     assert store.list_environments()[0].status is FAILED
     make_wheel(wheels, "glimmer", "3.0")
@@ -122,8 +122,9 @@ def test_of_many_versions_the_reason_names_the_last(store: EnvironmentStore, whe
     for minor in range(200):
         make_wheel(wheels, "glimmer", f"5.{minor}")
     reason = store.wait({"glimmer": "9.9"}).reason or ""
-    assert "(from versions: ..., 5.197, 5.198, 5.199)" in reason
-    assert "No matching distribution found for glimmer==9.9" in reason
+    assert "..., 5.197, 5.198, 5.199" in reason
+    assert "5.100" not in reason
+    assert "glimmer==9.9" in reason
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_packages_that_bring_build_scripts_can_be_refused(tmp_path: Path, wheels
     store = open_store(tmp_path, wheels, only_wheels=True)
     failed = store.wait({"slowly": ""})
     assert failed.status is FAILED
-    assert "No matching distribution" in (failed.reason or "")
+    assert "slowly" in (failed.reason or "")
     store.shut_down()
 
 
