@@ -11,9 +11,7 @@ import importlib
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
@@ -28,7 +26,7 @@ class UnknownNameError(LookupError):
     """No entry of that name can be used. Whoever asks turns it into the error of its noun."""
 
 
-class BrokenEntry(msgspec.Struct, frozen=True):
+class BrokenEntry(NamedTuple):
     """A package's entry that cannot be used."""
 
     name: str
@@ -36,7 +34,7 @@ class BrokenEntry(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
+class Kind(NamedTuple):
     """The names of one kind of entries. Makes no module of an entry load, but those that others declare."""
 
     what: str

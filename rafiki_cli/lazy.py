@@ -108,32 +108,34 @@ class PlainGroup(TyperGroup):
 
 
 class LazyGroup(PlainGroup):
-    """The root group: names, modules and help texts stand in :attr:`table`."""
+    """The root group: names, modules and help texts stand in :attr:`sections`."""
 
-    table: ClassVar[dict[str, tuple[str, str]]] = {}
-    """Command -> (module that holds ``app``, one line of help)."""
-    sections: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """Heading -> the commands below it; a command that stands nowhere comes last."""
+    sections: ClassVar[dict[str, dict[str, tuple[str, str]]]] = {}
+    """Heading -> command -> (module that holds ``app``, one line of help)."""
+
+    @classmethod
+    def modules(cls) -> dict[str, str]:
+        """Command -> module, of all sections."""
+        return {name: module for section in cls.sections.values() for name, (module, _) in section.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.table)
+        return list(self.modules())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.table:
+        modules = self.modules()
+        if cmd_name not in modules:
             if ctx.resilient_parsing:
                 return None
-            ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, self.table)}".rstrip())
-        module = importlib.import_module(self.table[cmd_name][0])
+            ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, modules)}".rstrip())
+        module = importlib.import_module(modules[cmd_name])
         loaded = typer.main.get_command(module.app)
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
         return getattr(loaded, "commands", {}).get(cmd_name, loaded)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        width = max(map(len, self.table))  # One column for all sections.
-        left = {name: (name.ljust(width), help) for name, (_, help) in self.table.items()}
-        for heading, names in self.sections.items():
-            _write_section(formatter, heading, [left.pop(name) for name in names if name in left])
-        _write_section(formatter, "Other", list(left.values()))
+        width = max(map(len, self.modules()))  # One column for all sections.
+        for heading, section in self.sections.items():
+            _write_section(formatter, heading, [(name.ljust(width), help) for name, (_, help) in section.items()])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_commands(ctx, formatter)

@@ -32,45 +32,49 @@ class RafikiGroup(LazyGroup):
     """All commands."""
 
     sections = {
-        "Getting started": ("init", "template", "quickstart", "up", "run", "doctor"),
-        "Data and models": ("dataset", "model", "environment", "schema"),
-        "Train": ("train", "trial"),
-        "Serve": ("infer", "predict", "export"),
-        "Look": ("status", "logs", "version"),
-        "Access": ("login", "logout", "whoami", "token", "context"),
-        "Administer": ("down", "config", "user", "gc", "stop-all", "completion"),
-    }
-
-    table = {
-        "init": ("rafiki_cli.commands.init", "Start a project: a model, sample data, a job, tests and CI."),
-        "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
-        "up": ("rafiki_cli.commands.stack", "Start the stack."),
-        "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
-        "status": ("rafiki_cli.commands.stack", "What of the stack runs."),
-        "doctor": ("rafiki_cli.commands.doctor", "Check everything that Rafiki needs, and say how to mend it."),
-        "logs": ("rafiki_cli.commands.logs", "Show the log of the admin or of a service."),
-        "login": ("rafiki_cli.commands.login", "Log in at the admin."),
-        "logout": ("rafiki_cli.commands.login", "Forget the login."),
-        "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
-        "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
-        "schema": ("rafiki_cli.commands.schema", "JSON Schemas of the files you write, for editors."),
-        "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
-        "model": ("rafiki_cli.commands.model", "Write, test, upload and list model templates."),
-        "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
-        "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
-        "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
-        "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
-        "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
-        "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
-        "export": ("rafiki_cli.commands.export", "Write an app's ensemble as a folder that works without Rafiki."),
-        "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
-        "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
-        "token": ("rafiki_cli.commands.token", "Make, list and revoke API tokens, for CI and programs."),
-        "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
-        "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
-        "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
-        "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
-        "version": ("rafiki_cli.commands.version", "The version of Rafiki."),
+        "Getting started": {
+            "init": ("rafiki_cli.commands.init", "Start a project: a model, sample data, a job, tests and CI."),
+            "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
+            "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
+            "up": ("rafiki_cli.commands.stack", "Start the stack."),
+            "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
+            "doctor": ("rafiki_cli.commands.doctor", "Check everything that Rafiki needs, and say how to mend it."),
+        },
+        "Data and models": {
+            "dataset": ("rafiki_cli.commands.dataset", "Check, upload and list datasets."),
+            "model": ("rafiki_cli.commands.model", "Write, test, upload and list model templates."),
+            "environment": ("rafiki_cli.commands.environment", "The installed packages that models depend on."),
+            "schema": ("rafiki_cli.commands.schema", "JSON Schemas of the files you write, for editors."),
+        },
+        "Train": {
+            "train": ("rafiki_cli.commands.train", "Create, watch and stop train jobs."),
+            "trial": ("rafiki_cli.commands.trial", "Look into single trials."),
+        },
+        "Serve": {
+            "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
+            "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
+            "export": ("rafiki_cli.commands.export", "Write an app's ensemble as a folder that works without Rafiki."),
+        },
+        "Look": {
+            "status": ("rafiki_cli.commands.stack", "What of the stack runs."),
+            "logs": ("rafiki_cli.commands.logs", "Show the log of the admin or of a service."),
+            "version": ("rafiki_cli.commands.version", "The version of Rafiki."),
+        },
+        "Access": {
+            "login": ("rafiki_cli.commands.login", "Log in at the admin."),
+            "logout": ("rafiki_cli.commands.login", "Forget the login."),
+            "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
+            "token": ("rafiki_cli.commands.token", "Make, list and revoke API tokens, for CI and programs."),
+            "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
+        },
+        "Administer": {
+            "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
+            "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
+            "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
+            "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
+            "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
+            "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
+        },
     }
 
 

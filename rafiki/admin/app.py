@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import functools
-import importlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +23,8 @@ import rafiki
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventStream
+from rafiki.admin.operation import Operation
+from rafiki.admin.ops.all import OPERATIONS
 from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
 from rafiki.contract.refusal import refusal_body
@@ -42,11 +43,6 @@ from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
 
-_OPERATIONS = (
-    "stack", "users", "api_tokens", "datasets", "models", "environments", "train_jobs", "trials", "inference_jobs",
-    "exports", "garbage",
-    "train_job_events", "trial_log_events", "inference_job_events", "environment_events", "service_events",
-)  # fmt: skip
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _FORM_HEADROOM_BYTES = 1024 * 1024
 # Of all that Python knows, some make no text, or half a surrogate pair.
@@ -55,13 +51,12 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1"})
 
 def make_app(context: AdminContext) -> Starlette:
     """The ASGI application."""
-    operations = _operations()
     by_path: dict[str, list[AnyEndpoint]] = {}
     for endpoint in ENDPOINTS.values():
         by_path.setdefault(endpoint.path, []).append(endpoint)
     # Paths without fields first, so that `/models/available` is no model called "available".
     routes = [
-        Route(path, _serve(context, {e.method: (e, operations[e.name]) for e in endpoints}), methods=_ALL_METHODS)
+        Route(path, _serve(context, {e.method: OPERATIONS[e.name] for e in endpoints}), methods=_ALL_METHODS)
         for path, endpoints in sorted(by_path.items(), key=lambda item: "{" in item[0])
     ]
     document = msgspec.json.encode(openapi(rafiki.__version__))
@@ -77,16 +72,6 @@ def make_app(context: AdminContext) -> Starlette:
 
 
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-Operation = Callable[[AdminContext, Any, Any], Any]
-
-
-def _operations() -> dict[str, Operation]:
-    """Each endpoint's operation, found by its name."""
-    found: dict[str, Operation] = {}
-    for name in _OPERATIONS:
-        module = importlib.import_module(f"rafiki.admin.ops.{name}")
-        found |= {n: getattr(module, n) for n in ENDPOINTS if hasattr(module, n)}
-    return {n: found[n] for n in ENDPOINTS}
 
 
 def _json(body: bytes, status: int = 200) -> Response:
@@ -108,14 +93,15 @@ async def _http_exception(request: Request, e: Exception) -> Response:
     return _error(InvalidRequestError(str(e)))
 
 
-def _serve(context: AdminContext, by_method: dict[str, tuple[AnyEndpoint, Operation]]) -> Any:
+def _serve(context: AdminContext, by_method: dict[str, Operation]) -> Any:
     async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
             if request.method not in by_method:
                 allowed = ", ".join(sorted(by_method))
                 raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
-            endpoint, operation = by_method[request.method]
+            operation = by_method[request.method]
+            endpoint = operation.endpoint
             actor = await run_in_threadpool(_authorize, context, endpoint, request)
             texts = _address_fields(request)
             if endpoint.is_form:
@@ -124,7 +110,7 @@ def _serve(context: AdminContext, by_method: dict[str, tuple[AnyEndpoint, Operat
             else:
                 body = await _read_json(request)
             call = endpoint.parse_request(body, texts)
-            answer = await run_in_threadpool(operation, context, actor, call)
+            answer = await run_in_threadpool(operation.serve, context, actor, call)
             if endpoint.is_stream:
                 authorize = functools.partial(_authorize, context, endpoint, request)
                 return EventStream(context.hub, answer, cast(User, actor), authorize)

@@ -81,7 +81,7 @@ def values(cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_commands_and_sub_commands_are_completed(values) -> None:
-    assert values("") == list(RafikiGroup.table)
+    assert values("") == list(RafikiGroup.modules())
     assert values("tr") == ["train", "trial"]
     assert {"create", "list", "watch"} <= set(values("train", ""))
     assert values("train", "cr") == ["create"]

@@ -6,8 +6,17 @@ from datetime import timedelta
 
 from rafiki.admin.auth import hash_api_token, new_api_token
 from rafiki.admin.context import AdminContext
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name
-from rafiki.contract.api_tokens import ApiTokenView, CreateApiTokenRequest, NewApiTokenView, RevokeApiTokenRequest
+from rafiki.contract.api_tokens import (
+    CREATE_API_TOKEN,
+    GET_API_TOKENS,
+    REVOKE_API_TOKEN,
+    ApiTokenView,
+    CreateApiTokenRequest,
+    NewApiTokenView,
+    RevokeApiTokenRequest,
+)
 from rafiki.contract.endpoint import Empty
 from rafiki.entities import ApiToken, User
 from rafiki.errors import InvalidRequestError
@@ -48,3 +57,10 @@ def get_api_tokens(context: AdminContext, actor: User, request: Empty) -> list[A
 
 def revoke_api_token(context: AdminContext, actor: User, request: RevokeApiTokenRequest) -> ApiTokenView:
     return _view(context.store.api_tokens.revoke_api_token(actor.id, request.token_id))
+
+
+OPERATIONS = [
+    bind(CREATE_API_TOKEN, create_api_token),
+    bind(GET_API_TOKENS, get_api_tokens),
+    bind(REVOKE_API_TOKEN, revoke_api_token),
+]

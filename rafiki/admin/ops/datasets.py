@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from rafiki.admin.context import AdminContext
-from rafiki.contract.datasets import CreateDatasetRequest, DatasetRequest, DatasetView, ListDatasetsRequest
+from rafiki.admin.operation import bind
+from rafiki.contract.datasets import (
+    CREATE_DATASET,
+    GET_DATASET,
+    GET_DATASETS,
+    CreateDatasetRequest,
+    DatasetRequest,
+    DatasetView,
+    ListDatasetsRequest,
+)
 from rafiki.data_store.base import StoredData
 from rafiki.entities import Dataset, User
 from rafiki.errors import InvalidDatasetError, InvalidRequestError
@@ -87,3 +96,10 @@ def own_dataset(context: AdminContext, actor: User, dataset_id: str) -> Dataset:
             f"You have no dataset {dataset_id!r}. List yours with `rafiki dataset list`."
         )
     return dataset
+
+
+OPERATIONS = [
+    bind(CREATE_DATASET, create_dataset),
+    bind(GET_DATASETS, get_datasets),
+    bind(GET_DATASET, get_dataset),
+]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub, Source, encode_event
+from rafiki.admin.operation import bind_stream
 from rafiki.admin.ops.environments import visible_environment
 from rafiki.cache.changes import Change
 from rafiki.contract.environments import (
-    CreateEnvironmentRequest,
+    WATCH_ENVIRONMENT,
     EnvironmentEnded,
     EnvironmentLines,
     EnvironmentRequest,
     EnvironmentSnapshot,
-    EnvironmentStateView,
 )
 from rafiki.entities import User
 from rafiki.environments.build import HEADING
@@ -83,6 +83,6 @@ def watch_environment(context: AdminContext, actor: User, request: EnvironmentRe
     return EnvironmentSource(context, visible_environment(context, actor, request.key).key)
 
 
-def create_environment(context: AdminContext, actor: User, request: CreateEnvironmentRequest) -> EnvironmentStateView:
-    state = context.environments.request(request.dependencies, user_id=actor.id)
-    return EnvironmentStateView(key=state.key, status=state.status, reason=state.reason)
+OPERATIONS = [
+    bind_stream(WATCH_ENVIRONMENT, watch_environment),
+]

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections import Counter
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.operation import bind
 from rafiki.contract.endpoint import Empty
-from rafiki.contract.environments import EnvironmentLogView, EnvironmentRequest, EnvironmentView
+from rafiki.contract.environments import (
+    CREATE_ENVIRONMENT,
+    GET_ENVIRONMENT_LOG,
+    GET_ENVIRONMENTS,
+    REMOVE_ENVIRONMENT,
+    CreateEnvironmentRequest,
+    EnvironmentLogView,
+    EnvironmentRequest,
+    EnvironmentStateView,
+    EnvironmentView,
+)
 from rafiki.entities import User
 from rafiki.environments.requirements import key_of, parse_dependencies
 from rafiki.environments.state import Environment
@@ -15,6 +26,11 @@ from rafiki.utils.files import tail_lines
 
 _LOG_LINES = 2000
 _LOG_BYTES = 1 << 20
+
+
+def create_environment(context: AdminContext, actor: User, request: CreateEnvironmentRequest) -> EnvironmentStateView:
+    state = context.environments.request(request.dependencies, user_id=actor.id)
+    return EnvironmentStateView(key=state.key, status=state.status, reason=state.reason)
 
 
 def get_environments(context: AdminContext, actor: User, request: Empty) -> list[EnvironmentView]:
@@ -89,3 +105,11 @@ def _key(dependencies: dict[str, str]) -> str | None:
         return key_of(parse_dependencies(dependencies)) if dependencies else None
     except InvalidModelError:
         return None
+
+
+OPERATIONS = [
+    bind(CREATE_ENVIRONMENT, create_environment),
+    bind(GET_ENVIRONMENTS, get_environments),
+    bind(GET_ENVIRONMENT_LOG, get_environment_log),
+    bind(REMOVE_ENVIRONMENT, remove_environment),
+]

@@ -10,10 +10,11 @@ import rafiki
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.examples import read_examples
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.inference_jobs import newest_live_job
 from rafiki.admin.ops.trials import params_are_gone
 from rafiki.config import package_environment
-from rafiki.contract.exports import ExportMemberView, ExportModelView, ExportRequest, ExportView
+from rafiki.contract.exports import GET_EXPORT, ExportMemberView, ExportModelView, ExportRequest, ExportView
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
 from rafiki.environments.list_packages import PackagesRequest, list_packages
@@ -135,3 +136,8 @@ def _packages(context: AdminContext, model: Model) -> dict[str, str]:
     source = context.store.models.read_model_file(model.id)
     names = [*ENGINE_PACKAGES, *model.dependencies]
     return list_packages(PackagesRequest(source=source, names=names), package_environment(), environment.python)
+
+
+OPERATIONS = [
+    bind(GET_EXPORT, get_export),
+]

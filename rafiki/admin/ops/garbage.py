@@ -17,9 +17,10 @@ from rafiki.admin.garbage import (
     ObservedStore,
     plan_garbage,
 )
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.environments import used_environments, view_environments
 from rafiki.constants import GarbageKind
-from rafiki.contract.garbage import CollectGarbageRequest, GarbageItemView, GarbageView
+from rafiki.contract.garbage import COLLECT_GARBAGE, CollectGarbageRequest, GarbageItemView, GarbageView
 from rafiki.entities import SavedTrial, StoredFile, User
 from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import EnvironmentUsedError, InvalidServiceError, InvalidTrialError, RafikiError
@@ -156,3 +157,8 @@ def free_item(context: AdminContext, item: GarbageItem) -> str | None:
     except OSError as e:
         return f"{e.strerror or e}."
     return None
+
+
+OPERATIONS = [
+    bind(COLLECT_GARBAGE, collect_garbage),
+]

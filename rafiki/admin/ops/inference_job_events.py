@@ -7,10 +7,12 @@ from collections import Counter
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import RELOOK_S, EventHub, Source, encode_event
+from rafiki.admin.operation import bind_stream
 from rafiki.admin.ops.inference_jobs import inference_job_view, running_job
 from rafiki.cache.changes import Change
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.contract.inference_jobs import (
+    WATCH_INFERENCE_JOB,
     InferenceFigures,
     InferenceJobChanged,
     InferenceJobEnded,
@@ -125,3 +127,8 @@ def watch_inference_job(context: AdminContext, actor: User, request: InferenceJo
     job = running_job(context, actor, request)
     served = context.store.inference_jobs.list_served_trials(job.id)
     return InferenceJobSource(context, job.id, {s.trial_id: context.store.trials.get_trial(s.trial_id) for s in served})
+
+
+OPERATIONS = [
+    bind_stream(WATCH_INFERENCE_JOB, watch_inference_job),
+]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.train_jobs import stop_train_jobs
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
+    CREATE_INFERENCE_JOB,
+    GET_INFERENCE_JOBS_BY_USER,
+    GET_INFERENCE_JOBS_OF_APP,
+    GET_RUNNING_INFERENCE_JOB,
+    PREVIEW_ENSEMBLE,
+    STOP_ALL_JOBS,
+    STOP_INFERENCE_JOB,
     AppInferenceJobsRequest,
     CreateInferenceJobRequest,
     EnsemblePreviewView,
@@ -179,3 +187,14 @@ def stop_all_jobs(context: AdminContext, actor: User, request: Empty) -> Stopped
         train_jobs=[StoppedJobView(id=j.id, app=j.app, app_version=j.app_version) for j in train_jobs],
         inference_jobs=[StoppedJobView(id=j.id, app=j.app, app_version=j.app_version) for j in inference_jobs],
     )
+
+
+OPERATIONS = [
+    bind(CREATE_INFERENCE_JOB, create_inference_job),
+    bind(PREVIEW_ENSEMBLE, preview_ensemble),
+    bind(GET_INFERENCE_JOBS_BY_USER, get_inference_jobs_by_user),
+    bind(GET_INFERENCE_JOBS_OF_APP, get_inference_jobs_of_app),
+    bind(GET_RUNNING_INFERENCE_JOB, get_running_inference_job),
+    bind(STOP_INFERENCE_JOB, stop_inference_job),
+    bind(STOP_ALL_JOBS, stop_all_jobs),
+]

@@ -6,10 +6,16 @@ import hashlib
 import random
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name
 from rafiki.advisor.space import SearchSpace
 from rafiki.constants import ModelAccessRight
 from rafiki.contract.models import (
+    CREATE_MODEL,
+    DELETE_MODEL,
+    GET_AVAILABLE_MODELS,
+    GET_MODEL,
+    GET_MODEL_FILE,
     CreateModelRequest,
     ListModelsRequest,
     ModelCreatedView,
@@ -122,3 +128,12 @@ def usable_model(context: AdminContext, actor: User, model_id: str) -> Model:
             f"No model {model_id!r} is available to you. List them with `rafiki model list`."
         )
     return model
+
+
+OPERATIONS = [
+    bind(CREATE_MODEL, create_model),
+    bind(GET_AVAILABLE_MODELS, get_available_models),
+    bind(GET_MODEL, get_model),
+    bind(GET_MODEL_FILE, get_model_file),
+    bind(DELETE_MODEL, delete_model),
+]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import SERVICES, EventHub, Source, encode_event
+from rafiki.admin.operation import bind_stream
 from rafiki.admin.ops.stack import service_views
 from rafiki.cache.changes import Change
 from rafiki.contract.endpoint import Empty
-from rafiki.contract.stack import ServicesEvent, ServiceView
+from rafiki.contract.stack import WATCH_SERVICES, ServicesEvent, ServiceView
 from rafiki.entities import User
 
 _RELOOK_S = 2.0
@@ -34,3 +35,8 @@ class ServicesSource(Source):
 
 def watch_services(context: AdminContext, actor: User, request: Empty) -> ServicesSource:
     return ServicesSource(context)
+
+
+OPERATIONS = [
+    bind_stream(WATCH_SERVICES, watch_services),
+]

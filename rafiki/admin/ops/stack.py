@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import rafiki
 from rafiki.admin.context import AdminContext
+from rafiki.admin.operation import bind, bind_open
 from rafiki.admin.ops.inference_job_events import sum_up
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceUsage
 from rafiki.contract.endpoint import Empty
-from rafiki.contract.stack import HealthView, ServiceView
+from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, HealthView, ServiceView
 from rafiki.entities import Service, User
 from rafiki.errors import InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
 
@@ -66,3 +67,9 @@ def _app_of(context: AdminContext, service_type: ServiceType, job_id: str) -> st
         return context.store.inference_jobs.get_inference_job(job_id).app
     except (InvalidTrainJobError, InvalidRunningInferenceJobError):
         return None
+
+
+OPERATIONS = [
+    bind_open(GET_HEALTH, get_health),
+    bind(GET_SERVICES, get_services),
+]

@@ -12,11 +12,13 @@ import msgspec
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import RELOOK_S, EventHub, Source, encode_event
+from rafiki.admin.operation import bind_stream
 from rafiki.admin.ops.train_jobs import train_job_view
 from rafiki.admin.ops.trials import trial_view
 from rafiki.cache.changes import Change
 from rafiki.constants import TrialStatus
 from rafiki.contract.train_jobs import (
+    WATCH_TRAIN_JOB,
     TrainJobChanged,
     TrainJobEnded,
     TrainJobRequest,
@@ -165,3 +167,8 @@ class TrainJobSource(Source):
 def watch_train_job(context: AdminContext, actor: User, request: TrainJobRequest) -> TrainJobSource:
     job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
     return TrainJobSource(context, job.id)
+
+
+OPERATIONS = [
+    bind_stream(WATCH_TRAIN_JOB, watch_train_job),
+]

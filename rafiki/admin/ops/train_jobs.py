@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import usable_model
 from rafiki.admin.planner import share_gpus
@@ -14,6 +15,11 @@ from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
 from rafiki.constants import ServiceType, TrainJobStatus
 from rafiki.contract.train_jobs import (
+    CREATE_TRAIN_JOB,
+    GET_TRAIN_JOB,
+    GET_TRAIN_JOBS_BY_USER,
+    GET_TRAIN_JOBS_OF_APP,
+    STOP_TRAIN_JOB,
     AppTrainJobsRequest,
     CreateTrainJobRequest,
     ListTrainJobsRequest,
@@ -224,3 +230,12 @@ def stop_train_jobs(context: AdminContext, jobs: list[TrainJob]) -> None:
         return all(is_final(TRAIN_JOB_TRANSITIONS, context.store.train_jobs.get_train_job(j.id).status) for j in jobs)
 
     context.supervisor.wait_until(have_ended, _STOP_WAIT_S)
+
+
+OPERATIONS = [
+    bind(CREATE_TRAIN_JOB, create_train_job),
+    bind(GET_TRAIN_JOBS_BY_USER, get_train_jobs_by_user),
+    bind(GET_TRAIN_JOBS_OF_APP, get_train_jobs_of_app),
+    bind(GET_TRAIN_JOB, get_train_job),
+    bind(STOP_TRAIN_JOB, stop_train_job),
+]

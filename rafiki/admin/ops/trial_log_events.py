@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub, Source, encode_event
+from rafiki.admin.operation import bind_stream
 from rafiki.admin.ops.trials import own_trial, trial_view
 from rafiki.cache.changes import Change
-from rafiki.contract.train_jobs import TrialEnded, TrialLogsAdded, TrialLogsSnapshot, TrialRequest
+from rafiki.contract.train_jobs import WATCH_TRIAL_LOGS, TrialEnded, TrialLogsAdded, TrialLogsSnapshot, TrialRequest
 from rafiki.entities import Trial, TrialLog, User
 from rafiki.model.logs import parse_logs
 from rafiki.states import TRIAL_TRANSITIONS, is_final
@@ -65,3 +66,8 @@ def _in_sequence(lines: list[TrialLog], first_no: int) -> list[TrialLog]:
 
 def watch_trial_logs(context: AdminContext, actor: User, request: TrialRequest) -> TrialLogSource:
     return TrialLogSource(context, own_trial(context, actor, request.trial_id))
+
+
+OPERATIONS = [
+    bind_stream(WATCH_TRIAL_LOGS, watch_trial_logs),
+]

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.operation import bind
 from rafiki.constants import TrialStatus
-from rafiki.contract.train_jobs import ListTrialsRequest, TrialLogsView, TrialRequest, TrialView
+from rafiki.contract.train_jobs import (
+    GET_TRIAL,
+    GET_TRIAL_LOGS,
+    GET_TRIAL_PARAMETERS,
+    GET_TRIALS_OF_TRAIN_JOB,
+    ListTrialsRequest,
+    TrialLogsView,
+    TrialRequest,
+    TrialView,
+)
 from rafiki.entities import Trial, User
 from rafiki.errors import InvalidRequestError, InvalidTrialError
 from rafiki.model.logs import parse_logs
@@ -66,3 +76,11 @@ def own_trial(context: AdminContext, actor: User, trial_id: str) -> Trial:
     if job.user_id != actor.id and not is_admin(actor):
         raise InvalidTrialError.not_found(f"You have no trial {trial_id!r}.")
     return trial
+
+
+OPERATIONS = [
+    bind(GET_TRIALS_OF_TRAIN_JOB, get_trials_of_train_job),
+    bind(GET_TRIAL, get_trial),
+    bind(GET_TRIAL_LOGS, get_trial_logs),
+    bind(GET_TRIAL_PARAMETERS, get_trial_parameters),
+]

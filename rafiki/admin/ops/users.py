@@ -6,9 +6,16 @@ import re
 
 from rafiki.admin.auth import hash_password, is_password
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.operation import bind, bind_open
 from rafiki.constants import UserType
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.users import (
+    BAN_USER,
+    CREATE_USER,
+    GET_CURRENT_USER,
+    GET_USERS,
+    LOGIN,
+    SET_PASSWORD,
     BanUserRequest,
     CreateUserRequest,
     SetPasswordRequest,
@@ -89,3 +96,13 @@ def ban_user(context: AdminContext, actor: User, request: BanUserRequest) -> Use
     if user.user_type in (UserType.ADMIN, UserType.SUPERADMIN) and actor.user_type is not UserType.SUPERADMIN:
         raise UnauthorizedError("Only the superadmin bans admins.")
     return _view(context.store.users.ban_user(user.id))
+
+
+OPERATIONS = [
+    bind_open(LOGIN, login),
+    bind(CREATE_USER, create_user),
+    bind(GET_USERS, get_users),
+    bind(GET_CURRENT_USER, get_current_user),
+    bind(BAN_USER, ban_user),
+    bind(SET_PASSWORD, set_password),
+]
