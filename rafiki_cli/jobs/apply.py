@@ -6,12 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rafiki.budget import InferenceBudget
-from rafiki.client.records import Away
 from rafiki.constants import ExitCode, InferenceJobStatus
-from rafiki.contract.inference_jobs import CreateInferenceJobRequest, InferenceFigures, InferenceJobView
+from rafiki.contract.inference_jobs import (
+    CreateInferenceJobRequest,
+    InferenceJobChanged,
+    InferenceJobEnded,
+    InferenceJobSnapshot,
+    InferenceJobView,
+)
 from rafiki.contract.train_jobs import TrainJobView
-from rafiki.deployment import Deployment
 from rafiki.errors import (
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
@@ -31,9 +34,12 @@ from rafiki_cli.jobs.plan import (
     Verb,
     deploy_hash,
     deploy_of,
+    deployment_of,
     ensemble_of,
+    inference_budget_of,
     make_plan,
 )
+from rafiki_cli.jobs.spec import Deploy
 from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.watch import pushed
 
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
 
 _DEPLOY_TIMEOUT_S = 120.0
+_TELL_JOB = (InferenceJobSnapshot, InferenceJobChanged, InferenceJobEnded)
 
 
 class JobRunner:
@@ -107,10 +114,10 @@ class JobRunner:
             self.outcome.message = "is training"
             return
         self._train(train_job, is_new=plan.step("train").verb is not Verb.REUSE)
-        self._check_gates()
-        step = plan.step("deploy")
-        if step.verb is not Verb.SKIP:
-            self._deploy()
+        self._check_gates(train_job)
+        deploy = deploy_of(self._job.spec)
+        if deploy is not None and plan.step("deploy").verb is not Verb.SKIP:
+            self._deploy(train_job, deploy)
         self.outcome.message = self._message(plan)
 
     def _message(self, plan: Plan) -> str:
@@ -143,16 +150,14 @@ class JobRunner:
 
     # ---- gates and serving
 
-    def _trained(self) -> TrainJobView:
-        assert self.outcome.train_job is not None
-        return self.outcome.train_job
-
-    def _check_gates(self) -> None:
-        spec, train_job = self._job.spec, self._trained()
+    def _check_gates(self, train_job: TrainJobView) -> None:
+        spec = self._job.spec
         results = check_trials(spec.gates, self.outcome.trials)
         self.outcome.gates = results
-        if spec.gates.min_ensemble_score is not None and (setting := ensemble_of(spec)) is not None:
-            preview = self._client.preview_ensemble(train_job.app, train_job.app_version, setting.method, setting.size)
+        if spec.gates.min_ensemble_score is not None and (setting := ensemble_of(spec)):
+            preview = self._client.preview_ensemble(
+                train_job.app, train_job.app_version, setting.method, setting.size
+            )  # fmt: skip
             self.outcome.ensemble = preview.ensemble
             results += check_ensemble(spec.gates, preview.ensemble)
         missed = [gate for gate in results if not gate.is_met]
@@ -161,12 +166,8 @@ class JobRunner:
         if missed:
             raise GateMissedError("; ".join(f"{gate.name}: {gate.text}" for gate in missed) + ". Nothing was deployed.")
 
-    def _deploy(self) -> None:
-        spec, train_job = self._job.spec, self._trained()
-        app, version = train_job.app, train_job.app_version
-        deploy = deploy_of(spec)
-        if deploy is None:
-            return
+    def _deploy(self, train_job: TrainJobView, deploy: Deploy) -> None:
+        spec, app, version = self._job.spec, train_job.app, train_job.app_version
         with self._timing.part("deploy"):
             live = [j for j in self._client.get_inference_jobs_of_app(app) if j.status in LIVE]
             label = deploy_hash(spec, train_job.id)
@@ -174,16 +175,11 @@ class JobRunner:
             if own is None or own.labels.get(SPEC_LABEL) != label:
                 self._say(f"deploying {app} v{version}")
                 with self._unless_deployed_so(app, label):
-                    self._client.create_inference_job(
-                        CreateInferenceJobRequest(
-                            app=app, app_version=version, ensemble=ensemble_of(spec),
-                            budget=InferenceBudget(gpu_count=deploy.gpus, replica_count=deploy.replicas),
-                            deployment=Deployment(
-                                latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size
-                            ),
-                            labels={**self._labels, SPEC_LABEL: label}, replace=own is not None,
-                        )
-                    )  # fmt: skip
+                    self._client.create_inference_job(CreateInferenceJobRequest(
+                        app=app, app_version=version, budget=inference_budget_of(deploy), ensemble=ensemble_of(spec),
+                        deployment=deployment_of(deploy), labels={**self._labels, SPEC_LABEL: label},
+                        replace=own is not None,
+                    ))  # fmt: skip
             served = self._wait_running(app, version)
             self.outcome.predictor_host, self.outcome.ensemble = served.predictor_host, served.ensemble
             # Only once the new one answers: the app is served without a gap.
@@ -223,7 +219,7 @@ class JobRunner:
         # One that has ended already is none that runs.
         with contextlib.suppress(InvalidRunningInferenceJobError):
             for batch in pushed.batches(watch, app, version, tick_s=1.0, deadline=deadline):
-                jobs = [e.job for e in batch if not isinstance(e, InferenceFigures | Away)]
+                jobs = [event.job for event in batch if isinstance(event, _TELL_JOB)]
                 if jobs and jobs[-1].status != InferenceJobStatus.STARTED:
                     break
         return next(j for j in self._client.get_inference_jobs_of_app(app) if j.app_version == version)

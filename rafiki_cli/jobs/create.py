@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rafiki.budget import TrainBudget
 from rafiki.constants import ModelAccessRight
 from rafiki.contract.datasets import DatasetView
-from rafiki.contract.models import ModelCreatedView, ModelView
+from rafiki.contract.models import ModelView
 from rafiki.contract.train_jobs import CreateTrainJobRequest, TrainJobView
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidTrainJobError, RafikiError
-from rafiki.search_setting import AdvisorSetting
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel, observe
 from rafiki_cli.jobs.plan import PARTS_LABEL, SPEC_LABEL, advisor_of, budget_of, train_hash, train_parts
@@ -24,8 +21,6 @@ from rafiki_cli.render import progress
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
-
-Json = dict[str, Any]
 
 
 class Provided(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,15 +98,12 @@ class JobCreator:
         spec, observed = self._job.spec, provided.observed
         label = train_hash(self._job, observed) or ""
         try:
-            created = self._client.create_train_job(
-                CreateTrainJobRequest(
-                    app=spec.app, task=observed.task, train_dataset_id=provided.train_id,
-                    val_dataset_id=provided.val_id, budget=TrainBudget.from_request(budget_of(spec)),
-                    model_ids=provided.model_ids, train_args=spec.train_args or None,
-                    advisor=AdvisorSetting.from_request(advisor_of(spec)),
-                    labels={**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
-                )
-            )  # fmt: skip
+            created = self._client.create_train_job(CreateTrainJobRequest(
+                app=spec.app, task=observed.task, train_dataset_id=provided.train_id, val_dataset_id=provided.val_id,
+                budget=budget_of(spec), model_ids=provided.model_ids, train_args=spec.train_args or None,
+                advisor=advisor_of(spec),
+                labels={**self._labels, SPEC_LABEL: label, PARTS_LABEL: train_parts(self._job, observed)},
+            ))  # fmt: skip
         except InvalidTrainJobError:
             latest = next(iter(self._client.get_train_jobs_of_app(spec.app)), None) if may_adopt else None
             if latest is None or latest.labels.get(SPEC_LABEL) != label:
@@ -128,7 +120,7 @@ class JobCreator:
             except RafikiError as e:
                 raise self._job.placed(("datasets", d.part), e) from e
 
-    def _provide_model(self, i: int, m: WantedModel, task: str) -> ModelView | ModelCreatedView:
+    def _provide_model(self, i: int, m: WantedModel, task: str) -> ModelView:
         found = m.found
         if found is None:
             with self._timing.part("models"):
@@ -138,17 +130,17 @@ class JobCreator:
                 except RafikiError as e:
                     raise self._job.placed(("models", i), e) from e
         if found.load_error:
-            error = InvalidModelError(f"{found.name!r} does not load: {found.load_error}")
-            raise self._job.placed(("models", i), error)
+            raise self._job.placed(("models", i), _does_not_load(found.name, found.load_error))
         return found
 
-    def _upload(self, m: WantedModel, task: str) -> ModelView | ModelCreatedView:
+    def _upload(self, m: WantedModel, task: str) -> ModelView:
         source = m.source
+        assert m.file is not None, "what has no file is on the server"
         packages = source.dependencies or {}
         try:
             with progress.installing(self._client, packages):
                 created = self._client.create_model(
-                    m.upload_name, task, m.file or Path(), source.class_ or "", packages,
+                    m.upload_name, task, m.file, source.class_ or "", packages,
                     ModelAccessRight(source.access.upper()), source.docker_image,
                 )  # fmt: skip
         except DuplicateModelNameError:
@@ -161,4 +153,9 @@ class JobCreator:
             # Nothing refers to it yet: the next run is to find the name free.
             with contextlib.suppress(RafikiError):
                 self._client.delete_model(created.id)
-        return created
+            raise _does_not_load(created.name, created.load_error)
+        return self._client.get_model(created.id)
+
+
+def _does_not_load(name: str, reason: str) -> InvalidModelError:
+    return InvalidModelError(f"{name!r} does not load: {reason}")

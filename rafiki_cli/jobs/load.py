@@ -231,7 +231,7 @@ def _check_advisor(job: LoadedJob) -> None:
     _check_known(job, ("advisor", "scheme"), given.scheme, registries.SCHEMES)
     if isinstance(given.early_ending, str):
         return _check_known(job, ("advisor", "early_ending"), given.early_ending, registries.RULES)
-    rule = (given.early_ending or {}).get("rule")
+    rule = AUTO if given.early_ending is None else given.early_ending.rule
     return _check_known(job, ("advisor", "early_ending", "rule"), rule, registries.RULES)
 
 

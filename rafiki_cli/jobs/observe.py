@@ -12,7 +12,7 @@ import msgspec
 from rafiki.constants import InferenceJobStatus
 from rafiki.contract.datasets import DatasetView
 from rafiki.contract.inference_jobs import InferenceJobView
-from rafiki.contract.models import ModelCreatedView, ModelView
+from rafiki.contract.models import ModelView
 from rafiki.contract.train_jobs import TrainJobView
 from rafiki.errors import InvalidDatasetError, InvalidModelError
 from rafiki_cli.jobs.load import LoadedJob
@@ -53,7 +53,7 @@ class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     """Tells apart what trains differently: a hash of the file, the class and the packages."""
     upload_name: str
-    found: ModelView | ModelCreatedView | None
+    found: ModelView | None
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,12 +147,7 @@ def _task(job: LoadedJob, named: dict[str, DatasetView | None], models: list[Mod
 
 
 def _dataset(
-    job: LoadedJob,
-    part: str,
-    source: DatasetSource,
-    task: str,
-    named: DatasetView | None,
-    datasets: list[DatasetView],
+    job: LoadedJob, part: str, source: DatasetSource, task: str, named: DatasetView | None, datasets: list[DatasetView]
 ) -> WantedDataset:
     if named is not None:
         return WantedDataset(

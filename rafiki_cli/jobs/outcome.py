@@ -13,8 +13,6 @@ from rafiki.ensembles import EnsembleSummary
 from rafiki_cli.jobs.gates import GateResult
 from rafiki_cli.jobs.plan import Plan
 
-Json = dict[str, Any]
-
 
 class Outcome(msgspec.Struct, kw_only=True):
     """Filled in while a job runs; what was not reached stays empty."""
@@ -49,7 +47,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         """Trials of a status."""
         return sum(t.status == status for t in self.trials)
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """What ``-o json`` puts out."""
         best = self.best
         return {
@@ -63,7 +61,8 @@ class Outcome(msgspec.Struct, kw_only=True):
             "status": self.train_job.status if self.train_job else None,
             "trials_completed": self.count(TrialStatus.COMPLETED),
             "trials_failed": self.count(TrialStatus.ERRORED),
-            "best": None if best is None else {
+            "best": best
+            and {
                 "trial_id": best.id, "model": best.model_name, "no": best.no, "score": best.score,
                 "knobs": best.proposal.knobs,
             },

@@ -8,16 +8,18 @@ from typing import Any
 
 import msgspec
 
-from rafiki.constants import BudgetOption, InferenceJobStatus, TrainJobStatus
+from rafiki.budget import InferenceBudget, TrainBudget
+from rafiki.constants import InferenceJobStatus, TrainJobStatus
 from rafiki.contract.train_jobs import TrainJobView
+from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting
+from rafiki.search_setting import AdvisorSetting, EarlyEnding
 from rafiki.utils.urls import mask_url
 from rafiki_cli.jobs.load import LoadedJob
-from rafiki_cli.jobs.observe import Observed
+from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
 from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec
 from rafiki_cli.render import values
 
-Json = dict[str, Any]
 SPEC_LABEL = "rafiki.spec"
 """Label of a job that a spec made: a hash of what bears on its outcome."""
 PARTS_LABEL = "rafiki.spec.parts"
@@ -74,34 +76,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 # ---- what bears on the outcome
 
 
-def budget_of(spec: JobSpec) -> Json:
-    """The budget as the admin takes it."""
+def budget_of(spec: JobSpec) -> TrainBudget:
+    """The budget of the train job."""
     b = spec.budget
-    return {
-        str(BudgetOption.TIME_HOURS): b.hours,
-        str(BudgetOption.GPU_COUNT): b.gpus,
-        str(BudgetOption.MODEL_TRIAL_COUNT): b.trials,
-        str(BudgetOption.CPU_WORKER_COUNT): b.workers,
-    }
+    return TrainBudget(
+        time_hours=b.hours, gpu_count=b.gpus, model_trial_count=b.trials, cpu_worker_count=b.workers
+    )  # fmt: skip
 
 
-def advisor_of(spec: JobSpec) -> Json:
-    """The advisor's setting as the admin takes it."""
+def advisor_of(spec: JobSpec) -> AdvisorSetting:
+    """How the train job searches."""
     a = spec.advisor if isinstance(spec.advisor, Advisor) else Advisor(scheme=spec.advisor)
-    setting: Json = {"scheme": a.scheme}
-    if a.options:
-        setting["options"] = a.options
-    if a.try_:
-        setting["first_knobs"] = a.try_
-    if a.early_ending is not None:
-        setting["early_ending"] = {"rule": a.early_ending} if isinstance(a.early_ending, str) else a.early_ending
-    if a.warm_start:
-        setting["warm_start"] = True
-    return setting
+    setting = AdvisorSetting(scheme=a.scheme, options=a.options, first_knobs=a.try_, warm_start=a.warm_start)
+    if a.early_ending is None:
+        return setting
+    early_ending = EarlyEnding(rule=a.early_ending) if isinstance(a.early_ending, str) else a.early_ending
+    return msgspec.structs.replace(setting, early_ending=early_ending)
 
 
 def ensemble_of(spec: JobSpec) -> EnsembleSetting | None:
-    """How the members are chosen, as the admin takes it."""
+    """How the members are chosen; None = the best trial of each model."""
     if spec.ensemble is None:
         return None
     e = spec.ensemble if isinstance(spec.ensemble, Ensemble) else Ensemble(method=spec.ensemble)
@@ -115,6 +109,16 @@ def deploy_of(spec: JobSpec) -> Deploy | None:
     return Deploy() if spec.deploy else None
 
 
+def inference_budget_of(deploy: Deploy) -> InferenceBudget:
+    """The budget of the inference job."""
+    return InferenceBudget(gpu_count=deploy.gpus, replica_count=deploy.replicas)
+
+
+def deployment_of(deploy: Deploy) -> Deployment:
+    """How the inference job serves."""
+    return Deployment(latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size)
+
+
 def _hash(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
@@ -126,14 +130,16 @@ def train_hash(job: LoadedJob, observed: Observed) -> str | None:
     return _hash(_parts(job, observed))
 
 
-def _parts(job: LoadedJob, observed: Observed) -> Json:
+def _parts(job: LoadedJob, observed: Observed) -> dict[str, Any]:
     spec = job.spec
+    advisor = advisor_of(spec)
     return {
         "task": observed.task,
         "datasets": [d.sha256 for d in observed.datasets],
         "models": [m.content for m in observed.models],
         "budget": budget_of(spec),
-        "advisor": advisor_of(spec),
+        # The scheme is always told, as it was before the setting was a struct: jobs of that time are found again.
+        "advisor": {"scheme": advisor.scheme, **msgspec.to_builtins(advisor)},
         "train_args": spec.train_args,
     }
 
@@ -180,7 +186,7 @@ def make_plan(job: LoadedJob, observed: Observed, *, may_deploy: bool = True, mu
     )
 
 
-def _dataset_step(d: Any) -> Step:
+def _dataset_step(d: WantedDataset) -> Step:
     name = f"{d.part}: {d.upload_name}"
     if d.found is not None:
         said = f" as {d.found.name!r}" if d.found.name != d.upload_name else ""
@@ -190,7 +196,7 @@ def _dataset_step(d: Any) -> Step:
     return Step(kind="dataset", name=name, verb=Verb.UPLOAD, reason=f"{d.source.path}, {values.size(d.size_bytes)}")
 
 
-def _model_step(m: Any) -> Step:
+def _model_step(m: WantedModel) -> Step:
     if m.found is not None:
         said = f" as {m.found.name!r}" if m.found.name != m.upload_name else ""
         return Step(kind="model", name=m.upload_name, verb=Verb.REUSE, reason=f"on the server{said}")

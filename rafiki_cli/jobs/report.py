@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rafiki.constants import ExitCode, TrialStatus
+from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
 from rafiki.utils.files import write_atomic
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.render import values
@@ -103,7 +103,7 @@ def _failed_part(outcome: Outcome) -> str | None:
     if outcome.exit_code in (ExitCode.OK, ExitCode.GATE_MISSED):
         return None
     if outcome.train_job is not None and outcome.trials and outcome.exit_code is not ExitCode.NO_RESULT:
-        is_trained = outcome.train_job.status == "STOPPED"
+        is_trained = outcome.train_job.status is TrainJobStatus.STOPPED
         return "deploy" if is_trained else "train"
     if found := _CODES_OF_PART.get(outcome.exit_code):
         return found

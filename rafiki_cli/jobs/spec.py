@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from rafiki.constants import EnsembleMethod
+from rafiki.search_setting import EarlyEnding
 
 AUTO = "auto"
 """The search scheme that fits the knobs; the stopping rule of the scheme."""
@@ -88,7 +89,7 @@ class Advisor(Part, frozen=True, kw_only=True):
     """Options of the scheme."""
     try_: list[dict[str, Any]] = msgspec.field(default=[], name="try")
     """Knobs to try first; what one leaves out is drawn."""
-    early_ending: Name | dict[str, Any] | None = None
+    early_ending: Name | EarlyEnding | None = None
     """When hopeless trials end: a rule, or its settings (`{rule: median, min_trials: 10}`)."""
     warm_start: bool = False
     """Learn from the trials of earlier jobs of the app."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.models import ModelView
 
-Json = dict[str, Any]
-
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the options say. None = nothing."""
@@ -67,7 +65,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         return [Override(key, value, option) for option, key, value in values if value is not None]
 
     def request(self, client: AdminClient) -> CreateTrainJobRequest:
-        """The request to create the job, of options that are all there is.
+        """The request to create it, of options that are all there is.
 
         Raises:
             UsageError: when something is missing.
@@ -75,7 +73,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         given = (("--app", self.app), ("--train", self.train), ("--val", self.val))
         missing = [option for option, value in given if value is None]
-        if missing or self.app is None or self.train is None or self.val is None:
+        if self.app is None or self.train is None or self.val is None:
             them = "it as an option" if len(missing) == 1 else "them as options"
             raise UsageError(f"Missing: {', '.join(missing)}. Give {them} or in a job file (-f).")
         train = resolve.dataset(client, self.train)
@@ -86,7 +84,6 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidDatasetError(
                     f"{option}: the dataset {dataset.name!r} is for {dataset.task}, not for {task}."
                 )
-        advisor = self._advisor()
         return CreateTrainJobRequest(
             app=self.app,
             task=task,
@@ -95,10 +92,10 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
             budget=TrainBudget.from_request(self._budget()),
             model_ids=None if self.models is None else [_model_for(client, m, task).id for m in self.models],
             train_args=self.train_args or None,
-            advisor=AdvisorSetting.from_request(advisor) if advisor else None,
+            advisor=AdvisorSetting.from_request(self._advisor()),
         )
 
-    def _budget(self) -> Json:
+    def _budget(self) -> dict[str, float]:
         budget = {
             BudgetOption.MODEL_TRIAL_COUNT: self.trials,
             BudgetOption.TIME_HOURS: self.hours,
@@ -107,7 +104,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         }
         return {str(option): value for option, value in budget.items() if value is not None}
 
-    def _advisor(self) -> Json:
+    def _advisor(self) -> dict[str, Any]:
         advisor = {
             "scheme": self.scheme,
             "options": self.scheme_options,

@@ -352,7 +352,7 @@ def test_a_model_that_does_not_load_is_refused_with_its_place_and_leaves_its_nam
     [
         ({"datasets": {"train": {"name": "nowhere"}, "val": "data.bin"}}, ExitCode.NOT_FOUND, "no dataset 'nowhere'"),
         ({"models": [{"name": "Nobody"}]}, ExitCode.NOT_FOUND, "no model 'Nobody'"),
-        ({"advisor": "bays"}, ExitCode.REFUSED, "bays"),
+        ({"advisor": "of-another-package"}, ExitCode.REFUSED, "of-another-package"),
         ({"budget": {"trials": 1, "gpus": 99}}, ExitCode.REFUSED, "GPU_COUNT is 99"),
     ],
 )

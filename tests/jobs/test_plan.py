@@ -233,6 +233,18 @@ def test_a_default_that_is_written_out_changes_nothing(job: LoadedJob, tmp_path:
     assert deploy_hash(other.spec, "j1") == deploy_hash(job.spec, "j1")
 
 
+def test_a_job_that_an_earlier_version_made_is_found_again(tmp_path: Path) -> None:
+    """The labels of jobs outlive versions: another form of the hash would train everything again."""
+    plain = loaded(tmp_path)
+    assert train_hash(plain, observed(plain)) == "eccf922f1fd4ea893c77d8238784c3a8b50ebabf4976c6cfeff664c91f3034a5"
+    assert deploy_hash(plain.spec, "j1") == "41b0a721671ba2cc0d92e7f89cbe2e680a8f057ef9d11ef8adee5159174631d7"
+    settings = ["advisor={scheme: asha, options: {eta: 4}, try: [{x: 1}], early_ending: median, warm_start: true}",
+                "ensemble={method: greedy, size: 3}", "deploy={replicas: 2, latency_budget_ms: 50}"]  # fmt: skip
+    full = loaded(tmp_path, *settings)
+    assert train_hash(full, observed(full)) == "08f9062954e52c7bd7dd3ca671d6272f5f71edf35be540c67d5cdf4234f5f8ed"
+    assert deploy_hash(full.spec, "j1") == "8873127fe755f30317a19889768832e334d694e6dc6e7f2ac987ffc9d4d26b2d"
+
+
 def test_one_file_for_both_parts_is_uploaded_once(job: LoadedJob) -> None:
     import msgspec
 
