@@ -147,3 +147,5 @@ class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):
     """For people: ``processes of this machine``."""
     open: Callable[[ContainerSetup], ContainerManager]
     """Opens a manager. Raises ContainerError when the technology cannot be reached, ConfigError for its settings."""
+    uses_docker: bool = False
+    """Whether a Docker that does not answer is a problem of the stack, for `rafiki doctor`."""

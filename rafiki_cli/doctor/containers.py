@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from rafiki import registries
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped
 from rafiki_cli.doctor.patient import Patient
 
@@ -16,16 +17,18 @@ _SOCKET = Path("/var/run/docker.sock")
 
 def check_engine(patient: Patient) -> Iterator[Finding]:
     """Docker and its Swarm. Information only, unless the stack's workers run there."""
-    is_needed = patient.config.container.backend != "process"
+    name = patient.config.container.backend
+    backend = registries.CONTAINERS.open().find(name)
+    is_needed = backend is not None and backend.uses_docker
     program = shutil.which("docker")
     host = os.environ.get("DOCKER_HOST")
     if host is None and not _SOCKET.exists():
         told = f"{'docker is installed, but t' if program else 'T'}here is no {_SOCKET}."
-        yield _absent(told, "Install Docker and start its service.", is_needed=is_needed)
+        yield _absent(told, "Install Docker and start its service.", name, is_needed=is_needed)
         return
     if host is None and not os.access(_SOCKET, os.R_OK | os.W_OK):
         cure = "Join the group docker: sudo usermod -aG docker $USER, then log in anew."
-        yield _absent(f"You may not use {_SOCKET}.", cure, is_needed=is_needed)
+        yield _absent(f"You may not use {_SOCKET}.", cure, name, is_needed=is_needed)
         return
     # Loaded on demand: it takes a quarter of a second.
     import docker
@@ -39,17 +42,21 @@ def check_engine(patient: Patient) -> Iterator[Finding]:
             client.close()
     except (DockerException, OSError) as e:
         told = f"Docker does not answer: {' '.join(str(e).split())[:200]}"
-        yield _absent(told, "Start Docker's service.", is_needed=is_needed)
+        yield _absent(told, "Start Docker's service.", name, is_needed=is_needed)
         return
     swarm = about.get("Swarm", {})
     state = swarm.get("LocalNodeState", "unknown")
     role = ", a manager" if swarm.get("ControlAvailable") else ""
     nodes = f", {swarm['Nodes']} node(s)" if swarm.get("Nodes") else ""
-    used = "" if is_needed else " Workers run as processes (container.backend)."
+    used = "" if is_needed else f" It is not used: {_place(name)}."
     yield ok("container engine", f"Docker {about.get('ServerVersion', '?')}; Swarm {state}{role}{nodes}.{used}")
 
 
-def _absent(told: str, cure: str, *, is_needed: bool) -> Finding:
+def _absent(told: str, cure: str, backend: str, *, is_needed: bool) -> Finding:
     if is_needed:
         return problem("container engine", told, cure)
-    return skipped("container engine", f"{told} It is not needed: workers run as processes.")
+    return skipped("container engine", f"{told} It is not needed: {_place(backend)}.")
+
+
+def _place(backend: str) -> str:
+    return "workers run as processes" if backend == "process" else f"container.backend is {backend}"

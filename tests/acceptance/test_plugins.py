@@ -1,4 +1,5 @@
-"""A package of others that brings a scheme, a rule and a task: a whole job with them. And one that is broken."""
+"""Packages of others that bring a scheme, a rule, a task, a store and a container back end: a whole job with them. And
+one that is broken."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.data.plugin_packages import install_hills, install_plugin
+from support.data.plugin_packages import install_hills, install_plugin, install_vault
 from support.data.wheels import make_wheel, pip_variables
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
@@ -28,6 +29,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         packages, wheels = folder / "packages", folder / "wheels"
         install_hills(packages)
+        install_vault(packages)
         install_plugin(
             packages, "rafiki-broken", {"all": "raise RuntimeError('no licence')"},
             {f"rafiki.{kind}": ["broken = rafiki_broken.all:ENTRY"] for kind in ("schemes", "rules", "tasks")},
@@ -35,7 +37,13 @@ class World:
         make_wheel(wheels, "glimmer", "1.0")
         self.folder = folder
         path = os.pathsep.join([str(REPO), str(packages)])
-        self.stack = RunningStack(folder / "stack", variables={**pip_variables(wheels), "PYTHONPATH": path})
+        self.vault = folder / "vault"
+        settings = {
+            "stores": {"datasets": f"vault://{self.vault}/datasets", "params": f"vault://{self.vault}/params"},
+            "container": {"backend": "pod"},
+        }
+        variables = {**pip_variables(wheels), "PYTHONPATH": path}
+        self.stack = RunningStack(folder / "stack", settings, variables)
         self.stack.up()
         self.client: Client = self.stack.client()
 
@@ -102,6 +110,12 @@ def test_a_job_runs_with_the_scheme_the_rule_and_the_task_of_a_package(world: Wo
     pythons = {p.cmdline()[0] for p in world.stack.processes("inference")}
     assert len(pythons) == 2, "one of the models runs in an environment of its own"
     client.stop_inference_job("series")
+    # All of it was kept in the store of a package, and started by the back end of one.
+    assert len(list((world.vault / "datasets").iterdir())) == 1
+    assert len(list((world.vault / "params").glob("*.safetensors"))) == 16
+    assert not any((world.stack.root / name).exists() for name in ("datasets", "params"))
+    started = (world.stack.root / "run" / "pods.txt").read_text().split()
+    assert set(started) == {"advisor", "train", "predict", "inference"}
 
 
 def test_what_the_package_brings_is_shown_wherever_names_are(world: World) -> None:
@@ -121,6 +135,8 @@ def test_what_the_package_brings_is_shown_wherever_names_are(world: World) -> No
 
 def test_doctor_lists_what_is_registered_and_names_what_is_broken(world: World) -> None:
     findings = json.loads(world.rafiki("doctor", "-o", "json"))["findings"]
+    for entry in ("rafiki-vault: vault.", "rafiki-vault: pod."):
+        assert [f["verdict"] for f in findings if f["found"].endswith(f"; {entry}")] == ["ok"]
     told = {kind: [f for f in findings if f["check"] == kind] for kind in ("search schemes", "stopping rules", "tasks")}
     for kind, names in (("search schemes", "hill"), ("stopping rules", "floor"), ("tasks", TASK)):
         listed, broken = told[kind]

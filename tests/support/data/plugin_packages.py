@@ -43,3 +43,75 @@ def install_hills(folder: Path) -> None:
         for group, line in re.findall(r'(?m)^\[project\.entry-points\."([\w.]+)"\]\n(.*)$', text)
     }
     install_plugin(folder, "rafiki-hills", modules, points)
+
+
+VAULT = '''
+"""A store whose datasets have to be fetched, and a back end that writes down what it starts."""
+import shutil
+import tempfile
+from pathlib import Path
+
+from rafiki.container.base import ContainerBackend
+from rafiki.container.process import ProcessContainerManager
+from rafiki.data_store.folder import FolderDataStore
+from rafiki.param_store.folder import FolderParamStore
+from rafiki.stores import StoreKind
+
+
+def home(location):
+    return Path(location.url.partition("://")[2])
+
+
+class VaultParamStore(FolderParamStore):
+    def __init__(self, location):
+        super().__init__(home(location))
+        self._location = location
+
+    @property
+    def location(self):
+        return self._location
+
+
+class VaultDataStore(FolderDataStore):
+    def __init__(self, location, max_bytes):
+        super().__init__(home(location), max_bytes)
+        self._location = location
+        self._copies = tempfile.TemporaryDirectory(prefix="fetched-")
+
+    @property
+    def location(self):
+        return self._location
+
+    def get_path(self, store_id):
+        copy = Path(self._copies.name) / store_id
+        if not copy.exists():
+            shutil.copy(super().get_path(store_id), copy)
+        return copy
+
+    def close(self):
+        self._copies.cleanup()
+
+
+class PodContainerManager(ProcessContainerManager):
+    def __init__(self, setup):
+        super().__init__(setup)
+        self._pods = setup.run_folder / "pods.txt"
+
+    def start(self, request):
+        with self._pods.open("a") as file:
+            file.write(request.kind + "\\n")
+        return super().start(request)
+
+
+STORE = StoreKind(about="a vault", open_data_store=VaultDataStore, open_param_store=VaultParamStore)
+BACK_END = ContainerBackend(about="pods", open=PodContainerManager)
+'''
+
+
+def install_vault(folder: Path) -> None:
+    """A package that brings a kind of store and a container back end."""
+    points = {
+        "rafiki.stores": ["vault = rafiki_vault.all:STORE"],
+        "rafiki.containers": ["pod = rafiki_vault.all:BACK_END"],
+    }
+    install_plugin(folder, "rafiki-vault", {"all": VAULT}, points)
