@@ -30,7 +30,6 @@ from rafiki.errors import (
 )
 from rafiki.utils.clock import Deadline
 from rafiki.utils.mismatch import explain_json
-from rafiki.utils.process import Backoff
 
 if TYPE_CHECKING:
     import httpx
@@ -457,6 +456,8 @@ class ContractCaller(HttpServer):
     ) -> Iterator[tuple[str, bytes] | Away]:
         """The events of a stream as (kind, data); see :meth:`watch`."""
         path, _, headers = self._prepare(endpoint, fields)
+        from rafiki.utils.process import Backoff
+
         backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
         away: Deadline | None = None
         has_begun = False
