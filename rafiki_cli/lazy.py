@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
+from rafiki_cli.quick_values import spare_pydantic
 from rafiki_cli.target import options
 
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
@@ -76,6 +77,7 @@ class PlainCommand(TyperCommand):
     """A command whose help keeps the lines of its examples, and that names the nearest of a mistyped option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spare_pydantic(self.get_params(ctx))
         with _naming_nearest_option(self, ctx):
             return super().parse_args(ctx, args)
 

@@ -1,6 +1,22 @@
 """The Python client of a stack's admin and of its predictors."""
 
-from rafiki.client.client import Client
-from rafiki.client.prediction import PredictorClient, predict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rafiki.client.client import Client
+    from rafiki.client.prediction import PredictorClient, predict
 
 __all__ = ["Client", "PredictorClient", "predict"]
+
+
+def __getattr__(name: str) -> Any:
+    # Each loads when it is asked for: the command line needs neither for most of its calls.
+    if name == "Client":
+        from rafiki.client.client import Client
+
+        return Client
+    if name in __all__:
+        from rafiki.client import prediction
+
+        return getattr(prediction, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

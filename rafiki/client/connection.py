@@ -11,8 +11,11 @@ from rafiki.client.transport import ContractCaller
 class AdminConnection:
     """Base of the clients of an admin. Safe to share between threads."""
 
+    _is_light = False
+    """Whether httpx is spared where it can be."""
+
     def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
-        self._caller = ContractCaller(admin_host, int(admin_port))
+        self._caller = ContractCaller(admin_host, int(admin_port), is_light=self._is_light)
 
     @property
     def token(self) -> str | None:

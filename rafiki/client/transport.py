@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
+from rafiki.client.plain_http import NoConnectionError, PlainHttp
 from rafiki.client.sse import parse_events
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
 from rafiki.errors import (
@@ -29,7 +30,6 @@ from rafiki.errors import (
 )
 from rafiki.utils.clock import Deadline
 from rafiki.utils.mismatch import explain_json
-from rafiki.utils.process import Backoff
 
 if TYPE_CHECKING:
     import httpx
@@ -130,10 +130,17 @@ def encode_json(value: Any) -> bytes:
 class HttpServer:
     """One server of the stack: connections to it, and its errors. Safe to share between threads."""
 
-    def __init__(self, host: str, port: int, *, what: str, hint: str) -> None:
+    def __init__(self, host: str, port: int, *, what: str, hint: str, is_light: bool = False) -> None:
+        """
+        Args:
+            is_light: requests without files go without httpx, which costs 100 ms to load, where no proxy is to be used.
+        """
         self.address = join_address(host, port)
         self._what, self._hint = what, hint
+        is_tls = host.startswith(_HTTPS)
         host = host.removeprefix(_HTTPS)
+        self._is_light = is_light
+        self._plain = PlainHttp(host, port, is_tls=is_tls, connect_timeout_s=CONNECT_TIMEOUT_S)
         self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         self._connections: httpx.Client | None = None
         self._lock = threading.Lock()
@@ -157,6 +164,7 @@ class HttpServer:
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
+        self._plain.close()
         if self._connections is not None:
             self._connections.close()
             self._connections = None
@@ -171,6 +179,8 @@ class HttpServer:
         **parts: Any,
     ) -> bytes:
         """The body of a successful answer."""
+        if self._is_light and "files" not in parts and not self._has_proxy():
+            return self._send_plain(method, path, timeout_s=timeout_s, **parts)
         httpx = _httpx()
         timeout = httpx.Timeout(timeout_s, **{"connect": CONNECT_TIMEOUT_S, **(timeouts or {})})
         with self._as_errors(timeout_s):
@@ -184,6 +194,53 @@ class HttpServer:
         if not answer.is_success:
             raise self._refusal(answer.status_code, answer.content)
         return bytes(answer.content)
+
+    def _has_proxy(self) -> bool:
+        if self._is_loopback:
+            return False
+        from urllib.request import getproxies
+
+        return bool(getproxies())
+
+    def _send_plain(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> bytes:
+        from http.client import HTTPException
+
+        target = f"{path}?{urlencode(params, quote_via=quote)}" if params else path
+
+        def ask() -> tuple[int, bytes]:
+            start_s = time.perf_counter()
+            answer = self._plain.request(method, target, body=content, headers=headers, timeout_s=timeout_s)
+            took_ms = 1000 * (time.perf_counter() - start_s)
+            scheme = "" if self.address.startswith(_HTTPS) else "http://"
+            logger.debug("%s %s%s%s: %d in %.0f ms", method, scheme, self.address, target, answer[0], took_ms)
+            return answer
+
+        try:
+            try:
+                status, body = ask()
+            except (ConnectionError, HTTPException):
+                # A kept connection may end just when it is used again; a second GET does no harm.
+                if method != "GET":
+                    raise
+                status, body = ask()
+        except NoConnectionError as e:
+            raise self._no_connection(str(e)) from e
+        except TimeoutError as e:
+            raise self._no_answer(timeout_s) from e
+        except (OSError, HTTPException, ValueError) as e:
+            raise self._broken(str(e)) from e
+        if not 200 <= status < 300:
+            raise self._refusal(status, body)
+        return body
 
     def download(self, path: str, out: Path, *, headers: Mapping[str, str], progress: Progress | None = None) -> None:
         """Write the body of a successful answer to ``out`` as it comes in."""
@@ -230,22 +287,31 @@ class HttpServer:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as e:
-            if "CERTIFICATE" in str(e):
-                raise UnreachableError(
-                    f"The certificate of {self.address} is not trusted by this machine: {str(e).partition('] ')[2]}. "
-                    "Install its authority's certificate, or name it with SSL_CERT_FILE."
-                ) from e
-            raise UnreachableError(f"No {self._what} answers at {self.address}. {self._hint}") from e
+            raise self._no_connection(str(e)) from e
         except httpx.PoolTimeout as e:
             raise UnreachableError(f"All connections to {self.address} are busy. Send fewer calls at once.") from e
         except httpx.TimeoutException as e:
-            raise UnreachableError(
-                f"The {self._what} at {self.address} did not answer within {timeout_s:g} s. {self._hint}"
-            ) from e
+            raise self._no_answer(timeout_s) from e
         except (httpx.HTTPError, httpx.InvalidURL) as e:
-            raise UnreachableError(
-                f"The connection to the {self._what} at {self.address} broke: {str(e).rstrip('.')}. {self._hint}"
-            ) from e
+            raise self._broken(str(e)) from e
+
+    def _no_connection(self, reason: str) -> UnreachableError:
+        if "CERTIFICATE" in reason:
+            return UnreachableError(
+                f"The certificate of {self.address} is not trusted by this machine: {reason.partition('] ')[2]}. "
+                "Install its authority's certificate, or name it with SSL_CERT_FILE."
+            )
+        return UnreachableError(f"No {self._what} answers at {self.address}. {self._hint}")
+
+    def _no_answer(self, timeout_s: float) -> UnreachableError:
+        return UnreachableError(
+            f"The {self._what} at {self.address} did not answer within {timeout_s:g} s. {self._hint}"
+        )
+
+    def _broken(self, reason: str) -> UnreachableError:
+        return UnreachableError(
+            f"The connection to the {self._what} at {self.address} broke: {reason.rstrip('.')}. {self._hint}"
+        )
 
     def _refusal(self, status: int, body: bytes) -> RafikiError:
         with contextlib.suppress(msgspec.DecodeError):
@@ -283,9 +349,9 @@ class ContractCaller(HttpServer):
     """Makes calls of the contract with the token of whoever is logged in: those of typed requests answer with the
     records of the contract, and ``_plain`` calls with dicts and lists as they came."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, is_light: bool = False) -> None:
         hint = "Start the stack with `rafiki up`, or check the address."
-        super().__init__(host, port, what="admin", hint=hint)
+        super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
         self.token: str | None = None
 
     def call(
@@ -390,6 +456,8 @@ class ContractCaller(HttpServer):
     ) -> Iterator[tuple[str, bytes] | Away]:
         """The events of a stream as (kind, data); see :meth:`watch`."""
         path, _, headers = self._prepare(endpoint, fields)
+        from rafiki.utils.process import Backoff
+
         backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
         away: Deadline | None = None
         has_begun = False

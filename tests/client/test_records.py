@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import select
+import socket
+import subprocess
+import sys
+import threading
 import typing
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -131,3 +136,43 @@ def test_who_watches_is_told_while_the_admin_is_away(client: AdminClient, server
     assert "ended the stream" in away.reason
     assert 0 < away.left_s <= 60
     assert [type(e) for e in rest] == [EnvironmentSnapshot, EnvironmentEnded]
+
+
+def test_connections_are_kept_and_one_that_ended_meanwhile_is_made_anew(server: ContractServer) -> None:
+    server.answers |= {"get_users": [USER], "create_user": USER}
+    with AdminClient("127.0.0.1", server.port) as client:
+        client.token = "a token"
+        client.get_users()
+        [kept] = client._caller._plain._idle
+        client.get_users()
+        assert client._caller._plain._idle == [kept]
+        kept.sock.shutdown(socket.SHUT_WR)
+        # The server has ended it by now: not even a call that changes something may fail for that.
+        assert select.select([kept.sock], [], [], 5)[0]
+        assert client.create_user("a@b.c", "p", UserType.ADMIN).id == "u1"
+
+
+def test_without_any_admin_the_address_is_told() -> None:
+    client = AdminClient("127.0.0.1", 1)
+    with pytest.raises(UnreachableError, match=r"No admin answers at 127.0.0.1:1. Start the stack"):
+        client.get_health()
+
+
+def test_a_silent_admin_is_not_waited_for_for_ever(server: ContractServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    server.answers["get_health"] = lambda _: asked.wait(20)
+    client = AdminClient("127.0.0.1", server.port)
+    with pytest.raises(UnreachableError, match=r"did not answer within 0.1 s"):
+        client._caller.send("GET", "/", headers={}, timeout_s=0.1)
+    asked.set()
+
+
+def test_plain_calls_load_no_httpx(server: ContractServer) -> None:
+    server.answers["get_health"] = {"name": "rafiki", "version": "1", "status": "ok"}
+    code = f"""
+import sys
+from rafiki.client.records import AdminClient
+assert AdminClient("127.0.0.1", {server.port}).get_health().status == "ok"
+print(sorted({{"httpx", "rich", "pydantic", "numpy"}} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from rafiki.client import Client
+from rafiki.client.records import AdminClient
 from rafiki.client.transport import join_address, split_address
 from rafiki.errors import InvalidRequestError, UnreachableError
 
@@ -80,17 +82,23 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
     thread.join(10)
 
 
-def test_a_trusted_server_is_talked_to_over_tls(tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [Client, AdminClient])
+def test_a_trusted_server_is_talked_to_over_tls(
+    tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch, kind: type[Client] | type[AdminClient]
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tls_server.certificate))
-    with Client("https://localhost", tls_server.port) as client:
+    with kind("https://localhost", tls_server.port) as client:
         assert client.address == f"https://localhost:{tls_server.port}"
-        assert client.get_health()["status"] == "ok"
+        assert msgspec.to_builtins(client.get_health())["status"] == "ok"
 
 
-def test_an_untrusted_server_is_refused_with_the_cure(tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [Client, AdminClient])
+def test_an_untrusted_server_is_refused_with_the_cure(
+    tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch, kind: type[Client] | type[AdminClient]
+) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with (
-        Client("https://localhost", tls_server.port) as client,
+        kind("https://localhost", tls_server.port) as client,
         pytest.raises(UnreachableError, match=r"not trusted by this machine: .*SSL_CERT_FILE"),
     ):
         client.get_health()

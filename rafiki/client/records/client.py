@@ -25,3 +25,5 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
             front of the admin speaks TLS.
         admin_port: port of the admin.
     """
+
+    _is_light = True

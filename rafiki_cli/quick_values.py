@@ -1,0 +1,49 @@
+"""Values of arguments and options that need no pydantic: Typer loads it (60 ms) for every value, even a default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+
+class QuickValues:
+    """Stands before what Typer converts the values of a parameter with, which is made when it is needed."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """``value`` as the parameter's type; refusals are Typer's."""
+        is_many = param.multiple or param.nargs == -1
+        if value is None:
+            return () if is_many else None
+        if not is_many and param.type_descriptor.parameter_info.parser is None:
+            kind = param.type_descriptor.annotation
+            if kind in (str, int, float, bool) and type(value) is kind:
+                return value
+            if isinstance(kind, type) and issubclass(kind, Enum):
+                if isinstance(value, kind):
+                    return value
+                if value in [member.value for member in kind]:
+                    return kind(value)
+            if kind is int and _is_plain_number(value, param):
+                return int(value)
+        return self._make().coerce(value, param=param, ctx=ctx)
+
+
+def _is_plain_number(value: Any, param: Any) -> bool:
+    info = param.type_descriptor.parameter_info
+    return info.min is None and info.max is None and re.fullmatch(r"-?[0-9]{1,9}", value) is not None
+
+
+def spare_pydantic(params: list[Any]) -> None:
+    """Have simple values of a command's parameters converted without pydantic, where this version of Typer uses it."""
+    for param in params:
+        if hasattr(param, "get_runtime_param") and hasattr(param, "type_descriptor"):
+            param.get_runtime_param = _once(QuickValues(param.get_runtime_param))
+
+
+def _once(quick: QuickValues) -> Callable[[], QuickValues]:
+    return lambda: quick
