@@ -25,7 +25,7 @@ class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rule: str = AUTO
     """``auto`` is the rule of the scheme."""
     options: dict[str, Any] = {}
-    """The rule's own options. Those of Rafiki's own rules may stand beside ``rule`` instead."""
+    """The rule's own options. Those of Rafiki's own rules may be beside ``rule`` instead."""
     min_step: Annotated[float, Meta(gt=0.0)] | None = None
     """No trial is judged before this step."""
     min_trials: Annotated[int, Meta(ge=1)] | None = None

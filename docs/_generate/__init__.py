@@ -4,5 +4,8 @@ Hand-written pages hold a line ``<!-- from the code: NAME -->``; :data:`pages.FR
 Sphinx reads the page. Pages that exist for what the code has (one for each group of commands) are written by
 :func:`pages.write_command_pages` before Sphinx looks for files, and are not committed.
 
+Figures (:mod:`figures`) are drawn from ``docs/figures`` when a page shows them; captured screens (:mod:`screens`) are
+kept in ``docs/screens``.
+
 The same input always gives the same text. ``docs/_notes`` holds prose that belongs to a generated entry.
 """

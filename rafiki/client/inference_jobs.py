@@ -87,7 +87,7 @@ class InferenceJobCalls(Calls):
             max_examples: queries of the validation dataset to add.
 
         Returns:
-            ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else an export's manifest tells.
+            ``members``, ``models``, ``task``, ``ensemble``, ``examples`` and what else is in an export's manifest.
         """
         return self._one(
             exports.GET_EXPORT, app=app, app_version=app_version, trial_id=trial_id,

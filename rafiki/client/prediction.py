@@ -42,7 +42,7 @@ class PredictorClient:
         return predictions
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else it tells.
+        """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else is in it.
 
         Raises:
             UnreachableError: when no predictor answers in time.

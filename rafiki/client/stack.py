@@ -31,14 +31,14 @@ class StackCalls(Calls):
         apply: bool = False,
         only: Sequence[str] | None = None,
     ) -> Json:
-        """Free what is not needed any more, or tell what would go: for admins.
+        """Free what is not needed any more, or list what would go: for admins.
 
         Args:
             what: kinds of :class:`~rafiki.constants.GarbageKind`; None = all.
             keep: the best trials of each model of each train job whose parameters stay.
             older_than_s: nothing goes that was of use within this time.
-            apply: False = only tell.
-            only: ids of items told before; nothing else goes.
+            apply: False = only list.
+            only: ids of items listed before; nothing else goes.
 
         Returns:
             ``is_applied``, ``items`` (``id``, ``kind``, ``name``, ``size_bytes``, ``reason``, ``is_freed``, ``error``)

@@ -35,7 +35,7 @@ class Watching(AdminConnection):
         patience_s: float = WATCH_PATIENCE_S,
         stop: threading.Event | None = None,
     ) -> Iterator[Json]:
-        """How one of your train jobs stands, then each change, pushed by the admin until the job has ended.
+        """The state of one of your train jobs, then each change as it happens, until the job has ended.
 
         Args:
             patience_s: how long the admin may be away, as when it is restarted.
@@ -70,7 +70,7 @@ class Watching(AdminConnection):
         patience_s: float = WATCH_PATIENCE_S,
         stop: threading.Event | None = None,
     ) -> Iterator[Json]:
-        """How your running inference job of an app's version stands, and every second how much it serves.
+        """The state of your running inference job of an app's version, and every second how much it serves.
 
         Yields:
             Events by their ``type``: ``snapshot`` and ``job`` with ``job`` and ``members``; ``figures`` with

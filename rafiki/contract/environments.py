@@ -55,7 +55,7 @@ class CreateEnvironmentRequest(RequestStruct, frozen=True, kw_only=True):
 
 
 class EnvironmentStateView(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with the packages that something depends on."""
+    """The state of the packages that something depends on."""
 
     key: str | None
     """Of their environment; None when what is installed beside Rafiki will do."""
@@ -69,7 +69,7 @@ class EnvironmentStateView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
-    """How an environment stands, and the last lines of its build: what every stream of it begins with."""
+    """The state of an environment, and the last lines of its build: what every stream of it begins with."""
 
     key: str
     status: str

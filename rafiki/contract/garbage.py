@@ -22,9 +22,9 @@ class CollectGarbageRequest(RequestStruct, frozen=True, kw_only=True):
     older_than_s: Annotated[float, msgspec.Meta(ge=0, le=1e10)] = DEFAULT_OLDER_THAN_S
     """Nothing goes that was of use within this time."""
     apply: bool = False
-    """False = only tell what would go."""
+    """False = only list what would go."""
     only: list[str] | None = None
-    """Ids of items that were told before: whatever else could go by now stays."""
+    """Ids of items that were listed before: whatever else could go by now stays."""
 
 
 class GarbageItemView(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +48,6 @@ class GarbageView(msgspec.Struct, frozen=True, kw_only=True):
 COLLECT_GARBAGE: Endpoint[CollectGarbageRequest, GarbageView] = Endpoint(
     name="collect_garbage", method="POST", path="/actions/collect_garbage", request=CollectGarbageRequest,
     response=GarbageView, timeout_s=INSTALL_TIMEOUT_S, roles=ADMINS,
-    summary="Free parameters, environments, logs and files that are not needed any more, or tell what would go.",
+    summary="Free parameters, environments, logs and files that are not needed any more, or list what would go.",
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [COLLECT_GARBAGE]

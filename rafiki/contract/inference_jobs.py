@@ -155,14 +155,14 @@ class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InferenceJobSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
-    """How an inference job stands: what every stream of it begins with."""
+    """The state of an inference job: what every stream of it begins with."""
 
     job: InferenceJobView
     members: list[MemberView]
 
 
 class InferenceJobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
-    """The job or one of its members stands otherwise than before."""
+    """The job or one of its members has changed."""
 
     job: InferenceJobView
     members: list[MemberView]
@@ -172,7 +172,7 @@ class InferenceFigures(msgspec.Struct, frozen=True, kw_only=True, tag="figures")
     """How much the job serves, once a second."""
 
     predictors: int
-    """How many tell; without any the rest says nothing."""
+    """How many report; without any the rest means nothing."""
     requests_per_s: float
     """In the last second."""
     errors_per_s: float
@@ -200,7 +200,7 @@ InferenceJobEvent = InferenceJobSnapshot | InferenceJobChanged | InferenceFigure
 CREATE_INFERENCE_JOB: Endpoint[CreateInferenceJobRequest, InferenceJobCreatedView] = Endpoint(
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
     response=InferenceJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
-    summary="Serve trials of a stopped train job as an ensemble; the best one of each model unless told otherwise.",
+    summary="Serve trials of a stopped train job as an ensemble; the best one of each model by default.",
 )  # fmt: skip
 PREVIEW_ENSEMBLE: Endpoint[PreviewEnsembleRequest, EnsemblePreviewView] = Endpoint(
     name="preview_ensemble", method="GET", path="/train_jobs/{app}/{app_version}/ensemble",
@@ -223,7 +223,7 @@ GET_RUNNING_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobView] = End
 WATCH_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobEvent] = Endpoint(
     name="watch_inference_job", method="GET", path="/inference_jobs/{app}/{app_version}/events",
     request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
-    summary="How your running inference job stands, then each change, and every second how much it serves.",
+    summary="The state of your running inference job, then each change, and every second how much it serves.",
 )  # fmt: skip
 STOP_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobStoppedView] = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",

@@ -145,20 +145,20 @@ class TrialLogsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainJobSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
-    """How a train job stands: what every stream of it begins with."""
+    """The state of a train job: what every stream of it begins with."""
 
     job: TrainJobView
     trials: list[TrialView]
 
 
 class TrainJobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
-    """The job, or the search over one of its models, stands otherwise than before."""
+    """The job, or the search over one of its models, has changed."""
 
     job: TrainJobView
 
 
 class TrialChanged(msgspec.Struct, frozen=True, kw_only=True, tag="trial"):
-    """A trial is new, or stands otherwise than before."""
+    """A trial is new, or has changed."""
 
     trial: TrialView
 
@@ -218,7 +218,7 @@ GET_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobView] = Endpoint(
 WATCH_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobEvent] = Endpoint(
     name="watch_train_job", method="GET", path="/train_jobs/{app}/{app_version}/events", request=TrainJobRequest,
     response=TrainJobEvent, roles=ALL_USERS, is_stream=True,
-    summary="How one of your train jobs stands, then each change of it and of its trials, until it ends.",
+    summary="The state of one of your train jobs, then each change of it and of its trials, until it ends.",
 )  # fmt: skip
 STOP_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobCreatedView] = Endpoint(
     name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,

@@ -36,7 +36,7 @@ class FeatureEncoder:
 
         Args:
             dataset: a feature with any text in it is one of categories.
-            max_categories: of each feature so many are told apart; rarer ones, and those of one row alone, count as
+            max_categories: of each feature so many are distinguished; rarer ones, and those of one row alone, count as
                 missing values. A feature of which nothing is left is left out.
 
         Raises:

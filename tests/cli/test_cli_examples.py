@@ -109,6 +109,7 @@ AT_ONCE = "an app is deployed once at a time"
 
 SPECIAL = {
     "rafiki init . --name my-app --force": Special(OWN_FOLDER, folder="other"),
+    "rafiki template show svm > svm.py": Special("others upload a file of that name", folder="other"),
     "rafiki quickstart": Special(OWN_STACK, folder="first", puts=("quickstart", "quickstart --trials 2")),
     "rafiki quickstart --trials 6 --down": Special(OWN_STACK, folder="first", puts=("6", "2")),
     "rafiki run job.yaml --set budget.trials=20 --set advisor=tpe": Special(QUICK, puts=("20", "4")),

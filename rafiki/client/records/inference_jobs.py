@@ -71,7 +71,7 @@ class InferenceJobCalls(Calls):
         patience_s: float = WATCH_PATIENCE_S,
         stop: threading.Event | None = None,
     ) -> Iterator[InferenceJobEvent | Away]:
-        """How your running inference job of an app's version stands, and every second how much it serves."""
+        """The state of your running inference job of an app's version, and every second how much it serves."""
         request = InferenceJobRequest(app=app, app_version=app_version)
         return self._watch(WATCH_INFERENCE_JOB, request, patience_s=patience_s, stop=stop)
 
