@@ -20,31 +20,18 @@ from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
-    MethodNotAllowedError,
-    NotFoundError,
     RafikiError,
     RequestTooLargeError,
 )
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Ensemble, Manifest
+from rafiki.predictor.protocol import is_predict, read_request, which_query, write_answer
 from rafiki.utils.logs import log_unexpected, set_up_logging
-from rafiki.utils.mismatch import explain_json
 
 _logger = logging.getLogger(__name__)
 
 _NULL = b"null"
 _IDLE_S = 75.0
-
-
-class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """``query`` for one, ``queries`` for several."""
-
-    query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    queries: list[msgspec.Raw] | None = None
-    timeout_ms: float | None = None
-
-
-_decoder = msgspec.json.Decoder(PredictRequest)
 
 
 class ExportServer(ThreadingHTTPServer):
@@ -84,40 +71,17 @@ class ExportServer(ThreadingHTTPServer):
         Raises:
             RafikiError: the refusal.
         """
-        try:
-            request = _decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            reason = explain_json(body, PredictRequest)
-            raise InvalidRequestError(
-                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {reason}.'
-            ) from e
-        query = None if request.query is msgspec.UNSET else bytes(request.query)
-        if (query not in (None, _NULL)) == (request.queries is not None):
-            raise InvalidRequestError('The body must hold either "query" or "queries".')
-        timeout_s = self.deadline_s
-        if request.timeout_ms is not None:
-            if not request.timeout_ms > 0:
-                raise InvalidRequestError('"timeout_ms" must be above 0.')
-            timeout_s = min(timeout_s, request.timeout_ms / 1000)
-        if request.queries is None:
-            answers = self.batches.ask([query or b""], timeout_s)
-            return b'{"prediction":%s,"predictions":[]%s}' % (_prediction(answers[0], ""), _left_out(answers))
-        if not request.queries:
-            return b'{"prediction":null,"predictions":[]}'
-        answers = self.batches.ask([bytes(q) for q in request.queries], timeout_s)
-        predictions = b",".join(_prediction(answer, f"Query {i}: ") for i, answer in enumerate(answers))
-        return b'{"prediction":null,"predictions":[%s]%s}' % (predictions, _left_out(answers))
+        asked = read_request(body, self.deadline_s)
+        answers = self.batches.ask(asked.queries, asked.timeout_s) if asked.queries else []
+        predictions = [_prediction(answer, which_query(asked, i)) for i, answer in enumerate(answers)]
+        left_out = dict.fromkeys(trial_id for answer in answers for trial_id in answer.left_out)
+        return write_answer(asked, predictions, list(left_out))
 
 
-def _prediction(answer: Answer, where: str) -> bytes:
+def _prediction(answer: Answer, which: str) -> bytes:
     if answer.error is not None:
-        raise type(answer.error)(where + answer.error.message)
+        raise type(answer.error)(which + answer.error.message)
     return answer.prediction or _NULL
-
-
-def _left_out(answers: Sequence[Answer]) -> bytes:
-    out = list(dict.fromkeys(trial_id for answer in answers for trial_id in answer.left_out))
-    return b',"left_out":' + msgspec.json.encode(out) if out else b""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -173,15 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         # Read in any case: what is left unread would be taken for the next request.
         body = self._body()
-        if path == "/predict":
-            if self.command != "POST":
-                raise MethodNotAllowedError("/predict takes POST.")
+        if is_predict(self.command, path, "server"):
             return self.server.predict(body)
-        if path == "/":
-            if self.command != "GET":
-                raise MethodNotAllowedError("/ takes GET.")
-            return self.server.health()
-        raise NotFoundError(f"There is no {path}. This server answers GET / and POST /predict.")
+        return self.server.health()
 
     def _body(self) -> bytes:
         length = self.headers.get("content-length", "0")

@@ -14,11 +14,8 @@ from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
     InvalidQueryError,
-    InvalidRequestError,
-    MethodNotAllowedError,
     ModelPredictError,
     NoPredictionError,
-    NotFoundError,
     RafikiError,
     RequestTooLargeError,
 )
@@ -26,9 +23,9 @@ from rafiki.messages import PredictorSpec
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
 from rafiki.predictor.meter import Meter
+from rafiki.predictor.protocol import Asked, is_predict, read_request, which_query, write_answer
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
-from rafiki.utils.mismatch import explain_json
 
 _logger = logging.getLogger(__name__)
 
@@ -36,20 +33,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_NULL = b"null"
 _JSON_TYPE = (b"content-type", b"application/json")
-
-
-class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """``query`` for one, ``queries`` for several; the values are passed on unparsed."""
-
-    query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    queries: list[msgspec.Raw] | None = None
-    timeout_ms: float | None = None
-    """Shorter than the predictor's own deadline, if wished."""
-
-
-_decoder = msgspec.json.Decoder(PredictRequest)
 
 
 class PredictorApp:
@@ -83,16 +67,9 @@ class PredictorApp:
         await send({"type": "http.response.body", "body": body})
 
     async def _respond(self, scope: Scope, receive: Receive) -> bytes:
-        path, method = scope["path"], scope["method"]
-        if path == "/predict":
-            if method != "POST":
-                raise MethodNotAllowedError("/predict takes POST.")
+        if is_predict(scope["method"], scope["path"], "predictor"):
             return await self._predict(await self._read(receive))
-        if path == "/":
-            if method != "GET":
-                raise MethodNotAllowedError("/ takes GET.")
-            return self._health()
-        raise NotFoundError(f"There is no {path}. This predictor answers GET / and POST /predict.")
+        return self._health()
 
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
@@ -114,50 +91,31 @@ class PredictorApp:
         return body
 
     async def _predict(self, body: bytes) -> bytes:
-        try:
-            request = _decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            reason = explain_json(body, PredictRequest)
-            raise InvalidRequestError(
-                f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {reason}.'
-            ) from e
-        has_query = request.query is not msgspec.UNSET and bytes(request.query) != _NULL
-        if has_query == (request.queries is not None):
-            raise InvalidRequestError('The body must hold either "query" or "queries".')
-        timeout_s = self._spec.deadline_s
-        if request.timeout_ms is not None:
-            if not request.timeout_ms > 0:
-                raise InvalidRequestError('"timeout_ms" must be above 0.')
-            timeout_s = min(timeout_s, request.timeout_ms / 1000)
-        if request.queries is None:
-            answers = await self._gather.ask([bytes(request.query)], timeout_s)  # type: ignore[arg-type]
-            prediction = self._combine(answers, 0, None)
-            return b'{"prediction":%s,"predictions":[]%s}' % (prediction, self._left_out(answers))
-        if not request.queries:
-            return b'{"prediction":null,"predictions":[]}'
-        answers = await self._gather.ask([bytes(q) for q in request.queries], timeout_s)
-        predictions = [self._combine(answers, row, row) for row in range(len(answers.rows))]
-        return b'{"prediction":null,"predictions":[%s]%s}' % (b",".join(predictions), self._left_out(answers))
+        asked = read_request(body, self._spec.deadline_s)
+        if not asked.queries:
+            return write_answer(asked, [], [])
+        answers = await self._gather.ask(asked.queries, asked.timeout_s)
+        predictions = [self._combine(asked, answers, row) for row in range(len(answers.rows))]
+        return write_answer(asked, predictions, self._left_out(answers))
 
-    def _combine(self, answers: Answers, row: int, index: int | None) -> bytes:
-        where = "" if index is None else f"Query {index}: "
+    def _combine(self, asked: Asked, answers: Answers, row: int) -> bytes:
         try:
             return combine(self._task, answers.rows[row], self._weights)
         except NoPredictionError as e:
             reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
-            raise NoPredictionError(f"{where}No member of the ensemble answered in time ({reason}).") from e
+            raise NoPredictionError(
+                f"{which_query(asked, row)}No member of the ensemble answered in time ({reason})."
+            ) from e
         except (InvalidQueryError, ModelPredictError) as e:
-            raise type(e)(where + e.message) from e
+            raise type(e)(which_query(asked, row) + e.message) from e
 
-    def _left_out(self, answers: Answers) -> bytes:
-        """Names the members that did not take part, where there are any."""
-        members = self._spec.members
-        out = [
+    def _left_out(self, answers: Answers) -> list[str]:
+        """The members that did not take part."""
+        return [
             m.trial_id
-            for column, m in enumerate(members)
+            for column, m in enumerate(self._spec.members)
             if any(row[column] is None or row[column].status != "ok" for row in answers.rows)  # type: ignore[union-attr]
         ]
-        return b',"left_out":' + msgspec.json.encode(out) if out else b""
 
     def _health(self) -> bytes:
         return msgspec.json.encode(

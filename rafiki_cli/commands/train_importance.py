@@ -9,7 +9,6 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
-from rafiki.knob_specs import KnobSpecs
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from rafiki.analysis.importance import Choice, ChoiceMarginal, Importance, KnobImportance, NumberMarginal
     from rafiki.client.records import AdminClient
     from rafiki.contract.train_jobs import SubTrainJobView, TrainJobView, TrialView
+    from rafiki.knob_specs import KnobSpecs
 
 EPILOG = """Examples:
 

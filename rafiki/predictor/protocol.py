@@ -1,0 +1,105 @@
+"""The HTTP interface of predictions, as a predictor and the server of an export both speak it: ``GET /`` and
+``POST /predict``.
+
+It travels in exports, and every request passes here: bytes in, bytes out, and no library but msgspec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rafiki.errors import InvalidRequestError, MethodNotAllowedError, NotFoundError
+from rafiki.utils.mismatch import explain_json
+
+_NULL = b"null"
+_METHODS = {"/predict": "POST", "/": "GET"}
+
+
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``query`` for one, ``queries`` for several; the values are passed on unparsed."""
+
+    query: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    queries: list[msgspec.Raw] | None = None
+    timeout_ms: float | None = None
+    """Shorter than the server's own deadline, if wished."""
+
+
+_decoder = msgspec.json.Decoder(PredictRequest)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request asks for."""
+
+    queries: list[bytes]
+    """JSON values."""
+    is_one: bool
+    """Whether it was ``query``: the answer is then one prediction."""
+    timeout_s: float
+
+
+def is_predict(method: str, path: str, server: str) -> bool:
+    """Whether a request asks for predictions, rather than for what ``GET /`` tells.
+
+    Args:
+        server: who is asked, for people: ``"predictor"``.
+
+    Raises:
+        NotFoundError, MethodNotAllowedError: when there is no such page, or it takes another method.
+    """
+    takes = _METHODS.get(path)
+    if takes is None:
+        raise NotFoundError(f"There is no {path}. This {server} answers GET / and POST /predict.")
+    if method != takes:
+        raise MethodNotAllowedError(f"{path} takes {takes}.")
+    return path == "/predict"
+
+
+def read_request(body: bytes, deadline_s: float) -> Asked:
+    """What the body of ``POST /predict`` asks for.
+
+    Args:
+        deadline_s: the longest that the server waits for an answer.
+
+    Raises:
+        InvalidRequestError: when it has another form.
+    """
+    try:
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        reason = explain_json(body, PredictRequest)
+        raise InvalidRequestError(
+            f'The body must be JSON of the form {{"query": ...}} or {{"queries": [...]}}: {reason}.'
+        ) from e
+    query = None if request.query is msgspec.UNSET else bytes(request.query)
+    if query == _NULL:
+        query = None
+    if (query is None) == (request.queries is None):
+        raise InvalidRequestError('The body must hold either "query" or "queries".')
+    timeout_s = deadline_s
+    if request.timeout_ms is not None:
+        if not request.timeout_ms > 0:
+            raise InvalidRequestError('"timeout_ms" must be above 0.')
+        timeout_s = min(timeout_s, request.timeout_ms / 1000)
+    if query is not None:
+        return Asked([query], True, timeout_s)
+    return Asked([bytes(q) for q in request.queries or ()], False, timeout_s)
+
+
+def write_answer(asked: Asked, predictions: Sequence[bytes], left_out: Sequence[str]) -> bytes:
+    """The body of the answer.
+
+    Args:
+        predictions: JSON values, one a query.
+        left_out: the members that did not take part.
+    """
+    out = b',"left_out":' + msgspec.json.encode(left_out) if left_out else b""
+    if asked.is_one:
+        return b'{"prediction":%s,"predictions":[]%s}' % (predictions[0], out)
+    return b'{"prediction":null,"predictions":[%s]%s}' % (b",".join(predictions), out)
+
+
+def which_query(asked: Asked, index: int) -> str:
+    """What the refusal of one query begins with: which it is, where several were asked."""
+    return "" if asked.is_one else f"Query {index}: "
