@@ -133,6 +133,22 @@ def test_what_the_package_brings_is_shown_wherever_names_are(world: World) -> No
     assert world.rafiki("dataset", "validate", str(file), "--task", TASK) == ""
 
 
+def test_an_export_needs_the_package_and_holds_what_it_imports_of_rafiki(world: World, tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from rafiki_cli.export import folder, vendor\n"
+        "from rafiki.tasks.registry import get_task\n"
+        f"print(folder._task_package({TASK!r})[1])\n"
+        f"vendor.write_engine(pathlib.Path(sys.argv[1]), type(get_task({TASK!r})).__module__, [])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=world.stack.environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == "{'rafiki-hills': '1.0'}\n"
+    # The scheme of the package travels as its task does: all that one of its modules may load.
+    assert {"tasks", "advisor"} <= {f.name for f in (tmp_path / "rafiki").iterdir()}
+
+
 def test_doctor_lists_what_is_registered_and_names_what_is_broken(world: World) -> None:
     findings = json.loads(world.rafiki("doctor", "-o", "json"))["findings"]
     for entry in ("rafiki-vault: vault.", "rafiki-vault: pod."):
