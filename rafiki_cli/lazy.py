@@ -120,6 +120,11 @@ class LazyGroup(PlainGroup):
         """Command -> module, of all sections."""
         return {name: module for section in cls.sections.values() for name, (module, _) in section.items()}
 
+    @classmethod
+    def help_texts(cls) -> dict[str, str]:
+        """Command -> its line of help, of all sections; no command is loaded."""
+        return {name: help for section in cls.sections.values() for name, (_, help) in section.items()}
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.modules())
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import typer
 
 from rafiki_cli.application import Application
+from rafiki_cli.lazy import LazyGroup
 from rafiki_cli.target import options
 from rafiki_cli.terminal import UsageError
 
@@ -126,9 +127,8 @@ def _is_path(param: Any) -> bool:
 
 
 def _help(group: Any, ctx: Any, name: str) -> str:
-    table = getattr(group, "table", None)
-    if table is not None:
-        return str(table[name][1])
+    if isinstance(group, LazyGroup):
+        return group.help_texts()[name]
     command = group.get_command(ctx, name)
     return "" if command.hidden else " ".join((command.help or name).split()).partition(". ")[0]
 

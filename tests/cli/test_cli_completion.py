@@ -484,3 +484,13 @@ def test_answering_a_shell_loads_no_heavy_library(known, path_with_rafiki: Path)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[1:] == ["digits\tversion 2, running", "[]"]
     assert done.stderr == ""
+
+
+def test_completing_the_first_word_loads_no_command(path_with_rafiki: Path) -> None:
+    code = (
+        "import sys\nfrom rafiki_cli.main import main\nmain(['tr'])\n"
+        "print([m for m in sys.modules if m.startswith('rafiki_cli.commands.')])\n"
+    )
+    environment = {**_environment(path_with_rafiki), "_RAFIKI_COMPLETE": "zsh"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["values", "train", "trial", "[]"]
