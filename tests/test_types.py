@@ -24,6 +24,7 @@ MOST: dict[str, int] = {
     "rafiki.model_check": 12,
     "rafiki.param_store": 10,
     "rafiki.tasks": 34,
+    "rafiki.testing": 2,
     "rafiki.utils": 7,
     "rafiki.worker": 2,
     "rafiki_cli": 17,
