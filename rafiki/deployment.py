@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """How an inference job serves. None = as the stack's settings say."""
 
     latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None

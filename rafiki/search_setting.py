@@ -19,7 +19,7 @@ AUTO = "auto"
 _MOST_FIRST = 1000
 
 
-class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When trials end before their training is over. Only models that report intermediate scores are touched."""
 
     rule: str = AUTO
@@ -40,7 +40,7 @@ class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return {k: v for k, v in beside.items() if v is not None and k in names} | self.options
 
 
-class AdvisorSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class AdvisorSetting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As a job gives it; see :func:`parse_setting`."""
 
     scheme: str = AUTO

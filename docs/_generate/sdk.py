@@ -129,7 +129,7 @@ def _class(name: Name) -> str:
 
 
 def _is_plumbing(name: str) -> bool:
-    return name in ("set_sink", "set_judge", "to_json", "check")
+    return name in ("set_sink", "set_stopping_check", "to_json", "check")
 
 
 def _member(member: Name, doc: str) -> str:

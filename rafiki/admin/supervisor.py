@@ -103,7 +103,7 @@ class Supervisor:
                 self._looked.wait(min(deadline.left_s(), self._config.supervisor.tick_s))
         return True
 
-    def tell_stop(self, train_job_id: str) -> None:
+    def announce_stop(self, train_job_id: str) -> None:
         """Tell the job's advisors at once that it is to stop; without this they see it at their next look."""
         for sub in self._store.train_jobs.list_sub_train_jobs(train_job_id):
             try:
@@ -273,7 +273,7 @@ class Supervisor:
                 self._stop_later(action.service, action.error)
             case NoteRunning():
                 service = self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
-                self._tell_watchers(service.job_id)
+                self._notify_watchers(service.job_id)
             case NoteEnded():
                 self._note_ended(action)
             case FailSearch():
@@ -281,15 +281,15 @@ class Supervisor:
             case SetTrainJobStatus():
                 self._store.train_jobs.set_train_job_status(action.job.id, action.status, action.error)
                 _log_job("train job", action)
-                self._tell_watchers(action.job.id)
+                self._notify_watchers(action.job.id)
                 self._wake.set()
             case SetInferenceJobStatus():
                 self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
                 _log_job("inference job", action)
-                self._tell_watchers(action.job.id)
+                self._notify_watchers(action.job.id)
                 self._wake.set()
 
-    def _tell_watchers(self, job_id: str) -> None:
+    def _notify_watchers(self, job_id: str) -> None:
         """Something of a job or of its services has changed in the meta store."""
         self._hub.note(job_id, Change.JOB)
         self._hub.note(SERVICES, Change.JOB)
@@ -309,14 +309,14 @@ class Supervisor:
         except RafikiError as e:
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
             _log_service(service, logging.ERROR, f"could not be started: {e.message}")
-            self._tell_watchers(action.job_id)
+            self._notify_watchers(action.job_id)
             self._wake.set()
             return
         self._keep(service, started)
         if action.service_type is ServiceType.ADVISOR:
-            self._tell_all_lost(action)
+            self._announce_all_lost(action)
         _log_service(service, logging.INFO, f"started (attempt {action.attempt})")
-        self._tell_watchers(action.job_id)
+        self._notify_watchers(action.job_id)
 
     def _keep(self, service: Service, started: StartedService) -> None:
         """Write down how a service is found again, and where others reach it."""
@@ -339,11 +339,11 @@ class Supervisor:
             self._containers.stop(service.id, service.handle, 0.0)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
         self._store.services.set_service_status(service.id, status, error, is_permanent=action.is_permanent)
-        self._tell_watchers(service.job_id)
+        self._notify_watchers(service.job_id)
         if error is not None:
             _log_service(service, logging.ERROR, f"ended: {error}")
         if error is not None and service.service_type is ServiceType.TRAIN:
-            self._tell_lost(service, error)
+            self._announce_lost(service, error)
         if service.service_type is ServiceType.INFERENCE:
             self._tell_unserved(service)
         self._wake.set()
@@ -355,14 +355,14 @@ class Supervisor:
         except CacheUnavailableError as e:
             _log_service(service, logging.WARNING, f"cannot tell the predictor of its end: {e.message}")
 
-    def _tell_lost(self, service: Service, reason: str) -> None:
+    def _announce_lost(self, service: Service, reason: str) -> None:
         """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
         try:
             self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
         except CacheUnavailableError as e:
             _log_service(service, logging.WARNING, f"cannot tell the advisor of its end: {e.message}")
 
-    def _tell_all_lost(self, advisor: StartService) -> None:
+    def _announce_all_lost(self, advisor: StartService) -> None:
         """A new advisor finds trials whose workers ended before it began (the stack was down): say that they did."""
         for service in self._store.services.list_services(advisor.job_id):
             if (
@@ -370,7 +370,7 @@ class Supervisor:
                 and service.unit_id == advisor.unit_id
                 and not is_live(service)
             ):
-                self._tell_lost(service, service.error or "it was stopped together with the stack")
+                self._announce_lost(service, service.error or "it was stopped together with the stack")
 
     def _stop_later(self, service: Service, error: str | None) -> None:
         if service.id in self._being_stopped:
@@ -387,9 +387,9 @@ class Supervisor:
                 self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
             self._store.services.set_service_status(service.id, status, error)
-            self._tell_watchers(service.job_id)
+            self._notify_watchers(service.job_id)
             if error is not None and service.service_type is ServiceType.TRAIN:
-                self._tell_lost(service, error)
+                self._announce_lost(service, error)
         except RafikiError as e:
             _log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
@@ -413,7 +413,7 @@ class Supervisor:
         _logger.error(
             "model %s: search failed: %s", action.sub.model_name, action.error, extra={"job": action.sub.train_job_id}
         )
-        self._tell_watchers(action.sub.train_job_id)
+        self._notify_watchers(action.sub.train_job_id)
         self._wake.set()
 
     def _is_stop(self, action: FailSearch) -> bool:

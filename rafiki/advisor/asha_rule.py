@@ -44,7 +44,7 @@ class AshaRule(StoppingRule):
         for scores in self._rungs.values():
             scores.pop(no, None)
 
-    def _judge(self, no: int, step: float, score: float) -> str | None:
+    def _decide(self, no: int, step: float, score: float) -> str | None:
         if step < self._min_step:
             return None
         # The rung below or at this step; a trial that reports rarely is judged at the highest rung it has passed.

@@ -53,7 +53,7 @@ class MedianRule(StoppingRule):
         if no in self._curves:
             self._finished.add(no)
 
-    def _judge(self, no: int, step: float, score: float) -> str | None:
+    def _decide(self, no: int, step: float, score: float) -> str | None:
         curve = self._curves.setdefault(no, _Curve())
         curve.add(step, score)
         if step < self._min_step:

@@ -40,7 +40,7 @@ class StoppingRule(ABC):
         if step <= self._last_step.get(no, -math.inf):
             return None
         self._last_step[no] = step
-        reason = self._judge(no, step, score)
+        reason = self._decide(no, step, score)
         if reason is not None:
             self._ended.add(no)
         return reason
@@ -54,7 +54,7 @@ class StoppingRule(ABC):
         """The trial has finished, in whatever way."""
 
     @abstractmethod
-    def _judge(self, no: int, step: float, score: float) -> str | None:
+    def _decide(self, no: int, step: float, score: float) -> str | None:
         """:meth:`report` for a new step of a trial that goes on."""
 
 
@@ -63,7 +63,7 @@ class NoRule(StoppingRule):
 
     name = "none"
 
-    def _judge(self, no: int, step: float, score: float) -> str | None:
+    def _decide(self, no: int, step: float, score: float) -> str | None:
         return None
 
 

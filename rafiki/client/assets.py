@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import Progress
+from rafiki.client.http_server import Progress
 from rafiki.constants import ModelAccessRight
 from rafiki.contract import datasets, environments, models
 from rafiki.contract.endpoint import FilePart

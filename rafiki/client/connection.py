@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rafiki.client.transport import ContractCaller
+from rafiki.client.contract_caller import ContractCaller
 
 
 class AdminConnection:

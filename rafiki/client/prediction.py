@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rafiki.client.transport import HttpServer, encode_json, split_address
+from rafiki.client.http_server import HttpServer, encode_json, split_address
 from rafiki.errors import InvalidRequestError, UnreachableError
 
 PREDICT_TIMEOUT_S = 30.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rafiki.client.calls import Calls
-from rafiki.client.transport import Progress
+from rafiki.client.http_server import Progress
 from rafiki.contract import train_jobs
 
 if TYPE_CHECKING:

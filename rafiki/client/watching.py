@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rafiki.client.connection import AdminConnection
-from rafiki.client.transport import WATCH_PATIENCE_S
+from rafiki.client.http_server import WATCH_PATIENCE_S
 from rafiki.contract import environments, inference_jobs, stack, train_jobs
 from rafiki.contract.endpoint import AnyEndpoint
 

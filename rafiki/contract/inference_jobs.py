@@ -24,6 +24,10 @@ from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 
 
+class DeploymentRequest(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an inference job is to serve. None = as the stack's settings say."""
+
+
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
@@ -31,7 +35,7 @@ class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     """``GPU_COUNT`` (0) over all served trials; ``REPLICA_COUNT`` (1): inference workers of each served trial."""
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
-    deployment: Deployment | None = None
+    deployment: DeploymentRequest | None = None
     """None = as the stack's settings say."""
     labels: Labels = {}
     """Notes of yours on the job, such as the commit that it was made from."""

@@ -70,17 +70,17 @@ class ModelLogger:
 
     def __init__(self) -> None:
         self._sink: Callable[[LogEntry], None] | None = None
-        self._judge: Callable[[float, float], str | None] | None = None
+        self._stopping_check: Callable[[float, float], str | None] | None = None
 
     def set_sink(self, sink: Callable[[LogEntry], None] | None) -> None:
         """Sends entries to ``sink`` from now on; None goes back to stdout. Called by the train worker."""
         self._sink = sink
 
-    def set_judge(self, judge: Callable[[float, float], str | None] | None) -> None:
-        """Asks ``judge(step, score)`` at each report from now on; what it answers is why training ends. Called by
+    def set_stopping_check(self, check: Callable[[float, float], str | None] | None) -> None:
+        """Asks ``check(step, score)`` at each report from now on; what it answers is why training ends. Called by
         the train worker.
         """
-        self._judge = judge
+        self._stopping_check = check
 
     def report_score(self, score: Any, step: Any) -> None:
         """Reports what the model would score now; call it once an epoch (or every so many steps) in ``train()``.
@@ -100,8 +100,8 @@ class ModelLogger:
         values = {"score": _metric("score", score), "step": _metric("step", step)}
         self._emit({"type": "METRICS", "time": utc_now().isoformat(), "metrics": values})
         # A score that is no number (a diverged training) is logged, and judged by nobody.
-        if self._judge is not None and all(isinstance(v, float) for v in values.values()):
-            reason = self._judge(float(values["step"]), float(values["score"]))
+        if self._stopping_check is not None and all(isinstance(v, float) for v in values.values()):
+            reason = self._stopping_check(float(values["step"]), float(values["score"]))
             if reason is not None:
                 raise TrialEndedEarly(reason)
 

@@ -37,7 +37,7 @@ from rafiki.tasks.validation import CombiningTask
 
 N_QUERIES = 8
 """Queries that are made from the validation dataset when none are given."""
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
 class CheckRequest(msgspec.Struct, kw_only=True):
@@ -124,8 +124,8 @@ def check_model(
 class Checkup:
     """One check of one model."""
 
-    def __init__(self, request: CheckRequest, tell: Tell) -> None:
-        self._request, self._tell = request, tell
+    def __init__(self, request: CheckRequest, report: Report) -> None:
+        self._request, self._report = request, report
         self._file_name = Path(request.file).name
         self._rules = get_task(request.task)
         self._trial: int | None = None
@@ -136,10 +136,10 @@ class Checkup:
         self._shared: Params | None = None
         self._predictions: list[Any] = []
         self._warnings: list[str] = []
-        self._is_failure_told = False
+        self._is_failure_reported = False
 
     def run(self) -> CheckReport:
-        """Check, and tell how it goes.
+        """Check, and report how it goes.
 
         Raises:
             ModelError: when the model fails; told already.
@@ -159,14 +159,14 @@ class Checkup:
         try:
             for no, knobs, score, time_s in trials:
                 found.append(TrialResult(no=no, knobs=knobs, score=score, time_s=time_s))
-                self._tell({"event": "trial", "no": no, "knobs": knobs, "score": score, "time_s": time_s})
+                self._report({"event": "trial", "no": no, "knobs": knobs, "score": score, "time_s": time_s})
         except RafikiError as e:
-            if not self._is_failure_told:
+            if not self._is_failure_reported:
                 # The search itself: constraints, say, that no knobs satisfy.
-                self._tell_failure("search", e, is_usage=False)
+                self._report_failure("search", e, is_usage=False)
             raise
         report = CheckReport(trials=found, predictions=self._predictions, warnings=self._warnings)
-        self._tell({"event": "passed", "best": report.best.no})
+        self._report({"event": "passed", "best": report.best.no})
         return report
 
     # ---- before the first trial ------------------------------------------------------------------------------------
@@ -317,21 +317,21 @@ class Checkup:
         def done(detail: str) -> None:
             details[0] = detail
 
-        self._tell({"event": "step", "name": name, "trial": self._trial})
+        self._report({"event": "step", "name": name, "trial": self._trial})
         started = time.perf_counter()
         try:
             yield done
         except RafikiError as e:
-            self._tell_failure(name, e, is_usage)
+            self._report_failure(name, e, is_usage)
             raise
         time_s = time.perf_counter() - started
         if self._trial in (None, 1):
-            self._tell({"event": "done", "name": name, "trial": self._trial, "time_s": time_s, "detail": details[0]})
+            self._report({"event": "done", "name": name, "trial": self._trial, "time_s": time_s, "detail": details[0]})
 
-    def _tell_failure(self, name: str, e: RafikiError, is_usage: bool) -> None:
-        self._is_failure_told = True
+    def _report_failure(self, name: str, e: RafikiError, is_usage: bool) -> None:
+        self._is_failure_reported = True
         of_method = isinstance(e, MethodFailedError)
-        self._tell({
+        self._report({
             "event": "failed", "name": name,
             "method": e.method if isinstance(e, MethodFailedError) else "",
             "reason": e.reason if isinstance(e, MethodFailedError) else e.message,
@@ -344,7 +344,7 @@ class Checkup:
     def _warn(self, name: str, message: str) -> None:
         if message not in self._warnings:
             self._warnings.append(message)
-            self._tell({"event": "warning", "name": name, "message": message})
+            self._report({"event": "warning", "name": name, "message": message})
 
 
 def _refuse(problem: Problem | None) -> None:

@@ -160,7 +160,7 @@ class Search:
                 self._add_logs(logs)
                 return []
             case TrialScored():
-                return self._judge(event)
+                return self._take_score(event)
             case TrialDone(worker_id, trial_id, attempt, score, params_id, logs, ended_early):
                 if trial := self._unfinished(trial_id):
                     self._add_logs(logs)
@@ -187,7 +187,7 @@ class Search:
                 self.ending = STOPPED_BY_OWNER
                 return []
 
-    def _judge(self, event: TrialScored) -> list[tuple[str, Order]]:
+    def _take_score(self, event: TrialScored) -> list[tuple[str, Order]]:
         """Keep an intermediate score; an order to end when the trial is hopeless by it, or was given up before."""
         trial = self._trials.get(event.trial_id)
         if trial is None or trial.status is not TrialStatus.RUNNING or trial.attempt != event.attempt:

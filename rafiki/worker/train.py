@@ -178,17 +178,17 @@ class TrainWorker:
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
         """Train the model; the reason for which it was ended early, or None."""
-        logger.set_judge(lambda step, score: self._judge(order, step, score))
+        logger.set_stopping_check(lambda step, score: self._check_for_stop(order, step, score))
         try:
             model.train(self._train_path, **self._shared_params(order), **self._spec.train_args)
         except TrialEndedEarly as e:
             logger.log(f"The trial ends early. {e.reason}")
             return e.reason
         finally:
-            logger.set_judge(None)
+            logger.set_stopping_check(None)
         return None
 
-    def _judge(self, order: TrainOrder, step: float, score: float) -> str | None:
+    def _check_for_stop(self, order: TrainOrder, step: float, score: float) -> str | None:
         """Report the score to the advisor, and read whether it has given the trial up. Its answer to this very score
         may come only with the next one: nobody waits for it."""
         worker_id = self._spec.service_id

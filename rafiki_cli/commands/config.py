@@ -140,7 +140,7 @@ def set_(
     except OSError as e:
         raise ConfigError(f"{file}: cannot be written: {e.strerror}.") from e
     terminal.say(f"{file}: {f'took {key} out' if unset else f'set {key}'}.")
-    _tell_effect(cli, key)
+    _show_effect(cli, key)
 
 
 def _parsed(value: str | None) -> Any:
@@ -158,7 +158,7 @@ def _file_to_change(cli: Application) -> Path | None:
     return configured_file(cli.options.config_file)
 
 
-def _tell_effect(cli: Application, key: str) -> None:
+def _show_effect(cli: Application, key: str) -> None:
     """Whether the change counts at once."""
     found = _setting(cli, key)
     if found.origin.startswith("environment"):

@@ -73,7 +73,7 @@ def add(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Name an admin."""
-    from rafiki.client.transport import join_address
+    from rafiki.client.http_server import join_address
 
     contexts.check_new_name(name)
     address = join_address(*session.parse_address(host, "--host", "an admin"))

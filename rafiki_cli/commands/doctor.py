@@ -48,10 +48,10 @@ def doctor(
     """
     from rafiki_cli.doctor.examination import all_checks, examine
     from rafiki_cli.doctor.findings import Verdict, worst
-    from rafiki_cli.doctor.patient import find_patient
+    from rafiki_cli.doctor.subject import find_subject
 
-    patient = find_patient(cli)
-    findings = examine(patient, all_checks(is_remote=patient.is_remote))
+    subject = find_subject(cli)
+    findings = examine(subject, all_checks(is_remote=subject.is_remote))
     verdict = worst(findings)
     if format is Format.TABLE:
         _put(findings)

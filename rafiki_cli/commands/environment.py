@@ -77,10 +77,10 @@ def _follow(client: AdminClient, key: str, format: Format) -> None:
     """Put out what the build says until it ends."""
     from rafiki.client.records import Away
     from rafiki.contract.environments import EnvironmentEnded, EnvironmentSnapshot
-    from rafiki_cli.watch import pushed
+    from rafiki_cli.watch import streams
 
     heading, n_told = "", 0
-    for event in (e for batch in pushed.batches(client.watch_environment, key, tick_s=60.0) for e in batch):
+    for event in (e for batch in streams.batches(client.watch_environment, key, tick_s=60.0) for e in batch):
         if isinstance(event, Away):
             continue
         if format is Format.JSONL:

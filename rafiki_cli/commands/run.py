@@ -71,7 +71,7 @@ def run(
     jobs = load_jobs(file, environment(), set_ or [])
     deadline = Deadline(parse_duration(timeout, "--timeout")) if timeout is not None else None
     if validate:
-        _tell_valid(file, jobs, format)
+        _show_valid(file, jobs, format)
         return
     _warn_of_tasks(jobs)
     for target in (report, summary):
@@ -83,7 +83,7 @@ def run(
     with _writing(runners, report, summary):
         options = {"may_deploy": not no_deploy, "must_retrain": retrain}
         if dry_run:
-            _tell_plans([runner.plan(**options) for runner in runners], format)
+            _show_plans([runner.plan(**options) for runner in runners], format)
             return
         # All of them, before anything is changed: what is wrong with the last job is told at once.
         for runner in runners:
@@ -97,7 +97,7 @@ def run(
         terminal.finish(code)
 
 
-def _tell_valid(file: Path, jobs: Sequence[LoadedJob], format: Format) -> None:
+def _show_valid(file: Path, jobs: Sequence[LoadedJob], format: Format) -> None:
     apps = [job.spec.app for job in jobs]
     if format is not Format.TABLE:
         put_data({"file": str(file), "apps": apps}, format)
@@ -152,16 +152,16 @@ def _run_one(runner: JobRunner, options: dict[str, Any], format: Format, *, must
     may_wait = options.pop("may_wait")
     try:
         plan = runner.plan(**options) if must_plan or outcome.plan is None else outcome.plan
-        _tell_plan(plan)
+        _show_plan(plan)
         runner.run(plan, may_wait=may_wait, **options)
     except RafikiError as e:
         outcome.exit_code, outcome.message = ExitCode(e.exit_code), e.message
         terminal.report(f"{outcome.app}: {e.message}" if outcome.app not in e.message else e.message)
         return
-    _tell_success(runner, format)
+    _show_success(runner, format)
 
 
-def _tell_success(runner: JobRunner, format: Format) -> None:
+def _show_success(runner: JobRunner, format: Format) -> None:
     outcome = runner.outcome
     what = f"{outcome.app} v{outcome.version}"
     if outcome.predictor_host:
@@ -177,14 +177,14 @@ def _tell_success(runner: JobRunner, format: Format) -> None:
         terminal.say(f"{what} {outcome.message}. Watch it with `rafiki train watch {outcome.app}`.")
 
 
-def _tell_plan(plan: Any) -> None:
+def _show_plan(plan: Any) -> None:
     from rafiki_cli.render.job_plan import plan_lines
 
     for line in plan_lines(plan):
         terminal.say(line)
 
 
-def _tell_plans(plans: Sequence[Any], format: Format) -> None:
+def _show_plans(plans: Sequence[Any], format: Format) -> None:
     import msgspec
 
     from rafiki.errors import InvalidTrainJobError

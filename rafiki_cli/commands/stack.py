@@ -160,14 +160,14 @@ def status(
 def _watch(cli: Application, format: Format) -> None:
     """The services as the admin tells their changes, until Ctrl-C."""
     from rafiki.client.records import Away
-    from rafiki_cli.watch import pushed
+    from rafiki_cli.watch import streams
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --watch has none. Take -o jsonl: an event a line.")
     if format is Format.TABLE and not terminal.is_interactive():
         raise terminal.UsageError("--watch shows a table that changes: that needs a terminal. Elsewhere take -o jsonl.")
     client = cli.client()
-    events = pushed.batches(client.watch_services, tick_s=1.0)
+    events = streams.batches(client.watch_services, tick_s=1.0)
     with contextlib.suppress(KeyboardInterrupt):
         if format is Format.JSONL:
             for event in (e for batch in events for e in batch if not isinstance(e, Away)):

@@ -188,10 +188,10 @@ def _follow(client: AdminClient, trial_id: str, format: Format) -> None:
     """Put out what the model logs until the trial ends."""
     from rafiki.client.records import Away
     from rafiki.contract.train_jobs import TrialEnded
-    from rafiki_cli.watch import pushed
+    from rafiki_cli.watch import streams
 
     follower, is_away = _Follower(), False
-    for event in (e for batch in pushed.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):
+    for event in (e for batch in streams.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):
         if isinstance(event, Away):
             if not is_away:
                 terminal.say(f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})")

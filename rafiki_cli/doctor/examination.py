@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from rafiki.errors import RafikiError
 from rafiki.utils.clock import Deadline
 from rafiki_cli.doctor.findings import Finding, skipped, warning
-from rafiki_cli.doctor.patient import NotExaminedError, Patient
+from rafiki_cli.doctor.subject import NotExaminedError, Subject
 
-Check = Callable[[Patient], Iterable[Finding]]
+Check = Callable[[Subject], Iterable[Finding]]
 LIMIT_S = 15.0
 
 
@@ -44,21 +44,21 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
     return [*here, *([("local stack", _tell_remote)] if is_remote else local), *of_admin]
 
 
-def _tell_remote(patient: Patient) -> list[Finding]:
-    host, port = patient.address
+def _tell_remote(subject: Subject) -> list[Finding]:
+    host, port = subject.address
     return [skipped("local stack", f"Not looked at: only the admin at {host}:{port} is asked.")]
 
 
-def examine(patient: Patient, checks: Sequence[tuple[str, Check]], limit_s: float = LIMIT_S) -> list[Finding]:
+def examine(subject: Subject, checks: Sequence[tuple[str, Check]], limit_s: float = LIMIT_S) -> list[Finding]:
     """What all checks find, in their order. One that fails or does not end in time is a finding too."""
     deadline = Deadline(limit_s)
-    running = [_Running(name, check, patient) for name, check in checks]
+    running = [_Running(name, check, subject) for name, check in checks]
     return [finding for r in running for finding in r.wait(deadline)]
 
 
 class _Running:
-    def __init__(self, name: str, check: Check, patient: Patient) -> None:
-        self._name, self._check, self._patient = name, check, patient
+    def __init__(self, name: str, check: Check, subject: Subject) -> None:
+        self._name, self._check, self._subject = name, check, subject
         self._findings: list[Finding] = []
         # A daemon: a check that hangs must not keep the command from ending.
         self._thread = threading.Thread(target=self._run, name=f"check {name}", daemon=True)
@@ -67,7 +67,7 @@ class _Running:
     def _run(self) -> None:
         found: list[Finding] = []
         try:
-            found += self._check(self._patient)
+            found += self._check(self._subject)
         except NotExaminedError as e:
             found.append(skipped(self._name, e.message))
         except RafikiError as e:

@@ -7,14 +7,14 @@ import subprocess
 from collections.abc import Iterator
 
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 
 _TIMEOUT_S = 8.0
 _QUERY = ["--query-gpu=index,name,memory.total", "--format=csv,noheader"]
 
 
-def check_gpus(patient: Patient) -> Iterator[Finding]:
-    wanted = patient.config.container.gpus
+def check_gpus(subject: Subject) -> Iterator[Finding]:
+    wanted = subject.config.container.gpus
     program = shutil.which("nvidia-smi")
     if program is None:
         if wanted:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rafiki.errors import StackError
 from rafiki.store_location import find_folder
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 from rafiki_cli.render import values
 
 _MB, _GB = 10**6, 10**9
@@ -29,12 +29,12 @@ _PRIVATE = 0o077
 # ---- ports
 
 
-def check_ports(patient: Patient) -> Iterator[Finding]:
+def check_ports(subject: Subject) -> Iterator[Finding]:
     from rafiki_cli.target import session, stack_process
 
-    config = patient.config
+    config = subject.config
     host, port = config.admin.host, config.admin.port
-    running = patient.find_running_admin()
+    running = subject.find_running_admin()
     if running is not None:
         yield ok("admin port", f"{running.host}:{running.port}, used by this stack's admin ({running.process.pid}).")
     elif port == 0:
@@ -48,15 +48,15 @@ def check_ports(patient: Patient) -> Iterator[Finding]:
             told = f"It is the admin of the stack in {other}." if other else e.message
             yield problem("admin port", f"{host}:{port} is not to be had. {told}", "Choose another admin.port.")
     if config.cache.url is None and config.cache.port:
-        yield _cache_port(patient, config.cache.port)
+        yield _cache_port(subject, config.cache.port)
     yield _predictor_address(session.reachable_host(config.predictor.host), config.predictor.host)
 
 
-def _cache_port(patient: Patient, port: int) -> Finding:
+def _cache_port(subject: Subject, port: int) -> Finding:
     from rafiki.utils.sockets import is_free
     from rafiki_cli.target import session
 
-    if (cache := session.find_running(patient.folder.cache_pid_file)) is not None and cache.port == port:
+    if (cache := session.find_running(subject.folder.cache_pid_file)) is not None and cache.port == port:
         return ok("cache port", f"{port}, used by this stack's cache ({cache.process.pid}).")
     if is_free(port):
         return ok("cache port", f"{port} is free.")
@@ -79,8 +79,8 @@ def _predictor_address(reachable: str, host: str) -> Finding:
 # ---- disks
 
 
-def check_disks(patient: Patient) -> Iterator[Finding]:
-    folder = patient.folder
+def check_disks(subject: Subject) -> Iterator[Finding]:
+    folder = subject.folder
     places_of = {
         "state": folder.root, "datasets": find_folder(folder.datasets), "parameters": find_folder(folder.params),
         "environments": folder.environments,
@@ -122,10 +122,10 @@ def _space(check: str, place: Path, of: str) -> Finding:
 # ---- files
 
 
-def check_permissions(patient: Patient) -> Iterator[Finding]:
+def check_permissions(subject: Subject) -> Iterator[Finding]:
     from rafiki_cli.target import session
 
-    folder = patient.folder
+    folder = subject.folder
     if not folder.root.exists():
         yield skipped("state folder", f"{folder.root} is made at the first `rafiki up`.")
     else:
@@ -165,8 +165,8 @@ def _private_files(check: str, files: list[Path]) -> Iterator[Finding]:
 # ---- limits
 
 
-def check_limits(patient: Patient) -> Iterator[Finding]:
-    if patient.is_remote:
+def check_limits(subject: Subject) -> Iterator[Finding]:
+    if subject.is_remote:
         yield skipped("limits", "They are those of another machine.")
         return
     yield _open_files()

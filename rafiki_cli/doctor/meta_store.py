@@ -11,7 +11,7 @@ from urllib.parse import quote
 import rafiki
 from rafiki.utils.clock import utc_now
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 from rafiki_cli.render import values
 
 _TIMEOUT_S = 5
@@ -25,9 +25,9 @@ def newest_revision() -> str:
     return max(file.name[:4] for file in folder.glob("[0-9][0-9][0-9][0-9]_*.py"))
 
 
-def check_meta_store(patient: Patient) -> Iterator[Finding]:
-    assert patient.config
-    url = patient.folder.meta_store_url
+def check_meta_store(subject: Subject) -> Iterator[Finding]:
+    assert subject.config
+    url = subject.folder.meta_store_url
     scheme, _, rest = url.partition("://")
     if scheme.startswith("sqlite"):
         yield from _check_sqlite(Path(rest.removeprefix("/").partition("?")[0]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rafiki import __version__
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -25,7 +25,7 @@ _EXTRAS = {
 }
 
 
-def check_python(patient: Patient) -> Iterator[Finding]:
+def check_python(subject: Subject) -> Iterator[Finding]:
     version = platform.python_version()
     if sys.version_info < _LEAST_PYTHON:
         least = ".".join(map(str, _LEAST_PYTHON))
@@ -36,7 +36,7 @@ def check_python(patient: Patient) -> Iterator[Finding]:
         yield ok("Python", f"{version} in the virtual environment {sys.prefix}.")
 
 
-def check_packages(patient: Patient) -> Iterator[Finding]:
+def check_packages(subject: Subject) -> Iterator[Finding]:
     """Rafiki's own requirements."""
     requirements = _requirements(None)
     if requirements is None:
@@ -50,7 +50,7 @@ def check_packages(patient: Patient) -> Iterator[Finding]:
         yield problem("packages", text, "Install Rafiki again: pip install --upgrade rafiki.")
 
 
-def check_extras(patient: Patient) -> Iterator[Finding]:
+def check_extras(subject: Subject) -> Iterator[Finding]:
     """What only some models and search schemes need."""
     for extra, purpose in _EXTRAS.items():
         requirements = _requirements(extra)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rafiki.registries import KINDS
 from rafiki.registry import RAFIKI, Kind
 from rafiki_cli.doctor.findings import Finding, ok, warning
-from rafiki_cli.doctor.patient import Patient
+from rafiki_cli.doctor.subject import Subject
 
 
-def check_registered(patient: Patient) -> Iterator[Finding]:
+def check_registered(subject: Subject) -> Iterator[Finding]:
     """Of each kind the names, and the entries of other packages that cannot be used."""
     for kind in KINDS:
         yield from _check_kind(kind)

@@ -41,7 +41,7 @@ from rafiki_cli.jobs.plan import (
 )
 from rafiki_cli.jobs.spec import Deploy
 from rafiki_cli.jobs.timing import Timing
-from rafiki_cli.watch import pushed
+from rafiki_cli.watch import streams
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
@@ -218,7 +218,7 @@ class JobRunner:
         watch = self._client.watch_inference_job
         # One that has ended already is none that runs.
         with contextlib.suppress(InvalidRunningInferenceJobError):
-            for batch in pushed.batches(watch, app, version, tick_s=1.0, deadline=deadline):
+            for batch in streams.batches(watch, app, version, tick_s=1.0, deadline=deadline):
                 jobs = [event.job for event in batch if isinstance(event, _TELL_JOB)]
                 if jobs and jobs[-1].status != InferenceJobStatus.STARTED:
                     break

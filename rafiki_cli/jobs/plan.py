@@ -10,8 +10,8 @@ import msgspec
 
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
+from rafiki.contract.inference_jobs import DeploymentRequest
 from rafiki.contract.train_jobs import TrainJobView
-from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting
 from rafiki.search_setting import AdvisorSetting, EarlyEnding
 from rafiki.utils.urls import mask_url
@@ -114,9 +114,9 @@ def inference_budget_of(deploy: Deploy) -> InferenceBudget:
     return InferenceBudget(gpu_count=deploy.gpus, replica_count=deploy.replicas)
 
 
-def deployment_of(deploy: Deploy) -> Deployment:
+def deployment_of(deploy: Deploy) -> DeploymentRequest:
     """How the inference job serves."""
-    return Deployment(latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size)
+    return DeploymentRequest(latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size)
 
 
 def _hash(value: Any) -> str:

@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
     @property
     def address(self) -> str:
-        from rafiki.client.transport import join_address
+        from rafiki.client.http_server import join_address
 
         return join_address(self.host, self.port)
 
@@ -106,7 +106,7 @@ def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
     Raises:
         UsageError: when an option's value is not of that form.
     """
-    from rafiki.client.transport import split_address
+    from rafiki.client.http_server import split_address
 
     try:
         return split_address(address, what)

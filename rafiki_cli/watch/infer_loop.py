@@ -20,7 +20,7 @@ from rafiki.contract.inference_jobs import (
 from rafiki.utils.clock import utc_now
 from rafiki_cli import terminal
 from rafiki_cli.render import infer_watch
-from rafiki_cli.watch import pushed
+from rafiki_cli.watch import streams
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
@@ -53,7 +53,7 @@ class InferenceFollower:
         Raises:
             UnreachableError: when the admin is away for longer than a restart takes.
         """
-        for batch in pushed.batches(self._client.watch_inference_job, self._app, self._version, tick_s=_TICK_S):
+        for batch in streams.batches(self._client.watch_inference_job, self._app, self._version, tick_s=_TICK_S):
             for event in batch:
                 self._take(event)
             if self._job is not None:

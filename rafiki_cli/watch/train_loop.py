@@ -23,7 +23,7 @@ from rafiki.contract.train_jobs import (
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki_cli import terminal
 from rafiki_cli.render import train_watch, values
-from rafiki_cli.watch import pushed
+from rafiki_cli.watch import streams
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
@@ -60,7 +60,7 @@ class JobFollower:
             UnreachableError: when the admin is away for longer than a restart takes.
         """
         watch = self._client.watch_train_job
-        for batch in pushed.batches(watch, self._app, self._version, tick_s=TICK_S, deadline=deadline):
+        for batch in streams.batches(watch, self._app, self._version, tick_s=TICK_S, deadline=deadline):
             for event in batch:
                 self._take(event)
             if self._job is not None:

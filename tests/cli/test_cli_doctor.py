@@ -30,7 +30,7 @@ from rafiki_cli.application import Application
 from rafiki_cli.doctor import admin, cache, containers, gpus, machine, meta_store, packages
 from rafiki_cli.doctor.examination import examine
 from rafiki_cli.doctor.findings import Finding, Verdict, ok, warning, worst
-from rafiki_cli.doctor.patient import Patient, find_patient
+from rafiki_cli.doctor.subject import Subject, find_subject
 
 SECRET = "correct-horse-battery"
 
@@ -39,9 +39,9 @@ SECRET = "correct-horse-battery"
 def settings(folder: Path) -> Any:
     """Writes rafiki.yaml, and returns whom the checks look at."""
 
-    def write(text: str = "admin: {port: 0}\n") -> Patient:
+    def write(text: str = "admin: {port: 0}\n") -> Subject:
         (folder / "rafiki.yaml").write_text(text)
-        return find_patient(Application())
+        return find_subject(Application())
 
     return write
 
@@ -132,14 +132,14 @@ def test_a_running_stack_is_healthy_and_none_of_its_secrets_is_told(stack: Runni
 def test_a_check_that_fails_or_hangs_is_a_finding_and_the_others_are_told(settings) -> None:
     release = threading.Event()
 
-    def hangs(_: Patient) -> list[Finding]:
+    def hangs(_: Subject) -> list[Finding]:
         release.wait(60)
         return []
 
-    def fails(_: Patient) -> list[Finding]:
+    def fails(_: Subject) -> list[Finding]:
         raise ZeroDivisionError("a bug")
 
-    def refuses(_: Patient) -> list[Finding]:
+    def refuses(_: Subject) -> list[Finding]:
         raise RafikiError("No such thing.")
 
     checks = [("one", lambda _: [ok("one", "fine")]), ("two", hangs), ("three", fails), ("four", refuses)]
@@ -217,12 +217,12 @@ def test_little_space_is_told(settings, monkeypatch: pytest.MonkeyPatch, free: i
 
 
 def test_secrets_that_others_may_read_are_a_problem(settings, folder: Path) -> None:
-    patient = settings()
-    patient.folder.create()
-    patient.folder.secrets()
-    assert only(machine.check_permissions(patient), "secrets").verdict is Verdict.OK
+    subject = settings()
+    subject.folder.create()
+    subject.folder.secrets()
+    assert only(machine.check_permissions(subject), "secrets").verdict is Verdict.OK
     (folder / ".rafiki" / "secrets.json").chmod(0o644)
-    found = only(machine.check_permissions(patient), "secrets")
+    found = only(machine.check_permissions(subject), "secrets")
     assert found.verdict is Verdict.PROBLEM
     assert found.cure is not None and found.cure.startswith("chmod 600 ")
 
@@ -254,10 +254,10 @@ def cache_server(folder: Path, *settings: str) -> Iterator[int]:
 
 def test_a_configured_cache_is_asked_for_its_version_and_rights(settings, folder: Path) -> None:
     with cache_server(folder, "--requirepass", SECRET) as port:
-        patient = settings(f"cache: {{url: 'redis://:{SECRET}@127.0.0.1:{port}'}}\n")
-        found = list(cache.check_cache(patient))
+        subject = settings(f"cache: {{url: 'redis://:{SECRET}@127.0.0.1:{port}'}}\n")
+        found = list(cache.check_cache(subject))
         assert [(f.check, f.verdict) for f in found] == [("cache", Verdict.OK), ("cache rights", Verdict.OK)]
-        assert [f.verdict for f in cache.check_server_program(patient)] == [Verdict.SKIPPED]
+        assert [f.verdict for f in cache.check_server_program(subject)] == [Verdict.SKIPPED]
         wrong = list(cache.check_cache(settings(f"cache: {{url: 'redis://:{SECRET}x@127.0.0.1:{port}'}}\n")))
         assert [f.verdict for f in wrong] == [Verdict.PROBLEM]
         assert SECRET not in str(found + wrong)
@@ -313,9 +313,9 @@ def database(folder: Path) -> Path:
     return folder / "meta.db"
 
 
-def with_database(settings: Any, file: Path) -> Patient:
-    patient: Patient = settings(f"meta_store: {{url: 'sqlite:///{file}'}}\n")
-    return patient
+def with_database(settings: Any, file: Path) -> Subject:
+    subject: Subject = settings(f"meta_store: {{url: 'sqlite:///{file}'}}\n")
+    return subject
 
 
 def test_the_newest_revision_is_that_of_the_engine() -> None:
@@ -349,19 +349,19 @@ def test_looking_at_a_database_changes_nothing(settings, database: Path, folder:
 
 
 def test_a_postgres_database_is_asked(settings, postgres_url: str) -> None:
-    patient = settings(f"meta_store: {{url: '{postgres_url}'}}\n")
-    found = {f.check: f for f in meta_store.check_meta_store(patient)}
+    subject = settings(f"meta_store: {{url: '{postgres_url}'}}\n")
+    found = {f.check: f for f in meta_store.check_meta_store(subject)}
     assert (found["meta store"].verdict, found["tables"].verdict) == (Verdict.OK, Verdict.SKIPPED)
     assert found["clock of database"].verdict is Verdict.OK
     with open_meta_store(postgres_url) as store:
         store.migrate()
-    assert only(meta_store.check_meta_store(patient), "tables").verdict is Verdict.OK
+    assert only(meta_store.check_meta_store(subject), "tables").verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("url", [f"postgresql://me:{SECRET}@127.0.0.1:{{port}}/x", f"postgresql://me:{SECRET}@[x/y"])
 def test_a_postgres_that_is_not_there_is_a_problem_without_its_password(settings, url: str) -> None:
-    patient = settings(f"meta_store: {{url: '{url.replace('{port}', str(any_free_port()))}'}}\n")
-    found = list(meta_store.check_meta_store(patient))
+    subject = settings(f"meta_store: {{url: '{url.replace('{port}', str(any_free_port()))}'}}\n")
+    found = list(meta_store.check_meta_store(subject))
     assert [f.verdict for f in found] == [Verdict.PROBLEM]
     assert SECRET not in str(found)
 
@@ -491,7 +491,7 @@ def test_the_kept_login_is_told_with_its_end(
         for login in logins.values():
             login["token"] = token(expires_in_s)
         file.write_text(json.dumps(logins))
-    [found] = admin.check_login(find_patient(Application()))
+    [found] = admin.check_login(find_subject(Application()))
     assert (found.verdict, says in found.found) == (verdict, True), found
 
 
@@ -499,7 +499,7 @@ def test_a_login_that_the_admin_refuses_is_told(logged_in, server: ContractServe
     from rafiki.errors import UnauthorizedError
 
     server.answers["get_current_user"] = UnauthorizedError("This user is banned.")
-    [found] = admin.check_login(find_patient(Application()))
+    [found] = admin.check_login(find_subject(Application()))
     assert (found.verdict, found.found, found.cure) == (Verdict.WARNING, "This user is banned.", "rafiki login")
 
 

@@ -19,7 +19,7 @@ from rafiki.constants import ExitCode
 from rafiki.contract.inference_jobs import InferenceJobView
 from rafiki.errors import InvalidRunningInferenceJobError
 from rafiki.utils.clock import Deadline
-from rafiki_cli.watch import pushed, train_loop
+from rafiki_cli.watch import streams, train_loop
 
 FIGURES: dict[str, Any] = {
     "type": "figures", "predictors": 1, "requests_per_s": 1234.4, "errors_per_s": 0.5, "p50_ms": 0.6243, "p95_ms": 12.0,
@@ -85,7 +85,7 @@ def test_events_that_come_together_are_taken_together_and_a_tick_is_an_empty_bat
 
     seen: list[int] = []
     sizes: list[int] = []
-    for batch in pushed.batches(watch, "a", tick_s=0.05):
+    for batch in streams.batches(watch, "a", tick_s=0.05):
         seen += [e["no"] for e in batch]
         sizes.append(len(batch))
         if not batch and len(seen) == 100:
@@ -104,7 +104,7 @@ def test_an_error_of_the_stream_is_raised_after_what_came_before_it() -> None:
 
     taken: list[dict[str, Any]] = []
     with pytest.raises(InvalidRunningInferenceJobError):
-        for batch in pushed.batches(watch, tick_s=60):
+        for batch in streams.batches(watch, tick_s=60):
             taken += batch
     assert taken == [{"no": 1}]
 
@@ -117,7 +117,7 @@ def test_waiting_ends_at_the_deadline_and_tells_the_stream_to_stop() -> None:
         yield {"no": 1}
         stop.wait(60)
 
-    assert [b for b in pushed.batches(watch, tick_s=60, deadline=Deadline(0.3)) if b] == [[{"no": 1}]]
+    assert [b for b in streams.batches(watch, tick_s=60, deadline=Deadline(0.3)) if b] == [[{"no": 1}]]
     assert stops[0].is_set()
 
 

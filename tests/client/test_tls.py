@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from rafiki.client import Client
+from rafiki.client.http_server import join_address, split_address
 from rafiki.client.records import AdminClient
-from rafiki.client.transport import join_address, split_address
 from rafiki.errors import InvalidRequestError, UnreachableError
 
 

@@ -122,13 +122,13 @@ def test_without_a_sink_readable_lines_go_to_stdout(capsys: pytest.CaptureFixtur
 
 def test_a_reported_score_is_logged_and_judged(entries: list[dict[str, Any]]) -> None:
     judged: list[tuple[float, float]] = []
-    logger.set_judge(lambda step, score: judged.append((step, score)))
+    logger.set_stopping_check(lambda step, score: judged.append((step, score)))
     try:
         utils.logger.report_score(np.float32(0.5), 1)
         utils.logger.report_score(float("nan"), 2)
         utils.logger.report_score(score=0.75, step=np.int64(3))
     finally:
-        logger.set_judge(None)
+        logger.set_stopping_check(None)
     utils.logger.report_score(0.9, 4)
     assert judged == [(1.0, 0.5), (3.0, 0.75)]
     assert [e["metrics"] for e in entries] == [
@@ -142,7 +142,7 @@ def test_a_reported_score_is_logged_and_judged(entries: list[dict[str, Any]]) ->
 
 def test_no_except_of_model_code_keeps_a_hopeless_trial_going() -> None:
     logger.set_sink(lambda entry: None)
-    logger.set_judge(lambda step, score: "too low" if step > 1 else None)
+    logger.set_stopping_check(lambda step, score: "too low" if step > 1 else None)
     steps = []
     try:
         with pytest.raises(TrialEndedEarly) as end:
@@ -151,6 +151,6 @@ def test_no_except_of_model_code_keeps_a_hopeless_trial_going() -> None:
                 with contextlib.suppress(Exception):
                     utils.logger.report_score(0.1, step)
     finally:
-        logger.set_judge(None)
+        logger.set_stopping_check(None)
         logger.set_sink(None)
     assert (steps, end.value.reason) == ([1, 2], "too low")

@@ -223,7 +223,7 @@ def stop_train_jobs(context: AdminContext, jobs: list[TrainJob]) -> None:
     """Stop jobs, and wait a bounded time until they have stopped: whoever called may want to deploy next."""
     for job in jobs:
         if not is_final(TRAIN_JOB_TRANSITIONS, context.store.train_jobs.request_train_job_stop(job.id).status):
-            context.supervisor.tell_stop(job.id)
+            context.supervisor.announce_stop(job.id)
     context.supervisor.wake()
 
     def have_ended() -> bool:

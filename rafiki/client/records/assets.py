@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rafiki.client.contract_caller import Away
+from rafiki.client.http_server import WATCH_PATIENCE_S, Progress
 from rafiki.client.records.calls import Calls
-from rafiki.client.transport import WATCH_PATIENCE_S, Away, Progress
 from rafiki.constants import ModelAccessRight
 from rafiki.contract.datasets import (
     CREATE_DATASET,

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 
 from rafiki.client.connection import AdminConnection
-from rafiki.client.transport import WATCH_PATIENCE_S, Away, Progress
+from rafiki.client.contract_caller import Away
+from rafiki.client.http_server import WATCH_PATIENCE_S, Progress
 from rafiki.contract.endpoint import Answer, Endpoint, Request
 
 

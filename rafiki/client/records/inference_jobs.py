@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from rafiki.client.contract_caller import Away
+from rafiki.client.http_server import WATCH_PATIENCE_S
 from rafiki.client.records.calls import Calls
-from rafiki.client.transport import WATCH_PATIENCE_S, Away
 from rafiki.constants import EnsembleMethod
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.exports import GET_EXPORT, ExportRequest, ExportView

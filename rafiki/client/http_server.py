@@ -1,4 +1,4 @@
-"""Sends the calls of the contract over HTTP, and turns refusals back into the errors that were raised."""
+"""One server of the stack over HTTP: connections to it, and its refusals as the errors that were raised."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ import re
 import ssl
 import threading
 import time
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from rafiki.client.plain_http import NoConnectionError, PlainHttp
 from rafiki.client.sse import parse_events
-from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
     RafikiError,
-    UnauthorizedError,
     UnreachableError,
     error_from_wire,
 )
-from rafiki.utils.clock import Deadline
-from rafiki.utils.mismatch import explain_json
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +43,7 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that have travelled so far and the bytes in all."""
 
 
-def _httpx() -> ModuleType:
+def load_httpx() -> ModuleType:
     import httpx  # Costs 100 ms, so that only programs that make a call pay for it.
 
     return httpx
@@ -88,7 +83,7 @@ def _log_answer(answer: httpx.Response) -> None:
     logger.debug("%s %s: %d in %.0f ms", request.method, request.url, answer.status_code, took_ms)
 
 
-class _Reader:
+class ProgressReader:
     """A file that tells how far it was read. httpx reads it in chunks, never as a whole."""
 
     def __init__(self, file: IO[bytes], size: int, progress: Progress) -> None:
@@ -146,7 +141,7 @@ class HttpServer:
         self._lock = threading.Lock()
 
     def _client(self) -> httpx.Client:
-        httpx = _httpx()
+        httpx = load_httpx()
         is_tls = self.address.startswith(_HTTPS)
         with self._lock:
             if self._connections is None:
@@ -181,7 +176,7 @@ class HttpServer:
         """The body of a successful answer."""
         if self._is_light and "files" not in parts and not self._has_proxy():
             return self._send_plain(method, path, timeout_s=timeout_s, **parts)
-        httpx = _httpx()
+        httpx = load_httpx()
         timeout = httpx.Timeout(timeout_s, **{"connect": CONNECT_TIMEOUT_S, **(timeouts or {})})
         with self._as_errors(timeout_s):
             try:
@@ -244,7 +239,7 @@ class HttpServer:
 
     def download(self, path: str, out: Path, *, headers: Mapping[str, str], progress: Progress | None = None) -> None:
         """Write the body of a successful answer to ``out`` as it comes in."""
-        timeout = _httpx().Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        timeout = load_httpx().Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with (
             self._as_errors(IDLE_TIMEOUT_S),
             self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
@@ -272,7 +267,7 @@ class HttpServer:
             UnreachableError: when no server answers, or the connection breaks or is silent for too long.
             RafikiError: the server refuses.
         """
-        timeout = _httpx().Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        timeout = load_httpx().Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with (
             self._as_errors(SILENCE_TIMEOUT_S),
             self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
@@ -283,7 +278,7 @@ class HttpServer:
 
     @contextlib.contextmanager
     def _as_errors(self, timeout_s: float) -> Iterator[None]:
-        httpx = _httpx()
+        httpx = load_httpx()
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as e:
@@ -335,210 +330,3 @@ class HttpServer:
 
     def _not_ours(self) -> UnreachableError:
         return UnreachableError(f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}")
-
-
-class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
-    """The admin does not answer who watches a stream, which is tried again; then the stream begins with a snapshot."""
-
-    reason: str
-    left_s: float
-    """How long it is still tried."""
-
-
-class ContractCaller(HttpServer):
-    """Makes calls of the contract with the token of whoever is logged in: those of typed requests answer with the
-    records of the contract, and ``_plain`` calls with dicts and lists as they came."""
-
-    def __init__(self, host: str, port: int, *, is_light: bool = False) -> None:
-        hint = "Start the stack with `rafiki up`, or check the address."
-        super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
-        self.token: str | None = None
-
-    def call(
-        self, endpoint: Endpoint[Request, Answer], request: Request, *, progress: Progress | None = None
-    ) -> Answer:
-        """One call. Fields that are None do not travel.
-
-        Raises:
-            UnauthorizedError: when the call needs a login and there is none.
-            InvalidRequestError: when a file to upload cannot be read.
-            UnreachableError: when no admin answers in time, or one of another version of Rafiki.
-            RafikiError: the error that the admin raised.
-        """
-        body = self._exchange(endpoint, _fields_of(request), progress)
-        return cast(Answer, body) if endpoint.response is bytes else self._decode_as(endpoint, body)
-
-    def call_plain(self, endpoint: AnyEndpoint, *, progress: Progress | None = None, **fields: Any) -> Any:
-        """Like :meth:`call`, for fields and an answer of plain values.
-
-        Raises:
-            InvalidRequestError: also when a field is unknown.
-        """
-        body = self._exchange(endpoint, fields, progress)
-        return body if endpoint.response is bytes else self.decode(body)
-
-    def call_to_file(
-        self,
-        endpoint: Endpoint[Request, bytes],
-        request: Request,
-        out: Path,
-        *,
-        progress: Progress | None = None,
-    ) -> None:
-        """Like :meth:`call`, for an answer in bytes that goes to a file."""
-        path, _, headers = self._prepare(endpoint, _fields_of(request))
-        try:
-            self.download(path, out, headers=headers, progress=progress)
-        except OSError as e:
-            raise InvalidRequestError(f"{out}: cannot be written: {e.strerror}.") from e
-
-    def watch(
-        self,
-        endpoint: Endpoint[Request, Answer],
-        request: Request,
-        *,
-        patience_s: float,
-        stop: threading.Event | None = None,
-    ) -> Iterator[Answer | Away]:
-        """The events of a stream, until its end; a broken one is opened again. Events of kinds that are not in the
-        contract, because the admin is newer, are left out.
-
-        While no admin answers, an :class:`Away` comes before each try. A stream that was opened again begins with a
-        snapshot, like every other.
-
-        Args:
-            patience_s: how long the admin may be away, once the stream has begun.
-            stop: set from another thread to end the waits between tries.
-
-        Raises:
-            UnreachableError: when no admin answers at first, or it is away for longer.
-            RafikiError: the error that the admin raised.
-        """
-        kinds = _kinds_of(endpoint)
-        for event in self._events(endpoint, _fields_of(request), patience_s, stop):
-            if isinstance(event, Away):
-                yield event
-            elif event[0] in kinds:
-                yield self._decode_as(endpoint, event[1])
-
-    def watch_plain(
-        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None = None, **fields: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Like :meth:`watch`, for events of plain values, whatever their kind."""
-        for event in self._events(endpoint, fields, patience_s, stop):
-            yield msgspec.to_builtins(event) if isinstance(event, Away) else self.decode(event[1])
-
-    def _exchange(self, endpoint: AnyEndpoint, fields: Mapping[str, Any], progress: Progress | None) -> bytes:
-        path, rest, headers = self._prepare(endpoint, fields)
-        timeout_s = endpoint.timeout_s
-        if endpoint.method == "GET":
-            return self.send("GET", path, params=_as_texts(rest), headers=headers, timeout_s=timeout_s)
-        if endpoint.is_form:
-            return self._send_form(endpoint, path, rest, headers, progress)
-        content = encode_json(rest)
-        headers["Content-Type"] = "application/json"
-        return self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
-
-    def _decode_as(self, endpoint: Endpoint[Any, Answer], body: bytes) -> Answer:
-        try:
-            return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
-        except msgspec.ValidationError as e:
-            reason = explain_json(body, endpoint.response)
-            raise UnreachableError(
-                f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
-                f"be read: {reason}. Use the version of its stack."
-            ) from e
-        except msgspec.DecodeError as e:
-            raise self._not_ours() from e
-
-    def _events(
-        self, endpoint: AnyEndpoint, fields: Mapping[str, Any], patience_s: float, stop: threading.Event | None
-    ) -> Iterator[tuple[str, bytes] | Away]:
-        """The events of a stream as (kind, data); see :meth:`watch`."""
-        path, _, headers = self._prepare(endpoint, fields)
-        from rafiki.utils.process import Backoff
-
-        backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
-        away: Deadline | None = None
-        has_begun = False
-        while True:
-            try:
-                for kind, data in self.open_stream(path, headers=headers):
-                    if kind == "error":
-                        event = self.decode(data)
-                        error = error_from_wire(event["error"], event["message"])
-                        if error.http_status < 500:
-                            raise error
-                        raise UnreachableError(error.message)
-                    has_begun, away = True, None
-                    backoff.reset()
-                    yield kind, data
-                    if kind == "end":
-                        return
-                raise UnreachableError(f"The admin at {self.address} ended the stream.")
-            except UnreachableError as e:
-                away = away or Deadline(patience_s)
-                if not has_begun or away.is_over():
-                    raise
-                yield Away(reason=e.message, left_s=away.left_s())
-            if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
-                return
-
-    def _prepare(self, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-        if unknown := fields.keys() - endpoint.fields.keys():
-            raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
-        headers: dict[str, str] = {}
-        if endpoint.roles is not None:
-            if self.token is None:
-                raise UnauthorizedError(
-                    f"Not logged in at {self.address}. Log in with `rafiki login`, or with Client.login()."
-                )
-            headers["Authorization"] = f"Bearer {self.token}"
-        path = re.sub(r"{(\w+)}", lambda m: quote(str(fields[m[1]]), safe=""), endpoint.path)
-        rest = {n: v for n, v in fields.items() if v is not None and n not in endpoint.path_fields}
-        return path, rest, headers
-
-    def _send_form(
-        self,
-        endpoint: AnyEndpoint,
-        path: str,
-        fields: Mapping[str, Any],
-        headers: dict[str, str],
-        progress: Progress | None,
-    ) -> bytes:
-        texts = _as_texts({n: v for n, v in fields.items() if not isinstance(v, FilePart)})
-        with contextlib.ExitStack() as stack:
-            files = {}
-            for name, part in fields.items():
-                if isinstance(part, FilePart):
-                    files[name] = (part.file_name, _open(part.path, progress, stack))
-            # A server that refuses a file early hangs up before its last byte; httpx reads that answer too.
-            return self.send(
-                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=endpoint.timeout_s,
-                timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
-            )  # fmt: skip
-
-
-def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:
-    try:
-        size = Path(path).stat().st_size
-        file = Path(path).open("rb")  # noqa: SIM115 (closed by the stack)
-        stack.callback(file.close)
-    except OSError as e:
-        raise InvalidRequestError(f"{path}: this file cannot be read: {e.strerror}.") from e
-    return _Reader(file, size, progress) if progress else file
-
-
-def _fields_of(request: RequestStruct) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__struct_fields__}
-
-
-def _kinds_of(stream: AnyEndpoint) -> frozenset[str]:
-    """The kinds of a stream's events."""
-    events = typing.get_args(stream.response) or (stream.response,)
-    return frozenset(event.__struct_config__.tag for event in events)
-
-
-def _as_texts(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Fields as they travel in a query string or a form: lists and dicts as JSON."""
-    return {n: v if isinstance(v, str) else encode_json(v).decode() for n, v in fields.items()}

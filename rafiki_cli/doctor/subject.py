@@ -21,7 +21,7 @@ class NotExaminedError(RafikiError):
 
 
 @dataclass
-class Patient:
+class Subject:
     """A local stack, or a remote admin of which only what it answers can be seen."""
 
     cli: Application
@@ -67,14 +67,14 @@ class Patient:
         return session.find_running(self.folder.admin_pid_file)
 
 
-def find_patient(cli: Application) -> Patient:
+def find_subject(cli: Application) -> Subject:
     """Whom the global options name."""
     loaded, error = None, None
     try:
         loaded = cli.loaded_config()
     except RafikiError as e:
         error = e.message
-    return Patient(cli, loaded=loaded, config_error=error, is_remote=_is_remote(cli))
+    return Subject(cli, loaded=loaded, config_error=error, is_remote=_is_remote(cli))
 
 
 def _is_remote(cli: Application) -> bool:

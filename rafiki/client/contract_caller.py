@@ -1,0 +1,233 @@
+"""Calls of the contract as the user who is logged in, and the streams that the admin pushes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import msgspec
+
+from rafiki.client.http_server import (
+    IDLE_TIMEOUT_S,
+    HttpServer,
+    Progress,
+    ProgressReader,
+    encode_json,
+)
+from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
+from rafiki.errors import InvalidRequestError, UnauthorizedError, UnreachableError, error_from_wire
+from rafiki.utils.clock import Deadline
+from rafiki.utils.mismatch import explain_json
+
+
+class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
+    """The admin does not answer who watches a stream, which is tried again; then the stream begins with a snapshot."""
+
+    reason: str
+    left_s: float
+    """How long it is still tried."""
+
+
+class ContractCaller(HttpServer):
+    """Makes calls of the contract with the token of whoever is logged in: those of typed requests answer with the
+    records of the contract, and ``_plain`` calls with dicts and lists as they came."""
+
+    def __init__(self, host: str, port: int, *, is_light: bool = False) -> None:
+        hint = "Start the stack with `rafiki up`, or check the address."
+        super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
+        self.token: str | None = None
+
+    def call(
+        self, endpoint: Endpoint[Request, Answer], request: Request, *, progress: Progress | None = None
+    ) -> Answer:
+        """One call. Fields that are None do not travel.
+
+        Raises:
+            UnauthorizedError: when the call needs a login and there is none.
+            InvalidRequestError: when a file to upload cannot be read.
+            UnreachableError: when no admin answers in time, or one of another version of Rafiki.
+            RafikiError: the error that the admin raised.
+        """
+        body = self._exchange(endpoint, _fields_of(request), progress)
+        return cast(Answer, body) if endpoint.response is bytes else self._decode_as(endpoint, body)
+
+    def call_plain(self, endpoint: AnyEndpoint, *, progress: Progress | None = None, **fields: Any) -> Any:
+        """Like :meth:`call`, for fields and an answer of plain values.
+
+        Raises:
+            InvalidRequestError: also when a field is unknown.
+        """
+        body = self._exchange(endpoint, fields, progress)
+        return body if endpoint.response is bytes else self.decode(body)
+
+    def call_to_file(
+        self,
+        endpoint: Endpoint[Request, bytes],
+        request: Request,
+        out: Path,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Like :meth:`call`, for an answer in bytes that goes to a file."""
+        path, _, headers = self._prepare(endpoint, _fields_of(request))
+        try:
+            self.download(path, out, headers=headers, progress=progress)
+        except OSError as e:
+            raise InvalidRequestError(f"{out}: cannot be written: {e.strerror}.") from e
+
+    def watch(
+        self,
+        endpoint: Endpoint[Request, Answer],
+        request: Request,
+        *,
+        patience_s: float,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Answer | Away]:
+        """The events of a stream, until its end; a broken one is opened again. Events of kinds that are not in the
+        contract, because the admin is newer, are left out.
+
+        While no admin answers, an :class:`Away` comes before each try. A stream that was opened again begins with a
+        snapshot, like every other.
+
+        Args:
+            patience_s: how long the admin may be away, once the stream has begun.
+            stop: set from another thread to end the waits between tries.
+
+        Raises:
+            UnreachableError: when no admin answers at first, or it is away for longer.
+            RafikiError: the error that the admin raised.
+        """
+        kinds = _kinds_of(endpoint)
+        for event in self._events(endpoint, _fields_of(request), patience_s, stop):
+            if isinstance(event, Away):
+                yield event
+            elif event[0] in kinds:
+                yield self._decode_as(endpoint, event[1])
+
+    def watch_plain(
+        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None = None, **fields: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Like :meth:`watch`, for events of plain values, whatever their kind."""
+        for event in self._events(endpoint, fields, patience_s, stop):
+            yield msgspec.to_builtins(event) if isinstance(event, Away) else self.decode(event[1])
+
+    def _exchange(self, endpoint: AnyEndpoint, fields: Mapping[str, Any], progress: Progress | None) -> bytes:
+        path, rest, headers = self._prepare(endpoint, fields)
+        timeout_s = endpoint.timeout_s
+        if endpoint.method == "GET":
+            return self.send("GET", path, params=_as_texts(rest), headers=headers, timeout_s=timeout_s)
+        if endpoint.is_form:
+            return self._send_form(endpoint, path, rest, headers, progress)
+        content = encode_json(rest)
+        headers["Content-Type"] = "application/json"
+        return self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
+
+    def _decode_as(self, endpoint: Endpoint[Any, Answer], body: bytes) -> Answer:
+        try:
+            return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
+        except msgspec.ValidationError as e:
+            reason = explain_json(body, endpoint.response)
+            raise UnreachableError(
+                f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
+                f"be read: {reason}. Use the version of its stack."
+            ) from e
+        except msgspec.DecodeError as e:
+            raise self._not_ours() from e
+
+    def _events(
+        self, endpoint: AnyEndpoint, fields: Mapping[str, Any], patience_s: float, stop: threading.Event | None
+    ) -> Iterator[tuple[str, bytes] | Away]:
+        """The events of a stream as (kind, data); see :meth:`watch`."""
+        path, _, headers = self._prepare(endpoint, fields)
+        from rafiki.utils.process import Backoff
+
+        backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
+        away: Deadline | None = None
+        has_begun = False
+        while True:
+            try:
+                for kind, data in self.open_stream(path, headers=headers):
+                    if kind == "error":
+                        event = self.decode(data)
+                        error = error_from_wire(event["error"], event["message"])
+                        if error.http_status < 500:
+                            raise error
+                        raise UnreachableError(error.message)
+                    has_begun, away = True, None
+                    backoff.reset()
+                    yield kind, data
+                    if kind == "end":
+                        return
+                raise UnreachableError(f"The admin at {self.address} ended the stream.")
+            except UnreachableError as e:
+                away = away or Deadline(patience_s)
+                if not has_begun or away.is_over():
+                    raise
+                yield Away(reason=e.message, left_s=away.left_s())
+            if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
+                return
+
+    def _prepare(self, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
+        if unknown := fields.keys() - endpoint.fields.keys():
+            raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
+        headers: dict[str, str] = {}
+        if endpoint.roles is not None:
+            if self.token is None:
+                raise UnauthorizedError(
+                    f"Not logged in at {self.address}. Log in with `rafiki login`, or with Client.login()."
+                )
+            headers["Authorization"] = f"Bearer {self.token}"
+        path = re.sub(r"{(\w+)}", lambda m: quote(str(fields[m[1]]), safe=""), endpoint.path)
+        rest = {n: v for n, v in fields.items() if v is not None and n not in endpoint.path_fields}
+        return path, rest, headers
+
+    def _send_form(
+        self,
+        endpoint: AnyEndpoint,
+        path: str,
+        fields: Mapping[str, Any],
+        headers: dict[str, str],
+        progress: Progress | None,
+    ) -> bytes:
+        texts = _as_texts({n: v for n, v in fields.items() if not isinstance(v, FilePart)})
+        with contextlib.ExitStack() as stack:
+            files = {}
+            for name, part in fields.items():
+                if isinstance(part, FilePart):
+                    files[name] = (part.file_name, _open(part.path, progress, stack))
+            # A server that refuses a file early hangs up before its last byte; httpx reads that answer too.
+            return self.send(
+                endpoint.method, path, data=texts, files=files, headers=headers, timeout_s=endpoint.timeout_s,
+                timeouts={"write": IDLE_TIMEOUT_S, "pool": IDLE_TIMEOUT_S},
+            )  # fmt: skip
+
+
+def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:
+    try:
+        size = Path(path).stat().st_size
+        file = Path(path).open("rb")  # noqa: SIM115 (closed by the stack)
+        stack.callback(file.close)
+    except OSError as e:
+        raise InvalidRequestError(f"{path}: this file cannot be read: {e.strerror}.") from e
+    return ProgressReader(file, size, progress) if progress else file
+
+
+def _fields_of(request: RequestStruct) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in request.__struct_fields__}
+
+
+def _kinds_of(stream: AnyEndpoint) -> frozenset[str]:
+    """The kinds of a stream's events."""
+    events = typing.get_args(stream.response) or (stream.response,)
+    return frozenset(event.__struct_config__.tag for event in events)
+
+
+def _as_texts(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Fields as they travel in a query string or a form: lists and dicts as JSON."""
+    return {n: v if isinstance(v, str) else encode_json(v).decode() for n, v in fields.items()}
