@@ -199,7 +199,8 @@ def _say(mismatch: Mismatch) -> str:
 
 
 def _may_be_read(value: Any, kind: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, str) and str in _members(kind))
+    """Whether it has the form that a reader takes. One that takes texts too refuses other forms in its own words."""
+    return isinstance(value, dict) or (value is not None and str in _members(kind))
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
