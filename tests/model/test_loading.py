@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rafiki.errors import ModelError
+from rafiki.knob_specs import IntegerKnobSpec
 from rafiki.model.loader import load_model_class, load_model_class_from_path, user_traceback
 from rafiki.model_check.knob_reader import read_knob_config
 
@@ -81,7 +82,7 @@ threading.Thread(target=time.sleep, args=(600,)).start()
 """
     reading = read_knob_config((GOOD + noise).encode(), "Good")
     assert reading.error is None
-    assert reading.knob_config == {"a": {"type": "integer", "value_min": 1, "value_max": 3, "is_exp": False}}
+    assert reading.knob_config == {"a": IntegerKnobSpec(value_min=1, value_max=3, is_exp=False)}
 
 
 @pytest.mark.parametrize(
