@@ -87,9 +87,9 @@ FIELDS = {
     "services": "The live services.",
     "environment": "The environment as it stands now.",
     "lines": "Lines of text.",
-    "messages": "`time` and `message` of each.",
+    "messages": "What was logged as text.",
     "metrics": "`time` and the numbers by name, one entry a call of `log()`.",
-    "plots": "`title`, `metrics` and `x_axis` of each chart that was asked for.",
+    "plots": "The charts that were asked for.",
 }
 """Fields that mean the same everywhere, where the struct says nothing of its own."""
 

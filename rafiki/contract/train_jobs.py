@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -132,13 +132,37 @@ class TrialView(msgspec.Struct, frozen=True, kw_only=True):
     datetime_stopped: datetime | None
 
 
+class LogMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that a model logged."""
+
+    time: str
+    """When, in ISO 8601."""
+    message: str
+    """The text."""
+
+
+LogMetrics: TypeAlias = dict[str, float | str]
+"""Numbers by name, and when they were logged as ``time``. What JSON has no number for is `nan`, `inf` or `-inf`."""
+
+
+class LogPlot(msgspec.Struct, frozen=True, kw_only=True):
+    """A chart that a model asked for."""
+
+    title: str
+    """The title."""
+    metrics: list[str]
+    """The names of what is drawn."""
+    x_axis: str | None
+    """The metric that they are drawn over; None = time."""
+
+
 class TrialLogsView(msgspec.Struct, frozen=True, kw_only=True):
-    messages: list[dict[str, Any]]
-    """``time`` and ``message`` of each."""
-    metrics: list[dict[str, Any]]
+    messages: list[LogMessage]
+    """What the model logged as text."""
+    metrics: list[LogMetrics]
     """``time`` and the numbers by name, one entry a call of ``log()``."""
-    plots: list[dict[str, Any]]
-    """``title``, ``metrics`` and ``x_axis`` of each chart that was asked for."""
+    plots: list[LogPlot]
+    """The charts that were asked for."""
 
 
 # ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------
@@ -176,17 +200,17 @@ class TrialLogsSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot
     """What a trial has logged so far. It comes again when the trial was given to another worker, with a new log."""
 
     trial: TrialView
-    messages: list[dict[str, Any]]
-    metrics: list[dict[str, Any]]
-    plots: list[dict[str, Any]]
+    messages: list[LogMessage]
+    metrics: list[LogMetrics]
+    plots: list[LogPlot]
 
 
 class TrialLogsAdded(msgspec.Struct, frozen=True, kw_only=True, tag="lines"):
     """What a trial has logged since."""
 
-    messages: list[dict[str, Any]]
-    metrics: list[dict[str, Any]]
-    plots: list[dict[str, Any]]
+    messages: list[LogMessage]
+    metrics: list[LogMetrics]
+    plots: list[LogPlot]
 
 
 class TrialEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):

@@ -1,18 +1,8 @@
 """The whole flow on one model, looked at closely: what `rafiki model test` shows, and what a project's own tests call.
 
 It does what a train worker and an inference worker do, in their order, and compares what a model predicts before its
-parameters were stored with what a fresh instance predicts after it loaded them. What happens is told as events, plain
-JSON values of these forms, so that a view in another process can follow::
-
-    {"event": "step", "name": str, "trial": int or None}                    a step begins
-    {"event": "done", "name": str, "trial": ..., "time_s": float, "detail": str}
-    {"event": "warning", "name": str, "message": str}
-    {"event": "trial", "no": int, "knobs": {...}, "score": float, "time_s": float}    a trial has ended
-    {"event": "failed", "name": str, "method": str, "reason": str, "advice": str, "is_usage": bool,
-     "frames": [{"line": int, "function": str, "code": str}], "knobs": {...} or None}
-    {"event": "passed", "best": int}
-
-The first trial tells its steps, the others only how they ended, unless one fails.
+parameters were stored with what a fresh instance predicts after it loaded them. What happens is told as the events of
+:mod:`rafiki.check_events`.
 """
 
 from __future__ import annotations
@@ -25,6 +15,17 @@ from typing import Any
 
 import msgspec
 
+from rafiki.check_events import (
+    CheckEvent,
+    CheckFailed,
+    CheckPassed,
+    CheckRequest,
+    CheckWarning,
+    FailedLine,
+    StepBegun,
+    StepDone,
+    TrialEnded,
+)
 from rafiki.errors import InvalidQueryError, ModelError, RafikiError
 from rafiki.model.base import BaseModel, Params
 from rafiki.model.knobs import FixedKnob, KnobConfig, Knobs, PolicyKnob
@@ -37,24 +38,7 @@ from rafiki.tasks.validation import CombiningTask
 
 N_QUERIES = 8
 """Queries that are made from the validation dataset when none are given."""
-Report = Callable[[dict[str, Any]], None]
-
-
-class CheckRequest(msgspec.Struct, kw_only=True):
-    """What to check, and on what."""
-
-    file: str
-    model_class: str
-    task: str
-    train_path: str
-    val_path: str
-    queries: list[Any] | None = None
-    """JSON values as clients would send them; None = some are made from the validation dataset."""
-    trials: int = 1
-    knobs: dict[str, str] = {}
-    """Knobs to fix: name -> value as text."""
-    train_args: dict[str, Any] = {}
-    dependencies: dict[str, str] = {}
+Report = Callable[[CheckEvent], None]
 
 
 class TrialResult(msgspec.Struct, kw_only=True):
@@ -159,14 +143,14 @@ class Checkup:
         try:
             for no, knobs, score, time_s in trials:
                 found.append(TrialResult(no=no, knobs=knobs, score=score, time_s=time_s))
-                self._report({"event": "trial", "no": no, "knobs": knobs, "score": score, "time_s": time_s})
+                self._report(TrialEnded(no=no, knobs=knobs, score=score, time_s=time_s))
         except RafikiError as e:
             if not self._is_failure_reported:
                 # The search itself: constraints, say, that no knobs satisfy.
                 self._report_failure("search", e, is_usage=False)
             raise
         report = CheckReport(trials=found, predictions=self._predictions, warnings=self._warnings)
-        self._report({"event": "passed", "best": report.best.no})
+        self._report(CheckPassed(best=report.best.no))
         return report
 
     # ---- before the first trial ------------------------------------------------------------------------------------
@@ -317,7 +301,7 @@ class Checkup:
         def done(detail: str) -> None:
             details[0] = detail
 
-        self._report({"event": "step", "name": name, "trial": self._trial})
+        self._report(StepBegun(name=name, trial=self._trial))
         started = time.perf_counter()
         try:
             yield done
@@ -326,25 +310,24 @@ class Checkup:
             raise
         time_s = time.perf_counter() - started
         if self._trial in (None, 1):
-            self._report({"event": "done", "name": name, "trial": self._trial, "time_s": time_s, "detail": details[0]})
+            self._report(StepDone(name=name, trial=self._trial, time_s=time_s, detail=details[0]))
 
     def _report_failure(self, name: str, e: RafikiError, is_usage: bool) -> None:
         self._is_failure_reported = True
-        of_method = isinstance(e, MethodFailedError)
-        self._report({
-            "event": "failed", "name": name,
-            "method": e.method if isinstance(e, MethodFailedError) else "",
-            "reason": e.reason if isinstance(e, MethodFailedError) else e.message,
-            "advice": e.advice if isinstance(e, MethodFailedError) else "",
-            "is_usage": isinstance(e, UnknownKnobError) or (is_usage and not of_method),
-            "frames": [f._asdict() for f in e.frames] if isinstance(e, MethodFailedError) else [],
-            "knobs": self._knobs,
-        })  # fmt: skip
+        if isinstance(e, MethodFailedError):
+            frames = [FailedLine(line=f.line, function=f.function, code=f.code) for f in e.frames]
+            failed = CheckFailed(
+                name=name, method=e.method, reason=e.reason, advice=e.advice, frames=frames, knobs=self._knobs
+            )
+        else:
+            is_usage = is_usage or isinstance(e, UnknownKnobError)
+            failed = CheckFailed(name=name, method="", reason=e.message, is_usage=is_usage, knobs=self._knobs)
+        self._report(failed)
 
     def _warn(self, name: str, message: str) -> None:
         if message not in self._warnings:
             self._warnings.append(message)
-            self._report({"event": "warning", "name": name, "message": message})
+            self._report(CheckWarning(name=name, message=message))
 
 
 def _refuse(problem: Problem | None) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +14,9 @@ from rafiki_cli import terminal
 from rafiki_cli.completion import completers
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
-Event = Mapping[str, Any]
+if TYPE_CHECKING:
+    from rafiki.check_events import CheckEvent, CheckFailed, CheckRequest, StepDone, TrialEnded
+
 EXAMPLES = """\
 Examples:
 
@@ -52,7 +53,7 @@ def run_test(
 
     timeout_s = parse_duration(timeout, "--timeout")
     request = _request(file, model_class, task, train, val, knob or [], arg or [])
-    request["queries"], request["trials"] = _queries(query_file, queries_file), trials
+    request.queries, request.trials = _queries(query_file, queries_file), trials
     terminal.finish(_run(request, timeout_s, logs, format))
 
 
@@ -64,7 +65,8 @@ def _request(
     val: Path | None,
     knobs: list[str],
     args: list[str],
-) -> dict[str, Any]:
+) -> CheckRequest:
+    from rafiki.check_events import CheckRequest
     from rafiki_cli.jobs.json_options import parse_arguments
     from rafiki_cli.model_check.job_defaults import JobDefaults, find_job_defaults
     from rafiki_cli.target import resolve
@@ -81,16 +83,11 @@ def _request(
     resolve.check_task(task)
     for dataset in (train, val):
         terminal.check_file(dataset)
-    return {
-        "file": str(file),
-        "model_class": model_class or said.model_class or _find_class(file),
-        "task": task,
-        "train_path": str(train),
-        "val_path": str(val),
-        "knobs": _texts(knobs),
-        "train_args": {**said.train_args, **parse_arguments(args)},
-        "dependencies": said.dependencies,
-    }
+    return CheckRequest(
+        file=str(file), model_class=model_class or said.model_class or _find_class(file), task=task,
+        train_path=str(train), val_path=str(val), knobs=_texts(knobs),
+        train_args={**said.train_args, **parse_arguments(args)}, dependencies=said.dependencies,
+    )  # fmt: skip
 
 
 def _find_class(file: Path) -> str:
@@ -130,30 +127,32 @@ def _queries(query_file: Path | None, queries_file: Path | None) -> list[Any] | 
     return None
 
 
-def _run(request: dict[str, Any], timeout_s: float, is_output_shown: bool, format: Format) -> ExitCode:
+def _run(request: CheckRequest, timeout_s: float, is_output_shown: bool, format: Format) -> ExitCode:
+    from rafiki.check_events import ModelLogged
     from rafiki_cli.model_check.runner import CheckProcess
     from rafiki_cli.render import model_check as view
 
     is_table = format is Format.TABLE
     put = terminal.put if is_table else terminal.say
     started = time.monotonic()
-    what = f"{request['model_class']} of {request['file']}" if request["model_class"] else request["file"]
-    put(f"Testing {what} for {request['task']}")
+    what = f"{request.model_class} of {request.file}" if request.model_class else request.file
+    put(f"Testing {what} for {request.task}")
     report = _Report(request)
     with CheckProcess(request, timeout_s, is_output_shown=is_output_shown) as process:
         is_live = is_table and terminal.is_interactive()
-        follow = view.LiveCheck(request["trials"], put).follow if is_live else _follow_lines(put)
-        with contextlib.closing(follow(process.events())) as events:
+        told = process.events()
+        followed = view.LiveCheck(request.trials, put).follow(told) if is_live else view.follow_lines(told, put)
+        with contextlib.closing(followed) as events:
             for event in events:
                 report.take(event)
-                if is_output_shown and event["event"] == "log":
-                    terminal.say(f"  | {event['line']}")
+                if is_output_shown and isinstance(event, ModelLogged):
+                    terminal.say(f"  | {event.line}")
         printed = [] if is_output_shown or report.failure is None else process.output_tail()
     time_s = time.monotonic() - started
     if report.failure is None:
         put(view.passed_line(report.trials, len(report.warnings), time_s))
     else:
-        for line in view.failure_lines(report.failure, Path(request["file"]).name):
+        for line in view.failure_lines(report.failure, Path(request.file).name):
             put(line)
         if printed:
             put("  The last that it printed:")
@@ -163,59 +162,46 @@ def _run(request: dict[str, Any], timeout_s: float, is_output_shown: bool, forma
         put_data(report.to_json(time_s), format)
     if report.failure is None:
         return ExitCode.OK
-    return ExitCode.USAGE if report.failure["is_usage"] else ExitCode.FAILURE
-
-
-def _follow_lines(put: Callable[[str], None]) -> Callable[[Iterator[Event | None]], Generator[Event, None, None]]:
-    """Follows a check where no terminal is: a line for each step and each trial."""
-    from rafiki_cli.render import model_check as view
-
-    lines = {"done": view.step_line, "warning": view.warning_line, "trial": view.trial_line}
-
-    def follow(events: Iterator[Event | None]) -> Generator[Event, None, None]:
-        for event in events:
-            if event is not None:
-                if event["event"] in lines:
-                    put(lines[event["event"]](event))
-                yield event
-
-    return follow
+    return ExitCode.USAGE if report.failure.is_usage else ExitCode.FAILURE
 
 
 class _Report:
     """What of the events programs get to see."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: CheckRequest) -> None:
         self._request = request
-        self._steps: list[dict[str, Any]] = []
-        self.trials: list[Event] = []
+        self._steps: list[StepDone] = []
+        self.trials: list[TrialEnded] = []
         self.warnings: list[str] = []
-        self.failure: Event | None = None
+        self.failure: CheckFailed | None = None
 
-    def take(self, event: Event) -> None:
-        match event["event"]:
-            case "done":
-                self._steps.append({"name": event["name"], "time_s": event["time_s"], "detail": event["detail"]})
-            case "trial":
+    def take(self, event: CheckEvent) -> None:
+        from rafiki.check_events import CheckFailed, CheckWarning, StepDone, TrialEnded
+
+        match event:
+            case StepDone():
+                self._steps.append(event)
+            case TrialEnded():
                 self.trials.append(event)
-            case "warning":
-                self.warnings.append(event["message"])
-            case "failed":
+            case CheckWarning():
+                self.warnings.append(event.message)
+            case CheckFailed():
                 self.failure = event
 
     def to_json(self, time_s: float) -> dict[str, Any]:
-        def without_kind(event: Event, *more: str) -> dict[str, Any]:
-            return {k: v for k, v in event.items() if k not in ("event", *more)}
+        from msgspec.structs import asdict
 
+        failure = {} if self.failure is None else asdict(self.failure)
+        failure.pop("is_usage", None)
         return {
-            "file": self._request["file"],
-            "class": self._request["model_class"],
-            "task": self._request["task"],
+            "file": self._request.file,
+            "class": self._request.model_class,
+            "task": self._request.task,
             "is_passed": self.failure is None,
             "time_s": time_s,
-            "steps": self._steps,
-            "trials": [without_kind(t) for t in self.trials],
-            "best_score": max((t["score"] for t in self.trials), default=None),
+            "steps": [{"name": s.name, "time_s": s.time_s, "detail": s.detail} for s in self._steps],
+            "trials": [asdict(t) for t in self.trials],
+            "best_score": max((t.score for t in self.trials), default=None),
             "warnings": self.warnings,
-            "failure": None if self.failure is None else without_kind(self.failure, "is_usage"),
+            "failure": failure or None,
         }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
@@ -31,11 +31,11 @@ from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
-    from rafiki.contract.train_jobs import TrialLogsAdded, TrialLogsSnapshot, TrialView
+    from rafiki.contract.train_jobs import LogMessage, LogMetrics, TrialLogsAdded, TrialLogsSnapshot, TrialView
 
 app = new_app("Look into single trials.")
-Entry = Mapping[str, Any]
-"""Something that a model logged, with its ``time``."""
+Entry = TypeVar("Entry")
+"""Something that a model logged."""
 
 
 def _knobs(row: TrialView) -> str:
@@ -133,9 +133,9 @@ def logs(
         terminal.say("The model logged nothing in this trial.")
 
 
-def _put_entries(messages: Sequence[Entry], metrics: Sequence[Entry]) -> bool:
+def _put_entries(messages: Sequence[LogMessage], metrics: Sequence[LogMetrics]) -> bool:
     """Messages and metrics in the order of time; whether there are any."""
-    entries: list[tuple[str, str]] = [(str(m["time"]), str(m["message"])) for m in messages]
+    entries: list[tuple[str, str]] = [(m.time, m.message) for m in messages]
     entries += [(str(m["time"]), _metrics(m)) for m in metrics]
     for time, line in sorted(entries, key=lambda entry: entry[0]):
         terminal.put(f"{_time(time)}  {line}")
@@ -147,7 +147,8 @@ class _Follower:
 
     def __init__(self) -> None:
         self._attempt = 0
-        self._messages, self._metrics = _Unseen(), _Unseen()
+        self._messages: _Unseen[LogMessage] = _Unseen()
+        self._metrics: _Unseen[LogMetrics] = _Unseen()
 
     def take(self, event: TrialLogsSnapshot | TrialLogsAdded) -> None:
         from rafiki.contract.train_jobs import TrialLogsSnapshot
@@ -161,11 +162,11 @@ class _Follower:
         if is_new and self._attempt:
             terminal.say(f"Its worker was lost; another one begins it anew (attempt {attempt}).")
         self._attempt = attempt
-        for entries in (self._messages, self._metrics):
-            entries.begin(is_new=is_new)
+        self._messages.begin(is_new=is_new)
+        self._metrics.begin(is_new=is_new)
 
 
-class _Unseen:
+class _Unseen(Generic[Entry]):
     """Of entries that come again from the first on, those that were not there before."""
 
     def __init__(self) -> None:
@@ -212,7 +213,7 @@ def _tell_end(trial: TrialView) -> None:
     terminal.say(f"{resolve.trial_name(trial)} {trial.status}: {about}{early}")
 
 
-def _metrics(entry: Entry) -> str:
+def _metrics(entry: LogMetrics) -> str:
     return " ".join(f"{name}={values.text(value)}" for name, value in entry.items() if name != "time")
 
 

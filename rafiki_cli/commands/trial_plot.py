@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +16,9 @@ from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
 from rafiki_cli.target import resolve
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from rafiki.contract.train_jobs import LogMetrics, LogPlot
+
 EPILOG = """Examples:
 
   rafiki trial plot digits SkSvm#3
@@ -26,6 +29,26 @@ EPILOG = """Examples:
 
 _STEPS = ("epoch", "step", "iteration", "batch")
 """Metrics that others are drawn over where the model defined no plot."""
+
+
+@dataclass(frozen=True)
+class PlotSeries:
+    """The numbers of one metric, in the order of x."""
+
+    metric: str
+    x: list[float]
+    y: list[float | None]
+    """None = no finite number."""
+
+
+@dataclass(frozen=True)
+class DrawnPlot:
+    """A plot with its numbers."""
+
+    title: str
+    metrics: list[str]
+    x_axis: str | None
+    series: list[PlotSeries]
 
 
 def plot(
@@ -51,7 +74,7 @@ def plot(
     logs = client.get_trial_logs(found.id if found else trial)
     defined = _with_reports(logs.plots, logs.metrics) or _plots_of_metrics(logs.metrics)
     chosen = [_choose(defined, wanted) for wanted in title] if title else defined
-    plots = [{**p, "series": series_of(p, logs.metrics)} for p in chosen]
+    plots = [DrawnPlot(p.title, p.metrics, p.x_axis, series_of(p, logs.metrics)) for p in chosen]
     if format is not Format.TABLE:
         put_data(plots, format)
         return
@@ -63,7 +86,7 @@ def plot(
     _draw(plots, height)
 
 
-def _draw(plots: Sequence[Json], height: int) -> None:
+def _draw(plots: Sequence[DrawnPlot], height: int) -> None:
     from rafiki_cli.render import look as looks
     from rafiki_cli.render.chart import Series, chart, paint
     from rafiki_cli.render.ticks import Scale
@@ -72,82 +95,85 @@ def _draw(plots: Sequence[Json], height: int) -> None:
     for number, drawn in enumerate(plots):
         if number:
             terminal.put("")
-        x_axis = drawn["x_axis"]
-        series = [Series(s["metric"], s["x"], s["y"]) for s in drawn["series"]]
+        series = [Series(s.metric, s.x, s.y) for s in drawn.series]
         is_whole = all(x == int(x) for s in series for x in s.x if x is not None)
         lines = chart(
-            series, looks.width(), height, title=drawn["title"], x_label=x_axis or "time", look=look,
-            x_scale=Scale(is_whole=is_whole, is_time=x_axis is None),
+            series, looks.width(), height, title=drawn.title, x_label=drawn.x_axis or "time", look=look,
+            x_scale=Scale(is_whole=is_whole, is_time=drawn.x_axis is None),
         )  # fmt: skip
         for line in lines:
             terminal.put(paint(line, look))
 
 
-def series_of(plot: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """The numbers of a plot: for each of its metrics ``x`` and ``y``, in the order of x.
+def series_of(plot: LogPlot, metrics: Sequence[LogMetrics]) -> list[PlotSeries]:
+    """The numbers of a plot, for each of its metrics.
 
     Without an ``x_axis``, x is seconds since the first metric that the trial logged. Where one x comes several times,
-    the latest value counts. A ``y`` that is no finite number is None.
+    the latest value counts.
     """
     start = min((m for entry in metrics if (m := _seconds(entry["time"])) is not None), default=0.0)
     found = []
-    for metric in plot["metrics"]:
+    for metric in plot.metrics:
         points: dict[float, float | None] = {}
         for entry in metrics:
             if metric not in entry:
                 continue
-            x = _number(entry.get(plot["x_axis"])) if plot["x_axis"] else _seconds(entry["time"])
+            x = _number(entry.get(plot.x_axis)) if plot.x_axis else _seconds(entry["time"])
             if x is not None:
-                points[x if plot["x_axis"] else round(x - start, 6)] = _number(entry[metric])
+                points[x if plot.x_axis else round(x - start, 6)] = _number(entry[metric])
         xs = sorted(points)
-        found.append({"metric": metric, "x": xs, "y": [points[x] for x in xs]})
+        found.append(PlotSeries(metric, xs, [points[x] for x in xs]))
     return found
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float | str | None) -> float | None:
     # A log holds "nan" and "inf" as text; JSON has no such numbers.
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if value is None else float(value)
+    except ValueError:
         return None
     return number if math.isfinite(number) else None
 
 
-def _seconds(time: Any) -> float | None:
+def _seconds(time: float | str) -> float | None:
     try:
         return values.moment(str(time)).timestamp() if time else None
-    except (TypeError, ValueError):
+    except ValueError:
         return None
 
 
-def _with_reports(plots: Sequence[Json], metrics: Sequence[Mapping[str, Any]]) -> list[Json]:
+def _with_reports(plots: Sequence[LogPlot], metrics: Sequence[LogMetrics]) -> list[LogPlot]:
     """The model's plots, and that of the scores it reported to the search where it draws these nowhere itself."""
+    from rafiki.contract.train_jobs import LogPlot
+
     is_reported = any({"score", "step"} <= entry.keys() for entry in metrics)
-    is_drawn = any("score" in p["metrics"] for p in plots)
+    is_drawn = any("score" in p.metrics for p in plots)
     if not is_reported or is_drawn:
         return list(plots)
-    return [*plots, {"title": "Reported scores", "metrics": ["score"], "x_axis": "step"}]
+    return [*plots, LogPlot(title="Reported scores", metrics=["score"], x_axis="step")]
 
 
-def _plots_of_metrics(metrics: Sequence[Mapping[str, Any]]) -> list[Json]:
+def _plots_of_metrics(metrics: Sequence[LogMetrics]) -> list[LogPlot]:
     """A plot of each metric, over the step that it was logged with, else over time."""
+    from rafiki.contract.train_jobs import LogPlot
+
     over: dict[str, str | None] = {}
     for entry in metrics:
         step = next((s for s in _STEPS if s in entry), None)
         over |= {name: step for name in entry if name not in (*_STEPS, "time")}
-    return [{"title": name, "metrics": [name], "x_axis": step} for name, step in over.items()]
+    return [LogPlot(title=name, metrics=[name], x_axis=step) for name, step in over.items()]
 
 
-def _choose(plots: Sequence[Json], wanted: str) -> Json:
+def _choose(plots: Sequence[LogPlot], wanted: str) -> LogPlot:
     """The plot with a title, also written in other letters or begun.
 
     Raises:
         UsageError: when there is none, or several begin so.
     """
-    titles = [p["title"] for p in plots]
+    titles = [p.title for p in plots]
     if wanted in titles:
         return plots[titles.index(wanted)]
-    found = [p for p in plots if p["title"].lower().startswith(wanted.lower())]
+    found = [p for p in plots if p.title.lower().startswith(wanted.lower())]
     if len(found) == 1:
         return found[0]
     if found:
@@ -156,5 +182,5 @@ def _choose(plots: Sequence[Json], wanted: str) -> Json:
     raise terminal.UsageError(f"--plot {wanted!r}: this trial has no such plot. {hint}")
 
 
-def _listed(plots: Sequence[Json]) -> str:
-    return ", ".join(repr(p["title"]) for p in plots)
+def _listed(plots: Sequence[LogPlot]) -> str:
+    return ", ".join(repr(p.title) for p in plots)

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import IO
 
+import msgspec
+
+from rafiki.check_events import CheckEvent, CheckFailed, CheckPassed, CheckRequest, StepBegun, decode_event
 from rafiki.utils.clock import Deadline
 
-Event = Mapping[str, Any]
 TICK_S = 0.25
 """How often a view gets to show how the time passes while nothing happens."""
 _MAX_LINE_BYTES = 64 << 20
@@ -24,10 +26,10 @@ _MAX_LINE_BYTES = 64 << 20
 class CheckProcess:
     """One check. Use as a context: at its end no process is left."""
 
-    def __init__(self, request: Mapping[str, Any], timeout_s: float, *, is_output_shown: bool) -> None:
+    def __init__(self, request: CheckRequest, timeout_s: float, *, is_output_shown: bool) -> None:
         """
         Args:
-            request: the fields of :class:`rafiki.model_check.checkup.CheckRequest`.
+            request: what to check, and on what.
             timeout_s: when the check is ended.
             is_output_shown: what the model prints goes to stderr at once; else :meth:`output_tail` has the end of it.
         """
@@ -36,7 +38,7 @@ class CheckProcess:
         self._step = ""
         # A file and not a pipe: a process that never reads cannot block this one.
         with tempfile.TemporaryFile() as stdin:
-            stdin.write(json.dumps(request).encode())
+            stdin.write(json.dumps(msgspec.structs.asdict(request)).encode())
             stdin.seek(0)
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "rafiki.model_check.check_process"],
@@ -58,20 +60,20 @@ class CheckProcess:
             self._child.stdout.close()
         self._output.close()
 
-    def events(self) -> Iterator[Event | None]:
-        """What happens, as :mod:`rafiki.model_check.checkup` tells it; None when nothing did for a moment.
+    def events(self) -> Iterator[CheckEvent | None]:
+        """What happens, as :mod:`rafiki.check_events` tells it; None when nothing did for a moment.
 
-        The last event is ``passed`` or ``failed``, also when the process dies or takes too long.
+        The last event says that the model passed or failed, also when the process dies or takes too long.
         """
         for line in self._lines():
             if line is None:
                 yield None
                 continue
-            event: Event = json.loads(line)
-            if event["event"] == "step":
-                self._step = event["name"]
+            event = decode_event(line)
+            if isinstance(event, StepBegun):
+                self._step = event.name
             yield event
-            if event["event"] in ("passed", "failed"):
+            if isinstance(event, CheckPassed | CheckFailed):
                 return
         yield self._death()
 
@@ -110,7 +112,7 @@ class CheckProcess:
                 if exit_fd is not None:
                     os.close(exit_fd)
 
-    def _death(self) -> Event:
+    def _death(self) -> CheckFailed:
         where = self._step or "importing Rafiki"
         if self._deadline.is_over():
             reason = f"it was not done within {self._timeout_s:g} s"
@@ -123,6 +125,6 @@ class CheckProcess:
             else:
                 reason = f"its process ended with exit code {code}"
                 advice = "A model must not end its process (os._exit, sys.exit)."
-        return {"event": "failed", "name": self._step, "method": where if where.endswith("()") else "",
-                "reason": f"{reason}, in the step {where!r}" if not where.endswith("()") else reason,
-                "advice": advice, "is_usage": False, "frames": [], "knobs": None}  # fmt: skip
+        if where.endswith("()"):
+            return CheckFailed(name=self._step, method=where, reason=reason, advice=advice)
+        return CheckFailed(name=self._step, method="", reason=f"{reason}, in the step {where!r}", advice=advice)

@@ -13,7 +13,8 @@ import yaml
 from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
-from rafiki_cli.commands.trial_plot import series_of
+from rafiki.contract.train_jobs import LogPlot
+from rafiki_cli.commands.trial_plot import PlotSeries, series_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ID = "aaaa1111-0000-0000-0000-000000000001"
@@ -83,8 +84,8 @@ def test_json_lines_hold_a_plot_a_line_and_numbers_that_json_lacks_are_null(logg
 
 def test_a_metric_that_comes_again_for_the_same_x_counts_as_it_came_last_and_x_is_in_order() -> None:
     metrics = [_epoch(2, 1, loss=2.0), _epoch(1, 2, loss=1.0), _epoch(2, 3, loss=3.0), {"time": _time(4), "loss": 9.0}]
-    (series,) = series_of({"metrics": ["loss"], "x_axis": "epoch"}, metrics)
-    assert series == {"metric": "loss", "x": [1.0, 2.0], "y": [1.0, 3.0]}
+    (series,) = series_of(LogPlot(title="Loss", metrics=["loss"], x_axis="epoch"), metrics)
+    assert series == PlotSeries("loss", [1.0, 2.0], [1.0, 3.0])
 
 
 def test_without_a_defined_plot_every_metric_is_drawn_over_its_step(logged_in, server: ContractServer) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rafiki.contract.train_jobs import LogMessage, LogPlot, TrialLogsView
 from rafiki.errors import ModelError
 from rafiki.model import BaseModel, logger, utils
 from rafiki.model.logger import ModelLogger, TrialEndedEarly
@@ -71,17 +72,39 @@ def test_what_is_logged_reads_back_by_kind(entries: list[dict[str, Any]]) -> Non
     utils.logger.define_plot("Both", ["a", "b"])
     utils.logger.log("hello", a=1)
     utils.logger.log_loss(0.5, 2)
-    logs = parse_logs([*json.loads(json.dumps(entries)), {"type": "OTHER"}, {"type": "PLOT"}, {}])
-    assert [m["message"] for m in logs["messages"]] == ["hello"]
-    assert [{k: v for k, v in m.items() if k != "time"} for m in logs["metrics"]] == [
+    logs = parse_logs(json.loads(json.dumps(entries)))
+    assert [m.message for m in logs.messages] == ["hello"]
+    assert [{k: v for k, v in m.items() if k != "time"} for m in logs.metrics] == [
         {"a": 1},
         {"loss": 0.5, "epoch": 2},
     ]
-    assert logs["plots"] == [
-        {"title": "Loss over epochs", "metrics": ["loss"], "x_axis": "epoch"},
-        {"title": "Both", "metrics": ["a", "b"], "x_axis": None},
+    assert logs.plots == [
+        LogPlot(title="Loss over epochs", metrics=["loss"], x_axis="epoch"),
+        LogPlot(title="Both", metrics=["a", "b"], x_axis=None),
     ]
-    assert all(line["time"].endswith("+00:00") for line in logs["messages"] + logs["metrics"])
+    assert all(str(time).endswith("+00:00") for time in [logs.messages[0].time, *(m["time"] for m in logs.metrics)])
+
+
+MESSAGE = {"type": "MESSAGE", "time": "t", "message": "hello"}
+METRICS = {"type": "METRICS", "time": "t", "metrics": {"a": 1.0, "b": "nan"}}
+PLOT = {"type": "PLOT", "title": "A", "metrics": ["a"], "x_axis": None}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {}, {"type": "OTHER"}, {"type": "PLOT"}, {**MESSAGE, "message": 3}, {**MESSAGE, "time": None},
+        {**METRICS, "metrics": ["a"]}, {**METRICS, "metrics": {"a": [1]}}, {**METRICS, "metrics": {"a": None}},
+        {**METRICS, "time": 3}, {**PLOT, "metrics": "a"}, {**PLOT, "metrics": [1]}, {**PLOT, "x_axis": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_entry_of_broken_form_is_left_out_alone(broken: dict[str, Any]) -> None:
+    assert parse_logs([broken, MESSAGE, METRICS, PLOT, broken]) == TrialLogsView(
+        messages=[LogMessage(time="t", message="hello")],
+        metrics=[{"a": 1.0, "b": "nan", "time": "t"}],
+        plots=[LogPlot(title="A", metrics=["a"], x_axis=None)],
+    )
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,13 @@ class TrialLogSource(Source):
         logs = parse_logs(line.entry for line in lines)
         events = []
         if is_first:
-            events.append(encode_event(TrialLogsSnapshot(trial=trial_view(trial), **logs)))
+            snapshot = TrialLogsSnapshot(
+                trial=trial_view(trial), messages=logs.messages, metrics=logs.metrics, plots=logs.plots
+            )
+            events.append(encode_event(snapshot))
         elif lines:
-            events.append(encode_event(TrialLogsAdded(**logs)))
+            added = TrialLogsAdded(messages=logs.messages, metrics=logs.metrics, plots=logs.plots)
+            events.append(encode_event(added))
         if self.is_over:
             events.append(encode_event(TrialEnded(trial=trial_view(trial))))
         return events

@@ -49,8 +49,7 @@ def get_trial(context: AdminContext, actor: User, request: TrialRequest) -> Tria
 
 def get_trial_logs(context: AdminContext, actor: User, request: TrialRequest) -> TrialLogsView:
     trial = own_trial(context, actor, request.trial_id)
-    logs = parse_logs(line.entry for line in context.store.trials.list_trial_logs(trial.id))
-    return TrialLogsView(messages=logs["messages"], metrics=logs["metrics"], plots=logs["plots"])
+    return parse_logs(line.entry for line in context.store.trials.list_trial_logs(trial.id))
 
 
 def get_trial_parameters(context: AdminContext, actor: User, request: TrialRequest) -> bytes:
