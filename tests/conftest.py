@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from support.stacks.running_stack import RunningStack
 from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
+
+from rafiki.errors import RafikiError
 
 # A shell starts what is to run in the background (`nohup make test &`, some CI systems) with SIGINT ignored, and so are
 # all processes below it. Tests of Ctrl-C need it as a person's shell has it; here, before xdist starts its workers.
@@ -72,5 +75,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A running stack that all tests of this process share. Use names of your own in it."""
     running = RunningStack(tmp_path_factory.mktemp("stack"))
     running.up()
+    _SHARED.append(running)
     yield running
+    _SHARED.clear()
     running.down()
+
+
+_SHARED: list[RunningStack] = []
+"""The stack of this process, once a test has asked for it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_goes_on_running() -> Iterator[None]:
+    """Jobs and deployments that a file left in the shared stack would take the processor from the files after it."""
+    yield
+    for running in _SHARED:
+        with contextlib.suppress(RafikiError):
+            running.client().stop_all_jobs()
