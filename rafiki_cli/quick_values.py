@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 
@@ -30,12 +32,21 @@ class QuickValues:
                     return kind(value)
             if kind is int and _is_plain_number(value, param):
                 return int(value)
+            if kind is Path and _is_plain_path(value, param):
+                return Path(value)
         return self._make().coerce(value, param=param, ctx=ctx)
 
 
 def _is_plain_number(value: Any, param: Any) -> bool:
     info = param.type_descriptor.parameter_info
     return info.min is None and info.max is None and re.fullmatch(r"-?[0-9]{1,9}", value) is not None
+
+
+def _is_plain_path(value: Any, param: Any) -> bool:
+    """Whether Typer would find nothing wrong with a path: commands check files themselves, with their own words."""
+    info = param.type_descriptor.parameter_info
+    is_plain = info.file_okay and info.dir_okay and not (info.exists or info.writable or info.resolve_path)
+    return is_plain and isinstance(value, str) and (not os.path.exists(value) or os.access(value, os.R_OK))
 
 
 def spare_pydantic(params: list[Any]) -> None:

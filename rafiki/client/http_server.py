@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -203,7 +203,7 @@ class HttpServer:
         path: str,
         *,
         timeout_s: float,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] = MappingProxyType({}),
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> bytes:

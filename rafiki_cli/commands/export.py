@@ -150,13 +150,13 @@ def _check(folder: Path, manifest: Mapping[str, Any], view: ExportView, python: 
 
 def _served_predictions(view: ExportView) -> list[Any] | None:
     """What the running deployment answers; None when there is none, or not all of its members can be heard."""
-    from rafiki.client import PredictorClient
+    from rafiki.client.prediction import BriefPredictorClient
     from rafiki.errors import RafikiError
 
     if not view.predictor_host:
         return None
     try:
-        with PredictorClient(view.predictor_host) as predictor:
+        with BriefPredictorClient(view.predictor_host) as predictor:
             answer = predictor.post({"queries": view.examples})
     except RafikiError as e:
         terminal.warn(f"The predictor was not asked for comparison: {e.message}")

@@ -188,12 +188,12 @@ def _members(job: InferenceJobView, trials: Mapping[str, TrialView], absent: Seq
 
 def _absent_members(job: InferenceJobView) -> list[str]:
     """The served trials without a worker, as the predictor tells them; none when it cannot be asked from here."""
-    from rafiki.client import PredictorClient
+    from rafiki.client.prediction import BriefPredictorClient
 
     if not job.predictor_host:
         return []
     try:
-        with PredictorClient(job.predictor_host, timeout_s=3.0) as predictor:
+        with BriefPredictorClient(job.predictor_host, timeout_s=3.0) as predictor:
             health = predictor.get_health()
     except UnreachableError:
         return []

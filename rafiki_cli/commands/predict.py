@@ -50,7 +50,7 @@ def predict(
     ] = None,
 ) -> None:
     """Ask a deployed app, and print the prediction (or the list of them) as JSON."""
-    from rafiki.client import PredictorClient
+    from rafiki.client.prediction import BriefPredictorClient
 
     terminal.check_number("--timeout", timeout)
     if (app is None) == (host is None):
@@ -68,7 +68,7 @@ def predict(
         raise terminal.UsageError(f"{queries_file}: this must hold a JSON list of queries.")
     client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
-    with PredictorClient(address, timeout_s=timeout) as predictor:
+    with BriefPredictorClient(address, timeout_s=timeout) as predictor:
         answer = predictor.post({"query": one} if many is None else {"queries": many})
     answer.setdefault("left_out", [])
     if format is Format.TABLE:

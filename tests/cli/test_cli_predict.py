@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,15 @@ def test_create_sends_how_to_choose_members_and_tells_what_was_chosen(
         EnsembleSetting(method=greedy, size=3), EnsembleSetting(method=greedy), EnsembleSetting(size=2), None
     ]  # fmt: skip
     assert "no validation predictions" in logged_in("infer", "show", "digits").err
+
+
+def test_asking_loads_neither_httpx_nor_pydantic(server: ContractServer, predictor: Predictor, folder: Path) -> None:
+    (folder / "q.json").write_text("1")
+    code = f"""
+import sys
+from rafiki_cli.main import main
+code = main(["predict", "--host", "127.0.0.1:{server.port}", "--query-file", "q.json"])
+sys.stderr.write(f"{{code}} {{sorted({{'httpx', 'pydantic', 'rich', 'numpy'}} & set(sys.modules))}}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    assert (done.stdout, done.stderr) == ('"one"\n', "0 []")
