@@ -95,7 +95,7 @@ def test_an_ensemble_goes_on_with_the_weights_of_those_that_are_left(stack: Runn
         served = Served(stack, job.app, method="mean", size=3)
     _lose_each_member(stack, served, queries[0])
     served.stop()
-    assert 1 - statistics.fmean(e * e for e in errors) / statistics.pvariance(numbers) >= 0.85
+    assert 1 - statistics.fmean(e * e for e in errors) / statistics.pvariance(numbers) >= 0.8
 
 
 def _lose_each_member(stack: RunningStack, served: Served, query: Any) -> None:

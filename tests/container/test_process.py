@@ -12,6 +12,7 @@ import msgspec
 import psutil
 import pytest
 from support.services.container_rooms import FOREVER, SPAWN, TESTS, ProcessRoom, run, wait_for_end
+from support.stacks.running_stack import eventually
 
 from rafiki.config import worker_environment
 from rafiki.container import ContainerManager
@@ -139,8 +140,8 @@ def test_a_process_id_that_is_used_again_is_not_taken_for_the_service(manager: C
 def test_a_service_that_is_found_again_has_its_log(room: ProcessRoom, manager: ContainerManager) -> None:
     request = room.request(FOREVER)
     started = manager.start(request)
-    found = room.manager().find(request.service_id)
-    assert found is not None
+    # Between its fork and its program a process does not show what it was started with.
+    found = eventually(lambda: room.manager().find(request.service_id), "the service is found")
     first, second = (msgspec.json.decode(s.handle) for s in (started, found))
     assert (first["pid"], first["log"]) == (second["pid"], second["log"])
 

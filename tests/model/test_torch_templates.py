@@ -14,7 +14,7 @@ import pytest
 from support.data.dataset_loaders import load_loader
 from support.data.task_files import real_data, wav
 
-from rafiki.model.knobs import check_knobs, knob_config_from_json
+from rafiki.model.knobs import check_knobs, from_knob_specs
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
@@ -106,7 +106,7 @@ def test_a_templates_knobs_are_read_and_take_the_values_used_here(name: str) -> 
     file_name, class_name, knobs = TEMPLATE_OF[name]
     reading = read_knob_config((TEMPLATES / file_name).read_bytes(), class_name, file_name)
     assert reading.error is None
-    config = knob_config_from_json(reading.knob_config or {})
+    config = from_knob_specs(reading.knob_config or {})
     # Fewer epochs than the template has are used here, to be done sooner.
     fixed = {"max_epochs": config["max_epochs"].value.value}  # type: ignore[attr-defined]
     assert check_knobs(config, knobs | fixed) == knobs | fixed
