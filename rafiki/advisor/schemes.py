@@ -12,18 +12,15 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from rafiki import registries
 from rafiki.advisor.base import Advisor, SchemeOptions, SearchSetup
+from rafiki.advisor.given_options import read_options
 from rafiki.advisor.scheme import Scheme
 from rafiki.budget import TrainBudget
 from rafiki.errors import InvalidTrainJobError
 from rafiki.model.knobs import KnobConfig
 from rafiki.registry import Registry
 from rafiki.search_setting import AUTO
-from rafiki.utils.mismatch import explain_mismatch
-from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
 SCHEMES = Registry(registries.SCHEMES, Scheme)
 """By name. ``auto`` is none of them: see :func:`choose_scheme`."""
@@ -77,15 +74,7 @@ def parse_options(scheme: Scheme, given: Mapping[str, Any]) -> SchemeOptions:
     Raises:
         InvalidTrainJobError: naming the option that it does not have, or whose value is wrong.
     """
-    known = {f.name for f in msgspec.structs.fields(scheme.options)}
-    if unknown := sorted(given.keys() - known):
-        hint = did_you_mean(unknown[0], known, f"It has {', '.join(sorted(known)) or 'none'}.", ROUGHLY_ALIKE)
-        raise InvalidTrainJobError(f"The search scheme {scheme.name!r} has no option {unknown[0]!r}. {hint}")
-    try:
-        return msgspec.convert(given, scheme.options)
-    except msgspec.ValidationError as e:
-        reason = explain_mismatch(given, scheme.options, e)
-        raise InvalidTrainJobError(f"The options of the search scheme {scheme.name!r}: {reason}.") from e
+    return read_options(f"search scheme {scheme.name!r}", scheme.options, given)
 
 
 def load_advisor(scheme: Scheme, setup: SearchSetup) -> Advisor:
