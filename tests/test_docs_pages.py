@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from docs._generate import commands, pages, screens
+from docs._generate import commands, lessons, pages
 from rafiki_cli.target import options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,9 +87,17 @@ def test_every_screen_is_shown_and_no_other_is_kept() -> None:
     text = "\n".join(file.read_text("utf-8") for file in PAGES)
     shown = set(re.findall(r"^```{screen} ([\w-]+)$", text, re.MULTILINE))
     shown |= set(re.findall(r"\(docs/screens/([\w-]+)\.svg\)", (ROOT / "README.md").read_text("utf-8")))
-    kept = {step.name for step in screens.STEPS if step.is_kept}
+    kept = {name for lesson in lessons.read_lessons() for name in lesson.screens}
     for suffix in ("txt", "svg"):
         assert {file.stem for file in (DOCS / "screens").glob(f"*.{suffix}")} == shown == kept
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.parent.name in ("tutorial", "howto") or f.name == "README.md"], ids=name_of
+)
+def test_what_commands_answer_is_captured_and_never_typed_by_hand(file: Path) -> None:
+    languages = re.findall(r"^```(\S*)", file.read_text("utf-8"), re.MULTILINE)[::2]
+    assert {name for name in languages if not name.startswith("{")} <= {"sh", "python", "yaml", "toml", "json"}
 
 
 @pytest.mark.parametrize("file", PAGES, ids=name_of)
@@ -182,6 +190,11 @@ def examples() -> Iterator[tuple[str, str]]:
     for file in FILES:
         for line in shell_lines(file.read_text("utf-8")):
             yield name_of(file), line
+    for lesson in lessons.read_lessons():
+        for step in lesson.steps:
+            # A lesson may show what goes wrong.
+            if step.exit_codes == (0,):
+                yield from ((f"lesson {lesson.name}", command.show) for command in step.commands)
     for command in COMMANDS.values():
         for line in commands.examples(command):
             yield command.name, re.sub(r"\s#\s.*$", "", line)

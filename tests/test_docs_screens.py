@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from docs._generate import screen_svg, screens
+from docs._generate import lessons, screen_svg, screens
 
+KEPT = screens.FOLDER
 _SVG = "http://www.w3.org/2000/svg"
 
 
@@ -41,20 +42,62 @@ def test_a_command_that_does_not_end_is_ended_and_its_screen_is_told(tmp_path: P
         screens.run_in_terminal([sys.executable, "-c", code], tmp_path, dict(os.environ), 3.0)
 
 
+def test_what_is_typed_is_typed_when_it_is_asked_for(tmp_path: Path) -> None:
+    code = "print(input('Go on? ') + input('Sure? '))"
+    answers = [lessons.Answer("Go on? ", "y\n"), lessons.Answer("Sure? ", "es\n")]
+    status, data = screens.run_in_terminal([sys.executable, "-c", code], tmp_path, dict(os.environ), 60.0, answers)
+    assert (status, screens.screen_of(data)) == (0, "Go on? y\nSure? es\nyes\n")
+
+
 def test_a_step_that_fails_says_what_was_on_the_screen(tmp_path: Path) -> None:
-    step = screens.Step("wrong", ("trian",), folder=".", exit_codes=(0,))
+    step = lessons.Step("rafiki trian")
     with pytest.raises(screens.ScreenError, match=r"rafiki trian ended with 2:(.|\n)*No such command"):
         screens.capture(step, tmp_path, screens.environment(tmp_path))
 
 
-def test_the_kept_screens_fit_80_columns_and_name_no_folder_of_the_run() -> None:
-    files = sorted(screens.FOLDER.glob("*.txt"))
-    assert files
-    for file in files:
-        text = file.read_text("utf-8")
-        assert max(map(len, text.splitlines())) <= 80, file.name
-        assert not [folder for folder in ("/tmp/", sys.prefix, str(screens.ROOT)) if folder in text], file.name
-        assert text.strip(), file.name
+def test_a_step_of_several_commands_shows_each_and_ends_with_the_first_that_fails(tmp_path: Path) -> None:
+    step = lessons.Step(
+        ["export A=it", lessons.Typed("echo ...", "echo $A"), "exit_with() { return $1; }; exit_with 3", "echo no"]
+    )
+    with pytest.raises(screens.ScreenError) as raised:
+        screens.capture(step, tmp_path, screens.environment(tmp_path))
+    assert "ended with 3:\n$ export A=it\n$ echo ...\nit\n$ exit_with()" in str(raised.value)
+    assert "\nno" not in str(raised.value)
+
+
+def test_a_lesson_that_is_no_lesson_is_refused_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("steps: [{rum: ls}]")
+    with pytest.raises(ValueError, match=r"^odd\.yaml: "):
+        lessons.read_lessons(tmp_path)
+
+
+def _told(text: str) -> str:
+    """A screen without its numbers, ids, times and columns."""
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b", "ID", text)
+    return " ".join(re.sub(r"─+", "─", re.sub(r"\d+", "0", text)).split())
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", ["team", "own-model"])
+def test_a_lesson_still_shows_what_was_captured(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(screens, "FOLDER", tmp_path)
+    (lesson,) = [lesson for lesson in lessons.read_lessons() if lesson.name == name]
+    assert screens.play(lesson, [])
+    stable = [str(step.screen) for step in lesson.steps if step.is_stable]
+    assert stable
+    kept = {name: _told((KEPT / f"{name}.txt").read_text("utf-8")) for name in stable}
+    assert {name: _told((tmp_path / f"{name}.txt").read_text("utf-8")) for name in stable} == kept
+
+
+def test_the_kept_screens_fit_their_terminal_and_name_no_folder_of_the_run() -> None:
+    steps = [step for lesson in lessons.read_lessons() for step in lesson.steps if step.screen]
+    assert steps
+    for step in steps:
+        text = (KEPT / f"{step.screen}.txt").read_text("utf-8")
+        assert max(map(len, text.splitlines())) <= step.columns, step.screen
+        assert not [folder for folder in ("/tmp/", sys.prefix, str(lessons.ROOT)) if folder in text], step.screen
+        assert not re.search(r"rfk_\w", text), step.screen
+        assert text.strip(), step.screen
 
 
 def test_a_screen_as_svg_keeps_its_columns_its_colours_and_what_is_dim() -> None:

@@ -1,8 +1,9 @@
 """Captured terminal screens, shown by the directive ``{screen} NAME``.
 
-``make screens`` runs the commands of the first lesson in a pseudo-terminal of 80 columns, in a project and with a stack
-of their own, and keeps what a person would have seen: ``docs/screens/NAME.txt`` as text, ``NAME.svg`` with its colours.
-``make screens NAMES='up down'`` keeps only these; all are run.
+``make screens`` plays the lessons of ``docs/lessons`` in pseudo-terminals of 80 columns, with projects and stacks of
+their own, and keeps what a person would have seen: ``docs/screens/NAME.txt`` as text, ``NAME.svg`` with its colours.
+``make screens NAMES='first-project predict'`` plays only the lessons of these names, or those that have these screens,
+and keeps only these.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -22,50 +23,15 @@ import tempfile
 import termios
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from docs._generate.lessons import FOLDER as LESSONS
+from docs._generate.lessons import ROOT, Answer, Lesson, Step, read_lessons, saved_block, script_of
 from docs._generate.screen_svg import lines_of, text_of, to_svg
 
-FOLDER = Path(__file__).resolve().parents[1] / "screens"
-ROOT = FOLDER.parents[1]
+FOLDER = ROOT / "docs" / "screens"
 COLUMNS, LINES = 80, 45
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of the lesson, and the screen that it leaves."""
-
-    name: str
-    arguments: tuple[str, ...]
-    folder: str = "demo"
-    deadline_s: float = 180.0
-    exit_codes: tuple[int, ...] = (0,)
-    is_kept: bool = True
-
-
-def _step(name: str, command: str, **rest: Any) -> Step:
-    return Step(name, tuple(command.split()), **rest)
-
-
-STEPS = [
-    _step("quickstart", "quickstart --trials 5", folder="first", deadline_s=400.0),
-    _step("quickstart-down", "down", folder="first", is_kept=False),
-    _step("init", "init demo", folder="."),
-    _step("up", "up"),
-    _step("run", "run job.yaml", deadline_s=400.0),
-    _step("run-again", "run job.yaml"),
-    _step("trials", "train trials demo"),
-    _step("watch", "train watch demo"),
-    _step("status", "status"),
-    _step("infer", "infer list"),
-    _step("predict", "predict demo --query-file data/digits_query.json -o table"),
-    _step("dry-run", "run job.yaml --dry-run --set budget.trials=12"),
-    # A warning of the machine, such as little free disk, is no failure of the lesson.
-    _step("doctor", "doctor", exit_codes=(0, 1)),
-    _step("down", "down"),
-]
 
 
 # ---- in the pages
@@ -109,20 +75,28 @@ def screen_of(data: bytes, columns: int = COLUMNS, lines: int = LINES) -> str:
 
 
 def run_in_terminal(
-    command: Sequence[str], folder: Path, environ: dict[str, str], deadline_s: float
+    command: Sequence[str],
+    folder: Path,
+    environ: dict[str, str],
+    deadline_s: float,
+    answers: Sequence[Answer] = (),
+    columns: int = COLUMNS,
 ) -> tuple[int, bytes]:
     """Run a command on a pseudo-terminal; returns its exit status and all that it wrote there.
+
+    Each answer is typed once, in their order, when what it waits for has come on the screen.
 
     Raises:
         ScreenError: when it has not ended by the deadline.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
     process = subprocess.Popen(
         command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
     out = bytearray()
+    waiting, seen = list(answers), 0
     end = time.monotonic() + deadline_s
     try:
         while (left := end - time.monotonic()) > 0:
@@ -138,6 +112,9 @@ def run_in_terminal(
             if not data:
                 break
             out += data
+            if waiting and (at := out.find(waiting[0].when.encode(), seen)) >= 0:
+                seen = at + len(waiting[0].when)
+                os.write(ours, waiting.pop(0).type.encode())
         if time.monotonic() >= end:
             raise ScreenError(f"{' '.join(command)} has not ended after {deadline_s:g} s:\n{screen_of(bytes(out))}")
         return process.wait(timeout=30), bytes(out)
@@ -148,28 +125,32 @@ def run_in_terminal(
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG")}
-    environ = {
+    """The environment of a person who has just opened a terminal, with this checkout as the installed Rafiki."""
+    kept = {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "TMPDIR", "LANG")}
+    programs = home / ".bin"
+    programs.mkdir(exist_ok=True)
+    for name, line in (("rafiki", f"{sys.executable} -m rafiki_cli"), ("python", sys.executable)):
+        (programs / name).write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+        (programs / name).chmod(0o755)
+    return {
+        "LANG": "C.UTF-8",
         **kept,
+        "PATH": f"{programs}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
         "OMP_NUM_THREADS": "1",
+        "CHECKOUT": str(ROOT),
     }
-    environ.setdefault("LANG", "C.UTF-8")
-    with socket.socket() as taken:
-        if taken.connect_ex(("127.0.0.1", 3000)) == 0:
-            environ["RAFIKI_ADMIN__PORT"] = "0"
-    return environ
 
 
 def _as_told(data: bytes, home: Path) -> bytes:
-    """What a command wrote, without what is this machine's alone; before a terminal breaks its lines."""
+    """What a command wrote, without what is this machine's alone, or a secret; before a terminal breaks its lines."""
     for folder, told in ((home, "~"), (sys.prefix, "~/.venv"), (ROOT, "~/rafiki")):
         data = data.replace(str(folder).encode(), told.encode())
-    return data
+    return re.sub(rb"\brfk_\w[\w-]+", b"rfk_...", data)
 
 
 def capture(step: Step, home: Path, environ: dict[str, str]) -> bytes:
@@ -178,48 +159,63 @@ def capture(step: Step, home: Path, environ: dict[str, str]) -> bytes:
     Raises:
         ScreenError: when it ends in another way than the lesson says.
     """
-    command = [sys.executable, "-m", "rafiki_cli", *step.arguments]
-    code, data = run_in_terminal(command, home / step.folder, environ, step.deadline_s)
+    folder = home / step.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if step.copy:
+        source = LESSONS / step.copy
+        shutil.copy(source if source.is_file() else ROOT / step.copy, folder)
+    if step.write:
+        (folder / step.write.file).write_text(saved_block(step.write), "utf-8")
+    command = ["bash", "-c", script_of(step)]
+    code, data = run_in_terminal(command, folder, environ, step.deadline_s, step.answers, step.columns)
     data = _as_told(data, home)
     if code not in step.exit_codes:
-        raise ScreenError(f"rafiki {' '.join(step.arguments)} ended with {code}:\n{screen_of(data)}")
+        shown = "; ".join(command.show for command in step.commands)
+        raise ScreenError(f"{shown} ended with {code}:\n{screen_of(data)}")
     return data
 
 
 def _keep(step: Step, data: bytes) -> None:
     FOLDER.mkdir(exist_ok=True)
-    command = f"rafiki {' '.join(step.arguments)}"
-    lines = lines_of(data, COLUMNS, LINES)
-    (FOLDER / f"{step.name}.txt").write_text(text_of(lines), "utf-8")
-    (FOLDER / f"{step.name}.svg").write_text(to_svg(lines, command, COLUMNS), "utf-8")
+    lines = lines_of(data, step.columns, LINES)
+    (FOLDER / f"{step.screen}.txt").write_text(text_of(lines), "utf-8")
+    (FOLDER / f"{step.screen}.svg").write_text(to_svg(lines, step.title, step.columns), "utf-8")
 
 
-def main(wanted: list[str]) -> int:
-    """Capture all screens, keep those in ``wanted`` (all when empty); 1 when a step failed."""
+def play(lesson: Lesson, wanted: list[str]) -> bool:
+    """Play one lesson and keep its screens; False when a step did not do what the lesson says."""
     home = Path(tempfile.mkdtemp(prefix="r-"))
-    (home / "first").mkdir()
     environ = environment(home)
-    failed = False
     try:
-        for step in STEPS:
+        for step in lesson.steps:
             try:
                 data = capture(step, home, environ)
             except ScreenError as e:
-                print(f"{step.name}: {e}", file=sys.stderr)
-                failed = True
-                if step.name in ("init", "up"):
-                    break
-                continue
-            if step.is_kept and (not wanted or step.name in wanted):
+                print(f"{lesson.name}, {step.screen or 'unseen'}: {e}", file=sys.stderr)
+                return False
+            if step.screen and (not wanted or lesson.name in wanted or step.screen in wanted):
                 _keep(step, data)
-            print(f"{step.name}: {len(screen_of(data).splitlines())} lines", file=sys.stderr)
+                print(f"{step.screen}: {len(screen_of(data).splitlines())} lines", file=sys.stderr)
+        return True
     finally:
-        for folder in (home / "first", home / "demo"):
-            if folder.is_dir():
+        for folder in {home / step.folder for step in lesson.steps}:
+            if (folder / ".rafiki").is_dir():
                 command = [sys.executable, "-m", "rafiki_cli", "down"]
                 subprocess.run(command, cwd=folder, env=environ, capture_output=True, timeout=120, check=False)
         shutil.rmtree(home, ignore_errors=True)
-    return int(failed)
+
+
+def main(wanted: list[str]) -> int:
+    """Play the lessons that are wanted (all when none is named); 1 when a step failed or a name is unknown."""
+    lessons = read_lessons()
+    known = {name for lesson in lessons for name in (lesson.name, *lesson.screens)}
+    if unknown := sorted(set(wanted) - known):
+        print(f"There is no lesson or screen {', '.join(unknown)}.", file=sys.stderr)
+        return 1
+    chosen = [it for it in lessons if not wanted or {it.name, *it.screens} & set(wanted)]
+    # Each is played, also after one that failed.
+    failed = [lesson.name for lesson in chosen if not play(lesson, wanted)]
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

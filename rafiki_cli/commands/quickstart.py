@@ -56,7 +56,7 @@ def quickstart(
     down: Annotated[bool, typer.Option("--down", help="Stop the stack at the end.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Train two models on handwritten digits, deploy the best of each as an ensemble, test it: about ten seconds."""
+    """Train two models on handwritten digits, deploy the best of each as an ensemble, test it: less than a minute."""
     if cli.options.admin is not None or cli.options.context not in (None, contexts.LOCAL):
         raise terminal.UsageError("quickstart runs on a stack of this machine: leave out --admin and --context.")
     # Whatever context or RAFIKI_HOST is in force: it starts a stack here, and that is the one that it means.
