@@ -7,9 +7,12 @@ steps, the others only how they ended, unless one fails. The last event is :clas
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
+
+from rafiki.utils.values import JsonObject, JsonValue
 
 
 class CheckRequest(msgspec.Struct, kw_only=True):
@@ -20,12 +23,12 @@ class CheckRequest(msgspec.Struct, kw_only=True):
     task: str
     train_path: str
     val_path: str
-    queries: list[object] | None = None
+    queries: list[JsonValue] | None = None
     """JSON values as clients would send them; None = some are made from the validation dataset."""
     trials: int = 1
     knobs: dict[str, str] = {}
     """Knobs to fix: name -> value as text."""
-    train_args: dict[str, object] = {}
+    train_args: JsonObject = {}
     dependencies: dict[str, str] = {}
 
 
@@ -60,7 +63,7 @@ class TrialEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     """A trial has ended."""
 
     no: int
-    knobs: dict[str, object]
+    knobs: Mapping[str, object]
     score: float
     time_s: float
 
@@ -87,7 +90,7 @@ class CheckFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
     """Whether an argument is wrong, and not the model."""
     frames: list[FailedLine] = []
     """The way through the model's own file, the deepest line last."""
-    knobs: dict[str, object] | None = None
+    knobs: Mapping[str, object] | None = None
     """Of the trial."""
 
 

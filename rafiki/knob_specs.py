@@ -11,6 +11,8 @@ import msgspec
 
 Scalar: TypeAlias = bool | int | float | str
 """A value that a knob can have at one place."""
+Knobs: TypeAlias = dict[str, Scalar | list[Scalar]]
+"""One point of a search space: knob name -> value (a list of values for an architecture)."""
 
 
 class FixedKnobSpec(msgspec.Struct, frozen=True, tag_field="type", tag="fixed"):

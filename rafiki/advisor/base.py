@@ -12,7 +12,8 @@ import msgspec
 
 from rafiki.advisor.space import Key, SearchSpace, draw_unseen
 from rafiki.errors import InvalidTrialError
-from rafiki.model.knobs import KnobConfig, Knobs, check_knobs
+from rafiki.knob_specs import Knobs
+from rafiki.model.knobs import KnobConfig, check_knobs
 from rafiki.proposals import Proposal
 
 

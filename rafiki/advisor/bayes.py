@@ -18,7 +18,7 @@ from rafiki.advisor.scores import with_bounds_of_ended
 from rafiki.advisor.space import Key, draw_unseen
 from rafiki.advisor.surrogate import Surrogate
 from rafiki.advisor.trust_region import TrustRegion
-from rafiki.model.knobs import Knobs
+from rafiki.knob_specs import Knobs
 from rafiki.proposals import Proposal
 
 Array: TypeAlias = NDArray[np.float64]

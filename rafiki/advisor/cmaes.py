@@ -14,7 +14,7 @@ from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.cmaes_scheme import CmaesOptions
 from rafiki.advisor.history import usable_history
 from rafiki.advisor.space import ChoiceDimension, Dimension, IntegerDimension, Key, draw_unseen
-from rafiki.model.knobs import Scalar
+from rafiki.knob_specs import Scalar
 from rafiki.proposals import Proposal
 
 Array: TypeAlias = NDArray[np.float64]

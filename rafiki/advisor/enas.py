@@ -15,7 +15,8 @@ from rafiki.advisor.enas_schedule import Line, Phase, Schedule
 from rafiki.advisor.enas_scheme import EnasOptions
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
-from rafiki.model.knobs import ArchKnob, KnobConfig, KnobValue, Scalar
+from rafiki.knob_specs import Scalar
+from rafiki.model.knobs import ArchKnob, KnobConfig, KnobValue
 from rafiki.proposals import Proposal
 
 _POLICIES: dict[Phase, frozenset[str]] = {

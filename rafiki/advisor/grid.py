@@ -13,7 +13,7 @@ from rafiki.advisor.base import Advisor, Ask, SchemeOptions, SearchSetup
 from rafiki.advisor.scheme import Scheme, refuse_fixed
 from rafiki.advisor.space import Dimension, FloatDimension, IntegerDimension, Key
 from rafiki.errors import ModelError
-from rafiki.model.knobs import Scalar
+from rafiki.knob_specs import Scalar
 from rafiki.proposals import Proposal
 
 _MOST_POINTS = 10**9

@@ -12,7 +12,7 @@ from msgspec import Meta
 from rafiki.advisor.base import Advisor, Ask, SchemeOptions, SearchSetup, TrialRecord
 from rafiki.advisor.scheme import Scheme, refuse_unshared
 from rafiki.advisor.space import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, draw_unseen
-from rafiki.model.knobs import Knobs, Scalar
+from rafiki.knob_specs import Knobs, Scalar
 from rafiki.proposals import Proposal
 
 _FACTORS = (0.8, 1.2)

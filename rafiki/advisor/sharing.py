@@ -10,7 +10,7 @@ from rafiki.advisor.base import Ask, SearchSetup
 from rafiki.advisor.bayes import BayesAdvisor
 from rafiki.advisor.space import Key
 from rafiki.constants import SharePolicy
-from rafiki.model.knobs import Knobs
+from rafiki.knob_specs import Knobs
 from rafiki.proposals import Proposal
 
 _DECAY = 4.0

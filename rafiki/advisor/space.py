@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from rafiki.errors import ModelError
+from rafiki.knob_specs import Knobs, Scalar
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import (
     ArchKnob,
@@ -22,10 +23,8 @@ from rafiki.model.knobs import (
     FloatKnob,
     IntegerKnob,
     KnobConfig,
-    Knobs,
     KnobValue,
     PolicyKnob,
-    Scalar,
 )
 
 Key: TypeAlias = tuple[Scalar, ...]
@@ -125,6 +124,11 @@ class ChoiceDimension(Dimension):
         return iter(self.choices)
 
 
+def _value_at(value: Scalar | list[Scalar], position: int | None) -> Scalar:
+    """The choice at a position of an architecture; any other knob has one value, at None."""
+    return value[position or 0] if isinstance(value, list) else value
+
+
 class SearchSpace:
     """The dimensions of a knob configuration in the order of its knobs; what has one value only has no dimension.
 
@@ -177,17 +181,18 @@ class SearchSpace:
 
     def knobs(self, key: Sequence[Scalar]) -> Knobs:
         """Knobs with these values, one a dimension, and every policy off."""
-        knobs = {name: list(v) if isinstance(v, list) else v for name, v in self._fixed.items()}
+        knobs: Knobs = {name: list(v) if isinstance(v, list) else v for name, v in self._fixed.items()}
         for (name, position), value in zip(self._slots, key, strict=True):
-            if position is None:
-                knobs[name] = value
+            choices = knobs.get(name)
+            if isinstance(choices, list) and position is not None:
+                choices[position] = value
             else:
-                knobs[name][position] = value
+                knobs[name] = value
         return knobs
 
     def key(self, knobs: Knobs) -> Key:
         """What makes these knobs a point of their own: the value in each dimension."""
-        return tuple(knobs[name] if i is None else knobs[name][i] for name, i in self._slots)
+        return tuple(_value_at(knobs[name], i) for name, i in self._slots)
 
     def from_unit(self, unit: Sequence[float]) -> Key:
         """The point at these coordinates, one in [0, 1] a dimension."""

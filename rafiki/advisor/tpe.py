@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.history import usable_history
 from rafiki.advisor.space import ChoiceDimension, Dimension, IntegerDimension, Key, SearchSpace, draw_unseen
-from rafiki.model.knobs import Scalar
+from rafiki.knob_specs import Scalar
 from rafiki.proposals import Proposal
 
 _KEPT, _CHUNK = 200, 50

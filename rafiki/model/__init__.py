@@ -6,7 +6,7 @@ Names are loaded at first use: a process that only needs the knobs, such as the 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Eager, because importing the module ``rafiki.model.logger`` later would put the module in the logger's place.
 from rafiki.model.logger import logger
@@ -49,7 +49,7 @@ __all__ = [
 _HOMES = {"BaseModel": "base", "Params": "base", "load_model_class": "loader"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "utils":
         return importlib.import_module("rafiki.model.utils")
     if name not in __all__:

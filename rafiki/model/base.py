@@ -26,7 +26,7 @@ class BaseModel:
     parameters or follow from the knobs.
     """
 
-    def __init__(self, **knobs: Any) -> None:
+    def __init__(self, **knobs: object) -> None:
         """Takes one value for each knob. A subclass keeps what it needs and does nothing slow here; calling this one
         is optional."""
 

@@ -57,7 +57,7 @@ class Constraint:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise ModelError(f"The constraint {text!r} is no expression: {e}.") from e
 
-    def holds(self, knobs: Mapping[str, Any]) -> bool:
+    def holds(self, knobs: Mapping[str, object]) -> bool:
         """Whether knobs satisfy it. What cannot be evaluated (a division by zero) does not hold.
 
         Raises:

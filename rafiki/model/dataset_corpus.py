@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.tasks.corpus_file import CORPUS_TSV, SENTENCE_END, iter_sentences
+from rafiki.tasks.corpus_file import CORPUS_TSV, SENTENCE_END, Sentence, iter_sentences
 from rafiki.tasks.zip_files import open_dataset_zip
-
-Sentence: TypeAlias = list[list[Any]]
-"""``[[token, tag, ...], ...]``: for each token its text and one integer for each column of tags."""
 
 
 class CorpusDataset:
@@ -30,9 +26,9 @@ class CorpusDataset:
             raise InvalidDatasetError(f"{CORPUS_TSV} holds no sentence.")
         self.size = len(self._sentences)
         self.max_sent_len = max(map(len, self._sentences))
-        self.max_token_len = max(len(row[0]) for sentence in self._sentences for row in sentence)
+        self.max_token_len = max(len(str(row[0])) for sentence in self._sentences for row in sentence)
         self.tag_num_classes = [
-            1 + max(row[i] for sentence in self._sentences for row in sentence) for i in range(1, 1 + len(tags))
+            1 + max(int(row[i]) for sentence in self._sentences for row in sentence) for i in range(1, 1 + len(tags))
         ]
 
     def __len__(self) -> int:

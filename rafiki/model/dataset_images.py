@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import random
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +138,7 @@ def load_images(paths: Iterable[str | Path], mode: str = "RGB") -> ImageArray:
 
 
 def normalize_images(
-    images: Any, mean: Any = None, std: Any = None
+    images: npt.ArrayLike, mean: npt.ArrayLike | None = None, std: npt.ArrayLike | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Images from 0 to 255, scaled to 0 to 1, less the mean, over the standard deviation.
 
@@ -160,7 +160,7 @@ def normalize_images(
 
 
 def transform_images(
-    images: Sequence[Any] | npt.NDArray[Any], image_size: int | None = None, mode: str | None = None
+    images: Iterable[npt.ArrayLike], image_size: int | None = None, mode: str | None = None
 ) -> ImageArray:
     """Images of any sizes and modes, brought to one square size and one mode.
 
@@ -178,7 +178,7 @@ def transform_images(
     return np.stack(out) if out else np.empty((0, 0, 0), dtype=np.uint8)
 
 
-def _transform(image: Any, image_size: int | None, mode: str | None) -> ImageArray:
+def _transform(image: npt.ArrayLike, image_size: int | None, mode: str | None) -> ImageArray:
     array = np.asarray(image)
     if array.dtype != np.uint8:
         array = np.clip(np.rint(array), 0, 255).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import SupportsFloat, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +86,7 @@ class FeatureEncoder:
             out[:, i] = np.array(values)[indices]
         return out
 
-    def encode_queries(self, queries: Sequence[Mapping[str, Any]]) -> Numbers:
+    def encode_queries(self, queries: Sequence[Mapping[str, object]]) -> Numbers:
         """The features of queries, as :meth:`encode` has them; a feature that a query leaves out, or whose value is
         None, is a missing value. Shape: (queries, features)."""
         rows = [
@@ -114,12 +114,12 @@ class FeatureEncoder:
         return cls(**json.loads(text))
 
 
-def _encode_value(value: Any, codes: Mapping[str, float] | None) -> float:
+def _encode_value(value: object, codes: Mapping[str, float] | None) -> float:
     if value is None:
         return math.nan
     if codes is None:
         if not isinstance(value, str):
-            return float(value)
+            return float(cast(SupportsFloat, value))
         number = None if is_missing(value.strip()) else parse_number(value)
         return math.nan if number is None else number
     text = value.strip() if isinstance(value, str) else str(value)

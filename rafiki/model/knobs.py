@@ -7,24 +7,35 @@ travels afterwards as JSON (:func:`knob_config_to_json`), so that no trusted pro
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import msgspec
 
+from rafiki import knob_specs
 from rafiki.errors import ModelError
-from rafiki.knob_specs import KnobSpecs
+from rafiki.knob_specs import (
+    ArchKnobSpec,
+    CategoricalKnobSpec,
+    FixedKnobSpec,
+    FloatKnobSpec,
+    IntegerKnobSpec,
+    KnobSpec,
+    KnobSpecs,
+    PolicyKnobSpec,
+    Scalar,
+)
+from rafiki.utils.values import JsonObject, JsonValue
 
-Scalar: TypeAlias = int | float | bool | str
-"""A value that a knob can take."""
-
+Knobs: TypeAlias = knob_specs.Knobs
+"""One point of a search space: knob name -> value (a list of values for an :class:`ArchKnob`)."""
 POLICIES = ("SHARE_PARAMS", "EARLY_STOP", "SKIP_TRAIN", "QUICK_EVAL", "DOWNSCALE")
 
 
-def _type_of(value: Any) -> type:
-    """The Python type of a scalar candidate; numpy scalars are unwrapped by :class:`KnobValue` before this."""
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind
+def _scalar_of(value: object) -> Scalar:
+    """A scalar candidate; numpy scalars are unwrapped by :class:`KnobValue` before this."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
     raise ModelError(f"A knob value must be an int, float, bool or str; {value!r} is a {type(value).__name__}.")
 
 
@@ -35,15 +46,16 @@ class KnobValue:
     things.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         if isinstance(value, KnobValue):
             value = value.value
         if hasattr(value, "item") and not isinstance(value, (bool, int, float, str)):
             value = value.item()
-        self._dtype = _type_of(value)
-        if self._dtype is float and not math.isfinite(value):
+        self._value = _scalar_of(value)
+        # Not type(): numpy's float64 is a float, too.
+        self._dtype = next(kind for kind in (bool, int, float, str) if isinstance(self._value, kind))
+        if isinstance(self._value, float) and not math.isfinite(self._value):
             raise ModelError(f"A knob value must be finite, not {value!r}.")
-        self._value: Scalar = value
 
     @property
     def value(self) -> Scalar:
@@ -70,11 +82,11 @@ def _one_type(values: list[KnobValue], what: str) -> type:
 class BaseKnob:
     """One dimension of the search space: the class of all knobs."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The knob as plain JSON values, with its kind under ``type``."""
         raise NotImplementedError
 
-    def check(self, value: Any) -> Scalar | list[Scalar]:
+    def check(self, value: object) -> Scalar | list[Scalar]:
         """``value`` as this knob's type.
 
         Raises:
@@ -96,7 +108,7 @@ class BaseKnob:
 class FixedKnob(BaseKnob):
     """A knob with one value, which ``__init__`` always gets."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self._value = value if isinstance(value, KnobValue) else KnobValue(value)
 
     @property
@@ -109,10 +121,10 @@ class FixedKnob(BaseKnob):
         """The Python type of the candidates."""
         return self._value.dtype
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"type": "fixed", "value": self._value.value}
 
-    def check(self, value: Any) -> Scalar:
+    def check(self, value: object) -> Scalar:
         if value != self._value.value:
             raise ModelError(f"This knob is fixed to {self._value.value!r}; it cannot be {value!r}.")
         return self._value.value
@@ -121,7 +133,7 @@ class FixedKnob(BaseKnob):
 class CategoricalKnob(BaseKnob):
     """A knob with a list of candidates, all of one type; ``__init__`` gets one of them."""
 
-    def __init__(self, values: Any) -> None:
+    def __init__(self, values: Iterable[object]) -> None:
         self._values = [v if isinstance(v, KnobValue) else KnobValue(v) for v in values]
         if not self._values:
             raise ModelError("A CategoricalKnob needs at least one value.")
@@ -137,17 +149,17 @@ class CategoricalKnob(BaseKnob):
         """The Python type of the candidates."""
         return self._dtype
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"type": "categorical", "values": [v.value for v in self._values]}
 
-    def check(self, value: Any) -> Scalar:
+    def check(self, value: object) -> Scalar:
         for candidate in self._values:
             if type(value) is candidate.dtype and value == candidate.value:
                 return candidate.value
         raise ModelError(f"{value!r} is none of the candidates {[v.value for v in self._values]}.")
 
 
-def _check_range(kind: str, low: Any, high: Any, is_exp: bool) -> None:
+def _check_range(kind: str, low: float, high: float, is_exp: bool) -> None:
     if high < low:
         raise ModelError(f"{kind}: value_max ({high}) lies below value_min ({low}).")
     if is_exp and low <= 0:
@@ -169,7 +181,7 @@ class IntegerKnob(BaseKnob):
         self.value_min, self.value_max, self.is_exp = int(value_min), int(value_max), bool(is_exp)
         _check_range("IntegerKnob", self.value_min, self.value_max, self.is_exp)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "type": "integer",
             "value_min": self.value_min,
@@ -177,7 +189,7 @@ class IntegerKnob(BaseKnob):
             "is_exp": self.is_exp,
         }
 
-    def check(self, value: Any) -> Scalar:
+    def check(self, value: object) -> Scalar:
         if isinstance(value, bool) or not isinstance(value, int) or not self.value_min <= value <= self.value_max:
             raise ModelError(f"Needs an integer from {self.value_min} to {self.value_max}, not {value!r}.")
         return value
@@ -201,7 +213,7 @@ class FloatKnob(BaseKnob):
             raise ModelError("FloatKnob: value_min and value_max must be finite.")
         _check_range("FloatKnob", self.value_min, self.value_max, self.is_exp)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "type": "float",
             "value_min": self.value_min,
@@ -209,9 +221,12 @@ class FloatKnob(BaseKnob):
             "is_exp": self.is_exp,
         }
 
-    def check(self, value: Any) -> Scalar:
-        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not ok or not self.value_min <= value <= self.value_max:
+    def check(self, value: object) -> Scalar:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not self.value_min <= value <= self.value_max
+        ):
             raise ModelError(f"Needs a number from {self.value_min} to {self.value_max}, not {value!r}.")
         return float(value)
 
@@ -230,10 +245,10 @@ class PolicyKnob(BaseKnob):
             raise ModelError(f"Unknown policy {policy!r}; the policies are {', '.join(POLICIES)}.")
         self.policy = str(policy)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"type": "policy", "policy": self.policy}
 
-    def check(self, value: Any) -> Scalar:
+    def check(self, value: object) -> Scalar:
         if not isinstance(value, bool):
             raise ModelError(f"The policy {self.policy} is on (True) or off (False), not {value!r}.")
         return value
@@ -245,7 +260,7 @@ class ArchKnob(BaseKnob):
     ``items`` is a list of lists; all candidates are of one type.
     """
 
-    def __init__(self, items: Any) -> None:
+    def __init__(self, items: Iterable[Iterable[object]]) -> None:
         self._items = [[v if isinstance(v, KnobValue) else KnobValue(v) for v in position] for position in items]
         if not self._items or not all(self._items):
             raise ModelError("An ArchKnob needs at least one position, and each position at least one candidate.")
@@ -264,13 +279,13 @@ class ArchKnob(BaseKnob):
     def __len__(self) -> int:
         return len(self._items)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         # Identity matters: candidates that are the same object share one key.
         keys: dict[int, int] = {}
-        values: list[Scalar] = []
-        positions = []
+        values: list[JsonValue] = []
+        positions: list[JsonValue] = []
         for position in self._items:
-            row = []
+            row: list[JsonValue] = []
             for candidate in position:
                 if id(candidate) not in keys:
                     keys[id(candidate)] = len(values)
@@ -279,7 +294,7 @@ class ArchKnob(BaseKnob):
             positions.append(row)
         return {"type": "arch", "values": values, "items": positions}
 
-    def check(self, value: Any) -> list[Scalar]:
+    def check(self, value: object) -> list[Scalar]:
         if not isinstance(value, list) or len(value) != len(self._items):
             raise ModelError(f"Needs a list of {len(self._items)} choices, not {value!r}.")
         for i, (choice, position) in enumerate(zip(value, self._items, strict=True)):
@@ -290,11 +305,9 @@ class ArchKnob(BaseKnob):
 
 KnobConfig: TypeAlias = dict[str, BaseKnob]
 """A search space: knob name -> knob."""
-Knobs: TypeAlias = dict[str, Any]
-"""One point of it: knob name -> value (a list of values for an :class:`ArchKnob`)."""
 
 
-def knob_config_to_json(config: KnobConfig) -> dict[str, dict[str, Any]]:
+def knob_config_to_json(config: KnobConfig) -> dict[str, JsonObject]:
     """The configuration as plain JSON values.
 
     Raises:
@@ -310,29 +323,16 @@ def knob_config_to_json(config: KnobConfig) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _knob_from_json(spec: dict[str, Any]) -> BaseKnob:
-    kind = spec.get("type")
-    match kind:
-        case "fixed":
-            return FixedKnob(spec["value"])
-        case "categorical":
-            return CategoricalKnob(spec["values"])
-        case "integer":
-            return IntegerKnob(spec["value_min"], spec["value_max"], spec["is_exp"])
-        case "float":
-            return FloatKnob(spec["value_min"], spec["value_max"], spec["is_exp"])
-        case "policy":
-            return PolicyKnob(spec["policy"])
-        case "arch":
-            values = [KnobValue(v) for v in spec["values"]]
-            return ArchKnob([[values[i] for i in position] for position in spec["items"]])
-        case _:
-            raise ModelError(f"Unknown kind of knob {kind!r}.")
+def knob_config_from_json(specs: Mapping[str, JsonObject]) -> KnobConfig:
+    """The inverse of :func:`knob_config_to_json`.
 
-
-def knob_config_from_json(specs: dict[str, dict[str, Any]]) -> KnobConfig:
-    """The inverse of :func:`knob_config_to_json`."""
-    return {name: _knob_from_json(spec) for name, spec in specs.items()}
+    Raises:
+        ModelError: when one is no knob.
+    """
+    try:
+        return from_knob_specs(msgspec.convert(specs, KnobSpecs))
+    except msgspec.ValidationError as e:
+        raise ModelError(f"This is no configuration of knobs: {e}.") from e
 
 
 def to_knob_specs(config: KnobConfig) -> KnobSpecs:
@@ -349,7 +349,24 @@ def to_knob_specs(config: KnobConfig) -> KnobSpecs:
 
 def from_knob_specs(specs: KnobSpecs) -> KnobConfig:
     """The inverse of :func:`to_knob_specs`."""
-    return knob_config_from_json(msgspec.to_builtins(specs))
+    return {name: _knob_of(spec) for name, spec in specs.items()}
+
+
+def _knob_of(spec: KnobSpec) -> BaseKnob:
+    match spec:
+        case FixedKnobSpec():
+            return FixedKnob(spec.value)
+        case CategoricalKnobSpec():
+            return CategoricalKnob(spec.values)
+        case IntegerKnobSpec():
+            return IntegerKnob(spec.value_min, spec.value_max, spec.is_exp)
+        case FloatKnobSpec():
+            return FloatKnob(spec.value_min, spec.value_max, spec.is_exp)
+        case PolicyKnobSpec():
+            return PolicyKnob(spec.policy)
+        case ArchKnobSpec():
+            values = [KnobValue(v) for v in spec.values]
+            return ArchKnob([[values[i] for i in position] for position in spec.items])
 
 
 def check_knobs(config: KnobConfig, knobs: Knobs) -> Knobs:

@@ -6,12 +6,13 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 from rafiki.errors import ModelError
 from rafiki.utils.clock import utc_now
+from rafiki.utils.values import JsonObject, JsonValue
 
-LogEntry: TypeAlias = dict[str, Any]
+LogEntry: TypeAlias = JsonObject
 """Plain JSON values, one of::
 
     {"type": "MESSAGE", "time": iso, "message": str}
@@ -23,7 +24,7 @@ A metric that is no finite number, which JSON cannot hold, is the string ``"nan"
 """
 
 
-def _metric(name: str, value: Any) -> float | str:
+def _metric(name: str, value: object) -> float | str:
     if name == "time":
         raise ModelError("logger.log(): 'time' is recorded by itself; give this metric another name.")
     original = value
@@ -50,10 +51,11 @@ def log_line(entry: LogEntry) -> str:
         case "MESSAGE":
             return str(entry["message"])
         case "METRICS":
-            return ", ".join(f"{name}={value}" for name, value in entry["metrics"].items())
+            metrics = cast(dict[str, float | str], entry["metrics"])
+            return ", ".join(f"{name}={value}" for name, value in metrics.items())
         case _:
             x_axis = entry["x_axis"] or "time"
-            return f"Plot {entry['title']!r}: {', '.join(entry['metrics'])} over {x_axis}"
+            return f"Plot {entry['title']!r}: {', '.join(cast(list[str], entry['metrics']))} over {x_axis}"
 
 
 class TrialEndedEarly(BaseException):
@@ -82,7 +84,7 @@ class ModelLogger:
         """
         self._stopping_check = check
 
-    def report_score(self, score: Any, step: Any) -> None:
+    def report_score(self, score: object, step: object) -> None:
         """Reports what the model would score now; call it once an epoch (or every so many steps) in ``train()``.
 
         The search compares trials by these scores at equal steps, and may end one that is hopeless: then this call
@@ -97,15 +99,15 @@ class ModelLogger:
         Raises:
             ModelError: when one of them is no number.
         """
-        values = {"score": _metric("score", score), "step": _metric("step", step)}
-        self._emit({"type": "METRICS", "time": utc_now().isoformat(), "metrics": values})
+        now, at = _metric("score", score), _metric("step", step)
+        self._emit({"type": "METRICS", "time": utc_now().isoformat(), "metrics": {"score": now, "step": at}})
         # A score that is no number (a diverged training) is logged, and judged by nobody.
-        if self._stopping_check is not None and all(isinstance(v, float) for v in values.values()):
-            reason = self._stopping_check(float(values["step"]), float(values["score"]))
+        if self._stopping_check is not None and isinstance(now, float) and isinstance(at, float):
+            reason = self._stopping_check(at, now)
             if reason is not None:
                 raise TrialEndedEarly(reason)
 
-    def log(self, msg: str = "", **metrics: Any) -> None:
+    def log(self, msg: str = "", **metrics: object) -> None:
         """Records a message, or the metrics at this moment, or both.
 
         Args:
@@ -115,7 +117,7 @@ class ModelLogger:
         Raises:
             ModelError: when a metric is no number.
         """
-        values = {name: _metric(name, value) for name, value in metrics.items()}
+        values: JsonObject = {name: _metric(name, value) for name, value in metrics.items()}
         time = utc_now().isoformat()
         if msg != "":
             self._emit({"type": "MESSAGE", "time": time, "message": str(msg)})
@@ -124,14 +126,14 @@ class ModelLogger:
 
     def define_plot(self, title: str, metrics: Sequence[str], x_axis: str | None = None) -> None:
         """Asks for a chart of ``metrics`` over the metric ``x_axis``, or over time without one."""
-        names = [metrics] if isinstance(metrics, str) else [str(name) for name in metrics]
+        names: list[JsonValue] = [metrics] if isinstance(metrics, str) else [str(name) for name in metrics]
         self._emit({"type": "PLOT", "title": str(title), "metrics": names, "x_axis": x_axis})
 
     def define_loss_plot(self) -> None:
         """Asks for a chart of what :meth:`log_loss` records."""
         self.define_plot("Loss over epochs", ["loss"], x_axis="epoch")
 
-    def log_loss(self, loss: Any, epoch: Any) -> None:
+    def log_loss(self, loss: object, epoch: object) -> None:
         """Records the loss of one epoch; shown when :meth:`define_loss_plot` was called."""
         self.log(loss=loss, epoch=epoch)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 
 from rafiki.contract.train_jobs import LogMessage, LogMetrics, LogPlot, TrialLogsView
+from rafiki.utils.values import JsonValue
 
 
-def parse_logs(entries: Iterable[Mapping[str, Any]]) -> TrialLogsView:
+def parse_logs(entries: Iterable[Mapping[str, JsonValue]]) -> TrialLogsView:
     """Sorts the entries of :mod:`rafiki.model.logger` by kind, each kind in the order of ``entries``.
 
     Entries come from user code's process, so one of an unknown or broken form is left out, never an error. A plot

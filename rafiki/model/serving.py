@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rafiki.errors import InvalidQueryError, ModelError, ModelPredictError
-from rafiki.model.base import BaseModel
+from rafiki.model.base import BaseModel, Params
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.json_text import why_not_json
@@ -22,7 +22,7 @@ Outcome: TypeAlias = bytes | InvalidQueryError | ModelPredictError
 
 
 def load_trained_model(
-    source: bytes, model_class: str, knobs: Mapping[str, Any], params: dict[str, Any], file_name: str
+    source: bytes, model_class: str, knobs: Mapping[str, object], params: Params, file_name: str
 ) -> BaseModel:
     """A model with the parameters of a trial.
 
@@ -55,7 +55,7 @@ class ServedModel:
     def answer(self, queries: Sequence[bytes]) -> list[Outcome]:
         """What becomes of each query, one JSON value each; all that can be is predicted in one call."""
         outcomes: list[Outcome | None] = []
-        decoded: list[Any] = []
+        decoded: list[object] = []
         for query in queries:
             try:
                 decoded.append(self._task.decode_query(query))
@@ -77,7 +77,7 @@ class ServedModel:
             except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; nothing depends on it
                 _logger.warning("%s() failed: %s", clean_up.__name__, user_traceback(e, self._file_name))
 
-    def _encode(self, prediction: Any) -> Outcome:
+    def _encode(self, prediction: object) -> Outcome:
         if isinstance(prediction, ModelPredictError):
             return prediction
         try:
@@ -87,7 +87,7 @@ class ServedModel:
         except Exception as e:  # noqa: BLE001 - the methods of what predict() returned are model code too
             return ModelPredictError(f"predict() returned what cannot be sent: {user_traceback(e, self._file_name)}")
 
-    def _predict(self, decoded: list[Any]) -> list[Any]:
+    def _predict(self, decoded: list[object]) -> list[object]:
         """One prediction, or a ModelPredictError, for each query."""
         if not decoded:
             return []
@@ -97,7 +97,7 @@ class ServedModel:
             if len(decoded) == 1:
                 return [e]
         # One bad query must not spoil the others of its batch.
-        answers: list[Any] = []
+        answers: list[object] = []
         for query in decoded:
             try:
                 answers += self._predict_together([query])
@@ -105,7 +105,7 @@ class ServedModel:
                 answers.append(e)
         return answers
 
-    def _predict_together(self, decoded: list[Any]) -> list[Any]:
+    def _predict_together(self, decoded: list[object]) -> list[object]:
         try:
             predictions = self._model.predict(decoded)
             found = list(predictions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rafiki.model.logger import logger
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["dataset", "logger"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Loaded at first use, because it brings numpy and Pillow in.
     if name == "dataset":
         return importlib.import_module("rafiki.model.dataset")

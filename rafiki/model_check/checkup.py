@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -27,14 +26,16 @@ from rafiki.check_events import (
     TrialEnded,
 )
 from rafiki.errors import InvalidQueryError, ModelError, RafikiError
+from rafiki.knob_specs import Knobs
 from rafiki.model.base import BaseModel, Params
-from rafiki.model.knobs import FixedKnob, KnobConfig, Knobs, PolicyKnob
+from rafiki.model.knobs import FixedKnob, KnobConfig, PolicyKnob
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check import trial_steps
 from rafiki.model_check.signatures import Problem, find_problem, find_static_problem
 from rafiki.model_check.trial_steps import MethodFailedError, UnknownKnobError, find_difference
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
+from rafiki.utils.values import JsonValue
 
 N_QUERIES = 8
 """Queries that are made from the validation dataset when none are given."""
@@ -45,7 +46,7 @@ class TrialResult(msgspec.Struct, kw_only=True):
     """One trial."""
 
     no: int
-    knobs: dict[str, Any]
+    knobs: Knobs
     score: float
     time_s: float
 
@@ -54,7 +55,7 @@ class CheckReport(msgspec.Struct, kw_only=True):
     """How a model did that passed."""
 
     trials: list[TrialResult]
-    predictions: list[Any]
+    predictions: list[JsonValue]
     """Of the first trial, as decoded JSON; one for each query."""
     warnings: list[str]
 
@@ -75,10 +76,10 @@ def check_model(
     train_path: str | Path,
     val_path: str | Path,
     *,
-    queries: Sequence[Any] | None = None,
+    queries: Sequence[JsonValue] | None = None,
     trials: int = 1,
-    knobs: Mapping[str, Any] | None = None,
-    train_args: Mapping[str, Any] | None = None,
+    knobs: Mapping[str, object] | None = None,
+    train_args: Mapping[str, JsonValue] | None = None,
 ) -> CheckReport:
     """Run the whole flow on one model, in this process: for the tests of a project.
 
@@ -115,10 +116,10 @@ class Checkup:
         self._trial: int | None = None
         self._knobs: Knobs | None = None
         self._knob_config: KnobConfig = {}
-        self._queries: list[Any] = []
-        self._labels: list[Any] | None = None
+        self._queries: list[object] = []
+        self._labels: Sequence[object] | None = None
         self._shared: Params | None = None
-        self._predictions: list[Any] = []
+        self._predictions: list[JsonValue] = []
         self._warnings: list[str] = []
         self._is_failure_reported = False
 
@@ -235,7 +236,7 @@ class Checkup:
             self._shared = params
         return score
 
-    def _predict(self, model: BaseModel) -> list[Any]:
+    def _predict(self, model: BaseModel) -> list[JsonValue]:
         if not self._queries:
             return []
         with self._step("predict()") as done:
@@ -244,7 +245,7 @@ class Checkup:
             done(f"{len(found)} predictions that fit {self._request.task}: {_short(found[0])}")
         return found
 
-    def _compare(self, model: BaseModel, served: BaseModel, before: list[Any]) -> None:
+    def _compare(self, model: BaseModel, served: BaseModel, before: list[JsonValue]) -> None:
         after = trial_steps.predict(served, self._queries, self._rules, self._file_name)
         differences = [(no, d) for no, (a, b) in enumerate(zip(before, after, strict=True), 1)
                        if (d := find_difference(a, b)) is not None]  # fmt: skip
@@ -271,7 +272,7 @@ class Checkup:
                 self._warn("predict()", f"Query {no} is answered differently alone and among others: {found}.")
                 return
 
-    def _check_fit(self, predictions: list[Any]) -> None:
+    def _check_fit(self, predictions: list[JsonValue]) -> None:
         """What a task asks for beyond the form of one prediction.
 
         Raises:
@@ -344,7 +345,7 @@ def _about_knobs(config: KnobConfig, constraints: tuple[str, ...]) -> str:
     return ", ".join(parts)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, list) and value and all(isinstance(v, float) for v in value):
         text = f"[{', '.join(f'{v:.3g}' for v in value)}]"
     else:

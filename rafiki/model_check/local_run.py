@@ -11,16 +11,17 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rafiki.budget import TrainBudget, parse_train_budget
 from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidTrainJobError
+from rafiki.knob_specs import Knobs
 from rafiki.model.base import BaseModel
-from rafiki.model.knobs import KnobConfig, Knobs
+from rafiki.model.knobs import KnobConfig
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check import trial_steps
 from rafiki.tasks.registry import get_task
+from rafiki.utils.values import JsonObject, JsonValue
 
 
 def test_model_class(
@@ -31,10 +32,10 @@ def test_model_class(
     train_dataset_path: str | Path,
     val_dataset_path: str | Path,
     test_dataset_path: str | Path | None = None,
-    budget: Mapping[str, Any] | None = None,
-    train_args: Mapping[str, Any] | None = None,
-    queries: Sequence[Any] | None = None,
-) -> tuple[list[Any], BaseModel]:
+    budget: Mapping[str, object] | None = None,
+    train_args: Mapping[str, JsonValue] | None = None,
+    queries: Sequence[object] | None = None,
+) -> tuple[list[JsonValue], BaseModel]:
     """Train, tune and serve one model here, and say how it goes.
 
     Options of the command line go first: ``--TIME_HOURS``, ``--GPU_COUNT`` and ``--MODEL_TRIAL_COUNT`` for the budget,
@@ -94,7 +95,7 @@ def _search(
     constraints: tuple[str, ...],
     limits: TrainBudget,
     paths: tuple[str, str],
-    train_args: dict[str, Any],
+    train_args: JsonObject,
 ) -> tuple[Knobs, bytes]:
     """The knobs and the stored parameters of the best trial."""
 
@@ -134,7 +135,7 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _budget_options(options: Mapping[str, str]) -> dict[str, Any]:
+def _budget_options(options: Mapping[str, str]) -> JsonObject:
     return {name: trial_steps.parse_value(text) for name, text in options.items() if name in list(BudgetOption)}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rafiki.model.base import BaseModel
 from rafiki.model.knobs import KnobConfig, PolicyKnob
+from rafiki.utils.values import JsonValue
 
 
 class Problem(NamedTuple):
@@ -27,8 +28,8 @@ class _Call(NamedTuple):
     """The call, as people write it."""
     definition: str
     """A definition that it fits."""
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = {}
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = {}
     is_static: bool = False
 
 
@@ -46,7 +47,7 @@ def find_static_problem(model_class: type[BaseModel]) -> Problem | None:
 
 
 def find_problem(
-    model_class: type[BaseModel], knob_config: KnobConfig, train_args: Mapping[str, Any]
+    model_class: type[BaseModel], knob_config: KnobConfig, train_args: Mapping[str, JsonValue]
 ) -> Problem | None:
     """What is wrong with the first of the other methods; None when all is well.
 
@@ -95,7 +96,7 @@ def _check(model_class: type[BaseModel], call: _Call) -> Problem | None:
     return None
 
 
-def _why_not_callable(function: Callable[..., Any], call: _Call, needs_no_instance: bool) -> str | None:
+def _why_not_callable(function: Callable[..., object], call: _Call, needs_no_instance: bool) -> str | None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

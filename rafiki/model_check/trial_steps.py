@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeGuard, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from rafiki.advisor.schemes import make_advisor
 from rafiki.budget import TrainBudget, TrialQuota
 from rafiki.environments.requirements import lines_of, missing, parse_dependencies
 from rafiki.errors import InvalidModelError, ModelError, ModelPredictError, RafikiError
+from rafiki.knob_specs import Knobs
 from rafiki.model.base import BaseModel, Params
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import (
@@ -24,7 +25,6 @@ from rafiki.model.knobs import (
     CategoricalKnob,
     FixedKnob,
     KnobConfig,
-    Knobs,
     PolicyKnob,
     from_knob_specs,
     to_knob_specs,
@@ -34,6 +34,7 @@ from rafiki.model.score import checked_score
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.clock import utc_now
+from rafiki.utils.values import JsonValue
 
 SEED = 0
 _YEAR_HOURS = 365 * 24.0
@@ -106,10 +107,11 @@ def read_knobs(model_class: type[BaseModel], file_name: str) -> tuple[KnobConfig
     return knobs, constraints
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> JsonValue:
     """A number, a bool or a list where the text is one in JSON; else the text."""
     try:
-        return msgspec.json.decode({"True": "true", "False": "false"}.get(text, text))
+        value: JsonValue = msgspec.json.decode({"True": "true", "False": "false"}.get(text, text))
+        return value
     except msgspec.DecodeError:
         return text
 
@@ -125,7 +127,7 @@ def fix_knobs(knob_config: KnobConfig, texts: Mapping[str, str]) -> KnobConfig:
     for name, text in texts.items():
         if (knob := knob_config.get(name)) is None:
             raise UnknownKnobError(f"The model has no knob {name!r}; it has {', '.join(knob_config) or 'none'}.")
-        value: Any = parse_value(text)
+        value = parse_value(text)
         if isinstance(knob, (CategoricalKnob, FixedKnob)) and knob.value_type is str:
             value = text
         if isinstance(knob, PolicyKnob):
@@ -186,12 +188,17 @@ def create(model_class: type[BaseModel], knobs: Knobs, file_name: str) -> BaseMo
 
 
 def train(
-    model: BaseModel, path: str, train_args: Mapping[str, Any], file_name: str, shared_params: Params | None = None
+    model: BaseModel,
+    path: str,
+    train_args: Mapping[str, JsonValue],
+    file_name: str,
+    shared_params: Params | None = None,
 ) -> None:
     """Train it, from shared parameters where there are some."""
-    shared = {} if shared_params is None else {"shared_params": shared_params}
+    arguments: dict[str, object] = {**({} if shared_params is None else {"shared_params": shared_params}), **train_args}
+    call: Callable[..., None] = model.train
     with calling("train()", file_name):
-        model.train(path, **shared, **train_args)
+        call(path, **arguments)
 
 
 def evaluate(model: BaseModel, path: str, file_name: str) -> float:
@@ -220,7 +227,7 @@ def load(model: BaseModel, stored: bytes, file_name: str) -> None:
         model.load_parameters(decode_params(stored))
 
 
-def predict(model: BaseModel, queries: Sequence[Any], rules: TaskSpec, file_name: str) -> list[Any]:
+def predict(model: BaseModel, queries: Sequence[object], rules: TaskSpec, file_name: str) -> list[JsonValue]:
     """Its predictions for queries as :meth:`TaskSpec.decode_query` returns them, as decoded JSON."""
     if not queries:
         return []
@@ -238,7 +245,7 @@ def predict(model: BaseModel, queries: Sequence[Any], rules: TaskSpec, file_name
             f"it returned {len(answers)} predictions for {len(queries)} queries",
             "Return one prediction for each query, in the same order.",
         )
-    found = []
+    found: list[JsonValue] = []
     for no, answer in enumerate(answers, 1):
         try:
             found.append(msgspec.json.decode(rules.encode_prediction(answer)))
@@ -253,7 +260,7 @@ def destroy(model: BaseModel, file_name: str) -> None:
         model.destroy()
 
 
-def decode_queries(queries: Sequence[Any], rules: TaskSpec) -> list[Any]:
+def decode_queries(queries: Sequence[object], rules: TaskSpec) -> list[object]:
     """Queries as clients would send them (JSON values, or numpy arrays) as predict() gets them.
 
     Raises:
@@ -263,7 +270,7 @@ def decode_queries(queries: Sequence[Any], rules: TaskSpec) -> list[Any]:
     return [rules.decode_query(_as_json(query)) for query in queries]
 
 
-def _as_json(query: Any) -> bytes:
+def _as_json(query: object) -> bytes:
     try:
         return msgspec.json.encode(query, enc_hook=lambda value: value.tolist())
     except (TypeError, AttributeError) as e:
@@ -276,7 +283,7 @@ REL_TOLERANCE, ABS_TOLERANCE = 1e-4, 1e-5
 """How far numbers may lie apart that count as the same: single precision, summed up in another order."""
 
 
-def find_difference(one: Any, other: Any, place: str = "") -> str | None:
+def find_difference(one: JsonValue, other: JsonValue, place: str = "") -> str | None:
     """Where and how two predictions (decoded JSON) differ; None when they are the same."""
     at = f" at {place}" if place else ""
     if _is_number(one) and _is_number(other):
@@ -295,7 +302,7 @@ def find_difference(one: Any, other: Any, place: str = "") -> str | None:
     return next((found for a, b, where in pairs if (found := find_difference(a, b, where)) is not None), None)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: JsonValue) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -7,17 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from operator import mul
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.utils.json_text import why_not_json
+from rafiki.utils.values import JsonValue
 
 _decode = msgspec.json.Decoder().decode
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """numpy arrays and scalars (and torch tensors) as plain Python; known by what they can do, to import neither."""
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -29,19 +30,20 @@ def _plain(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
-def decode_json(raw: bytes) -> Any:
+def decode_json(raw: bytes) -> JsonValue:
     """A query as plain JSON values.
 
     Raises:
         InvalidQueryError: when it is no JSON.
     """
     try:
-        return _decode(raw)
+        value: JsonValue = _decode(raw)
+        return value
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise InvalidQueryError(f"The query is no valid JSON: {why_not_json(raw) or 'it cannot be read'}.") from e
 
 
-def encode_json(prediction: Any) -> bytes:
+def encode_json(prediction: object) -> bytes:
     """A prediction as JSON; numpy arrays and scalars become lists and numbers, NaN and infinities become null.
 
     Raises:
@@ -67,7 +69,7 @@ class TaskSpec(ABC):
     name: str
     about_queries: str = "Queries and predictions are JSON values, of a form that the models alone define."
     """The forms of a query and of a prediction, for people."""
-    sample_query: Any = None
+    sample_query: object = None
     """A query for people to change, as JSON values; None where it would be long."""
     query_file: str | None = None
     """Such as ``image.png``: the kind of file that people have a query in, where it would be long."""
@@ -80,7 +82,7 @@ class TaskSpec(ABC):
             InvalidDatasetError: says what is wrong, in which file and row.
         """
 
-    def decode_query(self, raw: bytes) -> Any:
+    def decode_query(self, raw: bytes) -> object:
         """One query, from the JSON value that the client sent, as the object that the model's predict() gets.
 
         Args:
@@ -91,7 +93,7 @@ class TaskSpec(ABC):
         """
         return decode_json(raw)
 
-    def encode_prediction(self, prediction: Any) -> bytes:
+    def encode_prediction(self, prediction: object) -> bytes:
         """One prediction, as predict() returned it, as the JSON value that the client gets.
 
         Raises:
@@ -100,7 +102,7 @@ class TaskSpec(ABC):
         return encode_json(prediction)
 
     def read_examples(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> list[bytes]:
         """At most ``max_examples`` examples of the dataset at ``val_path`` as clients would send them: one JSON value
         each. None for a task that cannot make queries from its dataset.
@@ -116,7 +118,7 @@ class TaskSpec(ABC):
         return []
 
     def find_misfit(
-        self, queries: Sequence[Any], predictions: Sequence[Any], labels: Sequence[Any] | None
+        self, queries: Sequence[object], predictions: Sequence[JsonValue], labels: Sequence[object] | None
     ) -> Misfit | None:
         """What is wrong with a model's predictions beyond the form of each, as far as the task can tell.
 
@@ -128,7 +130,7 @@ class TaskSpec(ABC):
         return None
 
     @abstractmethod
-    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
+    def ensemble(self, predictions: list[JsonValue], weights: Sequence[float] | None = None) -> object:
         """One prediction from those of the members that answered.
 
         For a single member it is that member's prediction, unchanged.
@@ -142,7 +144,7 @@ class TaskSpec(ABC):
         """
 
 
-def encode_probabilities(prediction: Any) -> bytes:
+def encode_probabilities(prediction: object) -> bytes:
     """k probabilities as JSON.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import find_columns, iter_rows, place
@@ -14,6 +14,9 @@ CORPUS_TSV = "corpus.tsv"
 SENTENCE_END = "\\n"
 """The two characters, a backslash and an n: the token of the row that ends a sentence."""
 _MAX_TAG = 65_535
+
+Sentence: TypeAlias = list[list[str | int]]
+"""``[[token, tag, ...], ...]``: for each token its text and one integer for each column of tags."""
 
 
 def _read_tag(text: str, row_no: int, column: str) -> int:
@@ -44,7 +47,7 @@ def _check_token(token: str, row_no: int) -> None:
 
 def iter_sentences(
     archive: zipfile.ZipFile, tags: Sequence[str] = ("tag",), split_by: str = SENTENCE_END
-) -> Iterator[list[list[Any]]]:
+) -> Iterator[Sentence]:
     """The sentences of ``corpus.tsv`` in their order: ``[[token, tag of each column ...], ...]``; none is empty.
 
     The file is tab-separated text as the dialect ``excel-tab`` of Python's csv has it, with a header. Columns besides
@@ -63,7 +66,7 @@ def iter_sentences(
         header = next(rows, (1, []))[1]
         token_column, *tag_columns = find_columns(CORPUS_TSV, header, ("token", *tags))
         named_tags = list(zip(tags, tag_columns, strict=True))
-        sentence: list[list[Any]] = []
+        sentence: Sentence = []
         is_empty, empty_row_no = True, 0
         for row_no, row in rows:
             if not row:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rafiki.tasks.base import TaskSpec
+from rafiki.utils.values import JsonValue
 
 
 class CustomTask(TaskSpec):
@@ -18,5 +18,5 @@ class CustomTask(TaskSpec):
     def validate_dataset(self, path: Path) -> None:
         """Any file will do."""
 
-    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
+    def ensemble(self, predictions: list[JsonValue], weights: Sequence[float] | None = None) -> object:
         return predictions[0]

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import iter_rows, place
@@ -99,7 +99,7 @@ def check_image(data: bytes, origin: str, max_pixels: int) -> tuple[int, int]:
     return width, height
 
 
-class ImageQueries(Sequence[Any]):
+class ImageQueries(Sequence["npt.NDArray[np.uint8]"]):
     """Images of a dataset as ``predict()`` gets them, W x H x 3 of uint8; decoded when they are asked for.
 
     The first ones are held, up to 64 MiB of pixels: small images are decoded once.
@@ -114,10 +114,10 @@ class ImageQueries(Sequence[Any]):
         return len(self._rows)
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: slice) -> list[npt.NDArray[np.uint8]]: ...
+    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
         """
         Raises:
             InvalidDatasetError: when an image cannot be decoded.

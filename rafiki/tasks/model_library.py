@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Packed: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Packed: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 _LEAST_PROBABILITY = 1e-7
 _CLEARLY_BETTER = 0.1
@@ -66,7 +66,7 @@ def _same_labels(packed: Sequence[Packed], *names: str) -> None:
             raise ValueError("the trials were not asked the same examples")
 
 
-def _check_finite(predictions: npt.NDArray[np.floating[Any]]) -> None:
+def _check_finite(predictions: npt.NDArray[np.float32 | np.float64]) -> None:
     if not np.isfinite(predictions).all():
         raise ValueError("a prediction is no finite number")
 

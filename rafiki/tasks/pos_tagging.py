@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -15,6 +15,7 @@ from rafiki.tasks.corpus_file import iter_sentences
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
 from rafiki.utils.mismatch import explain_json
+from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _decode_tokens = msgspec.json.Decoder(list[str]).decode
 
 
-def _as_tag(value: Any) -> int:
+def _as_tag(value: object) -> int:
     """Raises TypeError for what is no integer."""
     number = value.item() if hasattr(value, "item") else value
     if isinstance(number, bool) or not isinstance(number, int):
@@ -33,7 +34,10 @@ def _as_tag(value: Any) -> int:
 
 class PosTaggingTask(CombiningTask):
     """Datasets: zip with ``corpus.tsv``. Queries: a list of tokens. Predictions: one integer tag a token; the members
-    vote."""
+    vote.
+
+    The casts: what is joined and compared here is what :meth:`encode_prediction` and :meth:`read_validation` returned.
+    """
 
     name = Task.POS_TAGGING
     metric = "accuracy"
@@ -61,7 +65,7 @@ class PosTaggingTask(CombiningTask):
             raise InvalidQueryError(f'A query is a list of tokens, such as ["a", "sentence"]: {what}.')
         return tokens
 
-    def encode_prediction(self, prediction: Any) -> bytes:
+    def encode_prediction(self, prediction: object) -> bytes:
         values = prediction.tolist() if hasattr(prediction, "tolist") else prediction
         try:
             if not isinstance(values, (list, tuple)):
@@ -74,9 +78,10 @@ class PosTaggingTask(CombiningTask):
             ) from None
 
     def find_misfit(
-        self, queries: Sequence[Any], predictions: Sequence[Any], labels: Sequence[Any] | None
+        self, queries: Sequence[object], predictions: Sequence[JsonValue], labels: Sequence[object] | None
     ) -> Misfit | None:
-        for no, (tags, tokens) in enumerate(zip(predictions, queries, strict=True), 1):
+        pairs = zip(cast(Sequence[list[int]], predictions), cast(Sequence[list[str]], queries), strict=True)
+        for no, (tags, tokens) in enumerate(pairs, 1):
             if len(tags) != len(tokens):
                 return Misfit(
                     f"query {no}: it returned {len(tags)} tags for {len(tokens)} tokens",
@@ -84,18 +89,19 @@ class PosTaggingTask(CombiningTask):
                 )
         return None
 
-    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> list[Any]:
+    def ensemble(self, predictions: list[JsonValue], weights: Sequence[float] | None = None) -> list[int]:
         """The tag of each token with the most votes, or the most weight; among equals, the best member's."""
-        best: list[Any] = predictions[0]
+        members = cast("list[list[int]]", predictions)
+        best = members[0]
         if weights is None:
-            voters = [tags for tags in predictions if len(tags) == len(best)]
+            voters = [tags for tags in members if len(tags) == len(best)]
             return [max(votes, key=votes.count) for votes in zip(*voters, strict=True)]
-        weighted = [(tags, w) for tags, w in zip(predictions, weights, strict=True) if len(tags) == len(best)]
+        weighted = [(tags, w) for tags, w in zip(members, weights, strict=True) if len(tags) == len(best)]
         shares = [w for _, w in weighted]
         return [_elect(votes, shares) for votes in zip(*(tags for tags, _ in weighted), strict=True)]
 
     def read_validation(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         """An example is a sentence; its label, the tags in the column ``tag``."""
         with open_dataset_zip(val_path) as archive:
@@ -103,11 +109,12 @@ class PosTaggingTask(CombiningTask):
         queries = [[token for token, _ in sentence] for sentence in sentences]
         return ValidationSample(queries, [[tag for _, tag in sentence] for sentence in sentences])
 
-    def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:
+    def pack(self, labels: Sequence[object], predictions: Sequence[JsonValue]) -> Packed:
         import numpy as np
 
         tags: list[int] = []
-        for label, prediction in zip(labels, predictions, strict=True):
+        labels = cast(Sequence[list[int]], labels)
+        for label, prediction in zip(labels, cast(Sequence[list[int]], predictions), strict=True):
             # A tag that no dataset has: the answer to this sentence is wrong throughout.
             tags += prediction if len(prediction) == len(label) else [-1] * len(label)
         return {
@@ -122,9 +129,9 @@ class PosTaggingTask(CombiningTask):
         return VoteLibrary(packed)
 
 
-def _elect(votes: Sequence[Any], weights: Sequence[float]) -> Any:
+def _elect(votes: Sequence[int], weights: Sequence[float]) -> int:
     """The tag of the most weight; of equals, the first."""
-    sums: dict[Any, float] = {}
+    sums: dict[int, float] = {}
     for tag, weight in zip(votes, weights, strict=True):
         sums[tag] = sums.get(tag, 0.0) + weight
     # Rounded: sums of the same weights in another order are equals.

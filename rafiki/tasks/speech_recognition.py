@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -16,6 +15,7 @@ from rafiki.tasks.base import TaskSpec, encode_json
 from rafiki.tasks.validation import draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 from rafiki.utils.mismatch import explain_json
+from rafiki.utils.values import JsonValue
 
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -43,7 +43,7 @@ class SpeechRecognitionTask(TaskSpec):
                     checked.add(row.wav_filename)
 
     def read_examples(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> list[bytes]:
         with open_dataset_zip(val_path) as archive:
             rows = draw_evenly(iter_audio_rows(archive), max_examples)
@@ -69,12 +69,12 @@ class SpeechRecognitionTask(TaskSpec):
             )
         return text
 
-    def encode_prediction(self, prediction: Any) -> bytes:
+    def encode_prediction(self, prediction: object) -> bytes:
         if not isinstance(prediction, str):
             raise ModelPredictError(
                 f"predict() must return one text for each query; it returned a {type(prediction).__name__}."
             )
         return encode_json(str(prediction))
 
-    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> Any:
+    def ensemble(self, predictions: list[JsonValue], weights: Sequence[float] | None = None) -> object:
         return predictions[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ from rafiki.tasks.table_files import (
 )
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.utils.mismatch import explain_json
+from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -61,7 +62,7 @@ class _TabularTask(CombiningTask):
             ) from e
 
 
-def _target_of(table: Table, train_args: Mapping[str, Any]) -> int:
+def _target_of(table: Table, train_args: Mapping[str, JsonValue]) -> int:
     """The position of the target's column.
 
     Raises:
@@ -76,7 +77,7 @@ def _target_of(table: Table, train_args: Mapping[str, Any]) -> int:
 
 
 def _read_examples(
-    path: Path, train_args: Mapping[str, Any], max_examples: int
+    path: Path, train_args: Mapping[str, JsonValue], max_examples: int
 ) -> tuple[list[dict[str, Scalar]], list[str]]:
     """Rows as clients would send them, and the texts of their targets."""
     with open_table(path) as table:
@@ -130,7 +131,7 @@ class TabularClassificationTask(_TabularTask, ProbabilityTask):
     about_queries = f"{_ABOUT_QUERIES} A prediction is one probability a class."
 
     def read_validation(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         """Labels are indices of the classes in the training dataset: numbers by size, then texts by alphabet."""
         with open_table(train_path) as table:
@@ -178,9 +179,9 @@ class TabularRegressionTask(_TabularTask):
         if complaint and not _has_column_of_numbers(path):
             raise InvalidDatasetError(f"{complaint}, and no other column can be the target: none holds numbers alone.")
 
-    def encode_prediction(self, prediction: Any) -> bytes:
+    def encode_prediction(self, prediction: object) -> bytes:
         try:
-            number = float(prediction.item() if hasattr(prediction, "item") else prediction)
+            number = float(cast(SupportsFloat, prediction.item() if hasattr(prediction, "item") else prediction))
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
@@ -189,15 +190,16 @@ class TabularRegressionTask(_TabularTask):
             )
         return encode_json(number)
 
-    def ensemble(self, predictions: list[Any], weights: Sequence[float] | None = None) -> float:
-        if len(predictions) == 1:
-            return float(predictions[0])
+    def ensemble(self, predictions: list[JsonValue], weights: Sequence[float] | None = None) -> float:
+        numbers = cast("list[float]", predictions)  # as encode_prediction() of the members returned them
+        if len(numbers) == 1:
+            return float(numbers[0])
         if weights is None:
-            return math.fsum(predictions) / len(predictions)
-        return math.fsum(p * w for p, w in zip(predictions, weights, strict=True)) / math.fsum(weights)
+            return math.fsum(numbers) / len(numbers)
+        return math.fsum(p * w for p, w in zip(numbers, weights, strict=True)) / math.fsum(weights)
 
     def read_validation(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         queries, targets = _read_examples(val_path, train_args, max_examples)
         labels = [parse_number(text) for text in targets]
@@ -205,7 +207,7 @@ class TabularRegressionTask(_TabularTask):
             raise InvalidDatasetError(f"{CSV_FILE}: the target {targets[labels.index(None)][:80]!r} is not a number.")
         return ValidationSample(queries, labels)
 
-    def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:
+    def pack(self, labels: Sequence[object], predictions: Sequence[JsonValue]) -> Packed:
         import numpy as np
 
         return {"labels": np.array(labels, np.float64), "predictions": np.array(predictions, np.float64)}

@@ -9,16 +9,16 @@ import random
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rafiki.tasks.base import TaskSpec, encode_json
+from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from rafiki.tasks.model_library import ModelLibrary
+    from rafiki.utils.values import Array
 
-    Packed = Mapping[str, npt.NDArray[Any]]
+    Packed = Mapping[str, Array]
     """The labels of the examples, and what a trial predicted for them."""
 
 T = TypeVar("T")
@@ -28,9 +28,9 @@ _SEED = 0
 class ValidationSample(NamedTuple):
     """Examples of a validation dataset: the same for every trial of a train job, in the order of the dataset."""
 
-    queries: Sequence[Any]
+    queries: Sequence[object]
     """As :meth:`TaskSpec.decode_query` returns them."""
-    labels: list[Any]
+    labels: Sequence[object]
     """What the dataset says of each."""
 
 
@@ -42,7 +42,7 @@ class CombiningTask(TaskSpec):
 
     @abstractmethod
     def read_validation(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         """At most ``max_examples`` of the dataset at ``val_path``, drawn evenly; the same ones at every call.
 
@@ -56,13 +56,13 @@ class CombiningTask(TaskSpec):
         """
 
     def read_examples(
-        self, val_path: Path, train_path: Path, train_args: Mapping[str, Any], max_examples: int
+        self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> list[bytes]:
         sample = self.read_validation(val_path, train_path, train_args, max_examples)
         return [encode_json(query) for query in sample.queries]
 
     @abstractmethod
-    def pack(self, labels: Sequence[Any], predictions: Sequence[Any]) -> Packed:
+    def pack(self, labels: Sequence[object], predictions: Sequence[JsonValue]) -> Packed:
         """Labels and predictions as arrays, to be stored.
 
         Args:

@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from rafiki.errors import InvalidDatasetError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class ZipLimits(NamedTuple):
@@ -121,12 +124,13 @@ class _Member(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         try:
-            data = self._stream.read(len(buffer))
+            view = memoryview(buffer).cast("B")
+            data = self._stream.read(len(view))
         except _DAMAGE as e:
             raise _damaged(self._name, self._origin, e) from e
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
 
