@@ -21,7 +21,8 @@ import yaml
 
 from rafiki.client import Client
 from rafiki.utils.clock import Deadline
-from rafiki.utils.process import PidFile, end_processes, find_stack_processes
+from rafiki.utils.pid_file import PidFile
+from rafiki.utils.process import end_processes, find_stack_processes
 from rafiki.utils.sockets import any_free_port
 
 REPO = Path(__file__).resolve().parent.parent

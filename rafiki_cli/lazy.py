@@ -10,8 +10,8 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import typer
 import typer.main
@@ -32,12 +32,62 @@ _LEFT_COLUMN = 30
 
 
 class App(typer.Typer):
-    """A Typer app whose commands show their help as this module does."""
+    """A Typer app whose commands show their help as this module does, and are made when they are asked for: to make
+    those of a group costs more than most of them take.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
-        settings.setdefault("cls", PlainCommand)
-        register = super().command(name, **settings)
-        return lambda function: register(_given_application(function))
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            command_name = name or typer.main.get_command_name(function.__name__)
+            self.commands.add(command_name, lambda: _make_command(command_name, function, settings))
+            return function
+
+        return register
+
+    def command_of(self, name: str, module: str) -> None:
+        """Take the command ``name`` of the app of another module, which is loaded when the command is asked for."""
+        self.commands.add(name, lambda: importlib.import_module(module).app.commands[name])
+
+    def group(self) -> TyperGroup:
+        """The group of the commands."""
+        group = typer.main.get_group(self)
+        group.commands = self.commands  # type: ignore[assignment]  # Nobody changes them.
+        return group
+
+
+class Commands(Mapping[str, TyperCommand]):
+    """The commands of an app by name, in the order in which they were added. Each is made once."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], TyperCommand]] = {}
+        self._made: dict[str, TyperCommand] = {}
+
+    def add(self, name: str, make: Callable[[], TyperCommand]) -> None:
+        self._makers[name] = make
+
+    def __getitem__(self, name: str) -> TyperCommand:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _make_command(name: str, function: Callable[..., Any], settings: Mapping[str, Any]) -> TyperCommand:
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings=CONTEXT_SETTINGS)
+    alone.command(name, **{"cls": PlainCommand, **settings})(_given_application(function))
+    return cast(TyperCommand, typer.main.get_command(alone))
 
 
 def _given_application(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,10 +184,9 @@ class LazyGroup(PlainGroup):
             if ctx.resilient_parsing:
                 return None
             ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, modules)}".rstrip())
-        module = importlib.import_module(modules[cmd_name])
-        loaded = typer.main.get_command(module.app)
+        app: App = importlib.import_module(modules[cmd_name]).app
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
-        return getattr(loaded, "commands", {}).get(cmd_name, loaded)
+        return app.commands[cmd_name] if cmd_name in app.commands else app.group()
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, self.modules()))  # One column for all sections.

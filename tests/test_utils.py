@@ -15,15 +15,13 @@ import pytest
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.files import read_text, tail_lines, write_atomic, write_private
 from rafiki.utils.ids import derive_secret, new_id, new_secret
+from rafiki.utils.pid_file import PidFile, ProcessHandle, handle_of
 from rafiki.utils.process import (
     SERVICE_VARIABLE,
     STACK_VARIABLE,
     Backoff,
-    PidFile,
-    ProcessHandle,
     end_processes,
     find_stack_processes,
-    handle_of,
     wait_until,
 )
 from rafiki.utils.sockets import any_free_port, is_free, listen

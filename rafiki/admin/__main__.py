@@ -22,7 +22,8 @@ from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackError
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.logs import log_unexpected, set_up_logging
-from rafiki.utils.process import STACK_VARIABLE, PidFile, handle_of
+from rafiki.utils.pid_file import PidFile, handle_of
+from rafiki.utils.process import STACK_VARIABLE
 from rafiki.utils.sockets import listen
 
 _logger = logging.getLogger("rafiki.admin")

@@ -15,15 +15,8 @@ from rafiki.errors import CacheUnavailableError, StackError
 from rafiki.messages import CacheAddress
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import read_text, tail_lines, write_private
-from rafiki.utils.process import (
-    SERVICE_VARIABLE,
-    STACK_VARIABLE,
-    PidFile,
-    end_processes,
-    find_stack_processes,
-    handle_of,
-    wait_until,
-)
+from rafiki.utils.pid_file import PidFile, handle_of
+from rafiki.utils.process import SERVICE_VARIABLE, STACK_VARIABLE, end_processes, find_stack_processes, wait_until
 from rafiki.utils.sockets import any_free_port, is_free
 
 _SERVICE_NAME = "cache"

@@ -29,14 +29,8 @@ from rafiki.errors import ContainerError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import tail_lines, write_atomic
 from rafiki.utils.logs import message_of
-from rafiki.utils.process import (
-    SERVICE_VARIABLE,
-    STACK_VARIABLE,
-    ProcessHandle,
-    find_stack_processes,
-    handle_of,
-    wait_until,
-)
+from rafiki.utils.pid_file import ProcessHandle, handle_of
+from rafiki.utils.process import SERVICE_VARIABLE, STACK_VARIABLE, find_stack_processes, wait_until
 from rafiki.utils.sockets import any_free_port, is_free
 
 _KILL_TIMEOUT_S = 5.0

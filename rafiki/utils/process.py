@@ -1,7 +1,7 @@
-"""Processes of one stack: naming them, finding them again, ending them; and the stop signal of our own.
+"""Processes of one stack: finding them again, ending them; and the stop signal of our own.
 
-A process is named by its pid *and* start time, because pids are used again. Every process of a stack carries
-``RAFIKI_STACK`` in its environment and so do its children, so none can be lost even when a pid file is.
+Every process of a stack carries ``RAFIKI_STACK`` in its environment and so do its children, so none can be lost even
+when a pid file is.
 """
 
 from __future__ import annotations
@@ -12,70 +12,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import psutil
 
 from rafiki.utils.clock import Deadline
-from rafiki.utils.files import read_text, write_atomic
 
 STACK_VARIABLE = "RAFIKI_STACK"
 SERVICE_VARIABLE = "RAFIKI_SERVICE_ID"
-
-
-class ProcessHandle(msgspec.Struct, frozen=True):
-    """Names one process for good."""
-
-    pid: int
-    create_time: float
-    """Seconds since the epoch, as psutil reads it."""
-
-    def process(self) -> psutil.Process | None:
-        """The process if it still runs (a zombie does not)."""
-        try:
-            p = psutil.Process(self.pid)
-            if abs(p.create_time() - self.create_time) > 0.5 or p.status() == psutil.STATUS_ZOMBIE:
-                return None
-        except psutil.NoSuchProcess:
-            return None
-        return p
-
-    def is_alive(self) -> bool:
-        return self.process() is not None
-
-
-def handle_of(pid: int) -> ProcessHandle:
-    """The handle of a running process.
-
-    Raises:
-        psutil.NoSuchProcess: when it has ended already.
-    """
-    return ProcessHandle(pid, psutil.Process(pid).create_time())
-
-
-class PidFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server of the stack writes once it listens."""
-
-    process: ProcessHandle
-    host: str
-    port: int
-    details: dict[str, Any] = {}
-
-    def save(self, path: Path) -> None:
-        write_atomic(path, msgspec.json.encode(self), mode=0o600)
-
-    @staticmethod
-    def load(path: Path) -> PidFile | None:
-        """The file's contents when the process it names still runs; None when there is none, it is damaged, or dead."""
-        text = read_text(path)
-        if text is None:
-            return None
-        try:
-            found = msgspec.json.decode(text, type=PidFile)
-        except msgspec.DecodeError:
-            return None
-        return found if found.process.is_alive() else None
 
 
 def _environment(p: psutil.Process) -> dict[str, str]:

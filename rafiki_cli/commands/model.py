@@ -12,7 +12,6 @@ from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
-from rafiki_cli.commands import model_new, model_test
 from rafiki_cli.completion.arguments import ModelArgument, TaskFilterOption, TaskOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import progress, values
@@ -235,5 +234,5 @@ def delete(
         put_record(deleted, [], format)
 
 
-app.command("new", epilog=model_new.EXAMPLES)(model_new.new)
-app.command("test", epilog=model_test.EXAMPLES)(model_test.run_test)
+app.command_of("new", "rafiki_cli.commands.model_new")
+app.command_of("test", "rafiki_cli.commands.model_test")

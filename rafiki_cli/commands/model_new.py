@@ -10,16 +10,19 @@ import typer
 
 from rafiki_cli import terminal
 from rafiki_cli.completion import completers
+from rafiki_cli.lazy import examples, new_app
 
-EXAMPLES = """\
-Examples:
+app = new_app("New models.")
 
-  rafiki model new DigitsSvm --template image_classification/svm
-
-  rafiki model new prices --template tabular_regression/linear --dir ../other"""
 _PROJECT_FILE = "rafiki.yaml"
 
 
+@app.command(
+    epilog=examples(
+        "rafiki model new DigitsSvm --template image_classification/svm",
+        "rafiki model new prices --template tabular_regression/linear --dir ../other",
+    )
+)
 def new(
     name: Annotated[str, typer.Argument(help="The model's class, as DigitsTree; its file is digits_tree.py.")],
     template: Annotated[

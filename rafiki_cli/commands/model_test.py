@@ -12,21 +12,23 @@ import typer
 from rafiki.constants import ExitCode
 from rafiki_cli import terminal
 from rafiki_cli.completion import completers
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
 if TYPE_CHECKING:
     from rafiki.check_events import CheckEvent, CheckFailed, CheckRequest, StepDone, TrialEnded
 
-EXAMPLES = """\
-Examples:
-
-  rafiki model test models/my_model.py
-
-  rafiki model test my_model.py --task T --train a.csv --val b.csv --trials 5
-
-  rafiki model test models/my_model.py --knob max_depth=8 --arg epochs=2 --logs"""
+app = new_app("Tests of models.")
 
 
+@app.command(
+    "test",
+    epilog=examples(
+        "rafiki model test models/my_model.py",
+        "rafiki model test my_model.py --task T --train a.csv --val b.csv --trials 5",
+        "rafiki model test models/my_model.py --knob max_depth=8 --arg epochs=2 --logs",
+    ),
+)
 def run_test(
     file: Annotated[Path, typer.Argument(help="The Python file of the model template.")],
     model_class: Annotated[

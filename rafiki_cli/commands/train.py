@@ -13,7 +13,6 @@ from rafiki.constants import ExitCode
 from rafiki.errors import NoModelsForTrainJobError
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
-from rafiki_cli.commands import train_compare, train_importance, train_trials
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
@@ -301,7 +300,7 @@ def stop(cli: Application, app: AppArgument, version: VersionOption = -1, format
         put_record(stopped, [], format)
 
 
-app.command("trials", epilog=train_trials.TRIALS_EPILOG)(train_trials.trials)
-app.command("best", epilog=train_trials.BEST_EPILOG)(train_trials.best)
-app.command("compare", epilog=train_compare.EPILOG)(train_compare.compare)
-app.command("importance", epilog=train_importance.EPILOG)(train_importance.importance)
+app.command_of("trials", "rafiki_cli.commands.train_trials")
+app.command_of("best", "rafiki_cli.commands.train_trials")
+app.command_of("compare", "rafiki_cli.commands.train_compare")
+app.command_of("importance", "rafiki_cli.commands.train_importance")

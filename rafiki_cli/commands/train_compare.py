@@ -11,19 +11,22 @@ import typer
 from rafiki.constants import TrainJobStatus
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Format, FormatOption, put_data
 
 if TYPE_CHECKING:
     from rafiki.analysis.comparison import ComparedJob, JobSummary
     from rafiki.client.records import AdminClient
 
-EPILOG = """Examples:
-
-  rafiki train compare digits@1 digits@2
-
-  rafiki train compare digits letters@3 -o jsonl"""
+app = new_app("Comparisons of train jobs.")
 
 
+@app.command(
+    epilog=examples(
+        "rafiki train compare digits@1 digits@2",
+        "rafiki train compare digits letters@3 -o jsonl",
+    )
+)
 def compare(
     cli: Application,
     jobs: Annotated[list[str], typer.Argument(metavar="APP[@VERSION]...", help="Two or more; the latest alone.")],

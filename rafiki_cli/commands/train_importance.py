@@ -12,6 +12,7 @@ from rafiki.errors import RafikiError
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, plain, put_data, put_rows
 
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from rafiki.contract.train_jobs import SubTrainJobView, TrainJobView, TrialView
     from rafiki.knob_specs import KnobSpecs
 
-EPILOG = """Examples:
-
-  rafiki train importance digits
-
-  rafiki train importance digits --model SkSvm --knob C
-
-  rafiki train importance digits --quantile 0.1 -o json"""
+app = new_app("What mattered in a train job.")
 
 
+@app.command(
+    epilog=examples(
+        "rafiki train importance digits",
+        "rafiki train importance digits --model SkSvm --knob C",
+        "rafiki train importance digits --quantile 0.1 -o json",
+    )
+)
 def importance(
     cli: Application,
     app: Annotated[str, typer.Argument(help="The app of the train job.")],

@@ -12,6 +12,7 @@ from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.commands.trial import TRIAL_COLUMNS, duration
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import (
     Column,
@@ -29,26 +30,23 @@ from rafiki_cli.target import resolve
 if TYPE_CHECKING:
     from rafiki.contract.train_jobs import TrialView
 
+app = new_app("The trials of a train job.")
+
 VersionOption = Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")]
 SortOption = Annotated[
     str | None,
     typer.Option(help="score (best first), time, no, started, model, status, or a knob; -NAME turns the order round."),
 ]
 ModelOption = Annotated[str | None, typer.Option(help="Trials of this model only.")]
-TRIALS_EPILOG = """Examples:
-
-  rafiki train trials digits --sort score --limit 10
-
-  rafiki train trials digits --model SkSvm --sort -C
-
-  rafiki train trials digits -o jsonl | jq .score"""
-BEST_EPILOG = """Examples:
-
-  rafiki train best digits -n 5
-
-  rafiki train best digits -o json"""
 
 
+@app.command(
+    epilog=examples(
+        "rafiki train trials digits --sort score --limit 10",
+        "rafiki train trials digits --model SkSvm --sort -C",
+        "rafiki train trials digits -o jsonl | jq .score",
+    )
+)
 def trials(
     cli: Application,
     app: str,
@@ -69,6 +67,12 @@ def trials(
     put_trials(rows, format, nothing="No more trials." if offset else "No trials yet.")
 
 
+@app.command(
+    epilog=examples(
+        "rafiki train best digits -n 5",
+        "rafiki train best digits -o json",
+    )
+)
 def best(
     cli: Application,
     app: str,

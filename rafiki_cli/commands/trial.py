@@ -12,7 +12,6 @@ import typer
 
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
-from rafiki_cli.commands import trial_plot
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import VersionOption
 from rafiki_cli.lazy import examples, new_app
@@ -224,4 +223,4 @@ def _time(text: str) -> str:
         return text
 
 
-app.command("plot", epilog=trial_plot.EPILOG)(trial_plot.plot)
+app.command_of("plot", "rafiki_cli.commands.trial_plot")

@@ -12,6 +12,7 @@ import typer
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Format, FormatOption, put_data
 from rafiki_cli.target import resolve
@@ -19,13 +20,8 @@ from rafiki_cli.target import resolve
 if TYPE_CHECKING:
     from rafiki.contract.train_jobs import LogMetrics, LogPlot
 
-EPILOG = """Examples:
+app = new_app("Plots of a trial.")
 
-  rafiki trial plot digits SkSvm#3
-
-  rafiki trial plot 1b2c3d4e --plot "Loss over epochs" --height 20
-
-  rafiki trial plot digits SkSvm#3 -o jsonl | jq .series"""
 
 _STEPS = ("epoch", "step", "iteration", "batch")
 """Metrics that others are drawn over where the model defined no plot."""
@@ -51,6 +47,13 @@ class DrawnPlot:
     series: list[PlotSeries]
 
 
+@app.command(
+    epilog=examples(
+        "rafiki trial plot digits SkSvm#3",
+        'rafiki trial plot 1b2c3d4e --plot "Loss over epochs" --height 20',
+        "rafiki trial plot digits SkSvm#3 -o jsonl | jq .series",
+    )
+)
 def plot(
     cli: Application,
     trial: Annotated[

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
     from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
-    from rafiki.utils.process import PidFile
+    from rafiki.utils.pid_file import PidFile
 
 
 class NotExaminedError(RafikiError):

@@ -14,7 +14,7 @@ from rafiki_cli.terminal import UsageError
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.users import TokenView
-    from rafiki.utils.process import PidFile
+    from rafiki.utils.pid_file import PidFile
     from rafiki_cli.application import Application
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -116,7 +116,7 @@ def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
 
 def find_running(pid_file: Path) -> PidFile | None:
     """The process that a pid file names, if it runs; None too when the file belongs to another user's stack."""
-    from rafiki.utils.process import PidFile
+    from rafiki.utils.pid_file import PidFile
 
     try:
         return PidFile.load(pid_file)

@@ -18,14 +18,8 @@ import rafiki
 from rafiki.constants import ExitCode
 from rafiki.errors import StackError
 from rafiki.utils.clock import Deadline
-from rafiki.utils.process import (
-    STACK_VARIABLE,
-    PidFile,
-    ProcessHandle,
-    end_processes,
-    find_stack_processes,
-    wait_until,
-)
+from rafiki.utils.pid_file import PidFile, ProcessHandle
+from rafiki.utils.process import STACK_VARIABLE, end_processes, find_stack_processes, wait_until
 from rafiki_cli.target.session import reachable_host
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import typer.main
 
 from rafiki.constants import ExitCode
 from rafiki_cli.main import RafikiGroup
@@ -19,8 +18,8 @@ def _commands() -> list[str]:
     found = []
     for name, module in RafikiGroup.modules().items():
         found.append(name)
-        loaded = typer.main.get_command(__import__(module, fromlist=["app"]).app)
-        subcommands = getattr(loaded, "commands", {})
+        app = __import__(module, fromlist=["app"]).app
+        subcommands = app.commands
         if name not in subcommands:
             found += [f"{name} {sub}" for sub in subcommands]
     return found

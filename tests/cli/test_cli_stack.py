@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rafiki.constants import ExitCode
-from rafiki.utils.process import STACK_VARIABLE, PidFile
+from rafiki.utils.pid_file import PidFile
+from rafiki.utils.process import STACK_VARIABLE
 from rafiki_cli.application import Application
 from rafiki_cli.main import main
 from rafiki_cli.target import stack_process

@@ -15,7 +15,7 @@ from support.stacks.running_stack import RunningStack
 
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidPasswordError, UnauthorizedError
-from rafiki.utils.process import PidFile, handle_of
+from rafiki.utils.pid_file import PidFile, handle_of
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 

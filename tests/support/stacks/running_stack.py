@@ -16,7 +16,8 @@ import yaml
 from rafiki.client import Client
 from rafiki.errors import UnreachableError
 from rafiki.utils.clock import Deadline
-from rafiki.utils.process import PidFile, end_processes, find_stack_processes, wait_until
+from rafiki.utils.pid_file import PidFile
+from rafiki.utils.process import end_processes, find_stack_processes, wait_until
 from rafiki.utils.sockets import any_free_port
 
 MODELS = Path(__file__).parents[2] / "models"

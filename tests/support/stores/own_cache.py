@@ -17,7 +17,7 @@ from rafiki.cache.credentials import Credentials
 from rafiki.cache.server import CacheServer
 from rafiki.messages import CacheAddress
 from rafiki.utils.ids import new_id
-from rafiki.utils.process import PidFile
+from rafiki.utils.pid_file import PidFile
 
 PASSWORD = "a-password-of-the-cache"
 
