@@ -16,8 +16,10 @@ import msgspec
 
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
+from rafiki.utils import yaml_numbers
 from rafiki.utils.nearest import nearest_or_all
 from rafiki.utils.yaml_keys import find_duplicate_key
+from rafiki.utils.yaml_reasons import why_not_yaml
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
 CONFIG_FILE_NAME = "rafiki.yaml"
@@ -107,15 +109,15 @@ def _read_yaml(text: str, where: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, yaml_numbers.loader())
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: this is not valid YAML: {getattr(e, 'problem', e)}.") from e
+        raise ConfigError(f"{where}{line}: {why_not_yaml(e)}") from e
 
 
-def parse_value(text: str, where: str) -> Any:
-    """A setting that is written as text: a YAML value.
+def parse_value(text: str, where: str, section: str, key: str) -> Any:
+    """The value of a setting that is given as a text: as YAML reads it, or the text itself for a setting that is one.
 
     Args:
         where: begins the message of a refusal.
@@ -123,7 +125,28 @@ def parse_value(text: str, where: str) -> Any:
     Raises:
         ConfigError: when it is no YAML.
     """
-    return _read_yaml(text, where)
+    kind = _sections()[section]
+    value = _read_yaml(text, where)
+    # `stack.folder=2024`: the shell took the quotes away, if there were any.
+    is_text = value is not None and not _is_taken(kind, key, value) and _is_taken(kind, key, text)
+    return text if is_text else value
+
+
+def check_yaml(text: str, where: str) -> None:
+    """Refuse a text that is no YAML.
+
+    Raises:
+        ConfigError: saying where and why; it begins with ``where``.
+    """
+    _read_yaml(text, where)
+
+
+def _is_taken(kind: type[Section], key: str, value: Any) -> bool:
+    try:
+        msgspec.convert({key: value}, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def check_key(dotted: str, where: str) -> tuple[str, str]:
@@ -208,14 +231,14 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         where = f"environment variable {name}"
         _check_names({section: {key: text}}, where)
-        tree.setdefault(section, {})[key] = _read_yaml(text, where)
+        tree.setdefault(section, {})[key] = parse_value(text, where, section, key)
     return tree
 
 
 def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Config:
     sections: dict[str, Section] = {}
     for name, kind in _sections().items():
-        settings = tree.get(name, {})
+        settings = dict(tree.get(name, {}))
         for key, value in settings.items():
             # One setting at a time, so that the error can say which layer it came from.
             try:
@@ -223,13 +246,29 @@ def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Con
             except msgspec.ValidationError as e:
                 from rafiki.utils.mismatch import explain_mismatch
 
+                number = yaml_numbers.whole(value)
+                if number is not None and _is_taken(kind, key, number):
+                    settings[key] = number  # 1e3 and 1000.0 are whole numbers.
+                    continue
                 mismatch = explain_mismatch({key: value}, kind, e)
                 origin = origins.get(f"{name}.{key}", "default")
-                raise ConfigError(f"{origin}: {name}.{key} = {value!r}: {mismatch.reason}.") from e
+                hint = _hint(kind, key, value)
+                raise ConfigError(f"{origin}: {name}.{key} = {value!r}: {mismatch.reason}. {hint}".rstrip()) from e
         sections[name] = msgspec.convert(settings, kind)
     config = msgspec.structs.replace(Config(), **sections)
     _check_values(config, origins)
     return config
+
+
+def _hint(kind: type[Section], key: str, value: Any) -> str:
+    """What to write instead, where that would be taken."""
+    if isinstance(value, str):
+        number = yaml_numbers.number_in(value)
+        candidates = [number, None if number is None else yaml_numbers.whole(float(number))]
+        found = next((n for n in candidates if n is not None and _is_taken(kind, key, n)), None)
+        return "" if found is None else f"Write {yaml_numbers.written(found)}."
+    is_scalar = value is not None and not isinstance(value, (list, dict))
+    return "Put it in quotes." if is_scalar and _is_taken(kind, key, str(value)) else ""
 
 
 def _check_values(config: Config, origins: Mapping[str, str]) -> None:

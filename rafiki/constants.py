@@ -61,6 +61,16 @@ class TrainJobStatus(StrEnum):
     ERRORED = "ERRORED"
 
 
+class TrainJobOutcome(StrEnum):
+    """How a train job ended, in the words of people: its published status is STOPPED also where nobody stopped it."""
+
+    COMPLETED = "COMPLETED"
+    """Its search ended by itself: the budget was used."""
+    STOPPED = "STOPPED"
+    """Somebody stopped it before that."""
+    ERRORED = "ERRORED"
+
+
 class InferenceJobStatus(StrEnum):
     STARTED = "STARTED"
     RUNNING = "RUNNING"

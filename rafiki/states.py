@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from rafiki.constants import InferenceJobStatus, ServiceStatus, TrainJobStatus, TrialStatus
+from rafiki.constants import InferenceJobStatus, ServiceStatus, TrainJobOutcome, TrainJobStatus, TrialStatus
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -73,3 +74,10 @@ def derive_train_job_status(parts: Iterable[TrainJobStatus]) -> TrainJobStatus:
     if any(s is TrainJobStatus.STOPPED for s in statuses):
         return TrainJobStatus.STOPPED
     return TrainJobStatus.ERRORED
+
+
+def find_outcome(status: TrainJobStatus, datetime_stop_requested: datetime | None) -> TrainJobOutcome | None:
+    """How a train job, or the search over one of its models, ended; None while it lives."""
+    if status is TrainJobStatus.STOPPED and datetime_stop_requested is None:
+        return TrainJobOutcome.COMPLETED
+    return None if not is_final(TRAIN_JOB_TRANSITIONS, status) else TrainJobOutcome(status)

@@ -11,9 +11,10 @@ import msgspec
 
 from rafiki.analysis.curves import best_so_far, best_trial
 from rafiki.budget import TrainBudget
-from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki.search_setting import AdvisorSetting
+from rafiki.states import find_outcome
 from rafiki.utils.words import between
 
 
@@ -45,6 +46,8 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     app_version: int
     status: TrainJobStatus
+    outcome: TrainJobOutcome | None
+    """How it ended: COMPLETED where nobody stopped it."""
     error: str | None
     task: str
     train_dataset: DatasetName
@@ -91,7 +94,8 @@ def describe(job: TrainJobView, trials: Sequence[TrialView], dataset_names: Mapp
     times = [s for t in completed if (s := between(t.datetime_started, t.datetime_stopped)) is not None]
     ended = sorted(scored, key=lambda t: t.datetime_stopped or t.datetime_started)
     return JobSummary(
-        app=job.app, app_version=job.app_version, status=job.status, error=job.error, task=job.task,
+        app=job.app, app_version=job.app_version, status=job.status,
+        outcome=find_outcome(job.status, job.datetime_stop_requested), error=job.error, task=job.task,
         train_dataset=_dataset(job.train_dataset_id, dataset_names),
         val_dataset=_dataset(job.val_dataset_id, dataset_names),
         budget=job.budget, advisor=job.advisor, train_args=job.train_args,
@@ -167,6 +171,8 @@ def _less(ours: float | None, theirs: float | None) -> float | None:
 
 def _differs(first: JobSummary, job: JobSummary) -> list[str]:
     found = [name for name in _SETTINGS if getattr(job, name) != getattr(first, name)]
+    if job.outcome != first.outcome and "status" not in found:
+        found.insert(0, "status")
     ours, theirs = job.best, first.best
     if ours is None or theirs is None:
         return found

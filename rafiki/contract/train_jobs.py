@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from rafiki.budget import TrainBudget
-from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
@@ -105,6 +105,8 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     """When somebody stopped it, before its budget was used."""
     datetime_started: datetime
     datetime_stopped: datetime | None
+    outcome: TrainJobOutcome | None = None
+    """How it ended: COMPLETED where nobody stopped it. None while it lives."""
 
 
 class TrialView(msgspec.Struct, frozen=True, kw_only=True):

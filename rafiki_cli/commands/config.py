@@ -111,7 +111,7 @@ def set_(
     unset: Annotated[bool, typer.Option("--unset", help="Take the setting out: its default counts again.")] = False,
 ) -> None:
     """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
-    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, parse_value
+    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, check_yaml
     from rafiki.utils.files import write_atomic
     from rafiki_cli.yaml_files import config_edit
 
@@ -120,12 +120,12 @@ def set_(
     section, name = check_key(key, "KEY")
     file = _file_to_change(cli) or Path.cwd() / CONFIG_FILE_NAME
     old = terminal.read_text(file, "the configuration") if file.exists() else ""
-    parse_value(old, str(file))  # A file that is no YAML is not changed blindly.
+    check_yaml(old, str(file))  # A file that is no YAML is not changed blindly.
     try:
         if unset:
             new = config_edit.unset(old, section, name)
         else:
-            new = config_edit.set_value(old, section, name, _parsed(value))
+            new = config_edit.set_value(old, section, name, _parsed(value, section, name))
     except config_edit.CannotEditError as e:
         raise ConfigError(f"{file}: {e.message}") from e
     try:
@@ -143,12 +143,12 @@ def set_(
     _show_effect(cli, key)
 
 
-def _parsed(value: str | None) -> Any:
+def _parsed(value: str | None, section: str, name: str) -> Any:
     from rafiki.config import parse_value
 
     if value == "-":
         value = sys.stdin.read().strip()
-    return parse_value(value or "", "VALUE")
+    return parse_value(value or "", "VALUE", section, name)
 
 
 def _file_to_change(cli: Application) -> Path | None:

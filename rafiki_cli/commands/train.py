@@ -11,12 +11,13 @@ import typer
 from rafiki.analysis.curves import best_trial
 from rafiki.constants import ExitCode
 from rafiki.errors import NoModelsForTrainJobError
+from rafiki.states import find_outcome
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render import values
+from rafiki_cli.render import train_watch, values
 from rafiki_cli.render.output import (
     Column,
     Format,
@@ -60,7 +61,7 @@ def _short_budget(row: TrainJobView) -> str:
 _COLUMNS: list[Column[TrainJobView]] = [
     Column("APP", lambda r: r.app, least=12),
     Column("VERSION", lambda r: r.app_version, is_right=True),
-    Column("STATUS", lambda r: r.status),
+    Column("STATUS", train_watch.shown_status),
     Column("TASK", lambda r: r.task, rank=3),
     Column("MODELS", lambda r: ", ".join(m.model_name for m in r.models), least=12),
     Column("BUDGET", _budget, short=_short_budget, rank=2),
@@ -236,7 +237,7 @@ def show(cli: Application, app: AppArgument, version: VersionOption = -1, format
     columns: list[Column[TrainJobView]] = [
         Column("ID", lambda r: r.id),
         *_COLUMNS[:4],
-        Column("MODELS", lambda r: "\n".join(_model_line(m, trials) for m in r.models)),
+        Column("MODELS", lambda r: "\n".join(_model_line(r, m, trials) for m in r.models)),
         *_COLUMNS[5:8],
         Column("TRAIN", lambda r: dataset_name(r.train_dataset_id)),
         Column("VAL", lambda r: dataset_name(r.val_dataset_id)),
@@ -248,10 +249,11 @@ def show(cli: Application, app: AppArgument, version: VersionOption = -1, format
     put_record(job, columns, format)
 
 
-def _model_line(model: SubTrainJobView, trials: Sequence[TrialView]) -> str:
+def _model_line(job: TrainJobView, model: SubTrainJobView, trials: Sequence[TrialView]) -> str:
     own = [t for t in trials if t.model_name == model.model_name]
+    status = find_outcome(model.status, job.datetime_stop_requested) or model.status
     best = best_trial(own)
-    text = f"{model.model_name} {model.status}, {values.count(len(own), 'trial')}"
+    text = f"{model.model_name} {status}, {values.count(len(own), 'trial')}"
     text += f", best {values.score(best.score)} (#{best.no})" if best else ""
     if model.error:
         return f"{text}: {model.error}"

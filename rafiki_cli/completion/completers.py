@@ -123,7 +123,15 @@ def apps(ctx: typer.Context) -> Values:
 
 
 def _state(job: TrainJobView | InferenceJobView) -> str:
-    return f"version {job.app_version}, {job.status.lower()}"
+    return f"version {job.app_version}, {_shown_status(job)}"
+
+
+def _shown_status(job: TrainJobView | InferenceJobView) -> str:
+    from rafiki.contract.train_jobs import TrainJobView
+    from rafiki.states import find_outcome
+
+    ended = find_outcome(job.status, job.datetime_stop_requested) if isinstance(job, TrainJobView) else None
+    return str(ended or job.status).lower()
 
 
 def _train_jobs(ctx: typer.Context) -> list[TrainJobView]:
@@ -144,7 +152,7 @@ def served_apps(ctx: typer.Context) -> Values:
 def versions(ctx: typer.Context) -> Values:
     """The versions of the app that the command names."""
     app = ctx.params.get("app") or ctx.params.get("trial")
-    return [(str(j.app_version), j.status.lower()) for j in _train_jobs(ctx) if j.app == app]
+    return [(str(j.app_version), _shown_status(j)) for j in _train_jobs(ctx) if j.app == app]
 
 
 def datasets(ctx: typer.Context) -> Values:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import copy
 import typing
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from rafiki.utils.mismatch import Mismatch, explain_mismatch
+from rafiki.utils import yaml_numbers
+from rafiki.utils.mismatch import Mismatch, explain_mismatch, find_mismatch
 from rafiki.utils.nearest import nearest_or_all
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree
@@ -35,10 +35,19 @@ def convert(tree: PlacedTree, top: Key, kind: type[T]) -> T:
         UsageError: with the place of what does not fit.
     """
     value = look(tree.value, top)
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as e:
-        raise _explain(tree, top, explain_mismatch(value, kind, e)) from e
+    while True:
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as e:
+            found = explain_mismatch(value, kind, e)
+            number = yaml_numbers.whole(look(value, found.path)) if "int" in found.valid else None
+            if number is None or not found.path:
+                raise _explain(tree, top, kind, found) from e
+            _put(value, found.path, number)  # 1e3 and 1000.0 are whole numbers.
+
+
+def _put(value: Any, key: Key, new: Any) -> None:
+    look(value, key[:-1])[key[-1]] = new
 
 
 def look(value: Any, key: Key) -> Any:
@@ -51,7 +60,7 @@ def look(value: Any, key: Key) -> Any:
     return value
 
 
-def _explain(tree: PlacedTree, top: Key, found: Mismatch) -> UsageError:
+def _explain(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> UsageError:
     """What does not fit, in the words of the file."""
     key = (*top, *found.path)
     value = look(tree.value, key)
@@ -66,7 +75,7 @@ def _explain(tree: PlacedTree, top: Key, found: Mismatch) -> UsageError:
     if found.problem == "bound":
         return tree.error(key, f"must be {_bound(found)}, not {value!r}.")
     if found.problem == "type":
-        return tree.error(key, _kind(found.valid, value))
+        return tree.error(key, _wrong_kind(tree, top, kind, found))
     return tree.error(key, f"{found.reason}.")
 
 
@@ -81,17 +90,60 @@ _KINDS = {
 }  # fmt: skip
 
 
-def _kind(expected: Sequence[str], value: Any) -> str:
-    kinds = [_KINDS.get(kind, kind) for kind in expected if kind != "null"]
-    shown = "nothing" if value is None else f"{value!r:.60}"
+_TRUTHS = {"yes": True, "y": True, "on": True, "true": True, "1": True, "no": False, "n": False, "off": False,
+           "false": False, "0": False}  # fmt: skip
+
+
+def _wrong_kind(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
+    key = (*top, *found.path)
+    value, written = look(tree.value, key), tree.written.get(key)
+    kinds = [_KINDS.get(name, name) for name in found.valid if name != "null"]
+    shown = written if written else "nothing" if value is None else f"{value!r:.60}"
     if isinstance(value, (dict, list)):
         shown = "a mapping" if isinstance(value, dict) else "a list"
-    hint = ""
-    if "a text" in kinds and isinstance(value, (int, float)):
-        hint = " Put it in quotes."
-    elif isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", value, re.IGNORECASE):
-        hint = " Write it without quotes" + (", as in 1.0e3." if "e" in value.lower() else ".")
-    return f"must be {' or '.join(kinds)}, not {shown}.{hint}"
+    elif isinstance(value, bool) and written is not None and written.lower() not in ("true", "false"):
+        shown = f"{written}, which YAML reads as {str(value).lower()}"
+    return f"must be {' or '.join(kinds)}, not {shown}. {_hint(tree, top, kind, found)}".rstrip()
+
+
+def _hint(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
+    """What to write instead, where that would be taken."""
+    key = (*top, *found.path)
+    value = look(tree.value, key)
+    text = value if isinstance(value, str) else tree.written.get(key, "")
+    if not text or not found.path:
+        return ""
+    if "str" in found.valid and not isinstance(value, str):
+        wrong = _would_be_wrong(tree, top, kind, found, text)
+        if wrong is None:
+            return _in_quotes(tree, key, text)
+        return nearest_or_all(text, wrong.valid) if wrong.problem == "choice" else ""
+    number = yaml_numbers.number_in(text) if isinstance(value, str) else None
+    if number is not None and "int" in found.valid and "float" not in found.valid:
+        number = yaml_numbers.whole(float(number))
+    if number is not None and {"int", "float"} & set(found.valid):
+        is_fitting = _would_be_wrong(tree, top, kind, found, number) is None
+        return f"Write {yaml_numbers.written(number)}." if is_fitting else ""
+    if "bool" in found.valid and (truth := _TRUTHS.get(text.lower())) is not None:
+        return f"Write {str(truth).lower()}."
+    return ""
+
+
+def _would_be_wrong(tree: PlacedTree, top: Key, kind: Any, found: Mismatch, candidate: Any) -> Mismatch | None:
+    """What would not fit at the place of a mismatch if ``candidate`` stood there."""
+    value = copy.deepcopy(look(tree.value, top))
+    _put(value, found.path, candidate)
+    wrong = find_mismatch(value, kind)
+    return wrong if wrong is not None and wrong.path == found.path else None
+
+
+def _in_quotes(tree: PlacedTree, key: Key, text: str) -> str:
+    place = tree.place(key)
+    if place.startswith("--set "):
+        # The shell takes quotes away: those of YAML stand inside of its own.
+        path = place.removeprefix("--set ").partition("=")[0]
+        return f"Write --set {path}='\"{text}\"'."
+    return f'Put it in quotes: "{text}".'
 
 
 def _bound(found: Mismatch) -> str:

@@ -10,6 +10,7 @@ from rafiki.analysis.curves import best_trial
 from rafiki.constants import ExitCode, TrialStatus
 from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki.ensembles import EnsembleSummary
+from rafiki.states import find_outcome
 from rafiki_cli.jobs.gates import GateResult
 from rafiki_cli.jobs.plan import Plan
 
@@ -49,7 +50,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     def to_json(self) -> dict[str, Any]:
         """What ``-o json`` puts out."""
-        best = self.best
+        best, job = self.best, self.train_job
         return {
             "app": self.app,
             "app_version": self.version,
@@ -57,8 +58,9 @@ class Outcome(msgspec.Struct, kw_only=True):
             "outcome": self.exit_code.name,
             "message": self.message,
             "steps": [msgspec.to_builtins(step) for step in self.plan.steps] if self.plan else [],
-            "train_job_id": self.train_job.id if self.train_job else None,
-            "status": self.train_job.status if self.train_job else None,
+            "train_job_id": job.id if job else None,
+            "status": job.status if job else None,
+            "train_outcome": find_outcome(job.status, job.datetime_stop_requested) if job else None,
             "trials_completed": self.count(TrialStatus.COMPLETED),
             "trials_failed": self.count(TrialStatus.ERRORED),
             "best": best

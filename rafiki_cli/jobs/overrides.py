@@ -23,6 +23,8 @@ class Override(msgspec.Struct, frozen=True):
     value: Any
     place: str
     """Where it comes from, for messages: ``"--set budget.trials=20"``."""
+    written: str | None = None
+    """How it is written, where it is a number, a truth value or null."""
 
 
 def parse_setting(setting: str) -> Override:
@@ -36,11 +38,12 @@ def parse_setting(setting: str) -> Override:
     if not equals or not parts:
         raise UsageError(f"--set {setting}: write KEY=VALUE, as in --set budget.trials=20.")
     try:
-        value = parse_placed_tree(text, "value", {}).value if text.strip() else ""
+        tree = parse_placed_tree(text, "value", {}) if text.strip() else PlacedTree("value", "")
     except UsageError as e:
         reason = e.message.partition(": ")[2]
         raise UsageError(f"--set {setting}: {reason}") from e
-    return Override(tuple(int(p) if p.isdigit() else p for p in parts), value, f"--set {setting}")
+    key = tuple(int(p) if p.isdigit() else p for p in parts)
+    return Override(key, tree.value, f"--set {setting}", tree.written.get(()))
 
 
 def apply_settings(tree: PlacedTree, settings: Sequence[str]) -> None:
@@ -82,7 +85,10 @@ def put_override(tree: PlacedTree, top: Key, override: Override) -> None:
     at[key[-1]] = override.value
     for place in [k for k in tree.places if k[: len(key)] == key]:
         del tree.places[place]
+        tree.written.pop(place, None)
     tree.places[key] = where
+    if override.written is not None:
+        tree.written[key] = override.written
 
 
 def _step(at: Any, part: str | int, where: str) -> Any:

@@ -113,7 +113,7 @@ def _properties(jobs: Sequence[ComparedJob], look: Look, curve_width: int) -> li
 
     return [
         Property("", None, told(name_of)),
-        Property("status", "status", lambda job, _: Cell(job.status, _status_color(job.status))),
+        Property("status", "status", _status),
         *([Property("error", None, told(_error))] if any(job.error for job in jobs) else []),
         Property("task", "task", told(lambda job: job.task)),
         Property("train", "train_dataset", told(lambda job: job.train_dataset.name)),
@@ -133,9 +133,10 @@ def _properties(jobs: Sequence[ComparedJob], look: Look, curve_width: int) -> li
     ]
 
 
-def _status_color(status: str) -> str | None:
+def _status(job: ComparedJob, is_first: bool) -> Cell:
+    status = job.outcome or job.status
     color = STATUS_STYLES.get(status)
-    return color if color in ("cyan", "green", "yellow", "red") else None
+    return Cell(status, color if color in ("cyan", "green", "yellow", "red") else None)
 
 
 def _budget(job: ComparedJob) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rafiki.analysis.curves import best_so_far, best_trial
 from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.states import find_outcome
 from rafiki_cli.render import values
 from rafiki_cli.render.output import STATUS_STYLES
 from rafiki_cli.render.sparkline import last, sparkline
@@ -27,6 +28,11 @@ _FINAL = (TrialStatus.COMPLETED, TrialStatus.ERRORED)
 def is_over(job: TrainJobView) -> bool:
     """Whether a train job has ended."""
     return job.status in (TrainJobStatus.STOPPED, TrainJobStatus.ERRORED)
+
+
+def shown_status(job: TrainJobView) -> str:
+    """``COMPLETED`` for a job that has ended by itself, though its published status is STOPPED."""
+    return find_outcome(job.status, job.datetime_stop_requested) or job.status
 
 
 def is_done(trial: TrialView) -> bool:
@@ -128,7 +134,7 @@ def summary_line(job: TrainJobView, trials: Sequence[TrialView]) -> str:
     best = best_trial(trials)
     completed = sum(t.status == TrialStatus.COMPLETED for t in trials)
     failed = sum(t.status == TrialStatus.ERRORED for t in trials)
-    text = f"{job.app} v{job.app_version} {job.status}: "
+    text = f"{job.app} v{job.app_version} {shown_status(job)}: "
     text += f"{values.count(completed, 'trial')} completed, {failed} failed"
     time = values.between(job.datetime_started, job.datetime_stopped)
     text += f", in {values.duration(time)}" if time is not None else ""
@@ -193,7 +199,7 @@ def live_view(
     width, height = size
     p = progress(job, trials, now)
     title = Text(f"{job.app} v{job.app_version}  ", style="bold")
-    title.append(job.status, style=STATUS_STYLES.get(job.status, ""))
+    title.append(shown_status(job), style=STATUS_STYLES.get(shown_status(job), ""))
     text = Text(progress_text(p), no_wrap=True, overflow="ellipsis")
     bar_width = min(36, width - text.cell_len - 2)
     parts: list[RenderableType] = [title, text]

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from rafiki.errors import ConfigError
+from rafiki.utils import yaml_numbers
 
 
 class CannotEditError(ConfigError):
@@ -61,7 +62,9 @@ def written(value: Any) -> str:
     """A value as YAML in one line."""
     if isinstance(value, str):
         dumped = yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
-        return json.dumps(value) if "\n" in dumped else dumped
+        # What it would be read as decides: the dumper writes 1e3 without quotes.
+        is_plain = "\n" not in dumped and yaml.load(dumped, yaml_numbers.loader()) == value
+        return dumped if is_plain else json.dumps(value)
     return json.dumps(value)
 
 
@@ -70,7 +73,7 @@ def _compose(text: str) -> Any:
 
 
 def _tree(text: str) -> dict[str, Any]:
-    found = yaml.safe_load(text)
+    found = yaml.load(text, yaml_numbers.loader())
     return found if isinstance(found, dict) else {}
 
 

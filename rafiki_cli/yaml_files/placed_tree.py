@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rafiki.utils import yaml_numbers
 from rafiki.utils.yaml_keys import find_duplicate_key
+from rafiki.utils.yaml_reasons import why_not_yaml
 from rafiki_cli.terminal import UsageError, check_file
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class PlacedTree:
     value: Any = None
     places: dict[Key, str] = field(default_factory=dict)
     """Where each value stands, in words: ``"job.yaml, line 3, column 5"``."""
+    written: dict[Key, str] = field(default_factory=dict)
+    """How each number, truth value or null is written: ``off`` is read as False."""
 
     def place(self, key: Key) -> str:
         """Where a value stands, or, when it is not there, what it would stand in."""
@@ -95,14 +99,14 @@ def parse_placed_tree(text: str, source: str, environ: Mapping[str, str], *, mus
     import yaml
 
     try:
-        documents = list(yaml.compose_all(text, yaml.SafeLoader))
+        documents = list(yaml.compose_all(text, yaml_numbers.loader()))
     except yaml.reader.ReaderError as e:
         line = text.count("\n", 0, e.position) + 1
         raise UsageError(
             f"{source}, line {line}: holds a character that YAML does not allow (#x{e.character:x})."
         ) from e
     except yaml.YAMLError as e:
-        raise UsageError(f"{_at(source, getattr(e, 'problem_mark', None))}: {_yaml_reason(e)}") from e
+        raise UsageError(f"{_at(source, getattr(e, 'problem_mark', None))}: {why_not_yaml(e)}") from e
     except RecursionError as e:
         raise UsageError(f"{source}: is nested too deeply.") from e
     if not documents:
@@ -120,27 +124,6 @@ def _at(source: str, mark: Any) -> str:
     return f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
 
 
-_REASONS = [
-    (r"found character '\\t'", "indent and separate with spaces, not tabs."),
-    (r"found undefined alias '(.+)'", r"the alias *\1 has no anchor &\1 before it."),
-    (r"found duplicate anchor '?([^';]+)'?", r"the anchor &\1 stands here a second time."),
-    (r"mapping values are not allowed", "a colon stands where none can: put the text in quotes, or check the indent."),
-    (r"found unexpected end of stream", "a quote or bracket is not closed."),
-    (r"expected <block end>", "the indent does not fit the lines above."),
-    (r"could not find expected ':'", "a colon is missing after a key (`key: value`)."),
-    (r"expected ',' or '[\]}]'", "a comma or closing bracket is missing (inside of [] and {}, put ${...} in quotes)."),
-    (r"found unknown escape character '(.+)'", r"\\\1 is no escape in double quotes: use single quotes."),
-]  # fmt: skip
-
-
-def _yaml_reason(e: Exception) -> str:
-    problem = str(getattr(e, "problem", None) or e)
-    for pattern, reason in _REASONS:
-        if m := re.search(pattern, problem):
-            return f"this is not valid YAML: {m.expand(reason)}"
-    return f"this is not valid YAML: {problem}."
-
-
 class _Reader:
     """Walks the nodes of one document."""
 
@@ -152,7 +135,7 @@ class _Reader:
         self._must_be_set = must_be_set
         self._yaml = yaml
         self._constructor = yaml.constructor.SafeConstructor()
-        self._resolve: Any = yaml.resolver.Resolver().resolve
+        self._resolve: Any = yaml_numbers.resolver().resolve
         self._open: set[int] = set()
         self._n_values = 0
 
@@ -213,6 +196,8 @@ class _Reader:
         if tag not in _PLAIN:
             kind = tag.removeprefix(_TAG)
             raise self._fail(node, f"{dotted(key)}: {text[:40]!r} is read as a {kind}. Put it in quotes.")
+        if tag != _TAG + "str":
+            self._tree.written[key] = text
         try:
             value = self._constructor.construct_object(
                 self._yaml.ScalarNode(tag, text, node.start_mark, node.end_mark), deep=True

@@ -59,7 +59,7 @@ def test_init_up_run_predict_work_with_no_other_step(lesson: Lesson) -> None:
     assert "Next: rafiki run job.yaml" in lesson.screens["up"]
 
     run = lesson.screens["run"]
-    assert re.search(r"demo v1 STOPPED: 6 trials\s+completed, 0 failed", run), run
+    assert re.search(r"demo v1 COMPLETED: 6 trials\s+completed, 0 failed", run), run
     assert re.search(r"best 0\.\d{4} by \w+#\d", run), "the curve of the best score"
     assert "gate min_score" in run
     assert re.search(r"demo v1 serves at http://127\.0\.0\.1:\d+/predict\.", run)

@@ -92,6 +92,7 @@ JOB: dict[str, Any] = completed(
         "id": "j1",
         "user_id": "u1",
         "status": "STOPPED",
+        "outcome": "COMPLETED",
         "error": None,
         "app": "digits",
         "app_version": 1,

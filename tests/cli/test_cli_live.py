@@ -211,7 +211,7 @@ def test_a_train_job_on_a_terminal(logged_in, server: ContractServer, hold: Any,
         assert max(map(len, lines)) <= columns
         hold.release()
         assert shown.wait() == 0
-        assert "digits v1 STOPPED: 10 trials completed, 0 failed" in shown.text
+        assert "digits v1 COMPLETED: 10 trials completed, 0 failed" in shown.text
 
 
 def test_no_colour_is_no_colour_on_a_terminal_too(logged_in, server: ContractServer, job, trial) -> None:

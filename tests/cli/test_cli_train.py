@@ -250,16 +250,16 @@ def test_what_the_admin_does_not_find_has_an_exit_code_of_its_own(logged_in, ser
 
 
 @pytest.mark.parametrize(
-    ("status", "trial_status", "code"),
+    ("status", "trial_status", "code", "shown"),
     [
-        ("STOPPED", "COMPLETED", ExitCode.OK),
-        ("STOPPED", "ERRORED", ExitCode.NO_RESULT),
-        ("ERRORED", "COMPLETED", ExitCode.JOB_ERRORED),
+        ("STOPPED", "COMPLETED", ExitCode.OK, "COMPLETED"),
+        ("STOPPED", "ERRORED", ExitCode.NO_RESULT, "COMPLETED"),
+        ("ERRORED", "COMPLETED", ExitCode.JOB_ERRORED, "ERRORED"),
     ],
 )
 def test_watching_a_job_ends_with_a_code_that_tells_how_it_ended(
     logged_in, server: ContractServer, job: dict[str, Any], trial: dict[str, Any],
-    status: str, trial_status: str, code: ExitCode,
+    status: str, trial_status: str, code: ExitCode, shown: str,
 ) -> None:  # fmt: skip
     job |= {"status": status, "error": "the advisor died"}
     trial |= {"status": trial_status, "error": "ValueError: no"}
@@ -267,7 +267,28 @@ def test_watching_a_job_ends_with_a_code_that_tells_how_it_ended(
     result = logged_in("train", "watch", "digits")
     assert result.code == code
     assert result.out.startswith(f"SkSvm#1 {trial_status}")
-    assert f"digits v1 {status}" in result.out
+    assert f"digits v1 {shown}:" in result.out
+
+
+def test_a_job_that_somebody_stopped_is_shown_as_stopped_and_one_that_ended_by_itself_as_completed(
+    logged_in, server: ContractServer, job: dict[str, Any]
+) -> None:
+    server.answers["get_trials_of_train_job"] = []
+    stopped = {**job, "app": "other", "datetime_stop_requested": "2025-01-01T10:00:05Z", "outcome": "STOPPED"}
+    server.answers["get_train_jobs_by_user"] = [job, stopped]
+    lines = logged_in("train", "list").out.splitlines()
+    assert [next(word for word in line.split() if word.isupper()) for line in lines[1:]] == ["COMPLETED", "STOPPED"]
+    server.answers["get_train_job"] = job
+    assert "SkSvm COMPLETED, 0 trials" in logged_in("train", "show", "digits").out
+    server.answers["get_train_job"] = stopped
+    shown = logged_in("train", "show", "other").out
+    assert ("COMPLETED" in shown, "SkSvm STOPPED, 0 trials" in shown) == (False, True)
+    # Programs find the published word, and the other beside it.
+    found = json.loads(logged_in("train", "show", "other", "-o", "json").out)
+    assert (found["status"], found["outcome"]) == ("STOPPED", "STOPPED")
+    server.answers["get_train_job"] = job
+    found = json.loads(logged_in("train", "show", "digits", "-o", "json").out)
+    assert (found["status"], found["outcome"]) == ("STOPPED", "COMPLETED")
 
 
 def test_watching_tells_each_trial_once_while_the_job_goes_on(

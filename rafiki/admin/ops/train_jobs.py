@@ -39,7 +39,7 @@ from rafiki.errors import (
 )
 from rafiki.model.knobs import from_knob_specs
 from rafiki.search_setting import AdvisorSetting, parse_setting
-from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
+from rafiki.states import TRAIN_JOB_TRANSITIONS, find_outcome, is_final
 
 _STOP_WAIT_S = 30.0
 _MOST_TIME_HOURS = 87_600.0
@@ -63,6 +63,7 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
         budget=job.budget, models=models,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         datetime_stop_requested=job.datetime_stop_requested,
+        outcome=find_outcome(job.status, job.datetime_stop_requested),
     )  # fmt: skip
 
 
