@@ -59,7 +59,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except RafikiError as e:
-        _fail(str(e), e.exit_code)
+        _fail(e.message, e.exit_code)
     except OSError as e:
         _fail(str(e), ExitCode.FAILURE)
     except KeyboardInterrupt:

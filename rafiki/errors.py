@@ -32,6 +32,11 @@ class RafikiError(Exception):
         error.exit_code = ExitCode.NOT_FOUND
         return error
 
+    def with_name(self) -> Self:
+        """The same error, whose ``str()`` also holds the name of its class: users of the client match on that."""
+        self.args = (f"{self.message} ({self.code})",)
+        return self
+
     def with_message(self, message: str) -> Self:
         """The same error in other words: of its class, and it travels as this one does."""
         error = type(self).__new__(type(self))
@@ -317,11 +322,13 @@ def error_types() -> dict[str, type[RafikiError]]:
 
 
 def error_from_wire(code: str, message: str, status: int | None = None) -> RafikiError:
-    """The error that another process sent as ``code`` and ``message``, over HTTP with ``status``.
+    """The error that another process sent as ``code`` and ``message``, over HTTP with ``status``. Its ``str()`` holds
+    the name of its class.
 
     An unknown code becomes a plain RafikiError.
     """
     found = error_types().get(code)
     if found is None:
         return RafikiError(f"{code}: {message}")
-    return found.not_found(message) if status == _NOT_FOUND_STATUS else found(message)
+    error = found.not_found(message) if status == _NOT_FOUND_STATUS else found(message)
+    return error.with_name()

@@ -181,7 +181,7 @@ class ContractCaller(HttpServer):
             if self.token is None:
                 raise UnauthorizedError(
                     f"Not logged in at {self.address}. Log in with `rafiki login`, or with Client.login()."
-                )
+                ).with_name()
             headers["Authorization"] = f"Bearer {self.token}"
         path = re.sub(r"{(\w+)}", lambda m: quote(str(fields[m[1]]), safe=""), endpoint.path)
         rest = {n: v for n, v in fields.items() if v is not None and n not in endpoint.path_fields}

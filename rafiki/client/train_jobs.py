@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rafiki.client.calls import Calls
 from rafiki.client.http_server import Progress
@@ -99,9 +99,12 @@ class TrainJobCalls(Calls):
         """What the model logged in a trial: ``messages``, ``metrics``, ``plots``."""
         return self._one(train_jobs.GET_TRIAL_LOGS, trial_id=trial_id)
 
-    def get_trial_parameters(self, trial_id: str) -> bytes:
-        """The trained parameters of a trial, as the bytes of a safetensors file."""
-        return cast(bytes, self._caller.call_plain(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
+    def get_trial_parameters(self, trial_id: str) -> Json:
+        """The trained parameters of a trial: what its ``dump_parameters()`` returned. As a file, with
+        :meth:`download_trial_parameters`."""
+        from rafiki.param_store.codec import decode_params
+
+        return decode_params(self._caller.call_plain(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
 
     def download_trial_parameters(
         self, trial_id: str, out_path: str | Path, *, progress: Progress | None = None
@@ -112,10 +115,8 @@ class TrainJobCalls(Calls):
 
     def load_trial_model(self, trial_id: str, ModelClass: type[M]) -> M:
         """The trained model of a trial, in this process: a ``ModelClass`` with its parameters loaded."""
-        from rafiki.param_store.codec import decode_params
-
         trial = self.get_trial(trial_id)
-        params = decode_params(self.get_trial_parameters(trial_id))
+        params = self.get_trial_parameters(trial_id)
         model = ModelClass(**trial["proposal"]["knobs"])
         model.load_parameters(params)
         return model

@@ -15,18 +15,18 @@ class UserCalls(Calls):
     """Calls about who may do what."""
 
     def login(self, email: str, password: str) -> Json:
-        """Log in; later calls are made as this user. Returns ``user_id``, ``user_type``, ``token``."""
+        """Log in; later calls are made as this user. Returns ``id`` (and ``user_id``), ``user_type``, ``token``."""
         answer = self._one(users.LOGIN, email=email, password=password)
         self.token = answer["token"]
-        return answer
+        return {"id": answer["user_id"], **answer}
 
     def logout(self) -> None:
         """Forget the token."""
         self.token = None
 
-    def get_current_user(self) -> Json:
-        """The user who is logged in."""
-        return self._one(users.GET_CURRENT_USER)
+    def get_current_user(self) -> Json | None:
+        """The user who is logged in; None before a login."""
+        return None if self.token is None else self._one(users.GET_CURRENT_USER)
 
     def create_user(self, email: str, password: str, user_type: str | UserType) -> Json:
         """Create a user of a :class:`~rafiki.constants.UserType`."""

@@ -8,7 +8,8 @@ from rafiki.errors import ModelError
 from rafiki.model.knobs import KnobConfig
 
 Params: TypeAlias = dict[str, Any]
-"""A model's whole trained state: name -> str, int, float or numpy array."""
+"""A model's whole trained state: name -> None, str, bytes, int, float, bool, numpy array, or lists, tuples and dicts of
+these, within each other too."""
 
 REQUIRED_METHODS = ("get_knob_config", "train", "evaluate", "predict", "dump_parameters", "load_parameters")
 
@@ -68,7 +69,8 @@ class BaseModel:
         _missing(type(self).__name__, "predict")
 
     def dump_parameters(self) -> Params:
-        """The whole trained state: a dict of text keys to str, int, float, bool and numpy arrays."""
+        """The whole trained state: a dict of text keys to None, str, bytes, int, float, bool, numpy arrays, and lists,
+        tuples and dicts of these. :meth:`load_parameters` gets equal values of the same types."""
         _missing(type(self).__name__, "dump_parameters")
 
     def load_parameters(self, params: Params) -> None:

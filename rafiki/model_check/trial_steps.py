@@ -217,7 +217,7 @@ def dump(model: BaseModel, file_name: str) -> tuple[Params, bytes]:
     """Its parameters, and the bytes in which they are stored."""
     with calling("dump_parameters()", file_name):
         params = model.dump_parameters()
-    with calling("dump_parameters()", file_name, "Return a dict of str, int, float and numpy arrays."):
+    with calling("dump_parameters()", file_name, "Return a dict of numbers, texts, lists, dicts and numpy arrays."):
         return params, encode_params(params)
 
 

@@ -19,7 +19,6 @@ from rafiki.client import Client, predict
 from rafiki.constants import BudgetOption, InferenceBudgetOption, ModelAccessRight, UserType
 from rafiki.errors import UnauthorizedError
 from rafiki.model import load_model_class
-from rafiki.param_store.codec import decode_params
 
 ARGUMENTS = {
     "__init__": "admin_host='localhost', admin_port=3000",
@@ -127,7 +126,7 @@ class Wild(BaseModel):
         estimator = base64.b64encode(pickle.dumps(self._clf)).decode("utf-8")
         text = json.dumps({"args": self._args, "n_rows": SEEN["n_rows"]})
         return {"estimator": estimator, "text": text, "marks": SEEN["marks"] or "", "depth": self.max_depth,
-                "rate": 0.5, "weights": np.arange(6, dtype=np.float32).reshape(2, 3)}
+                "rate": 0.5, "nothing": None, "nested": {"names": ["a", "b"], "raw": bytes([0, 255])}, "weights": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
     def load_parameters(self, params):
         self._clf = pickle.loads(base64.b64decode(params["estimator"].encode("utf-8")))
@@ -250,7 +249,7 @@ DEPLOYED = f"{NAMED} status train_job_id datetime_started datetime_stopped predi
 MODEL = "id user_id name task datetime_created dependencies access_right"
 # The published fields of each answer, or of each item of a list.
 FIELDS = {
-    "login": "user_id user_type token",
+    "login": "id user_id user_type token",
     "get_current_user": "id email user_type",
     "create_user": "id email user_type",
     "get_users": "id email user_type banned_date",
@@ -334,7 +333,7 @@ def test_a_model_with_the_habits_of_the_wild_serves(life: Life) -> None:
 
 
 def test_train_args_and_a_local_path_reach_the_model(life: Life) -> None:
-    told = json.loads(decode_params(life.answers["get_trial_parameters"])["text"])
+    told = json.loads(life.answers["get_trial_parameters"]["text"])
     assert told["args"] == {**TRAIN_ARGS, "shared": None}
     assert told["n_rows"] == len(DATA.splitlines())
 
@@ -346,10 +345,45 @@ def test_the_model_of_a_trial_is_loaded_with_its_whole_state(life: Life) -> None
     assert [p.tolist() for p in model.predict(QUERIES)] == EXPECTED
 
 
-def test_the_parameters_of_a_trial_are_bytes_of_a_safe_format(life: Life) -> None:
-    data = life.answers["get_trial_parameters"]
-    assert isinstance(data, bytes)
-    np.testing.assert_array_equal(load_tensors(data)["weights"], np.arange(6).reshape(2, 3))
+def test_the_parameters_of_a_trial_are_what_its_model_dumped(life: Life) -> None:
+    params = life.answers["get_trial_parameters"]
+    depth = life.answers["get_trial"]["proposal"]["knobs"]["max_depth"]
+    assert (params["depth"], params["rate"], params["nothing"]) == (depth, 0.5, None)
+    assert params["nested"] == {"names": ["a", "b"], "raw": b"\x00\xff"}
+    np.testing.assert_array_equal(params["weights"], np.arange(6, dtype=np.float32).reshape(2, 3))
+
+
+def test_parameters_are_downloaded_in_a_safe_format_that_any_reader_takes(life: Life, tmp_path: Path) -> None:
+    client = life.stack.client("dev@rafiki", "a password")
+    client.download_trial_parameters(life.answers["get_trial"]["id"], tmp_path / "params.safetensors")
+    tensors = load_tensors((tmp_path / "params.safetensors").read_bytes())
+    np.testing.assert_array_equal(tensors["weights"], np.arange(6).reshape(2, 3))
+
+
+def test_before_a_login_nobody_is_the_current_user_and_a_login_answers_with_the_id(life: Life) -> None:
+    client = Client("127.0.0.1", life.stack.port)
+    assert client.get_current_user() is None
+    answer = client.login("dev@rafiki", "a password")
+    me = client.get_current_user()
+    assert me is not None
+    assert (answer["id"], answer["user_type"]) == (me["id"], me["user_type"]) == (answer["user_id"], "MODEL_DEVELOPER")
+    client.logout()
+    assert client.get_current_user() is None
+
+
+def test_the_text_of_an_error_names_its_class(life: Life) -> None:
+    client = Client("127.0.0.1", life.stack.port)
+    # Each as scripts of the first generation match it.
+    with pytest.raises(Exception, match="UnauthorizedError"):
+        client.get_datasets()
+    with pytest.raises(Exception, match="InvalidPasswordError"):
+        client.login("dev@rafiki", "another password")
+    client.login("dev@rafiki", "a password")
+    with pytest.raises(Exception, match="InvalidTrainJobError") as caught:
+        client.get_train_job("no such app")
+    assert "(" not in caught.value.message  # type: ignore[attr-defined]
+    with pytest.raises(Exception, match="UserExistsError"):
+        life.stack.client().create_user("dev@rafiki", "a password", UserType.MODEL_DEVELOPER)
 
 
 def test_the_logs_of_a_trial_read_back_in_their_published_shape(life: Life) -> None:
