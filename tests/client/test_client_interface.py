@@ -126,7 +126,8 @@ class Wild(BaseModel):
         estimator = base64.b64encode(pickle.dumps(self._clf)).decode("utf-8")
         text = json.dumps({"args": self._args, "n_rows": SEEN["n_rows"]})
         return {"estimator": estimator, "text": text, "marks": SEEN["marks"] or "", "depth": self.max_depth,
-                "rate": 0.5, "nothing": None, "nested": {"names": ["a", "b"], "raw": bytes([0, 255])}, "weights": np.arange(6, dtype=np.float32).reshape(2, 3)}
+                "rate": 0.5, "nothing": None, "nested": {"names": ["a", "b"], "raw": bytes([0, 255])},
+                "weights": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
     def load_parameters(self, params):
         self._clf = pickle.loads(base64.b64decode(params["estimator"].encode("utf-8")))

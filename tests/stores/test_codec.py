@@ -81,7 +81,12 @@ def test_none_bytes_and_containers_come_back_as_they_were(value: Any) -> None:
 
 
 def test_what_the_xgboost_samples_store_comes_back() -> None:
-    params = {"clf_base64": "gASV", "encoding_dict": json.dumps({"a": {"x": 1}}), "features": ["a", "b"], "target": None}
+    params = {
+        "clf_base64": "gASV",
+        "encoding_dict": json.dumps({"a": {"x": 1}}),
+        "features": ["a", "b"],
+        "target": None,
+    }
     assert decode_params(encode_params(params)) == params
 
 
