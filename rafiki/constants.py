@@ -161,7 +161,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 8
     """A name or id means nothing: no such app, model, dataset, trial, user or service."""
     GATE_MISSED = 9
-    """A job ended well, but below what its spec asks for (gates): nothing was deployed."""
+    """A job ended well, but below what its spec asks for (gates): it was not deployed; what served before goes on."""
     TIMED_OUT = 10
     """The time that the command was given is over; the job that it waited for goes on."""
     INTERRUPTED = 130

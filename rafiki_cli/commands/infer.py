@@ -15,6 +15,7 @@ from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
+from rafiki_cli.render.ensembles import scores_text
 from rafiki_cli.render.output import (
     Column,
     Format,
@@ -111,19 +112,8 @@ def _tell_choice(client: AdminClient, created: InferenceJobCreatedView) -> None:
     job = next(j for j in jobs if j.id == created.id)
     if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
-    elif score := _scores(job):
+    elif score := scores_text(job.ensemble):
         terminal.say(f"Serves {values.count(len(job.trial_ids), 'trial')}; {score}.")
-
-
-def _scores(job: InferenceJobView) -> str | None:
-    """What the ensemble scored on validation data, beside the best single trial."""
-    view = job.ensemble
-    if view.validation_score is None:
-        return None
-    return (
-        f"{view.metric} {values.score(view.validation_score)} on {view.n_examples:,} validation examples, "
-        f"the best single trial {values.score(view.best_single_score)}"
-    )
 
 
 def _method(job: InferenceJobView) -> str:
@@ -163,7 +153,7 @@ def show(
         Column("ID", lambda r: r.id),
         *_COLUMNS[:4],
         Column("ENSEMBLE", _method),
-        Column("VALIDATION", _scores),
+        Column("VALIDATION", lambda r: scores_text(r.ensemble)),
         Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent))),
         *_COLUMNS[5:6],
         Column("ERROR", lambda r: r.error),

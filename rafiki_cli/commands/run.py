@@ -162,8 +162,13 @@ def _run_one(runner: JobRunner, options: dict[str, Any], format: Format, *, must
 
 
 def _show_success(runner: JobRunner, format: Format) -> None:
+    from rafiki_cli.render.ensembles import ensemble_line
+
     outcome = runner.outcome
     what = f"{outcome.app} v{outcome.version}"
+    ensemble = ensemble_line(outcome.ensemble, outcome.n_members) if outcome.ensemble else None
+    if ensemble:
+        terminal.say(ensemble)
     if outcome.predictor_host:
         nothing = " Nothing has changed." if outcome.plan and outcome.plan.is_nothing_to_do else ""
         terminal.say(f"{what} serves at http://{outcome.predictor_host}/predict.{nothing}")
@@ -172,7 +177,8 @@ def _show_success(runner: JobRunner, format: Format) -> None:
     elif outcome.message == "nothing has changed":
         terminal.say(f"{what}: nothing has changed, nothing to do.")
     elif outcome.message == "trained":
-        terminal.say(f"{what} is trained; nothing was deployed.")
+        serves = "; ".join(s.text for s in outcome.serving)
+        terminal.say(f"{what} is trained; nothing new was deployed{f', and {serves}' if serves else ''}.")
     else:
         terminal.say(f"{what} {outcome.message}. Watch it with `rafiki train watch {outcome.app}`.")
 

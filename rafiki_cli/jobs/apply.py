@@ -18,6 +18,7 @@ from rafiki.contract.train_jobs import TrainJobView
 from rafiki.errors import (
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
+    RafikiError,
     RunningInferenceJobExistsError,
     StackError,
 )
@@ -39,6 +40,7 @@ from rafiki_cli.jobs.plan import (
     inference_budget_of,
     make_plan,
 )
+from rafiki_cli.jobs.serving import find_serving, serving_sentence
 from rafiki_cli.jobs.spec import Deploy
 from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.watch import streams
@@ -104,6 +106,21 @@ class JobRunner:
         """
         if plan.conflict:
             raise InvalidTrainJobError(plan.conflict)
+        try:
+            self._run(plan, may_wait=may_wait, may_deploy=may_deploy, must_retrain=must_retrain)
+        except (GateMissedError, JobErroredError, NoResultError) as e:
+            # What people ask is answered by something else than they hoped for, or by nothing: both are said.
+            self._look_what_serves()
+            serves = serving_sentence(self._job.spec.app, self.outcome.serving)
+            raise e.with_message(f"{e.message} Nothing new was deployed: {serves}") from e
+        self._look_what_serves()
+
+    def _look_what_serves(self) -> None:
+        # How the job ended is worth more than an admin that went away since.
+        with contextlib.suppress(RafikiError):
+            self.outcome.serving = find_serving(self._client, self._job.spec.app, self._job.spec.gates)
+
+    def _run(self, plan: Plan, *, may_wait: bool, may_deploy: bool, must_retrain: bool) -> None:
         provided = self._creator.provide(self._observed)
         if provided.was_fetched and not must_retrain:
             # Only now is it known what an address holds: it may all have been trained on before.
@@ -158,13 +175,13 @@ class JobRunner:
             preview = self._client.preview_ensemble(
                 train_job.app, train_job.app_version, setting.method, setting.size
             )  # fmt: skip
-            self.outcome.ensemble = preview.ensemble
+            self.outcome.ensemble, self.outcome.n_members = preview.ensemble, len(preview.trial_ids)
             results += check_ensemble(spec.gates, preview.ensemble)
         missed = [gate for gate in results if not gate.is_met]
         for gate in results:
             self._say(f"gate {gate.name}: {gate.text}: {'met' if gate.is_met else 'MISSED'}")
         if missed:
-            raise GateMissedError("; ".join(f"{gate.name}: {gate.text}" for gate in missed) + ". Nothing was deployed.")
+            raise GateMissedError("; ".join(f"{gate.name}: {gate.text}" for gate in missed) + ".")
 
     def _deploy(self, train_job: TrainJobView, deploy: Deploy) -> None:
         spec, app, version = self._job.spec, train_job.app, train_job.app_version
@@ -181,7 +198,8 @@ class JobRunner:
                         replace=own is not None,
                     ))  # fmt: skip
             served = self._wait_running(app, version)
-            self.outcome.predictor_host, self.outcome.ensemble = served.predictor_host, served.ensemble
+            self.outcome.predictor_host = served.predictor_host
+            self.outcome.ensemble, self.outcome.n_members = served.ensemble, len(served.trial_ids)
             # Only once the new one answers: the app is served without a gap.
             for job in live:
                 if job.train_job_id != train_job.id:

@@ -13,6 +13,7 @@ from rafiki.ensembles import EnsembleSummary
 from rafiki.states import find_outcome
 from rafiki_cli.jobs.gates import GateResult
 from rafiki_cli.jobs.plan import Plan
+from rafiki_cli.jobs.serving import Serving
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -27,7 +28,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     trials: list[TrialView] = []
     gates: list[GateResult] = []
     ensemble: EnsembleSummary | None = None
+    n_members: int = 0
+    """Trials of the ensemble."""
     predictor_host: str | None = None
+    serving: list[Serving] = []
+    """The versions of the app that serve at the end, newest first."""
     seconds: dict[str, float] = {}
     """By part: ``datasets``, ``models``, ``train``, ``deploy``; what was done in this run alone."""
 
@@ -71,5 +76,6 @@ class Outcome(msgspec.Struct, kw_only=True):
             "gates": [msgspec.to_builtins(gate) for gate in self.gates],
             "ensemble": msgspec.to_builtins(self.ensemble),
             "predictor_host": self.predictor_host,
+            "serving": [msgspec.to_builtins(s) for s in self.serving],
             "seconds": {part: round(s, 2) for part, s in self.seconds.items()},
         }  # fmt: skip

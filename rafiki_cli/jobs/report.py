@@ -12,6 +12,7 @@ from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
 from rafiki.utils.files import write_atomic
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.render import values
+from rafiki_cli.render.ensembles import ensemble_line
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _cases(outcome: Outcome) -> Iterator[TestCase]:
             result = _told(Error, outcome.message)
             is_reached = False
         elif not is_reached or (part == "deploy" and outcome.predictor_host is None):
-            result = Skipped()
+            serves = "; ".join(s.text for s in outcome.serving) if part == "deploy" else ""
+            result = Skipped(_clean(serves)) if serves else Skipped()
         found = case(part, outcome.seconds.get(part, 0.0), result)
         if part == "train" and result is None:
             found.system_out = _clean("\n".join(_trial_lines(outcome)))
@@ -166,14 +168,12 @@ def _section(outcome: Outcome) -> str:
         lines += [""]
     ensemble = outcome.ensemble
     if ensemble is not None and ensemble.validation_score is not None:
-        lines += [
-            f"Ensemble ({ensemble.method}): {ensemble.metric} {values.score(ensemble.validation_score)} on "
-            f"{ensemble.n_examples:,} validation examples; the best single trial "
-            f"{values.score(ensemble.best_single_score)}.",
-            "",
-        ]
+        text = _escape(ensemble_line(ensemble, outcome.n_members) or "")
+        lines += [f"{text[:1].upper()}{text[1:]}.", ""]
     if outcome.predictor_host:
         lines += [f"Serves at `http://{outcome.predictor_host}/predict`.", ""]
+    elif outcome.serving:
+        lines += [f"{_escape(s.text)}." for s in outcome.serving] + [""]
     if outcome.plan:
         done = [f"{step.kind} {step.name}: {step.verb} ({step.reason})" for step in outcome.plan.steps]
         lines += [
@@ -191,6 +191,8 @@ def _verdict(outcome: Outcome) -> str:
         case ExitCode.OK:
             best = outcome.best
             score = f", best score {values.score(best.score)}" if best else ""
+            if outcome.ensemble is not None and outcome.ensemble.validation_score is not None:
+                score += f", ensemble {values.score(outcome.ensemble.validation_score)}"
             return f"{outcome.message or 'done'}{score}"
         case ExitCode.GATE_MISSED:
             return "gate missed"

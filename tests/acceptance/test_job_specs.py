@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -211,8 +212,11 @@ def test_a_missed_gate_has_its_own_exit_code_a_readable_summary_and_deploys_noth
     )  # fmt: skip
     assert done.returncode == ExitCode.GATE_MISSED
     assert "1.5 wanted" in done.stderr
+    assert re.search(rf"{project.app} v1 goes on serving \(best score .*\), which misses min_score too", done.stderr)
     [outcome] = json.loads(done.stdout)
     assert (outcome["outcome"], outcome["app_version"], outcome["predictor_host"]) == ("GATE_MISSED", 2, None)
+    [serving] = outcome["serving"]
+    assert (serving["app_version"], serving["missed_gates"]) == (1, ["min_score"])
     assert project.serving() == [1], "the version that serves is left alone"
     # And it is still the one that is meant where no version is named.
     assert project.rafiki("infer", "show", project.app, "-o", "json")["app_version"] == 1
@@ -225,6 +229,8 @@ def test_a_missed_gate_has_its_own_exit_code_a_readable_summary_and_deploys_noth
     assert "at least 1.5 wanted" in (failure.get("message") or "")
     summary = (project.folder / "out" / "summary.md").read_text()
     assert "gate missed" in summary
+    assert f"{project.app} v1 goes on serving" in summary.replace("\\", "")
+    assert any("v1 goes on serving" in (s.get("message") or "") for s in suites.iter("skipped"))
     assert "| `min_score` | 1.5 |" in summary
     assert "**missed**" in summary
 
