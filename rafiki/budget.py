@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -34,7 +34,7 @@ class TrainBudget(msgspec.Struct, frozen=True, rename="upper"):
     """Train workers of each model that is left without a GPU, 1 to 256."""
 
     @classmethod
-    def from_request(cls, given: Mapping[str, Any]) -> TrainBudget:
+    def from_request(cls, given: Mapping[str, object]) -> TrainBudget:
         """The budget that a request gives; see :func:`parse_train_budget`."""
         return parse_train_budget(given)
 
@@ -62,7 +62,7 @@ class InferenceBudget(msgspec.Struct, frozen=True, rename="upper"):
     """Inference workers of each served trial, 1 to 256."""
 
     @classmethod
-    def from_request(cls, given: Mapping[str, Any]) -> InferenceBudget:
+    def from_request(cls, given: Mapping[str, object]) -> InferenceBudget:
         """The budget that a request gives; see :func:`parse_inference_budget`."""
         return parse_inference_budget(given)
 
@@ -87,7 +87,7 @@ class TrialQuota(msgspec.Struct, frozen=True):
         return no >= 1 and (self.limit is None or no <= self.limit)
 
 
-def parse_train_budget(budget: Mapping[str, Any] | None) -> TrainBudget:
+def parse_train_budget(budget: Mapping[str, object] | None) -> TrainBudget:
     """A train job's budget from its JSON form; options left out take their defaults.
 
     Raises:
@@ -117,7 +117,7 @@ def parse_train_budget(budget: Mapping[str, Any] | None) -> TrainBudget:
     )
 
 
-def parse_inference_budget(budget: Mapping[str, Any] | None) -> InferenceBudget:
+def parse_inference_budget(budget: Mapping[str, object] | None) -> InferenceBudget:
     """An inference job's budget from its JSON form; options left out take their defaults.
 
     Raises:
@@ -133,7 +133,7 @@ def parse_inference_budget(budget: Mapping[str, Any] | None) -> InferenceBudget:
     return InferenceBudget(gpu_count=gpus, replica_count=replicas)
 
 
-def _known(budget: Any, options: Iterable[str], refusal: _Refusal) -> dict[str, Any]:
+def _known(budget: object, options: Iterable[str], refusal: _Refusal) -> dict[str, object]:
     if budget is None:
         return {}
     if not isinstance(budget, dict):
@@ -147,7 +147,7 @@ def _known(budget: Any, options: Iterable[str], refusal: _Refusal) -> dict[str, 
     return {str(key): value for key, value in budget.items()}
 
 
-def _number(option: str, value: Any, refusal: _Refusal) -> float:
+def _number(option: str, value: object, refusal: _Refusal) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refusal(f"Budget: {option} must be a number, not {value!r} ({type(value).__name__}).")
     try:
@@ -159,7 +159,7 @@ def _number(option: str, value: Any, refusal: _Refusal) -> float:
     return number
 
 
-def _count(option: str, value: Any, low: int, high: int | None, refusal: _Refusal) -> int:
+def _count(option: str, value: object, low: int, high: int | None, refusal: _Refusal) -> int:
     number = _number(option, value, refusal)
     if number != int(number):
         raise refusal(f"Budget: {option} must be a whole number, not {value!r}.")
@@ -167,4 +167,5 @@ def _count(option: str, value: Any, low: int, high: int | None, refusal: _Refusa
         raise refusal(f"Budget: {option} must be {low} or more, not {int(number)}.")
     if high is not None and number > high:
         raise refusal(f"Budget: {option} must be {high} or less, not {int(number)}.")
-    return int(value)
+    # Not of the float, which rounds large ones.
+    return value if isinstance(value, int) else int(number)

@@ -6,7 +6,6 @@ Ids are UUID strings, datetimes are aware UTC, sizes are bytes.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.values import JsonObject
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     train_dataset_id: str
     val_dataset_id: str
     budget: TrainBudget
-    train_args: dict[str, Any]
+    train_args: JsonObject
     advisor: AdvisorSetting = AdvisorSetting()
     """How it searches."""
     labels: dict[str, str] = {}
@@ -176,7 +176,7 @@ class TrialLog(msgspec.Struct, frozen=True, kw_only=True):
     trial_id: str
     attempt: int
     line_no: int
-    entry: dict[str, Any]
+    entry: JsonObject
 
 
 class TrialReport(msgspec.Struct, frozen=True, kw_only=True):

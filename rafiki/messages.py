@@ -5,15 +5,16 @@ Deadlines are Unix milliseconds. ``bytes`` fields hold JSON that is passed on un
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialLog
-from rafiki.knob_specs import KnobSpecs
+from rafiki.knob_specs import Knobs, KnobSpecs
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
+from rafiki.utils.values import JsonObject
 
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
 
@@ -77,7 +78,7 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     train_store_id: str
     """Of the train dataset, in the store ``datasets``."""
     val_store_id: str
-    train_args: dict[str, Any]
+    train_args: JsonObject
     params: StoreLocation
     task: str = ""
     validation_predictions: int = 0
@@ -92,7 +93,7 @@ class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     trial_no: int | None = None
     task: str
     model: ModelSource
-    knobs: dict[str, Any]
+    knobs: Knobs
     params: StoreLocation
     params_id: str
     batch_size: int
@@ -194,7 +195,7 @@ class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
     trial_id: str
     no: int
     attempt: int
-    knobs: dict[str, Any]
+    knobs: Knobs
     start_from: SharePolicy | None = None
     """Shared parameters to start from, where there are any."""
     start_from_params: str | None = None

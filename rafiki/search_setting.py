@@ -5,14 +5,16 @@ by. Whether it fits the knobs of a model is checked by :mod:`rafiki.advisor.sett
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from rafiki.errors import InvalidTrainJobError
+from rafiki.knob_specs import Knobs
 from rafiki.utils.mismatch import explain_mismatch
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
+from rafiki.utils.values import JsonObject
 
 AUTO = "auto"
 """No scheme's name: the one that the knobs ask for."""
@@ -24,7 +26,7 @@ class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     rule: str = AUTO
     """``auto`` is the rule of the scheme."""
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     """The rule's own options. Those of Rafiki's own rules may be beside ``rule`` instead."""
     min_step: Annotated[float, Meta(gt=0.0)] | None = None
     """No trial is judged before this step."""
@@ -33,11 +35,12 @@ class EarlyEnding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     eta: Annotated[float, Meta(gt=1.0)] | None = None
     """asha: one trial in so many goes on at each rung."""
 
-    def options_of(self, names: Iterable[str]) -> dict[str, Any]:
+    def options_of(self, names: Iterable[str]) -> JsonObject:
         """The options for a rule that has those of these names."""
-        beside = {"min_step": self.min_step, "min_trials": self.min_trials, "eta": self.eta}
+        beside = (("min_step", self.min_step), ("min_trials", self.min_trials), ("eta", self.eta))
         # What stands beside `rule` may be meant for another one: for that of the scheme, when the rule is `auto`.
-        return {k: v for k, v in beside.items() if v is not None and k in names} | self.options
+        given: JsonObject = {k: v for k, v in beside if v is not None and k in names}
+        return given | self.options
 
 
 class AdvisorSetting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,22 +48,22 @@ class AdvisorSetting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     scheme: str = AUTO
     """The search scheme; ``auto`` is the one that the knobs ask for."""
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     """The scheme's own options."""
     early_ending: EarlyEnding = EarlyEnding()
     """When trials end before their training is over."""
-    first_knobs: list[dict[str, Any]] = []
+    first_knobs: list[Knobs] = []
     """Knobs to try first, in this order; a knob that one leaves out is drawn."""
     warm_start: bool = False
     """Whether to learn from the trials of earlier jobs of the same app, model, data and train arguments."""
 
     @classmethod
-    def from_request(cls, given: str | Mapping[str, Any]) -> AdvisorSetting:
+    def from_request(cls, given: str | Mapping[str, object]) -> AdvisorSetting:
         """The setting that a request gives; see :func:`parse_setting`."""
         return parse_setting(given)
 
 
-def parse_setting(given: Any) -> AdvisorSetting:
+def parse_setting(given: object) -> AdvisorSetting:
     """The setting from its JSON form: nothing, the name of a scheme, or an object of the fields of
     :class:`AdvisorSetting`.
 

@@ -12,19 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST: dict[str, int] = {
-    "rafiki": 21,
-    "rafiki.admin": 3,
-    "rafiki.advisor": 5,
-    "rafiki.analysis": 5,
+    "rafiki": 4,
+    "rafiki.admin": 1,
     "rafiki.client": 55,
-    "rafiki.contract": 11,
-    "rafiki.exported": 1,
-    "rafiki.meta_store": 11,
+    "rafiki.contract": 7,
+    "rafiki.meta_store": 9,
     "rafiki.model": 1,
     "rafiki.param_store": 10,
-    "rafiki.testing": 2,
     "rafiki.utils": 7,
-    "rafiki.worker": 2,
     "rafiki_cli": 17,
     "rafiki_cli.commands": 6,
     "rafiki_cli.completion": 2,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,7 @@ from rafiki.entities import TrainJob
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.registry import get_task
 from rafiki.utils.request_process import RequestProcessError, answer_request, ask_process
+from rafiki.utils.values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from rafiki.admin.context import AdminContext
@@ -30,11 +31,11 @@ class ExamplesRequest(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     train_path: str
     val_path: str
-    train_args: dict[str, Any]
+    train_args: JsonObject
     max_examples: int
 
 
-def read_examples(context: AdminContext, job: TrainJob, max_examples: int) -> list[Any]:
+def read_examples(context: AdminContext, job: TrainJob, max_examples: int) -> list[JsonValue]:
     """At most so many queries, as clients send them. None is no error: the task may have no format for them, or the
     dataset may be gone."""
     if max_examples < 1:
@@ -48,7 +49,7 @@ def read_examples(context: AdminContext, job: TrainJob, max_examples: int) -> li
         request = ExamplesRequest(
             task=job.task, train_path=paths[0], val_path=paths[1], train_args=job.train_args, max_examples=max_examples
         )
-        return ask_process("rafiki.admin.examples", request, list[Any], _TIMEOUT_S)
+        return ask_process("rafiki.admin.examples", request, list[JsonValue], _TIMEOUT_S)
     except InvalidDatasetError as e:
         reason = e.message
     except RequestProcessError as e:

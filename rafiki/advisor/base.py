@@ -6,7 +6,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from rafiki.errors import InvalidTrialError
 from rafiki.knob_specs import Knobs
 from rafiki.model.knobs import KnobConfig, check_knobs
 from rafiki.proposals import Proposal
+from rafiki.utils.values import JsonValue
 
 
 class SchemeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +39,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Completed, with what it had reached when a stopping rule ended it."""
 
     @property
-    def knobs(self) -> dict[str, Any]:
+    def knobs(self) -> Knobs:
         """Those of its proposal."""
         return self.proposal.knobs
 
@@ -60,7 +61,7 @@ class SearchSetup(msgspec.Struct, frozen=True, kw_only=True):
     options: SchemeOptions = SchemeOptions()
     constraints: tuple[str, ...] = ()
     """Expressions that every proposal satisfies; see :mod:`rafiki.model.constraints`."""
-    first_knobs: tuple[dict[str, Any], ...] = ()
+    first_knobs: tuple[Knobs, ...] = ()
     """Knobs to try first, in this order; a knob that one leaves out is drawn."""
     history: tuple[TrialRecord, ...] = ()
     """Completed trials of earlier searches on the same data, which a scheme may learn from. They count as no trials
@@ -187,7 +188,7 @@ class Advisor(ABC):
         """Randomness for one trial number or purpose. Seeding by a string is the same in every process."""
         return random.Random(f"{self.seed}/{purpose}")
 
-    def _proposal(self, knobs: Knobs, phase: str, **scheme_state: Any) -> Proposal:
+    def _proposal(self, knobs: Knobs, phase: str, **scheme_state: JsonValue) -> Proposal:
         return Proposal(knobs=knobs, scheme=self.scheme, phase=phase, scheme_state=scheme_state)
 
     def _seen(self) -> set[Key]:

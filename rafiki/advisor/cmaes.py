@@ -75,7 +75,7 @@ class CmaesAdvisor(Advisor):
         for _ in range(_TRIES if self.space.dimensions else 0):
             key, raw = self._sample(rng)
             if key not in seen and self.space.allows_key(key):
-                return self._proposal(self.space.knobs(key), "search", raw=raw)
+                return self._proposal(self.space.knobs(key), "search", raw=[*raw])
         return self._proposal(self.space.knobs(draw_unseen(self.space, rng, seen)), "random")
 
     def _learn(self, trial: TrialRecord) -> None:

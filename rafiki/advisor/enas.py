@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict, deque
-from typing import Any
+from collections.abc import Container
 
 import msgspec
 
@@ -18,6 +18,7 @@ from rafiki.constants import SharePolicy
 from rafiki.knob_specs import Scalar
 from rafiki.model.knobs import ArchKnob, KnobConfig, KnobValue
 from rafiki.proposals import Proposal
+from rafiki.utils.values import JsonValue
 
 _POLICIES: dict[Phase, frozenset[str]] = {
     # Its score is compared with nothing: but its parameters may be served, when the budget ends before the closing,
@@ -102,7 +103,7 @@ class EnasAdvisor(Advisor):
             key = self._draw(self._rng(no), self._finals, is_greedy_first=self._n_finals == 0)
         return self._of(Phase.FINAL, key, start_from)
 
-    def _of(self, phase: Phase, key: Key, start_from: SharePolicy | None, **scheme_state: Any) -> Proposal:
+    def _of(self, phase: Phase, key: Key, start_from: SharePolicy | None, **scheme_state: JsonValue) -> Proposal:
         on = _POLICIES[phase]
         knobs = self.space.knobs(key) | {name: p in on for name, p in self.space.policies.items()}
         return msgspec.structs.replace(self._proposal(knobs, phase.value, **scheme_state), start_from=start_from)
@@ -111,7 +112,7 @@ class EnasAdvisor(Advisor):
         # The architectures of the closing are compared on all that they reach.
         return proposal.phase != Phase.FINAL
 
-    def _draw(self, rng: random.Random, seen: Any, is_greedy_first: bool = False) -> Key:
+    def _draw(self, rng: random.Random, seen: Container[Key], is_greedy_first: bool = False) -> Key:
         """An allowed architecture of the policy that is none of ``seen``, or at least nearly so."""
         key = self._arch.key(self._controller.greedy() if is_greedy_first else self._controller.sample(rng))
         for _ in range(_TRIES):
@@ -120,7 +121,7 @@ class EnasAdvisor(Advisor):
             key = self._arch.key(self._controller.sample(rng))
         return key
 
-    def _next_best(self, no: int, seen: Any) -> Key:
+    def _next_best(self, no: int, seen: Container[Key]) -> Key:
         """The architecture with the best score of the recent evaluations that is none of ``seen``."""
         left = [(score, key) for score, key in self._recent if key not in seen]
         return max(left, key=lambda pair: pair[0])[1] if left else self._draw(self._rng(no), seen, is_greedy_first=True)
@@ -131,7 +132,7 @@ class EnasAdvisor(Advisor):
         super()._add(no, proposal, worker_id)
         phase = proposal.phase
         if phase in (Phase.TRAIN, Phase.SEARCH):
-            self._lines[proposal.scheme_state.get("line", _NO_WORKER)].begin(phase)
+            self._lines[_line_of(proposal)].begin(phase)
         elif phase == Phase.FINAL:
             self._is_closing = True
             self._n_finals += 1
@@ -142,7 +143,7 @@ class EnasAdvisor(Advisor):
             self._full.add(self.space.key(proposal.knobs))
 
     def _learn(self, trial: TrialRecord) -> None:
-        name = trial.proposal.scheme_state.get("line", _NO_WORKER)
+        name = _line_of(trial.proposal)
         match trial.proposal.phase:
             case Phase.TRAIN:
                 is_completed = trial.state == "completed"
@@ -184,3 +185,9 @@ class _Architecture:
 
     def choices(self, key: Key) -> Choices:
         return [values.index(value) for values, value in zip(self._candidates, key, strict=True)]
+
+
+def _line_of(proposal: Proposal) -> str:
+    """The worker on whose line it is."""
+    line = proposal.scheme_state.get("line")
+    return line if isinstance(line, str) else _NO_WORKER

@@ -129,10 +129,10 @@ class PbtAdvisor(Advisor):
 
     def _add(self, no: int, proposal: Proposal, worker_id: str | None) -> None:
         super()._add(no, proposal, worker_id)
-        state = proposal.scheme_state
-        i = self._line_of[no] = state.get("line", self._next_line())
+        number, generation = proposal.scheme_state.get("line"), proposal.scheme_state.get("generation")
+        i = self._line_of[no] = number if isinstance(number, int) else self._next_line()
         line = self._lines.setdefault(i, _Line(latest=no, generation=0))
-        line.latest, line.generation = no, state.get("generation", 0)
+        line.latest, line.generation = no, generation if isinstance(generation, int) else 0
 
     def _learn(self, trial: TrialRecord) -> None:
         if trial.state == "completed":

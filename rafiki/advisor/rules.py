@@ -7,7 +7,6 @@ A new rule is one file with a subclass of :class:`~rafiki.advisor.stopping.Stopp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rafiki import registries
 from rafiki.advisor.given_options import read_options
@@ -31,7 +30,7 @@ def get_rule(name: str) -> Rule:
     return rule
 
 
-def parse_rule_options(rule: Rule, given: Mapping[str, Any]) -> RuleOptions:
+def parse_rule_options(rule: Rule, given: Mapping[str, object]) -> RuleOptions:
     """A rule's options.
 
     Raises:

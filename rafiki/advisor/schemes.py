@@ -10,14 +10,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from typing import Any
 
 from rafiki import registries
-from rafiki.advisor.base import Advisor, SchemeOptions, SearchSetup
+from rafiki.advisor.base import Advisor, SchemeOptions, SearchSetup, TrialRecord
 from rafiki.advisor.given_options import read_options
 from rafiki.advisor.scheme import Scheme
 from rafiki.budget import TrainBudget
 from rafiki.errors import InvalidTrainJobError
+from rafiki.knob_specs import Knobs
 from rafiki.model.knobs import KnobConfig
 from rafiki.registry import Registry
 from rafiki.search_setting import AUTO
@@ -68,7 +68,7 @@ def check_scheme(knob_config: KnobConfig, name: str = AUTO) -> Scheme:
     return scheme
 
 
-def parse_options(scheme: Scheme, given: Mapping[str, Any]) -> SchemeOptions:
+def parse_options(scheme: Scheme, given: Mapping[str, object]) -> SchemeOptions:
     """A scheme's options.
 
     Raises:
@@ -93,8 +93,11 @@ def make_advisor(
     seed: int,
     scheme: str = AUTO,
     *,
-    options: dict[str, Any] | None = None,
-    **setup: Any,
+    options: Mapping[str, object] | None = None,
+    constraints: tuple[str, ...] = (),
+    first_knobs: tuple[Knobs, ...] = (),
+    history: tuple[TrialRecord, ...] = (),
+    n_workers: int | None = None,
 ) -> Advisor:
     """A fresh advisor for one model.
 
@@ -104,7 +107,8 @@ def make_advisor(
         seed: any integer; the same seed and the same scores give the same proposals.
         scheme: ``auto`` chooses by the knobs.
         options: of the scheme, as a job gives them.
-        **setup: further fields of :class:`~rafiki.advisor.base.SearchSetup`.
+        constraints, first_knobs, history: as :class:`~rafiki.advisor.base.SearchSetup` has them.
+        n_workers: those of the budget, if None.
 
     Raises:
         InvalidTrainJobError: when these knobs rule out the scheme, or its options are wrong.
@@ -116,6 +120,7 @@ def make_advisor(
         found,
         SearchSetup(
             knob_config=knob_config, seed=seed, trial_limit=budget.trial_limit, options=parsed,
-            **{"n_workers": budget.cpu_worker_count, **setup},
+            n_workers=budget.cpu_worker_count if n_workers is None else n_workers, constraints=constraints,
+            first_knobs=first_knobs, history=history,
         ),
     )  # fmt: skip

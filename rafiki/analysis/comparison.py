@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -13,8 +12,10 @@ from rafiki.analysis.curves import best_so_far, best_trial
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.train_jobs import TrainJobView, TrialView
+from rafiki.knob_specs import Knobs
 from rafiki.search_setting import AdvisorSetting
 from rafiki.states import find_outcome
+from rafiki.utils.values import JsonObject
 from rafiki.utils.words import between
 
 
@@ -37,7 +38,7 @@ class BestTrial(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     no: int
     score: float | None
-    knobs: dict[str, Any]
+    knobs: Knobs
 
 
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
     val_dataset: DatasetName
     budget: TrainBudget
     advisor: AdvisorSetting
-    train_args: dict[str, Any]
+    train_args: JsonObject
     models: list[str]
     duration_s: float | None
     """None while it goes on."""

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rafiki.knob_specs import CategoricalKnobSpec, FloatKnobSpec, IntegerKnobSpec, KnobSpec, KnobSpecs, PolicyKnobSpec
+from rafiki.knob_specs import (
+    CategoricalKnobSpec,
+    FloatKnobSpec,
+    IntegerKnobSpec,
+    Knobs,
+    KnobSpec,
+    KnobSpecs,
+    PolicyKnobSpec,
+    Scalar,
+)
 from rafiki.utils.words import number, text
 
-Json = Mapping[str, Any]
+Column: TypeAlias = Sequence[Scalar | list[Scalar] | None]
+"""The values of one knob, one a trial; None where a trial has none."""
 GRID = 50
 """Cells of a numeric dimension, as common for PED-ANOVA."""
 _LOG_SPREAD = 10.0
@@ -47,11 +57,11 @@ class Dimension(NamedTuple):
 
 class Dimensions(NamedTuple):
     varied: list[Dimension]
-    constant: dict[str, Any]
+    constant: dict[str, Scalar | list[Scalar] | None]
     """Knobs that had one value in all trials; nothing can be said about these."""
 
 
-def dimensions_of(rows: Sequence[Json], knob_config: KnobSpecs | None = None) -> Dimensions:
+def dimensions_of(rows: Sequence[Knobs], knob_config: KnobSpecs | None = None) -> Dimensions:
     """The dimensions in which ``rows`` (the knobs of trials) differ.
 
     Args:
@@ -61,7 +71,7 @@ def dimensions_of(rows: Sequence[Json], knob_config: KnobSpecs | None = None) ->
     names = [n for n in config if any(n in r for r in rows)]
     names += [n for n in dict.fromkeys(k for row in rows for k in row) if n not in config]
     varied: list[Dimension] = []
-    constant: dict[str, Any] = {}
+    constant: dict[str, Scalar | list[Scalar] | None] = {}
     for name in names:
         spec = config.get(name)
         if isinstance(spec, PolicyKnobSpec):
@@ -77,20 +87,22 @@ def dimensions_of(rows: Sequence[Json], knob_config: KnobSpecs | None = None) ->
     return Dimensions(varied, constant)
 
 
-def _positions(name: str, column: Sequence[Any]) -> list[Dimension]:
+def _positions(name: str, column: Column) -> list[Dimension]:
     """The positions of an architecture knob at which trials chose differently."""
-    length = max(len(v) for v in column if v is not None)
+    rows = [v if isinstance(v, list) else None for v in column]
+    length = max(len(v) for v in rows if v is not None)
     found = []
     for i in range(length):
-        choices = [v[i] if v is not None and i < len(v) else None for v in column]
+        choices = [v[i] if v is not None and i < len(v) else None for v in rows]
         if len({repr(c) for c in choices if c is not None}) > 1:
             found.append(_choices(f"{name}[{i}]", choices))
     return found
 
 
-def _dimension(name: str, column: Sequence[Any], spec: KnobSpec | None) -> Dimension:
-    numbers = [v for v in column if v is not None]
-    is_numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers)
+def _dimension(name: str, column: Column, spec: KnobSpec | None) -> Dimension:
+    placed = [v if isinstance(v, (int, float)) and not isinstance(v, bool) else None for v in column]
+    numbers = [v for v in placed if v is not None]
+    is_numeric = len(numbers) == sum(v is not None for v in column)
     if isinstance(spec, CategoricalKnobSpec) or not is_numeric:
         return _choices(name, column, spec.values if isinstance(spec, CategoricalKnobSpec) else None)
     low, high = float(min(numbers)), float(max(numbers))
@@ -99,7 +111,7 @@ def _dimension(name: str, column: Sequence[Any], spec: KnobSpec | None) -> Dimen
         is_log, is_whole = spec.is_exp, isinstance(spec, IntegerKnobSpec)
     else:
         is_log, is_whole = _looks_logarithmic(numbers), spec is None and all(isinstance(v, int) for v in numbers)
-    return _ordered(name, column, low, high, is_log=is_log and low > 0, is_whole=is_whole)
+    return _ordered(name, placed, low, high, is_log=is_log and low > 0, is_whole=is_whole)
 
 
 def _looks_logarithmic(numbers: Sequence[float]) -> bool:
@@ -112,8 +124,8 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
     return abs(log - 0.5) < abs(plain - 0.5)
 
 
-def _choices(name: str, column: Sequence[Any], candidates: Sequence[Any] | None = None) -> Dimension:
-    keys = {repr(c): c for c in candidates or ()}
+def _choices(name: str, column: Column, candidates: Sequence[Scalar] | None = None) -> Dimension:
+    keys: dict[str, Scalar | list[Scalar]] = {repr(c): c for c in candidates or ()}
     keys |= {repr(v): v for v in column if v is not None and repr(v) not in keys}
     order = list(keys)
     cells = np.array([-1 if v is None else order.index(repr(v)) for v in column], dtype=np.int64)
@@ -121,7 +133,9 @@ def _choices(name: str, column: Sequence[Any], candidates: Sequence[Any] | None 
     return Dimension(name, False, False, False, labels, [], cells, [None] * len(column))
 
 
-def _ordered(name: str, column: Sequence[Any], low: float, high: float, *, is_log: bool, is_whole: bool) -> Dimension:
+def _ordered(
+    name: str, column: Sequence[float | None], low: float, high: float, *, is_log: bool, is_whole: bool
+) -> Dimension:
     raw = [None if v is None else float(v) for v in column]
     count = GRID
     if is_log:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from rafiki.analysis import ped_anova
 from rafiki.analysis.dimensions import Dimension, dimensions_of
 from rafiki.constants import TrialStatus
 from rafiki.contract.train_jobs import TrialView
-from rafiki.knob_specs import KnobSpecs, PolicyKnobSpec
+from rafiki.knob_specs import KnobSpecs, PolicyKnobSpec, Scalar
 from rafiki.utils.words import NOTHING, count, number
 
 Trials = Sequence[TrialView]
@@ -59,7 +59,7 @@ class Importance(msgspec.Struct, frozen=True, kw_only=True):
     """The lowest of their scores."""
     knobs: list[KnobImportance] = []
     """The most important first; empty with a ``note`` that says why."""
-    constant: dict[str, Any] = {}
+    constant: dict[str, Scalar | list[Scalar] | None] = {}
     """Knobs of one value."""
     note: str | None = None
 
@@ -210,7 +210,7 @@ def marginal_of(
     )  # fmt: skip
 
 
-def _choices(dimension: Dimension, scores: Any, top: Any) -> list[Choice]:
+def _choices(dimension: Dimension, scores: NDArray[np.float64], top: NDArray[np.bool_]) -> list[Choice]:
     rows = []
     for cell, label in enumerate(dimension.labels):
         own = dimension.cells == cell
@@ -232,7 +232,7 @@ def _choices(dimension: Dimension, scores: Any, top: Any) -> list[Choice]:
     return sorted(rows, key=rank, reverse=True)
 
 
-def _curve(dimension: Dimension, x: Sequence[float], scores: Any, count: int = 60) -> Curve:
+def _curve(dimension: Dimension, x: Sequence[float], scores: NDArray[np.float64], count: int = 60) -> Curve:
     """A kernel regression (Nadaraya and Watson, 1964) over the range of x, with the width of Scott's rule."""
     place = np.log(x) if dimension.is_log else np.asarray(x)
     at = np.linspace(place.min(), place.max(), count)
@@ -242,5 +242,5 @@ def _curve(dimension: Dimension, x: Sequence[float], scores: Any, count: int = 6
     return Curve(x=(np.exp(at) if dimension.is_log else at).tolist(), y=y.tolist())
 
 
-def _is_number(score: Any) -> bool:
+def _is_number(score: float | None) -> bool:
     return score is not None and math.isfinite(score)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from rafiki.constants import EnsembleMethod
 from rafiki.contract.endpoint import ALL_USERS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, Number, RequestStruct
 from rafiki.ensembles import EnsembleSummary
+from rafiki.knob_specs import Knobs
+from rafiki.utils.values import JsonValue
 
 
 class ExportRequest(RequestStruct, frozen=True, kw_only=True):
@@ -43,7 +45,7 @@ class ExportMemberView(msgspec.Struct, frozen=True, kw_only=True):
     no: int
     model_id: str
     model_name: str
-    knobs: dict[str, Any]
+    knobs: Knobs
     score: float | None
     weight: float
     params_sha256: str
@@ -65,7 +67,7 @@ class ExportView(msgspec.Struct, frozen=True, kw_only=True):
     members: list[ExportMemberView]
     """The best first; their weights sum up to 1."""
     models: list[ExportModelView]
-    examples: list[Any]
+    examples: list[JsonValue]
     """Queries as clients send them, of the validation dataset; none where the task has no format for them."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -12,6 +12,7 @@ from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.values import JsonObject
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     ``CPU_WORKER_COUNT`` (1, to 256) for each model."""
     model_ids: list[str] | None = None
     """None = every available model of the task."""
-    train_args: dict[str, Any] | None = None
+    train_args: JsonObject | None = None
     """Arguments of the models' ``train()``, passed on as they are; whole numbers must fit 64 bits."""
     advisor: AdvisorSetting | str | None = None
     """How to search: the name of a scheme, or an object of settings; None = by the knobs."""
@@ -91,7 +92,7 @@ class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     train_dataset_id: str
     val_dataset_id: str
-    train_args: dict[str, Any]
+    train_args: JsonObject
     """As they were given."""
     advisor: AdvisorSetting
     """How it searches, as it was given; what was left out, or is as by default, is not in it."""

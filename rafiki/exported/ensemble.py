@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from rafiki.errors import DamagedFileError, InvalidQueryError, ModelPredictError, NoPredictionError, RafikiError
+from rafiki.knob_specs import Knobs
 from rafiki.messages import Reply
 from rafiki.model.serving import Outcome, ServedModel, load_trained_model
 from rafiki.param_store.codec import decode_params
@@ -36,7 +36,7 @@ class ManifestMember(msgspec.Struct, frozen=True, kw_only=True):
     model_class: str
     model_file: ManifestFile
     parameters: ManifestFile
-    knobs: dict[str, Any]
+    knobs: Knobs
     weight: float
 
 

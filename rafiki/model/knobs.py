@@ -82,6 +82,11 @@ def _one_type(values: list[KnobValue], what: str) -> type:
 class BaseKnob:
     """One dimension of the search space: the class of all knobs."""
 
+    @property
+    def value_type(self) -> type:
+        """The Python type of its values."""
+        raise NotImplementedError
+
     def to_json(self) -> JsonObject:
         """The knob as plain JSON values, with its kind under ``type``."""
         raise NotImplementedError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -13,6 +12,7 @@ from rafiki.advisor.base import Advisor, Ask, SearchSetup, TrialRecord
 from rafiki.advisor.scheme import Scheme
 from rafiki.advisor.schemes import load_advisor, parse_options
 from rafiki.advisor.space import SearchSpace
+from rafiki.knob_specs import Knobs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import (
     POLICIES,
@@ -34,7 +34,9 @@ from rafiki.proposals import Proposal
 Makers = list[Callable[[random.Random], BaseKnob]]
 
 
-def check_scheme(scheme: Scheme, *, options: Mapping[str, Any] | None = None, seeds: Sequence[int] = range(4)) -> None:
+def check_scheme(
+    scheme: Scheme, *, options: Mapping[str, object] | None = None, seeds: Sequence[int] = range(4)
+) -> None:
     """Try a scheme as train jobs do: many workers, failures, early ends, restarts, constraints, knobs to try first.
 
     Args:
@@ -124,7 +126,7 @@ def _constraints_for(config: KnobConfig, r: random.Random) -> list[str]:
     return found
 
 
-def make_setup(scheme: Scheme, seed: int, options: Mapping[str, Any] | None = None) -> SearchSetup:
+def make_setup(scheme: Scheme, seed: int, options: Mapping[str, object] | None = None) -> SearchSetup:
     """A random search that the scheme does not refuse."""
     r = random.Random(f"{scheme.name}/{seed}")
     config = _config_for(scheme, r)
@@ -156,10 +158,10 @@ def _check_proposal(setup: SearchSetup, no: int, proposal: Proposal, advisor: Ad
     config = setup.knob_config
     checked = check_knobs(config, proposal.knobs)
     assert checked == proposal.knobs
-    knob: Any
     for name, knob in config.items():
         value = proposal.knobs[name]
         if isinstance(knob, ArchKnob):
+            assert isinstance(value, list)
             assert [type(v) for v in value] == [knob.value_type] * len(knob)
         else:
             assert type(value) is knob.value_type, f"{name}: {value!r} is of another type than the knob"
@@ -249,7 +251,7 @@ def check_repeatable(scheme: Scheme, setup: SearchSetup) -> None:
     """The same setup gives the same search, and another seed another."""
     setup = msgspec.structs.replace(setup, first_knobs=(), constraints=())
 
-    def walk(setup: SearchSetup) -> list[dict[str, Any]]:
+    def walk(setup: SearchSetup) -> list[Knobs]:
         advisor = load_advisor(scheme, setup)
         for no in range(1, _limit(advisor, 8) + 1):
             advisor.feedback(no, float(len(repr(advisor.propose(no).knobs))))

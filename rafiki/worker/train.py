@@ -11,11 +11,12 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rafiki.cache.params import RedisParamCache
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError, DamagedFileError, InvalidTrialError, ModelError, RafikiError
+from rafiki.knob_specs import Knobs
 from rafiki.messages import (
     EndOrder,
     Hello,
@@ -27,7 +28,7 @@ from rafiki.messages import (
     TrialFailed,
     TrialScored,
 )
-from rafiki.model.base import BaseModel
+from rafiki.model.base import BaseModel, Params
 from rafiki.model.knobs import PolicyKnob, check_knobs, from_knob_specs
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
@@ -178,9 +179,10 @@ class TrainWorker:
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
         """Train the model; the reason for which it was ended early, or None."""
+        train: Callable[..., None] = model.train
         logger.set_stopping_check(lambda step, score: self._check_for_stop(order, step, score))
         try:
-            model.train(self._train_path, **self._shared_params(order), **self._spec.train_args)
+            train(self._train_path, **self._shared_params(order), **self._spec.train_args)
         except TrialEndedEarly as e:
             logger.log(f"The trial ends early. {e.reason}")
             return e.reason
@@ -200,11 +202,11 @@ class TrainWorker:
                 return end.reason
         return None
 
-    def _policies_on(self, knobs: dict[str, Any]) -> set[str]:
+    def _policies_on(self, knobs: Knobs) -> set[str]:
         """The policies that the trial runs under."""
         return {k.policy for n, k in self._knob_config.items() if isinstance(k, PolicyKnob) and knobs[n]}
 
-    def _shared_params(self, order: TrainOrder) -> dict[str, Any]:
+    def _shared_params(self, order: TrainOrder) -> dict[str, Params]:
         """``{"shared_params": ...}`` when the trial is to start from some; a cache that lost them means afresh."""
         if order.start_from_params is not None:
             with contextlib.suppress(InvalidTrialError, DamagedFileError):

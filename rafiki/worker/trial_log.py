@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.entities import TrialLog
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, TrialProgress
+from rafiki.utils.values import JsonObject, JsonValue
 
 _FLUSH_S = 0.5
 _MOST_LINES = 100_000
@@ -37,11 +37,11 @@ class TrialLogBuffer:
             self._trial = (trial_id, attempt)
             self._lines, self._n_sent = [], 0
 
-    def write(self, entry: dict[str, Any]) -> None:
+    def write(self, entry: JsonObject) -> None:
         """The logger's sink. Past 100,000 lines, and past 10,000 characters of a line, the rest is dropped."""
         if isinstance(text := entry.get("message"), str) and len(text) > _MOST_TEXT:
             entry = {**entry, "message": text[:_MOST_TEXT] + " ... (cut)"}
-        entry = _sendable(entry)
+        entry = {_sendable_text(key): _sendable(value) for key, value in entry.items()}
         with self._lock:
             if self._trial is None or len(self._lines) >= _MOST_LINES:
                 return
@@ -89,11 +89,15 @@ class TrialLogBuffer:
                         self._filled.set()
 
 
-def _sendable(value: Any) -> Any:
+def _sendable_text(value: object) -> str:
+    return str(value).encode(errors="replace").decode()
+
+
+def _sendable(value: object) -> JsonValue:
     """The value as plain JSON. Half a surrogate pair (from a file's name, say) is replaced: no message can hold it."""
     match value:
         case dict():
-            return {_sendable(str(key)): _sendable(item) for key, item in value.items()}
+            return {_sendable_text(key): _sendable(item) for key, item in value.items()}
         case list() | tuple():
             return [_sendable(item) for item in value]
         case None | bool():
@@ -104,4 +108,4 @@ def _sendable(value: Any) -> Any:
         case int() if abs(value) < 1 << 63:
             return int(value)
         case _:
-            return str(value).encode(errors="replace").decode()
+            return _sendable_text(value)

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +23,10 @@ from rafiki.param_store.base import ParamStore
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask, ValidationSample
 from rafiki.utils.clock import Deadline
+from rafiki.utils.values import JsonValue
+
+if TYPE_CHECKING:
+    from rafiki.tasks.validation import Packed
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class ValidationKeeper:
         max_examples: int,
         train_path: str,
         val_path: str,
-        train_args: Mapping[str, Any],
+        train_args: Mapping[str, JsonValue],
         params: ParamStore,
         file_name: str,
         most_s: float = _MOST_S,
@@ -114,11 +118,11 @@ class ValidationKeeper:
                 self._kept.remove(worst)
                 self._params.delete_validation(worst[1])
 
-    def _predict(self, task: CombiningTask, model: BaseModel, deadline: Deadline) -> Mapping[str, Any]:
+    def _predict(self, task: CombiningTask, model: BaseModel, deadline: Deadline) -> Packed:
         if self._sample is None:
             self._sample = task.read_validation(self._val_path, self._train_path, self._train_args, self._max_examples)
         queries, labels = self._sample
-        predictions: list[Any] = []
+        predictions: list[JsonValue] = []
         for start in range(0, len(queries), _BATCH_SIZE):
             if deadline.is_over():
                 raise _TimeIsUp

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from rafiki.admin.context import AdminContext, is_admin
@@ -40,6 +38,7 @@ from rafiki.errors import (
 from rafiki.model.knobs import from_knob_specs
 from rafiki.search_setting import AdvisorSetting, parse_setting
 from rafiki.states import TRAIN_JOB_TRANSITIONS, find_outcome, is_final
+from rafiki.utils.values import JsonObject
 
 _STOP_WAIT_S = 30.0
 _MOST_TIME_HOURS = 87_600.0
@@ -154,7 +153,7 @@ def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:
         )
 
 
-def _check_train_args(train_args: dict[str, Any]) -> None:
+def _check_train_args(train_args: JsonObject) -> None:
     """They travel to the workers as msgpack, which holds less than JSON."""
     try:
         msgspec.msgpack.encode(train_args)

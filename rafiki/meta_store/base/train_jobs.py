@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import Model, SubTrainJob, TrainJob
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.values import JsonValue
 
 
 class TrainJobStore(ABC):
@@ -30,7 +30,7 @@ class TrainJobStore(ABC):
         train_dataset_id: str,
         val_dataset_id: str,
         budget: TrainBudget,
-        train_args: Mapping[str, Any],
+        train_args: Mapping[str, JsonValue],
         models: Sequence[Model],
         advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,

@@ -32,6 +32,7 @@ from rafiki.search_setting import AdvisorSetting
 from rafiki.states import TRAIN_JOB_TRANSITIONS
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
+from rafiki.utils.values import JsonValue
 
 _LATEST_FIRST = [train_jobs.c.datetime_started.desc(), train_jobs.c.id]
 
@@ -46,7 +47,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
         train_dataset_id: str,
         val_dataset_id: str,
         budget: TrainBudget,
-        train_args: Mapping[str, Any],
+        train_args: Mapping[str, JsonValue],
         models: Sequence[Model],
         advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,
