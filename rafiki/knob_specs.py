@@ -5,14 +5,18 @@ Model files declare them as the classes of :mod:`rafiki.model.knobs`; the kind o
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 Scalar: TypeAlias = bool | int | float | str
 """A value that a knob can have at one place."""
-Knobs: TypeAlias = dict[str, Scalar | list[Scalar]]
-"""One point of a search space: knob name -> value (a list of values for an architecture)."""
+if TYPE_CHECKING:
+    Knobs: TypeAlias = dict[str, Scalar | list[Scalar]]
+    """One point of a search space: knob name -> value (a list of values for an architecture)."""
+else:
+    # Not checked when records are read: a NaN, which JSON does not have, is stored as null, and may spoil no job.
+    Knobs = dict[str, Any]
 
 
 class FixedKnobSpec(msgspec.Struct, frozen=True, tag_field="type", tag="fixed"):
