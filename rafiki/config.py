@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -32,7 +31,7 @@ class Origin(msgspec.Struct, frozen=True):
     """One setting with the layer that won."""
 
     key: str
-    value: Any
+    value: object
     origin: str
 
 
@@ -65,7 +64,7 @@ def _sections() -> dict[str, type[Section]]:
     return {f.name: f.type for f in msgspec.structs.fields(Config)}
 
 
-def _check_names(tree: Mapping[str, Any], where: str, lines: Mapping[str, int] | None = None) -> None:
+def _check_names(tree: Mapping[str, object], where: str, lines: Mapping[str, int] | None = None) -> None:
     """Refuse unknown sections and settings. ``lines`` tells where ``section`` and ``section.key`` stand in a file."""
     sections = _sections()
 
@@ -105,7 +104,7 @@ def _key_lines(text: str, file: str) -> dict[str, int]:
     return lines
 
 
-def _read_yaml(text: str, where: str) -> Any:
+def _read_yaml(text: str, where: str) -> object:
     import yaml
 
     try:
@@ -116,7 +115,7 @@ def _read_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}{line}: {why_not_yaml(e)}") from e
 
 
-def parse_value(text: str, where: str, section: str, key: str) -> Any:
+def parse_value(text: str, where: str, section: str, key: str) -> object:
     """The value of a setting that is given as a text: as YAML reads it, or the text itself for a setting that is one.
 
     Args:
@@ -141,7 +140,7 @@ def check_yaml(text: str, where: str) -> None:
     _read_yaml(text, where)
 
 
-def _is_taken(kind: type[Section], key: str, value: Any) -> bool:
+def _is_taken(kind: type[Section], key: str, value: object) -> bool:
     try:
         msgspec.convert({key: value}, kind)
     except msgspec.ValidationError:
@@ -203,7 +202,7 @@ def check_file_text(text: str, file: Path) -> None:
     check_registered(_convert(tree, origins), origins)
 
 
-def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _file_layer(file: Path) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
     """The file's settings by section, and the lines of its keys."""
     try:
         text = file.read_text("utf-8")
@@ -212,7 +211,7 @@ def _file_layer(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     return _tree_of(text, file)
 
 
-def _tree_of(text: str, file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _tree_of(text: str, file: Path) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
     tree = _read_yaml(text, str(file))
     if tree is None:
         return {}, {}
@@ -223,8 +222,8 @@ def _tree_of(text: str, file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     return {section: settings or {} for section, settings in tree.items()}, lines
 
 
-def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    tree: dict[str, dict[str, Any]] = {}
+def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    tree: dict[str, dict[str, object]] = {}
     for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or "__" not in name or name in _NOT_SETTINGS:
             continue
@@ -235,7 +234,7 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return tree
 
 
-def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Config:
+def _convert(tree: dict[str, dict[str, object]], origins: Mapping[str, str]) -> Config:
     sections: dict[str, Section] = {}
     for name, kind in _sections().items():
         settings = dict(tree.get(name, {}))
@@ -260,7 +259,7 @@ def _convert(tree: dict[str, dict[str, Any]], origins: Mapping[str, str]) -> Con
     return config
 
 
-def _hint(kind: type[Section], key: str, value: Any) -> str:
+def _hint(kind: type[Section], key: str, value: object) -> str:
     """What to write instead, where that would be taken."""
     if isinstance(value, str):
         number = yaml_numbers.number_in(value)
@@ -311,7 +310,7 @@ def load_config(
     *,
     start: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    flags: Mapping[str, Any] | None = None,
+    flags: Mapping[str, object] | None = None,
 ) -> LoadedConfig:
     """The configuration in force.
 
@@ -330,7 +329,7 @@ def load_config(
     if found is not None and not found.is_file():
         raise ConfigError(f"{found}: there is no such configuration file.")
 
-    layers: list[tuple[str, dict[str, Any]]] = []
+    layers: list[tuple[str, dict[str, dict[str, object]]]] = []
     lines: dict[str, int] = {}
     if found:
         tree_of_file, lines = _file_layer(found)
@@ -344,7 +343,7 @@ def load_config(
         _check_names({section: {key: value}}, "flag")
         layers.append(("flag", {section: {key: value}}))
 
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, dict[str, object]] = {}
     origins: dict[str, str] = {}
     for origin, layer in layers:
         for section, settings in layer.items():

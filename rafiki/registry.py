@@ -11,7 +11,7 @@ import importlib
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
@@ -53,7 +53,7 @@ class Kind(NamedTuple):
         # Only entries of others can be broken, so without any there is nothing to load.
         return self.open().names() if _declared(self.group) else list(self.builtin)
 
-    def open(self) -> Registry[Any]:
+    def open(self) -> Registry[object]:
         """The registry of this kind; loads its module."""
         found = _attribute(self.registry)
         assert isinstance(found, Registry)

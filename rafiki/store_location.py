@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -38,7 +37,7 @@ class StoreLocation(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"StoreLocation({self})"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
+    def __rich_repr__(self) -> list[tuple[str, str]]:
         return [("url", str(self))]
 
 

@@ -105,7 +105,7 @@ def test_ending_what_has_ended_is_no_error(start: Start) -> None:
 def test_a_pid_file_counts_while_its_process_lives(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "server.json"
     child = start(WAIT)
-    written = PidFile(process=handle_of(child.pid), host="127.0.0.1", port=3000, details={"version": 1})
+    written = PidFile(process=handle_of(child.pid), host="127.0.0.1", port=3000)
     written.save(path)
     assert PidFile.load(path) == written
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

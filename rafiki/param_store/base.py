@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rafiki.entities import StoredFile
 from rafiki.store_location import StoreLocation
+
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
 
 
 class ParamStore(ABC):
@@ -24,7 +27,7 @@ class ParamStore(ABC):
         """Where it is, for another process that opens it; on whatever host, if the store can be reached from there."""
 
     @abstractmethod
-    def save(self, params: Mapping[str, Any]) -> str:
+    def save(self, params: Mapping[str, object]) -> str:
         """Stores what a model's ``dump_parameters`` returned (see :mod:`rafiki.param_store.codec`); returns its id.
 
         Once this returns, the parameters survive a crash of the process and of the machine.
@@ -35,7 +38,7 @@ class ParamStore(ABC):
         """
 
     @abstractmethod
-    def load(self, params_id: str) -> dict[str, Any]:
+    def load(self, params_id: str) -> dict[str, object]:
         """The parameters, equal to what was saved in values, types, dtypes and order of keys.
 
         Raises:
@@ -68,7 +71,7 @@ class ParamStore(ABC):
     # ---- beside the parameters: what the trial predicted for validation data
 
     @abstractmethod
-    def save_validation(self, params_id: str, arrays: Mapping[str, Any]) -> None:
+    def save_validation(self, params_id: str, arrays: Mapping[str, Array]) -> None:
         """Stores arrays beside the parameters ``params_id``, in the place of what was there.
 
         Raises:
@@ -77,7 +80,7 @@ class ParamStore(ABC):
         """
 
     @abstractmethod
-    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Any] | None:
+    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Array] | None:
         """The arrays stored beside the parameters; None when there are none, or they are damaged or larger."""
 
     @abstractmethod

@@ -29,15 +29,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from rafiki.errors import InvalidParamsError
+
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
 
 _INDEX = "rafiki"
 _RESERVED = "__metadata__"
@@ -58,7 +60,7 @@ Entry: TypeAlias = list[Any]
 """One value in the index: its kind, then what the table above says."""
 
 
-def _check_array(where: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _check_array(where: str, value: Array) -> Array:
     dtype = value.dtype
     if isinstance(value, np.ma.MaskedArray):
         raise InvalidParamsError(f"Parameter {where} is a masked array; store its data and its mask as two arrays.")
@@ -78,17 +80,17 @@ def _check_array(where: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class _Encoder:
     """The tensors of one file, and the entries of its index."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
+    def __init__(self, names: Mapping[str, object]) -> None:
         """
         Args:
             names: the names of all parameters: a tensor within one of them takes none of these.
         """
-        self.tensors: dict[str, npt.NDArray[Any]] = {}
+        self.tensors: dict[str, Array] = {}
         self._names = names
         self._open: set[int] = set()
         """The containers around the value at hand."""
 
-    def entry(self, value: Any, path: tuple[Any, ...]) -> Entry:
+    def entry(self, value: object, path: tuple[object, ...]) -> Entry:
         """The entry of a value.
 
         Args:
@@ -125,7 +127,9 @@ class _Encoder:
             f"Parameter {_where(path)} is a {type(value).__name__}, which cannot be stored; {hint}."
         )
 
-    def _container(self, value: list[Any] | tuple[Any, ...] | dict[Any, Any], path: tuple[Any, ...]) -> Entry:
+    def _container(
+        self, value: list[object] | tuple[object, ...] | dict[object, object], path: tuple[object, ...]
+    ) -> Entry:
         if id(value) in self._open:
             raise InvalidParamsError(f"Parameter {_where(path)} contains itself, which cannot be stored.")
         if len(path) > _DEEPEST:
@@ -148,7 +152,7 @@ class _Encoder:
         # The header of a safetensors file is limited; a tensor is not.
         return ["tree", self._store(path, _bytes_of(text.encode()))]
 
-    def _key(self, key: Any, path: tuple[Any, ...]) -> Entry:
+    def _key(self, key: object, path: tuple[object, ...]) -> Entry:
         if key is None or isinstance(key, (bool, int, float, str, np.bool_, np.number)):
             return self.entry(key, (*path, key))
         raise InvalidParamsError(
@@ -156,13 +160,13 @@ class _Encoder:
             "number."
         )
 
-    def _array(self, value: npt.NDArray[Any], path: tuple[Any, ...]) -> Entry:
+    def _array(self, value: Array, path: tuple[object, ...]) -> Entry:
         array = _check_array(_where(path), value)
         if array.dtype.str in _NATIVE:
             return ["array", self._store(path, np.ascontiguousarray(array).reshape(array.shape))]
         return ["raw", self._store(path, _bytes_of(array.tobytes())), array.dtype.str, list(array.shape)]
 
-    def _store(self, path: tuple[Any, ...], tensor: npt.NDArray[Any]) -> str:
+    def _store(self, path: tuple[object, ...], tensor: Array) -> str:
         """Take a tensor; returns its name: that of the parameter, and within one the way to it."""
         # Halves of surrogate pairs are no UTF-8.
         name = "/".join(str(part) for part in path).encode("utf-8", "replace").decode()
@@ -173,16 +177,16 @@ class _Encoder:
         return name
 
 
-def _bytes_of(data: bytes) -> npt.NDArray[Any]:
+def _bytes_of(data: bytes) -> Array:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-def _where(path: tuple[Any, ...]) -> str:
+def _where(path: tuple[object, ...]) -> str:
     """The way to a value, as Python would write it: ``'layers'[0]['weights']``."""
     return repr(path[0]) + "".join(f"[{part!r}]" for part in path[1:])
 
 
-def encode_params(params: Mapping[str, Any]) -> bytes:
+def encode_params(params: Mapping[str, object]) -> bytes:
     """``params`` as the bytes of a safetensors file.
 
     Takes None, str, bytes, int, float, bool (of any size), numpy arrays of any shape of bool, integer, float16/32/64,
@@ -196,7 +200,7 @@ def encode_params(params: Mapping[str, Any]) -> bytes:
     if not isinstance(params, Mapping):
         raise InvalidParamsError(f"Parameters must be a dict, not a {type(params).__name__}.")
     encoder = _Encoder(params)
-    index: list[list[Any]] = []
+    index: list[list[object]] = []
     for key, value in params.items():
         if not isinstance(key, str):
             raise InvalidParamsError(f"Parameter {key!r}: keys must be str, not {type(key).__name__}.")
@@ -207,14 +211,14 @@ def encode_params(params: Mapping[str, Any]) -> bytes:
         raise InvalidParamsError(f"The parameters cannot be stored: {e}.") from e
 
 
-def _read_index(data: bytes) -> list[list[Any]] | None:
+def _read_index(data: bytes) -> list[Entry] | None:
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])
     text = header.get(_RESERVED, {}).get(_INDEX)
     return None if text is None else json.loads(text)
 
 
-def _read_value(kind: str, rest: list[Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Any:
+def _read_value(kind: str, rest: list[Any], tensors: Mapping[str, Array]) -> object:
     match kind:
         case "none":
             return None
@@ -250,7 +254,7 @@ def _read_value(kind: str, rest: list[Any], tensors: Mapping[str, npt.NDArray[An
             raise ValueError(f"unknown kind {kind!r}")
 
 
-def decode_params(data: bytes) -> dict[str, Any]:
+def decode_params(data: bytes) -> dict[str, object]:
     """The inverse of :func:`encode_params`; arrays are writable. A plain safetensors file gives its tensors.
 
     Raises:
@@ -264,3 +268,17 @@ def decode_params(data: bytes) -> dict[str, Any]:
         return {key: _read_value(kind, rest, tensors) for key, kind, *rest in index}
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as e:
         raise InvalidParamsError(f"These bytes are no parameters of a model: {e}.") from e
+
+
+def decode_arrays(data: bytes) -> dict[str, Array]:
+    """As :func:`decode_params`, of parameters that are arrays.
+
+    Raises:
+        InvalidParamsError: when one is none, or ``data`` are no parameters at all.
+    """
+    arrays: dict[str, Array] = {}
+    for name, value in decode_params(data).items():
+        if not isinstance(value, np.ndarray):
+            raise InvalidParamsError(f"Parameter {name!r} is no array.")
+        arrays[name] = value
+    return arrays

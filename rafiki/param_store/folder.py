@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError, StoreFullError
@@ -16,6 +16,9 @@ from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stored_files import half_written_files, stored_files
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
 from rafiki.utils.ids import new_id
+
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
 
 _PARAMS_ID = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
@@ -43,7 +46,7 @@ class FolderParamStore(ParamStore):
     def location(self) -> StoreLocation:
         return folder_location(self.root)
 
-    def save(self, params: Mapping[str, Any]) -> str:
+    def save(self, params: Mapping[str, object]) -> str:
         # Loaded here: the admin opens this store to hand out bytes, and never needs numpy for that.
         from rafiki.param_store.codec import encode_params
 
@@ -65,7 +68,7 @@ class FolderParamStore(ParamStore):
                 "Free some space there."
             ) from e
 
-    def load(self, params_id: str) -> dict[str, Any]:
+    def load(self, params_id: str) -> dict[str, object]:
         from rafiki.param_store.codec import decode_params
 
         return decode_params(self.read_bytes(params_id))
@@ -101,7 +104,7 @@ class FolderParamStore(ParamStore):
         if is_temp_file(file_id):
             (self.root / file_id).unlink(missing_ok=True)
 
-    def save_validation(self, params_id: str, arrays: Mapping[str, Any]) -> None:
+    def save_validation(self, params_id: str, arrays: Mapping[str, Array]) -> None:
         from rafiki.param_store.codec import encode_params
 
         path = self._find(params_id)
@@ -111,8 +114,8 @@ class FolderParamStore(ParamStore):
         name = path.with_suffix(_VALIDATION_SUFFIX).name
         self._write([hashlib.sha256(data).digest(), data], lambda _: name)
 
-    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Any] | None:
-        from rafiki.param_store.codec import decode_params
+    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Array] | None:
+        from rafiki.param_store.codec import decode_arrays
 
         path = self._find(params_id, _VALIDATION_SUFFIX)
         try:
@@ -125,7 +128,7 @@ class FolderParamStore(ParamStore):
         if hashlib.sha256(data).digest() != digest:
             return None
         try:
-            return decode_params(data)
+            return decode_arrays(data)
         except InvalidParamsError:
             return None
 

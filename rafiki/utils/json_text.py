@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 _MOST_DIGITS = 4300
 """Of a whole number: Python's limit."""
@@ -58,13 +58,13 @@ def _no_number(text: str) -> NoReturn:
     raise _NotANumberError(f"it holds {text}, which JSON does not have")
 
 
-def _float(text: str) -> Any:
+def _float(text: str) -> float:
     if math.isinf(float(text)):
         raise _NotANumberError(f"the number {text[:40]} is out of range")
     return 0.0
 
 
-def _int(text: str) -> Any:
+def _int(text: str) -> float:
     if len(text) > _MOST_DIGITS:
         raise _NotANumberError(f"a number of {len(text):,} digits is out of range")
     return 0

@@ -27,23 +27,24 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TextIO
 
 from rafiki.constants import LogFormat, LogLevel
 
 _FIELDS = ("service", "kind", "job", "trial")
 _TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)", re.DOTALL)
-_context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("log_fields", default=MappingProxyType({}))
+_NO_FIELDS: Mapping[str, object] = MappingProxyType({})
+_context = contextvars.ContextVar("log_fields", default=_NO_FIELDS)
 _logger = logging.getLogger(__name__)
 
 
-def bind_log_fields(**fields: Any) -> None:
+def bind_log_fields(**fields: object) -> None:
     """Records that this thread (or task) logs from now on carry ``fields``."""
     _context.set({**_context.get(), **fields})
 
 
 @contextlib.contextmanager
-def log_fields(**fields: Any) -> Iterator[None]:
+def log_fields(**fields: object) -> Iterator[None]:
     """Records that this thread (or task) logs within the block carry ``fields``: ``trial``, above all."""
     token = _context.set({**_context.get(), **fields})
     try:
@@ -55,11 +56,11 @@ def log_fields(**fields: Any) -> Iterator[None]:
 class _Formatter(logging.Formatter):
     """What both formats share: the fields of a record."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, object]) -> None:
         super().__init__()
         self._fields = fields
 
-    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
+    def fields_of(self, record: logging.LogRecord) -> dict[str, object]:
         found = {**self._fields, **_context.get(), **record.__dict__}
         return {name: found.get(name) for name in _FIELDS}
 
@@ -98,7 +99,7 @@ class MessageFormatter(logging.Formatter):
         return f"{record.levelname.lower()}: {record.message}"
 
 
-class _Handler(logging.StreamHandler[Any]):
+class _Handler(logging.StreamHandler[TextIO]):
     """Writes to stderr. A record that cannot be written (a full disk, a stream that model code closed) stops nobody."""
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -152,7 +153,7 @@ def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
     _logger.error("thread %s ended: %s", name, _describe(end.exc_value), exc_info=end.exc_value)
 
 
-def log_unexpected(logger: logging.Logger, error: BaseException, **fields: Any) -> None:
+def log_unexpected(logger: logging.Logger, error: BaseException, **fields: object) -> None:
     """Log a failure of our own, with everything that helps to mend it. Never shown to a user.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import inspect
@@ -42,19 +42,19 @@ class Mismatch(msgspec.Struct, frozen=True):
         return f"{self.reason} at `{self.where}`" if self.path else self.reason
 
 
-def find_mismatch(value: Any, kind: Any) -> Mismatch | None:
+def find_mismatch(value: object, kind: object) -> Mismatch | None:
     """The first place of ``value`` (plain values, as read from JSON or YAML) that keeps it from being a ``kind``."""
     return _find(value, inspect.type_info(kind), ())
 
 
-def explain_mismatch(value: Any, kind: Any, error: msgspec.ValidationError) -> Mismatch:
+def explain_mismatch(value: object, kind: object, error: msgspec.ValidationError) -> Mismatch:
     """What :func:`find_mismatch` finds, after msgspec refused ``value`` with ``error``."""
     # A check of a struct's own (its __post_init__) speaks for itself.
     own = str(error.__cause__) if isinstance(error.__cause__, (ValueError, TypeError)) else ""
     return find_mismatch(value, kind) or Mismatch((), "other", own or "it does not fit")
 
 
-def explain_json(data: bytes | str, kind: Any) -> str:
+def explain_json(data: bytes | str, kind: object) -> str:
     """Why ``data`` is no JSON of a ``kind``, for the message of a refusal after a decoder has failed."""
     if (reason := why_not_json(data)) is not None:
         return reason
@@ -68,10 +68,11 @@ _NAMES: dict[type[inspect.Type], str] = {
     inspect.StrType: "str", inspect.BytesType: "bytes", inspect.DictType: "object", inspect.StructType: "object",
     inspect.EnumType: "str", inspect.DateTimeType: "datetime",
 }  # fmt: skip
+_List: TypeAlias = inspect.ListType | inspect.VarTupleType | inspect.SetType | inspect.FrozenSetType
 _LISTS = (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     return next((name for kind, name in _KINDS.items() if type(value) is kind), type(value).__name__)
 
 
@@ -92,7 +93,7 @@ def _takes(info: inspect.Type, kind: str) -> bool:
     return not names or kind in names or ("float" in names and kind == "int") or names == ("datetime",)
 
 
-def _find(value: Any, info: inspect.Type, path: Path) -> Mismatch | None:
+def _find(value: object, info: inspect.Type, path: Path) -> Mismatch | None:
     if isinstance(info, inspect.Metadata):
         return _find(value, info.type, path)
     kind = _kind_of(value)
@@ -108,27 +109,27 @@ def _find(value: Any, info: inspect.Type, path: Path) -> Mismatch | None:
     return None if None in found else found[0]
 
 
-def _inside(value: Any, info: inspect.Type, path: Path) -> Mismatch | None:
+def _inside(value: object, info: inspect.Type, path: Path) -> Mismatch | None:
     """What is wrong in a value whose kind fits."""
     problems: Iterator[Mismatch | None] = iter(())
-    if isinstance(info, inspect.StructType):
+    if isinstance(info, inspect.StructType) and isinstance(value, dict):
         problems = _of_struct(value, info, path)
-    elif isinstance(info, inspect.DictType):
+    elif isinstance(info, inspect.DictType) and isinstance(value, dict):
         problems = _of_dict(value, info, path)
-    elif isinstance(info, _LISTS):
+    elif isinstance(info, _LISTS) and isinstance(value, (list, tuple)):
         problems = _of_list(value, info, path)
     elif isinstance(info, inspect.EnumType):
         problems = _of_choices(value, [member.value for member in info.cls], path)
     elif isinstance(info, inspect.LiteralType):
         problems = _of_choices(value, list(info.values), path)
-    elif isinstance(info, inspect.StrType):
+    elif isinstance(info, inspect.StrType) and isinstance(value, str):
         problems = _of_text(value, info, path)
-    elif isinstance(info, (inspect.IntType, inspect.FloatType)):
+    elif isinstance(info, (inspect.IntType, inspect.FloatType)) and isinstance(value, (int, float)):
         problems = _of_number(value, info, path)
     return next((p for p in problems if p is not None), None)
 
 
-def _of_struct(value: dict[str, Any], info: inspect.StructType, path: Path) -> Iterator[Mismatch | None]:
+def _of_struct(value: dict[str, object], info: inspect.StructType, path: Path) -> Iterator[Mismatch | None]:
     fields = {field.encode_name: field for field in info.fields}
     for name, inner in value.items():
         if name in fields:
@@ -141,21 +142,21 @@ def _of_struct(value: dict[str, Any], info: inspect.StructType, path: Path) -> I
             yield Mismatch(path, "missing", f"the field `{name}` is missing", name=name)
 
 
-def _of_dict(value: dict[Any, Any], info: inspect.DictType, path: Path) -> Iterator[Mismatch | None]:
+def _of_dict(value: dict[object, object], info: inspect.DictType, path: Path) -> Iterator[Mismatch | None]:
     yield _length(len(value), "object", info.min_length, info.max_length, path)
     for key, inner in value.items():
         if (wrong := _find(key, info.key_type, path)) is not None:
             yield Mismatch(path, "other", f"the key {key!r:.80}: {wrong.reason}")
-        yield _find(inner, info.value_type, (*path, key))
+        yield _find(inner, info.value_type, (*path, key if isinstance(key, (str, int)) else str(key)))
 
 
-def _of_list(value: list[Any], info: Any, path: Path) -> Iterator[Mismatch | None]:
+def _of_list(value: Sequence[object], info: _List, path: Path) -> Iterator[Mismatch | None]:
     yield _length(len(value), "array", info.min_length, info.max_length, path)
     for i, inner in enumerate(value):
         yield _find(inner, info.item_type, (*path, i))
 
 
-def _of_choices(value: Any, choices: list[Any], path: Path) -> Iterator[Mismatch | None]:
+def _of_choices(value: object, choices: list[object], path: Path) -> Iterator[Mismatch | None]:
     if value not in choices:
         names = tuple(str(choice) for choice in choices)
         yield Mismatch(path, "choice", f"{value!r:.80} is none of {', '.join(names)}", valid=names)
@@ -167,7 +168,7 @@ def _of_text(value: str, info: inspect.StrType, path: Path) -> Iterator[Mismatch
         yield Mismatch(path, "other", f"{value!r:.80} does not have the form `{info.pattern}`")
 
 
-def _of_number(value: float, info: Any, path: Path) -> Iterator[Mismatch | None]:
+def _of_number(value: float, info: inspect.IntType | inspect.FloatType, path: Path) -> Iterator[Mismatch | None]:
     name = _NAMES[type(info)]
     if name == "float":
         try:

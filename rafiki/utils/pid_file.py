@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -78,7 +78,6 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
     process: ProcessHandle
     host: str
     port: int
-    details: dict[str, Any] = {}
 
     def save(self, path: Path) -> None:
         write_atomic(path, msgspec.json.encode(self), mode=0o600)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -50,7 +50,7 @@ def read_request(kind: type[T]) -> T:
     return msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
 
 
-def answer_request(kind: type[T], answer: Callable[[T], Any]) -> int:
+def answer_request(kind: type[T], answer: Callable[[T], object]) -> int:
     """The whole process: read the request, write the answer. Its exit code; an exception ends it with a traceback."""
     sys.stdout.buffer.write(msgspec.json.encode(answer(read_request(kind))))
     return 0

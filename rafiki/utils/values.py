@@ -1,6 +1,7 @@
-"""Types of the values that Rafiki carries for others: JSON of any form, and the parameters of a trained model.
+"""Types of the values that Rafiki carries for others.
 
-A query as ``predict()`` gets it, and a prediction as it returns it, are of the model's own types: ``object`` here.
+What travels as JSON is a ``JsonValue``. A query as ``predict()`` gets it, a prediction as it returns it and the
+parameters of a trained model are of the model's own types: ``object``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     """What JSON holds, as a decoder returns it."""
     Array: TypeAlias = npt.NDArray[np.generic]
     """A numpy array of any shape and type."""
-    ParamValue: TypeAlias = bool | int | float | str | np.generic | Array
-    """One named part of a model's trained state; a numpy scalar is kept as a plain number."""
 else:
     from typing import Any as JsonValue  # msgspec reads this type's fields, and knows no recursive types.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 NOTHING = "-"
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Any value in one line."""
     if value is None or value == "":
         return NOTHING

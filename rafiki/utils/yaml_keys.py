@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yaml import Node
 
 
-def find_duplicate_key(root: Any) -> tuple[str, int, int] | None:
+def find_duplicate_key(root: Node | None) -> tuple[str, int, int] | None:
     """The first key that stands twice in one mapping; YAML readers keep the last and say nothing.
 
     Args:
@@ -17,7 +20,7 @@ def find_duplicate_key(root: Any) -> tuple[str, int, int] | None:
     return _find(root, "", set())
 
 
-def _find(node: Any, path: str, seen: set[int]) -> tuple[str, int, int] | None:
+def _find(node: Node | None, path: str, seen: set[int]) -> tuple[str, int, int] | None:
     value = getattr(node, "value", None)
     # An alias leads to a node a second time, also from within itself.
     if not isinstance(value, list) or id(node) in seen:

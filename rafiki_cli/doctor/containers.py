@@ -19,7 +19,7 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     """Docker and its Swarm. Information only, unless the stack's workers run there."""
     name = subject.config.container.backend
     backend = registries.CONTAINERS.open().find(name)
-    is_needed = backend is not None and backend.uses_docker
+    is_needed = bool(getattr(backend, "uses_docker", False))
     program = shutil.which("docker")
     host = os.environ.get("DOCKER_HOST")
     if host is None and not _SOCKET.exists():
