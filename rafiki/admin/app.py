@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import functools
 import logging
-from collections.abc import AsyncGenerator
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import cast
 
 import msgspec
 from python_multipart.multipart import parse_options_header
@@ -22,7 +22,7 @@ from starlette.routing import Route
 import rafiki
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
-from rafiki.admin.events import EventStream
+from rafiki.admin.events import EventStream, Source
 from rafiki.admin.operation import Operation
 from rafiki.admin.ops.all import OPERATIONS
 from rafiki.contract.all import ENDPOINTS, openapi
@@ -93,7 +93,9 @@ async def _http_exception(request: Request, e: Exception) -> Response:
     return _error(InvalidRequestError(str(e)))
 
 
-def _serve(context: AdminContext, by_method: dict[str, Operation]) -> Any:
+def _serve(
+    context: AdminContext, by_method: dict[str, Operation]
+) -> Callable[[Request], Awaitable[Response | EventStream]]:
     async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
@@ -113,7 +115,7 @@ def _serve(context: AdminContext, by_method: dict[str, Operation]) -> Any:
             answer = await run_in_threadpool(operation.serve, context, actor, call)
             if endpoint.is_stream:
                 authorize = functools.partial(_authorize, context, endpoint, request)
-                return EventStream(context.hub, answer, cast(User, actor), authorize)
+                return EventStream(context.hub, cast(Source, answer), cast(User, actor), authorize)
         except RafikiError as e:
             if e.http_status >= 500:
                 log_unexpected(_logger, e)
@@ -132,15 +134,15 @@ def _serve(context: AdminContext, by_method: dict[str, Operation]) -> Any:
             if form is not None:
                 await form.close()
         if endpoint.response is bytes:
-            return Response(answer, headers={"content-type": "application/octet-stream"})
+            return Response(cast(bytes, answer), headers={"content-type": "application/octet-stream"})
         return _json(msgspec.json.encode(answer))
 
     return serve
 
 
-def _address_fields(request: Request) -> dict[str, Any]:
+def _address_fields(request: Request) -> dict[str, str]:
     """The fields that travel in the path and in the query string."""
-    texts: dict[str, Any] = dict(request.path_params)
+    texts: dict[str, str] = dict(request.path_params)
     for name, value in request.query_params.multi_items():
         if name in texts:
             raise InvalidRequestError(f"Field {name!r} is given twice in the address.")
@@ -175,7 +177,7 @@ async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerat
         yield chunk
 
 
-async def _read_json(request: Request) -> dict[str, Any]:
+async def _read_json(request: Request) -> Mapping[str, object]:
     data = b"".join([chunk async for chunk in _limited(request, _MAX_JSON_BYTES, "The request's body")])
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not data:
@@ -213,9 +215,9 @@ async def _read_form(request: Request, most_bytes: int) -> FormData:
         raise InvalidRequestError(f"The form data cannot be read: {getattr(e, 'message', e)}.") from e
 
 
-def _form_fields(form: FormData, texts: dict[str, Any]) -> dict[str, Any]:
+def _form_fields(form: FormData, texts: dict[str, str]) -> Mapping[str, object]:
     """Files become parts of the body; text fields join the other fields that travelled as text."""
-    body: dict[str, Any] = {}
+    body: dict[str, object] = {}
     for name, value in form.multi_items():
         if name in body or name in texts:
             raise InvalidRequestError(f"Field {name!r} is given twice.")

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import Source
-from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, Request
+from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, Request, RequestStruct
 from rafiki.entities import User
+
+Serve: TypeAlias = Callable[[AdminContext, User | None, RequestStruct], object]
+"""Takes the request of its own endpoint; the user is None where that is open to strangers."""
 
 
 class Operation(NamedTuple):
     """An endpoint and what serves it. Made by :func:`bind`, so that both agree on request and answer."""
 
     endpoint: AnyEndpoint
-    serve: Callable[[AdminContext, Any, Any], Any]
+    serve: Serve
     """The user is None where the endpoint is open to strangers; the answer of a stream is its source."""
 
 
 def bind(endpoint: Endpoint[Request, Answer], serve: Callable[[AdminContext, User, Request], Answer]) -> Operation:
     """For an endpoint of users."""
-    return Operation(endpoint, serve)
+    return Operation(endpoint, cast(Serve, serve))
 
 
 def bind_open(endpoint: Endpoint[Request, Answer], serve: Callable[[AdminContext, None, Request], Answer]) -> Operation:
     """For an endpoint that strangers may call."""
-    return Operation(endpoint, serve)
+    return Operation(endpoint, cast(Serve, serve))
 
 
 def bind_stream(
     endpoint: Endpoint[Request, Answer], watch: Callable[[AdminContext, User, Request], Source]
 ) -> Operation:
     """For a stream of events."""
-    return Operation(endpoint, watch)
+    return Operation(endpoint, cast(Serve, watch))

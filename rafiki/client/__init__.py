@@ -1,6 +1,6 @@
 """The Python client of a stack's admin and of its predictors."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rafiki.client.client import Client
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "PredictorClient", "predict"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Each loads when it is asked for: the command line needs neither for most of its calls.
     if name == "Client":
         from rafiki.client.client import Client
@@ -18,5 +18,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from rafiki.client import prediction
 
-        return getattr(prediction, name)
+        found: object = getattr(prediction, name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

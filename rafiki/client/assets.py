@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rafiki.client.calls import Calls
 from rafiki.client.http_server import Progress
+from rafiki.client.plain_answers import Json
 from rafiki.constants import ModelAccessRight
 from rafiki.contract import datasets, environments, models
 from rafiki.contract.endpoint import FilePart
 from rafiki.errors import InvalidRequestError
-
-Json = dict[str, Any]
 
 
 class AssetCalls(Calls):
@@ -95,7 +94,7 @@ class AssetCalls(Calls):
 
     def get_model_file(self, model_id: str) -> bytes:
         """The file of a model: for its owner and admins."""
-        return cast(bytes, self._caller.call_plain(models.GET_MODEL_FILE, model_id=model_id))
+        return cast(bytes, self._caller.call_plain(models.GET_MODEL_FILE, {"model_id": model_id}))
 
     def get_available_models(self, task: str | None = None) -> list[Json]:
         """Your own models and all public ones (of one task)."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from rafiki.client.connection import AdminConnection
+from rafiki.client.http_server import Progress
+from rafiki.client.plain_answers import Json
 from rafiki.contract.endpoint import AnyEndpoint
-
-Json = dict[str, Any]
 
 
 class Calls(AdminConnection):
     """Base of the nouns."""
 
-    def _one(self, endpoint: AnyEndpoint, **fields: Any) -> Json:
-        return cast(Json, self._caller.call_plain(endpoint, **fields))
+    def _one(self, endpoint: AnyEndpoint, *, progress: Progress | None = None, **fields: object) -> Json:
+        return cast(Json, self._caller.call_plain(endpoint, fields, progress=progress))
 
-    def _many(self, endpoint: AnyEndpoint, **fields: Any) -> list[Json]:
-        return cast("list[Json]", self._caller.call_plain(endpoint, **fields))
+    def _many(self, endpoint: AnyEndpoint, **fields: object) -> list[Json]:
+        return cast("list[Json]", self._caller.call_plain(endpoint, fields))

@@ -8,7 +8,7 @@ import threading
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, cast
 from urllib.parse import quote
 
 import msgspec
@@ -20,10 +20,11 @@ from rafiki.client.http_server import (
     ProgressReader,
     encode_json,
 )
-from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
-from rafiki.errors import InvalidRequestError, UnauthorizedError, UnreachableError, error_from_wire
+from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, ErrorBody, FilePart, Request, RequestStruct
+from rafiki.errors import InvalidRequestError, RafikiError, UnauthorizedError, UnreachableError, error_from_wire
 from rafiki.utils.clock import Deadline
 from rafiki.utils.mismatch import explain_json
+from rafiki.utils.values import JsonObject
 
 
 class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
@@ -57,7 +58,9 @@ class ContractCaller(HttpServer):
         body = self._exchange(endpoint, _fields_of(request), progress)
         return cast(Answer, body) if endpoint.response is bytes else self._decode_as(endpoint, body)
 
-    def call_plain(self, endpoint: AnyEndpoint, *, progress: Progress | None = None, **fields: Any) -> Any:
+    def call_plain(
+        self, endpoint: AnyEndpoint, fields: Mapping[str, object], *, progress: Progress | None = None
+    ) -> object:
         """Like :meth:`call`, for fields and an answer of plain values.
 
         Raises:
@@ -111,13 +114,18 @@ class ContractCaller(HttpServer):
                 yield self._decode_as(endpoint, event[1])
 
     def watch_plain(
-        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None = None, **fields: Any
-    ) -> Iterator[dict[str, Any]]:
+        self,
+        endpoint: AnyEndpoint,
+        fields: Mapping[str, object],
+        *,
+        patience_s: float,
+        stop: threading.Event | None = None,
+    ) -> Iterator[JsonObject]:
         """Like :meth:`watch`, for events of plain values, whatever their kind."""
         for event in self._events(endpoint, fields, patience_s, stop):
-            yield msgspec.to_builtins(event) if isinstance(event, Away) else self.decode(event[1])
+            yield msgspec.to_builtins(event) if isinstance(event, Away) else self.decode_object(event[1])
 
-    def _exchange(self, endpoint: AnyEndpoint, fields: Mapping[str, Any], progress: Progress | None) -> bytes:
+    def _exchange(self, endpoint: AnyEndpoint, fields: Mapping[str, object], progress: Progress | None) -> bytes:
         path, rest, headers = self._prepare(endpoint, fields)
         timeout_s = endpoint.timeout_s
         if endpoint.method == "GET":
@@ -128,9 +136,9 @@ class ContractCaller(HttpServer):
         headers["Content-Type"] = "application/json"
         return self.send(endpoint.method, path, content=content, headers=headers, timeout_s=timeout_s)
 
-    def _decode_as(self, endpoint: Endpoint[Any, Answer], body: bytes) -> Answer:
+    def _decode_as(self, endpoint: Endpoint[RequestStruct, Answer], body: bytes) -> Answer:
         try:
-            return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
+            return msgspec.json.decode(body, type=endpoint.answer_type)
         except msgspec.ValidationError as e:
             reason = explain_json(body, endpoint.response)
             raise UnreachableError(
@@ -141,7 +149,7 @@ class ContractCaller(HttpServer):
             raise self._not_ours() from e
 
     def _events(
-        self, endpoint: AnyEndpoint, fields: Mapping[str, Any], patience_s: float, stop: threading.Event | None
+        self, endpoint: AnyEndpoint, fields: Mapping[str, object], patience_s: float, stop: threading.Event | None
     ) -> Iterator[tuple[str, bytes] | Away]:
         """The events of a stream as (kind, data); see :meth:`watch`."""
         path, _, headers = self._prepare(endpoint, fields)
@@ -154,8 +162,7 @@ class ContractCaller(HttpServer):
             try:
                 for kind, data in self.open_stream(path, headers=headers):
                     if kind == "error":
-                        event = self.decode(data)
-                        error = error_from_wire(event["error"], event["message"])
+                        error = self._error_of(data)
                         if error.http_status < 500:
                             raise error
                         raise UnreachableError(error.message)
@@ -173,7 +180,16 @@ class ContractCaller(HttpServer):
             if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
                 return
 
-    def _prepare(self, endpoint: AnyEndpoint, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
+    def _error_of(self, data: bytes) -> RafikiError:
+        try:
+            body = msgspec.json.decode(data, type=ErrorBody)
+        except msgspec.DecodeError as e:
+            raise self._not_ours() from e
+        return error_from_wire(body.error, body.message)
+
+    def _prepare(
+        self, endpoint: AnyEndpoint, fields: Mapping[str, object]
+    ) -> tuple[str, dict[str, object], dict[str, str]]:
         if unknown := fields.keys() - endpoint.fields.keys():
             raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
         headers: dict[str, str] = {}
@@ -191,7 +207,7 @@ class ContractCaller(HttpServer):
         self,
         endpoint: AnyEndpoint,
         path: str,
-        fields: Mapping[str, Any],
+        fields: Mapping[str, object],
         headers: dict[str, str],
         progress: Progress | None,
     ) -> bytes:
@@ -208,26 +224,27 @@ class ContractCaller(HttpServer):
             )  # fmt: skip
 
 
-def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> Any:
+def _open(path: str, progress: Progress | None, stack: contextlib.ExitStack) -> IO[bytes]:
     try:
         size = Path(path).stat().st_size
         file = Path(path).open("rb")  # noqa: SIM115 (closed by the stack)
         stack.callback(file.close)
     except OSError as e:
         raise InvalidRequestError(f"{path}: this file cannot be read: {e.strerror}.") from e
-    return ProgressReader(file, size, progress) if progress else file
+    # httpx asks a file for no more than a ProgressReader has.
+    return cast(IO[bytes], ProgressReader(file, size, progress)) if progress else file
 
 
-def _fields_of(request: RequestStruct) -> dict[str, Any]:
+def _fields_of(request: RequestStruct) -> dict[str, object]:
     return {name: getattr(request, name) for name in request.__struct_fields__}
 
 
 def _kinds_of(stream: AnyEndpoint) -> frozenset[str]:
     """The kinds of a stream's events."""
-    events = typing.get_args(stream.response) or (stream.response,)
-    return frozenset(event.__struct_config__.tag for event in events)
+    events = cast(tuple[type[msgspec.Struct], ...], typing.get_args(stream.response) or (stream.response,))
+    return frozenset(str(event.__struct_config__.tag) for event in events)
 
 
-def _as_texts(fields: Mapping[str, Any]) -> dict[str, str]:
+def _as_texts(fields: Mapping[str, object]) -> dict[str, str]:
     """Fields as they travel in a query string or a form: lists and dicts as JSON."""
     return {n: v if isinstance(v, str) else encode_json(v).decode() for n, v in fields.items()}

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType, ModuleType
-from typing import IO, TYPE_CHECKING, Any
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -25,6 +25,7 @@ from rafiki.errors import (
     UnreachableError,
     error_from_wire,
 )
+from rafiki.utils.values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     import httpx
@@ -104,13 +105,14 @@ class ProgressReader:
         return chunk
 
 
-def _to_builtins(value: Any) -> Any:
+def _to_builtins(value: object) -> object:
     if hasattr(value, "tolist"):  # NumPy arrays and numbers
-        return value.tolist()
+        plain: object = value.tolist()
+        return plain
     raise InvalidRequestError(f"A {type(value).__name__} cannot be sent as JSON. Use plain lists, dicts and numbers.")
 
 
-def encode_json(value: Any) -> bytes:
+def encode_json(value: object) -> bytes:
     """JSON bytes of plain values and NumPy arrays.
 
     Raises:
@@ -120,6 +122,16 @@ def encode_json(value: Any) -> bytes:
         return msgspec.json.encode(value, enc_hook=_to_builtins)
     except TypeError as e:
         raise InvalidRequestError(f"This cannot be sent as JSON: {e}.") from e
+
+
+class RequestParts(TypedDict, total=False):
+    """What a request carries, named as httpx does."""
+
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
+    content: bytes
+    data: Mapping[str, str]
+    files: Mapping[str, tuple[str, IO[bytes]]]
 
 
 class HttpServer:
@@ -171,11 +183,14 @@ class HttpServer:
         *,
         timeout_s: float,
         timeouts: Mapping[str, float] | None = None,
-        **parts: Any,
+        **parts: Unpack[RequestParts],
     ) -> bytes:
         """The body of a successful answer."""
         if self._is_light and "files" not in parts and not self._has_proxy():
-            return self._send_plain(method, path, timeout_s=timeout_s, **parts)
+            return self._send_plain(
+                method, path, timeout_s=timeout_s, headers=parts.get("headers", {}), params=parts.get("params"),
+                content=parts.get("content"),
+            )  # fmt: skip
         httpx = load_httpx()
         timeout = httpx.Timeout(timeout_s, **{"connect": CONNECT_TIMEOUT_S, **(timeouts or {})})
         with self._as_errors(timeout_s):
@@ -203,9 +218,9 @@ class HttpServer:
         path: str,
         *,
         timeout_s: float,
-        headers: Mapping[str, str] = MappingProxyType({}),
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        content: bytes | None,
     ) -> bytes:
         from http.client import HTTPException
 
@@ -321,12 +336,20 @@ class HttpServer:
             f"What answers at {self.address} (status {status}) is not a Rafiki {self._what}. {self._hint}"
         )
 
-    def decode(self, body: bytes) -> Any:
+    def decode(self, body: bytes) -> JsonValue:
         """The JSON of an answer as plain dicts and lists."""
         try:
-            return msgspec.json.decode(body)
+            value: JsonValue = msgspec.json.decode(body)
         except msgspec.DecodeError as e:
             raise self._not_ours() from e
+        return value
+
+    def decode_object(self, body: bytes) -> JsonObject:
+        """Like :meth:`decode`, of an answer that is a JSON object."""
+        value = self.decode(body)
+        if not isinstance(value, dict):
+            raise self._not_ours()
+        return value
 
     def _not_ours(self) -> UnreachableError:
         return UnreachableError(f"What answers at {self.address} is not a Rafiki {self._what}. {self._hint}")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rafiki.client.calls import Calls
+from rafiki.client.plain_answers import Json
 from rafiki.contract import exports, inference_jobs
-
-Json = dict[str, Any]
 
 
 class InferenceJobCalls(Calls):
@@ -18,9 +16,9 @@ class InferenceJobCalls(Calls):
         self,
         app: str,
         app_version: int = -1,
-        budget: Mapping[str, Any] | None = None,
-        ensemble: Mapping[str, Any] | None = None,
-        deployment: Mapping[str, Any] | None = None,
+        budget: Mapping[str, object] | None = None,
+        ensemble: Mapping[str, object] | None = None,
+        deployment: Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
         replace: bool = False,
     ) -> Json:

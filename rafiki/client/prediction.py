@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from rafiki.client.http_server import HttpServer, encode_json, split_address
+from rafiki.client.plain_answers import Json
 from rafiki.errors import InvalidRequestError, UnreachableError
 
 PREDICT_TIMEOUT_S = 30.0
@@ -34,16 +35,16 @@ class PredictorClient:
         self._server = HttpServer(host, port, what="predictor", hint=hint, is_light=self._is_light)
         self._timeout_s = timeout_s
 
-    def predict(self, query: Any) -> Any:
+    def predict(self, query: object) -> Any:
         """The prediction for one query."""
         return self.post({"query": query})["prediction"]
 
-    def predict_many(self, queries: Sequence[Any]) -> list[Any]:
+    def predict_many(self, queries: Sequence[object]) -> list[Any]:
         """The predictions for a batch of queries, in their order."""
         predictions: list[Any] = self.post({"queries": list(queries)})["predictions"]
         return predictions
 
-    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, body: Mapping[str, object]) -> Json:
         """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else is in it.
 
         Raises:
@@ -52,10 +53,9 @@ class PredictorClient:
         """
         content, headers = encode_json(body), {"Content-Type": "application/json"}
         answer = self._server.send("POST", "/predict", content=content, headers=headers, timeout_s=self._timeout_s)
-        decoded: dict[str, Any] = self._server.decode(answer)
-        return decoded
+        return self._server.decode_object(answer)
 
-    def get_health(self) -> dict[str, Any]:
+    def get_health(self) -> Json:
         """What the predictor says of itself: ``task``, ``members`` (trial ids), ``absent`` (those without a worker).
 
         Raises:
@@ -88,10 +88,10 @@ class BriefPredictorClient(PredictorClient):
 
 def predict(
     predictor_host: str,
-    query: Any = None,
-    queries: Sequence[Any] | None = None,
+    query: object = None,
+    queries: Sequence[object] | None = None,
     timeout_s: float = PREDICT_TIMEOUT_S,
-) -> dict[str, Any]:
+) -> Json:
     """Ask a predictor once.
 
     Args:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rafiki.client.calls import Calls
+from rafiki.client.plain_answers import Json
 from rafiki.contract import garbage, stack
-
-Json = dict[str, Any]
 
 
 class StackCalls(Calls):

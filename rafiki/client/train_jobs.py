@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rafiki.client.calls import Calls
 from rafiki.client.http_server import Progress
+from rafiki.client.plain_answers import Json
 from rafiki.contract import train_jobs
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=BaseModel)
 else:
     M = TypeVar("M")
-
-Json = dict[str, Any]
 
 
 class TrainJobCalls(Calls):
@@ -29,10 +28,10 @@ class TrainJobCalls(Calls):
         task: str,
         train_dataset_id: str,
         val_dataset_id: str,
-        budget: Mapping[str, Any] | None = None,
+        budget: Mapping[str, object] | None = None,
         models: Sequence[str] | None = None,
-        train_args: Mapping[str, Any] | None = None,
-        advisor: str | Mapping[str, Any] | None = None,
+        train_args: Mapping[str, object] | None = None,
+        advisor: str | Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Json:
         """Start training models under a budget.
@@ -104,7 +103,8 @@ class TrainJobCalls(Calls):
         :meth:`download_trial_parameters`."""
         from rafiki.param_store.codec import decode_params
 
-        return decode_params(self._caller.call_plain(train_jobs.GET_TRIAL_PARAMETERS, trial_id=trial_id))
+        data = self._caller.call_plain(train_jobs.GET_TRIAL_PARAMETERS, {"trial_id": trial_id})
+        return decode_params(cast(bytes, data))
 
     def download_trial_parameters(
         self, trial_id: str, out_path: str | Path, *, progress: Progress | None = None

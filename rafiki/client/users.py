@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rafiki.client.calls import Calls
+from rafiki.client.plain_answers import Json
 from rafiki.constants import UserType
 from rafiki.contract import api_tokens, users
-
-Json = dict[str, Any]
 
 
 class UserCalls(Calls):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from rafiki.client.connection import AdminConnection
 from rafiki.client.http_server import WATCH_PATIENCE_S
+from rafiki.client.plain_answers import Json
 from rafiki.contract import environments, inference_jobs, stack, train_jobs
 from rafiki.contract.endpoint import AnyEndpoint
-
-Json = dict[str, Any]
 
 
 class Watching(AdminConnection):
@@ -23,9 +21,9 @@ class Watching(AdminConnection):
     """
 
     def _watch(
-        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None, **fields: Any
+        self, endpoint: AnyEndpoint, *, patience_s: float, stop: threading.Event | None, **fields: object
     ) -> Iterator[Json]:
-        return self._caller.watch_plain(endpoint, patience_s=patience_s, stop=stop, **fields)
+        return self._caller.watch_plain(endpoint, fields, patience_s=patience_s, stop=stop)
 
     def watch_train_job(
         self,

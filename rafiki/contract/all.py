@@ -38,8 +38,8 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
 }
 
 
-def _json_types() -> list[Any]:
-    types: list[Any] = [ErrorBody]
+def _json_types() -> list[object]:
+    types: list[object] = [ErrorBody]
     for e in ENDPOINTS.values():
         types += [e.request, *([] if e.response is bytes else [e.response])]
     return types
@@ -72,12 +72,12 @@ def _body(e: AnyEndpoint, schema: dict[str, Any]) -> dict[str, Any] | None:
     return {"required": bool(required), "content": {kind: content}}
 
 
-def openapi(version: str) -> dict[str, Any]:
+def openapi(version: str) -> dict[str, object]:
     """The OpenAPI 3.1 document of the admin."""
     schemas, components = msgspec.json.schema_components(_json_types(), ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(repr, _json_types()), schemas, strict=True))
     components.pop(FilePart.__name__, None)
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     refusal = {
         "description": "Refused",
         "content": {"application/json": {"schema": by_type[repr(ErrorBody)]}},
@@ -90,7 +90,7 @@ def openapi(version: str) -> dict[str, Any]:
             content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         else:
             content = {"application/json": {"schema": by_type[repr(e.response)]}}
-        operation: dict[str, Any] = {
+        operation: dict[str, object] = {
             "operationId": e.name,
             "summary": e.summary,
             "parameters": _parameters(e, request_schema),

@@ -9,7 +9,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -17,9 +17,12 @@ from rafiki.constants import UserType
 from rafiki.errors import InvalidRequestError
 from rafiki.utils.json_text import why_not_json
 from rafiki.utils.mismatch import Mismatch, explain_mismatch
+from rafiki.utils.values import JsonValue
 
 Request = TypeVar("Request", bound="RequestStruct")
 Answer = TypeVar("Answer")
+RequestOf = TypeVar("RequestOf", bound="RequestStruct", covariant=True)
+AnswerOf = TypeVar("AnswerOf", covariant=True)
 
 ADMINS = frozenset({UserType.SUPERADMIN, UserType.ADMIN})
 MODEL_DEVELOPERS = ADMINS | {UserType.MODEL_DEVELOPER}
@@ -50,7 +53,7 @@ _MAX_DEPTH = 64
 """Levels of lists and objects in a JSON value. What can just be read on Python's stack could not be written again."""
 
 
-def decode_json(data: bytes | str, what: str) -> Any:
+def decode_json(data: bytes | str, what: str) -> JsonValue:
     """Plain values from JSON of a request.
 
     Args:
@@ -61,7 +64,7 @@ def decode_json(data: bytes | str, what: str) -> Any:
         InvalidRequestError: when it is no JSON, nested too deeply, or gives a field of an object twice.
     """
     try:
-        value = msgspec.json.decode(data)
+        value: JsonValue = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError) as e:
         raise InvalidRequestError(f"{what} is no valid JSON: {why_not_json(data) or 'it cannot be read'}.") from e
     except RecursionError as e:
@@ -82,7 +85,7 @@ def decode_json(data: bytes | str, what: str) -> Any:
 def _refuse_twice(data: bytes | str, what: str) -> None:
     """Readers of JSON differ in which of two values of one field they take, so neither is taken."""
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
+    def look(pairs: list[tuple[str, object]]) -> None:
         if len({name for name, _ in pairs}) < len(pairs):
             [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
             raise InvalidRequestError(f"{what} gives the field {twice[:80]!r} twice.")
@@ -102,17 +105,29 @@ class Empty(RequestStruct, frozen=True, kw_only=True):
     """A request without fields."""
 
 
+if TYPE_CHECKING:
+    ArrivedFile: TypeAlias = BinaryIO
+else:
+    ArrivedFile = Any  # never part of a message
+
+
 class FilePart(msgspec.Struct, frozen=True):
     """A file in form data, streamed on both sides."""
 
     path: str
     """Where the client reads it from; empty on the server."""
     file_name: str
-    file: Any = None
+    file: ArrivedFile | None = None
     """What arrived, on the server: a binary file object at its start."""
 
+    @property
+    def arrived(self) -> BinaryIO:
+        """What arrived; only the server has it."""
+        assert self.file is not None
+        return self.file
 
-class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=True, dict=True):
+
+class Endpoint(msgspec.Struct, Generic[RequestOf, AnswerOf], frozen=True, kw_only=True, dict=True):
     """One call: its request and the answer to it. ``name`` is the name of the client method and of the admin operation
     that serve it."""
 
@@ -120,10 +135,9 @@ class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=Tr
     method: Literal["GET", "POST", "DELETE"]
     path: str
     """With ``{field}`` for fields that travel in the path."""
-    request: type[Request]
-    response: Any
-    """The type ``Answer`` of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its
-    events, which is no ``type[Answer]``."""
+    request: type[RequestOf]
+    response: object
+    """The type of the JSON answer; ``bytes`` for ``application/octet-stream``; of a stream, the union of its events."""
     roles: frozenset[UserType] | None
     """Who may call it; None = anyone, without a token. Ownership is checked by the operation."""
     summary: str
@@ -137,12 +151,17 @@ class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=Tr
     """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
     ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""
 
+    @property
+    def answer_type(self) -> type[AnswerOf]:
+        """``response`` for a reader of answers; a union is no ``type`` for mypy."""
+        return cast("type[AnswerOf]", self.response)
+
     @cached_property
     def path_fields(self) -> frozenset[str]:
         return frozenset(re.findall(r"{(\w+)}", self.path))
 
     @cached_property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, object]:
         """Field name -> its type."""
         return {f.name: f.type for f in msgspec.structs.fields(self.request)}
 
@@ -151,16 +170,16 @@ class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=Tr
         return frozenset(n for n, t in self.fields.items() if FilePart in (t, *typing.get_args(t)))
 
     @cached_property
-    def readers(self) -> dict[str, Callable[[Any], Any]]:
+    def readers(self) -> dict[str, Callable[[object], object]]:
         """Field name -> what reads it, of those whose type reads what people write, with refusals of its own."""
-        found: dict[str, Callable[[Any], Any]] = {}
+        found: dict[str, Callable[[object], object]] = {}
         for name, kind in self.fields.items():
             for member in _members(kind):
                 if hasattr(member, "from_request"):
                     found[name] = member.from_request
         return found
 
-    def parse_request(self, body: Mapping[str, Any], texts: Mapping[str, str]) -> Request:
+    def parse_request(self, body: Mapping[str, object], texts: Mapping[str, str]) -> RequestOf:
         """The request from its JSON ``body`` and from ``texts`` (path, query string, form fields).
 
         Raises:
@@ -188,7 +207,7 @@ class Endpoint(msgspec.Struct, Generic[Request, Answer], frozen=True, kw_only=Tr
         return msgspec.structs.replace(request, **read) if read else request
 
 
-AnyEndpoint: TypeAlias = Endpoint[Any, Any]
+AnyEndpoint: TypeAlias = Endpoint[RequestStruct, object]
 
 
 def _say(mismatch: Mismatch) -> str:
@@ -198,18 +217,18 @@ def _say(mismatch: Mismatch) -> str:
     return f"Field {where!r}: {mismatch.reason}." if where else f"{mismatch.reason}."
 
 
-def _may_be_read(value: Any, kind: Any) -> bool:
+def _may_be_read(value: object, kind: object) -> bool:
     """Whether it has the form that a reader takes. One that takes texts too refuses other forms in its own words."""
     return isinstance(value, dict) or (value is not None and str in _members(kind))
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def _members(kind: object) -> tuple[object, ...]:
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return typing.get_args(kind)
     return (kind,)
 
 
-def _from_text(name: str, text: str, kind: Any) -> Any:
+def _from_text(name: str, text: str, kind: object) -> object:
     """A field that travelled as text, as its declared type; JSON for lists and objects."""
     members = [m for m in _members(kind) if m is not type(None)]
     if members == [str]:
@@ -225,7 +244,7 @@ def _from_text(name: str, text: str, kind: Any) -> Any:
         raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {reason}.") from e
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> JsonValue:
     """The number, the truth or the null that a text writes; else the text."""
     try:
         value = msgspec.json.decode(text)

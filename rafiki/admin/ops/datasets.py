@@ -63,7 +63,7 @@ def _store(context: AdminContext, request: CreateDatasetRequest) -> StoredData:
         raise InvalidRequestError("Give either the file in the field 'dataset', or 'dataset_url', and not both.")
     if request.dataset_url is None:
         assert request.dataset is not None
-        return context.datasets.save(request.dataset.file)
+        return context.datasets.save(request.dataset.arrived)
     # Loaded on demand: few stacks fetch anything.
     from rafiki.admin.fetch import fetch
 

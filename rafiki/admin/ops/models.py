@@ -51,7 +51,7 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
     if not request.model_class.isidentifier():
         raise InvalidRequestError(f"Field 'model_class': {request.model_class[:80]!r} is no name of a Python class.")
     most = context.config.admin.max_model_file_mb * 1024 * 1024
-    file = request.model_file_bytes.file.read(most + 1)
+    file = request.model_file_bytes.arrived.read(most + 1)
     if len(file) > most:
         raise RequestTooLargeError(f"The model file is larger than {most >> 20} MB (admin.max_model_file_mb).")
     if not file:

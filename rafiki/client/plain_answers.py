@@ -1,0 +1,9 @@
+"""What the published client answers with."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+"""Plain values, which scripts use without a check of each. Programs with types of their own use the records of
+:mod:`rafiki.client.records`."""
