@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import typer
 import typer.main
@@ -22,8 +22,13 @@ from rafiki_cli import terminal
 from rafiki_cli.quick_values import spare_pydantic
 from rafiki_cli.target import options
 
+if TYPE_CHECKING:
+    from rafiki_cli.click_types import Command, Context, HelpFormatter
+
 # Without its default at hand, Typer loads pydantic (100 ms) to learn that --help was not given to a group.
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "default_map": {"help": False}}
+Function = TypeVar("Function", bound=Callable[..., object])
+
 # The class that Typer raises for wrong use is that of click, which newer versions of Typer hold a copy of.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -36,14 +41,24 @@ class App(typer.Typer):
     those of a group costs more than most of them take.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, help: str) -> None:
+        # Rich help costs about 50 ms at every --help.
+        super().__init__(
+            cls=PlainGroup,
+            help=help,
+            rich_markup_mode=None,
+            no_args_is_help=True,
+            add_completion=False,
+            context_settings=CONTEXT_SETTINGS,
+        )
         self.commands = Commands()
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+    def command(  # type: ignore[override]  # What this command line uses of Typer's.
+        self, name: str | None = None, *, help: str | None = None, epilog: str | None = None
+    ) -> Callable[[Function], Function]:
+        def register(function: Function) -> Function:
             command_name = name or typer.main.get_command_name(function.__name__)
-            self.commands.add(command_name, lambda: _make_command(command_name, function, settings))
+            self.commands.add(command_name, lambda: _make_command(command_name, function, help, epilog))
             return function
 
         return register
@@ -84,21 +99,21 @@ class Commands(Mapping[str, TyperCommand]):
         return len(self._makers)
 
 
-def _make_command(name: str, function: Callable[..., Any], settings: Mapping[str, Any]) -> TyperCommand:
+def _make_command(name: str, function: Callable[..., object], help: str | None, epilog: str | None) -> TyperCommand:
     alone = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings=CONTEXT_SETTINGS)
-    alone.command(name, **{"cls": PlainCommand, **settings})(_given_application(function))
+    alone.command(name, cls=PlainCommand, help=help, epilog=epilog)(_given_application(function))
     return cast(TyperCommand, typer.main.get_command(alone))
 
 
-def _given_application(function: Callable[..., Any]) -> Callable[..., Any]:
+def _given_application(function: Callable[..., object]) -> Callable[..., object]:
     """A command whose parameter ``cli``, when it has one, is the application that runs it."""
     if "cli" not in inspect.signature(function).parameters:
         return function
     signature = inspect.signature(function, eval_str=True)
 
     @functools.wraps(function)
-    def command(*arguments: Any, **options: Any) -> Any:
-        return function(*arguments, cli=terminal.current_context().find_root().obj, **options)
+    def command(*arguments: object, **options: object) -> object:
+        return function(*arguments, cli=terminal.get_context().find_root().obj, **options)
 
     parameters = [p for name, p in signature.parameters.items() if name != "cli"]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -112,50 +127,42 @@ def examples(*commands: str) -> str:
 
 def new_app(help: str) -> App:
     """A Typer app of this command line: plain help, no arguments mean help."""
-    # Rich help costs about 50 ms at every --help.
-    return App(
-        cls=PlainGroup,
-        help=help,
-        rich_markup_mode=None,
-        no_args_is_help=True,
-        add_completion=False,
-        context_settings=CONTEXT_SETTINGS,
-    )
+    return App(help)
 
 
 class PlainCommand(TyperCommand):
     """A command whose help keeps the lines of its examples, and that names the nearest of a mistyped option."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         spare_pydantic(self.get_params(ctx))
         with _naming_nearest_option(self, ctx):
             return super().parse_args(ctx, args)
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         _format_options(self, ctx, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         _format_examples(self.epilog, formatter)
 
 
 class PlainGroup(TyperGroup):
     """A group whose help tells the first sentence of each command in full."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         with _naming_nearest_option(self, ctx):
             return super().parse_args(ctx, args)
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         self.format_commands(ctx, formatter)
         _format_options(self, ctx, formatter)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         _write_section(
             formatter, "Commands", [(name, _first_sentence(c.help or "")) for name, c in commands if c and not c.hidden]
         )
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         _format_examples(self.epilog, formatter)
 
 
@@ -175,10 +182,10 @@ class LazyGroup(PlainGroup):
         """Command -> its line of help, of all sections; no command is loaded."""
         return {name: help for section in cls.sections.values() for name, (_, help) in section.items()}
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         return list(self.modules())
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         modules = self.modules()
         if cmd_name not in modules:
             if ctx.resilient_parsing:
@@ -188,17 +195,17 @@ class LazyGroup(PlainGroup):
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
         return app.commands[cmd_name] if cmd_name in app.commands else app.group()
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         width = max(map(len, self.modules()))  # One column for all sections.
         for heading, section in self.sections.items():
             _write_section(formatter, heading, [(name.ljust(width), help) for name, (_, help) in section.items()])
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         self.format_commands(ctx, formatter)
         rows = [r for p in self.get_params(ctx) if (r := p.get_help_record(ctx))]
         _write_section(formatter, "Options of every command", [*options.GLOBAL_OPTIONS.items(), *rows])
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Context) -> object:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as e:
@@ -206,7 +213,7 @@ class LazyGroup(PlainGroup):
 
 
 @contextlib.contextmanager
-def _naming_nearest_option(command: Any, ctx: Any) -> Iterator[None]:
+def _naming_nearest_option(command: Command, ctx: Context) -> Iterator[None]:
     """Names the option that was meant where there is none of that name."""
     try:
         yield
@@ -226,7 +233,7 @@ def _first_sentence(text: str) -> str:
     return sentence + dot.strip()
 
 
-def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
+def _format_options(command: Command, ctx: Context, formatter: HelpFormatter) -> None:
     arguments: list[tuple[str, str]] = []
     flags: list[tuple[str, str]] = []
     for param in command.get_params(ctx):
@@ -238,13 +245,13 @@ def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
     _write_section(formatter, "Options", flags)
 
 
-def _write_section(formatter: Any, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+def _write_section(formatter: HelpFormatter, heading: str, rows: Sequence[tuple[str, str]]) -> None:
     if rows:
         with formatter.section(heading):
             formatter.write_dl(rows, col_max=_LEFT_COLUMN)
 
 
-def _format_examples(epilog: str | None, formatter: Any) -> None:
+def _format_examples(epilog: str | None, formatter: HelpFormatter) -> None:
     """The epilog line by line: what is indented is a command to type, and stays as it is."""
     if not epilog:
         return

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+
+if TYPE_CHECKING:
+    from typer._coercion import RuntimeParam
+    from typer.core import TyperArgument, TyperOption
+
+    from rafiki_cli.click_types import Context, Parameter
+
+    TyperParameter: TypeAlias = TyperArgument | TyperOption
 
 
 class QuickValues:
     """Stands before what Typer converts the values of a parameter with, which is made when it is needed."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], RuntimeParam]) -> None:
         self._make = make
 
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+    def coerce(self, value: object, param: TyperParameter, ctx: Context) -> object:
         """``value`` as the parameter's type; refusals are Typer's."""
         is_many = param.multiple or param.nargs == -1
         if value is None:
@@ -37,19 +45,20 @@ class QuickValues:
         return self._make().coerce(value, param=param, ctx=ctx)
 
 
-def _is_plain_number(value: Any, param: Any) -> bool:
+def _is_plain_number(value: object, param: TyperParameter) -> TypeGuard[str]:
     info = param.type_descriptor.parameter_info
-    return info.min is None and info.max is None and re.fullmatch(r"-?[0-9]{1,9}", value) is not None
+    is_unbounded = info.min is None and info.max is None
+    return is_unbounded and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value) is not None
 
 
-def _is_plain_path(value: Any, param: Any) -> bool:
+def _is_plain_path(value: object, param: TyperParameter) -> TypeGuard[str]:
     """Whether Typer would find nothing wrong with a path: commands check files themselves, with their own words."""
     info = param.type_descriptor.parameter_info
     is_plain = info.file_okay and info.dir_okay and not (info.exists or info.writable or info.resolve_path)
     return is_plain and isinstance(value, str) and (not os.path.exists(value) or os.access(value, os.R_OK))
 
 
-def spare_pydantic(params: list[Any]) -> None:
+def spare_pydantic(params: Iterable[Parameter]) -> None:
     """Have simple values of a command's parameters converted without pydantic, where this version of Typer uses it."""
     for param in params:
         if hasattr(param, "get_runtime_param") and hasattr(param, "type_descriptor"):

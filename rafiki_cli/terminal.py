@@ -9,12 +9,15 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO
 
 import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+
+if TYPE_CHECKING:
+    from rafiki_cli.click_types import Context
 
 
 class UsageError(RafikiError):
@@ -34,16 +37,28 @@ class Manner(NamedTuple):
 
 def _manner() -> Manner:
     """That of the application which runs a command in this thread: the object of click's context."""
-    context = current_context(silent=True)
+    context = find_context()
     found = getattr(context.find_root().obj, "manner", None) if context else None
     return found if isinstance(found, Manner) else Manner()
 
 
-def current_context(*, silent: bool = False) -> Any:
-    """Click's context of the command that this thread runs."""
+def find_context() -> Context | None:
+    """Click's context of the command that this thread runs; None outside of one."""
     # Newer versions of Typer hold a copy of click, older ones use click itself.
     package = typer.Context.__bases__[0].__module__.rpartition(".")[0]
-    return sys.modules[f"{package}.globals"].get_current_context(silent=silent)
+    found: Context | None = sys.modules[f"{package}.globals"].get_current_context(silent=True)
+    return found
+
+
+def get_context() -> Context:
+    """Click's context of the command that this thread runs.
+
+    Raises:
+        RuntimeError: outside of a command.
+    """
+    if (found := find_context()) is None:
+        raise RuntimeError("no command runs in this thread")
+    return found
 
 
 def tell_requests(is_wanted: bool) -> None:
@@ -72,9 +87,9 @@ def has_color() -> bool:
     return not (_manner().is_colorless or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
 
 
-def style(text: str, **styles: Any) -> str:
-    """``text`` with the styles of ``typer.style``; what is no terminal gets it without them."""
-    return typer.style(text, **styles) if has_color() else text
+def style(text: str, *, fg: str | None = None, bold: bool | None = None, dim: bool | None = None) -> str:
+    """``text`` as ``typer.style`` shows it; what is no terminal gets it as it is."""
+    return typer.style(text, fg=fg, bold=bold, dim=dim) if has_color() else text
 
 
 def fitted(text: str, *, stream: TextIO | None = None, indent: str = "") -> str:

@@ -13,11 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MOST: dict[str, int] = {
     "rafiki.client": 52,
-    "rafiki.meta_store": 9,
     "rafiki.model": 1,
-    "rafiki_cli": 17,
     "rafiki_cli.commands": 6,
-    "rafiki_cli.completion": 2,
     "rafiki_cli.export": 5,
     "rafiki_cli.jobs": 12,
     "rafiki_cli.model_check": 1,

@@ -11,14 +11,18 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import typer
+from typer.core import TyperGroup, TyperOption
 
 from rafiki_cli.application import Application
 from rafiki_cli.lazy import LazyGroup
 from rafiki_cli.target import options
 from rafiki_cli.terminal import UsageError
+
+if TYPE_CHECKING:
+    from rafiki_cli.click_types import Command, Context, Parameter
 
 VARIABLE = "_RAFIKI_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -37,7 +41,7 @@ class Answer(NamedTuple):
     """The shell completes the names of files by itself."""
 
 
-def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
+def complete(root: Command, words: Sequence[str], incomplete: str) -> Answer:
     """What ``incomplete`` may become after ``words``, the words before it (without ``rafiki``)."""
     option, equals, value = incomplete.partition("=")
     if words and words[-1] in options.VALUE_OPTIONS:
@@ -47,7 +51,7 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
     # The options also count for what completes a word: which admin to ask.
     cli, left = _without_global_options(words)
     command, ctx = root, _context(root, "rafiki", None, cli)
-    while hasattr(command, "list_commands") and left:
+    while isinstance(command, TyperGroup) and left:
         name = left.pop(0)
         if name.startswith("-"):
             continue
@@ -55,7 +59,7 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
         if found is None:
             return Answer([])
         command, ctx = found, _context(found, name, ctx, cli)
-    if not hasattr(command, "list_commands"):
+    if not isinstance(command, TyperGroup):
         return _of_command(command, ctx, left, incomplete)
     if incomplete.startswith("-"):
         return _options(command, ctx, incomplete)
@@ -63,18 +67,18 @@ def complete(root: Any, words: Sequence[str], incomplete: str) -> Answer:
     return Answer([(n, help) for n in found_names if (help := _help(command, ctx, n))])
 
 
-def _context(command: Any, name: str, parent: Any, cli: Application) -> Any:
+def _context(command: Command, name: str, parent: Context | None, cli: Application) -> Context:
     # Made by hand: parsing the words would load pydantic (100 ms), and stop at what is not whole yet.
     return typer.Context(
         command, info_name=name, parent=parent, obj=cli, resilient_parsing=True, **command.context_settings
     )
 
 
-def _of_command(command: Any, ctx: Any, words: Sequence[str], incomplete: str) -> Answer:
-    takes_value = {o: p for p in command.params for o in p.opts if _is_value_option(p)}
+def _of_command(command: Command, ctx: Context, words: Sequence[str], incomplete: str) -> Answer:
+    takes_value = {o: p for p in command.params if _is_value_option(p) for o in p.opts}
     positional: list[str] = []
     is_text = False
-    pending = None
+    pending: Parameter | None = None
     for word in words:
         option, equals, value = word.partition("=")
         if pending is not None:
@@ -102,42 +106,42 @@ def _of_command(command: Any, ctx: Any, words: Sequence[str], incomplete: str) -
     return Answer([])
 
 
-def _is_value_option(param: Any) -> bool:
-    return param.param_type_name == "option" and not param.is_flag and not param.count
+def _is_value_option(param: Parameter) -> bool:
+    return isinstance(param, TyperOption) and not param.is_flag and not param.count
 
 
-def _of_parameter(param: Any, ctx: Any, incomplete: str) -> Answer:
+def _of_parameter(param: Parameter, ctx: Context, incomplete: str) -> Answer:
     from rafiki_cli.completion import completers
 
     values: list[tuple[str, str]] = []
     with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
         items = param.shell_complete(ctx, incomplete)
         values = [(str(i.value), " ".join((i.help or "").split())) for i in items if i.type == "plain"]
-        if not values and not _is_path(param) and (find := completers.BY_NAME.get(param.name)):
-            values = [value for value in find(ctx) if value[0].startswith(incomplete)]
+        if not values and not _is_path(param) and (find := completers.BY_NAME.get(param.name or "")):
+            values = [value for value in find(cast(typer.Context, ctx)) if value[0].startswith(incomplete)]
     # A path without a completer of its own is completed by the shell, which knows of ~ and CDPATH.
     return Answer(values, is_file=not values and _is_path(param))
 
 
-def _is_path(param: Any) -> bool:
+def _is_path(param: Parameter) -> bool:
     kind = getattr(param, "type_descriptor", None)
     if kind is None:  # Typer before 0.29
-        return getattr(param.type, "name", "") in ("path", "file", "directory")
+        return getattr(getattr(param, "type", None), "name", "") in ("path", "file", "directory")
     return bool(kind.is_path or kind.is_file)
 
 
-def _help(group: Any, ctx: Any, name: str) -> str:
+def _help(group: TyperGroup, ctx: Context, name: str) -> str:
     if isinstance(group, LazyGroup):
         return group.help_texts()[name]
     command = group.get_command(ctx, name)
-    return "" if command.hidden else " ".join((command.help or name).split()).partition(". ")[0]
+    return "" if command is None or command.hidden else " ".join((command.help or name).split()).partition(". ")[0]
 
 
-def _options(command: Any, ctx: Any, incomplete: str) -> Answer:
+def _options(command: Command, ctx: Context, incomplete: str) -> Answer:
     found = [
         (o, " ".join((p.help or "").split()))
         for p in command.get_params(ctx)
-        if p.param_type_name == "option" and not p.hidden
+        if isinstance(p, TyperOption) and not p.hidden
         for o in (*p.opts, *p.secondary_opts)
     ]
     for names, help in options.GLOBAL_OPTIONS.items():
@@ -169,7 +173,7 @@ def _without_global_options(words: Sequence[str]) -> tuple[Application, list[str
 # ---- what the shells send and read ---------------------------------------------------------------------------------
 
 
-def answer_shell(root: Any, shell: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+def answer_shell(root: Command, shell: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
     """The answer to a script of :data:`SHELLS`."""
     environ = os.environ if environ is None else environ
     if shell == "bash":
@@ -180,7 +184,7 @@ def answer_shell(root: Any, shell: str, arguments: Sequence[str], environ: Mappi
     return "\n".join(["values", *(f"{value}\t{help}" for value, help in answer.values)])
 
 
-def _answer_bash(root: Any, environ: Mapping[str, str]) -> str:
+def _answer_bash(root: Command, environ: Mapping[str, str]) -> str:
     line = environ.get("COMP_LINE", "")[: int(environ.get("COMP_POINT") or 0)]
     words, incomplete, is_quoted = split_line(line)
     answer = complete(root, words[1:], incomplete)

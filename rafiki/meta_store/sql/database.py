@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -16,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Index,
+    PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
     create_engine,
@@ -75,7 +75,7 @@ class Database:
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # SQLite has one writer at a time anyway. Its threads queue here, where a wait costs nothing, so that
         # only other processes are waited for in its busy handler, which sleeps and asks again.
-        self._gate: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._gate: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
         self._reader = self._open()
         self._writer = self._reader.execution_options(
             **({} if self.is_sqlite else {"isolation_level": "READ COMMITTED"})
@@ -113,7 +113,7 @@ class Database:
 
     def _open(self) -> Engine:
         # hide_parameters: password hashes stay out of tracebacks and logs.
-        common: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
+        common: dict[str, object] = {"hide_parameters": True, "pool_use_lifo": True}
         if not self.is_sqlite:
             return create_engine(
                 self._url,
@@ -270,7 +270,7 @@ def _unique_keys() -> dict[str, str]:
     names: dict[str, str] = {}
     for table in metadata.tables.values():
         constraints = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
-        keys: list[UniqueConstraint | Index | Any] = [table.primary_key, *constraints]
+        keys: list[PrimaryKeyConstraint | UniqueConstraint | Index] = [table.primary_key, *constraints]
         for key in [*keys, *(i for i in table.indexes if i.unique)]:
             names[", ".join(f"{table.name}.{column.name}" for column in key.columns)] = str(key.name)
     return names

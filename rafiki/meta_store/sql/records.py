@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select, update
+from sqlalchemy import ColumnElement, Connection, GenerativeSelect, Table, select, update
 
 from rafiki import states
 from rafiki.errors import IllegalTransitionError, InvalidRequestError, RafikiError
@@ -17,14 +17,15 @@ from rafiki.utils.clock import utc_now
 
 E = TypeVar("E", bound=msgspec.Struct)
 S = TypeVar("S", bound=StrEnum)
+Statement = TypeVar("Statement", bound=GenerativeSelect)
 
 
-def to_entity(kind: type[E], row: Row[Any]) -> E:
+def to_entity(kind: type[E], row: Iterable[object]) -> E:
     """The entity from a row of :func:`columns_of` it."""
     return kind(**dict(zip(kind.__struct_fields__, row, strict=True)))
 
 
-def page(statement: Select[Any], offset: int, limit: int | None) -> Select[Any]:
+def page(statement: Statement, offset: int, limit: int | None) -> Statement:
     """``statement`` cut to one page.
 
     Raises:
@@ -59,7 +60,7 @@ class Records:
         table: Table,
         kind: type[E],
         where: Sequence[ColumnElement[bool]],
-        order_by: Sequence[ColumnElement[Any]],
+        order_by: Sequence[ColumnElement[object]],
         offset: int = 0,
         limit: int | None = None,
     ) -> list[E]:
@@ -68,16 +69,16 @@ class Records:
         with self._db.read() as connection:
             return [to_entity(kind, row) for row in connection.execute(statement)]
 
-    def _insert(self, connection: Connection, table: Table, kind: type[E], values: Mapping[str, Any]) -> E:
+    def _insert(self, connection: Connection, table: Table, kind: type[E], values: Mapping[str, object]) -> E:
         statement = table.insert().values(**values).returning(*columns_of(table, kind))
         return to_entity(kind, connection.execute(statement).one())
 
-    def _create(self, table: Table, kind: type[E], values: Mapping[str, Any], refusals: Refusals) -> E:
+    def _create(self, table: Table, kind: type[E], values: Mapping[str, object], refusals: Refusals) -> E:
         with self._db.write_once(refusals) as connection:
             return self._insert(connection, table, kind, values)
 
     def _update(
-        self, table: Table, kind: type[E], where: Sequence[ColumnElement[bool]], values: Mapping[str, Any]
+        self, table: Table, kind: type[E], where: Sequence[ColumnElement[bool]], values: Mapping[str, object]
     ) -> E | None:
         """The record after the change; None where no row meets the conditions (nothing was changed)."""
         statement = update(table).where(*where).values(**values).returning(*columns_of(table, kind))
@@ -88,9 +89,9 @@ class Records:
 
 def status_change(
     table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None
-) -> tuple[ColumnElement[bool], dict[str, Any]]:
+) -> tuple[ColumnElement[bool], dict[str, object]]:
     """The condition and the values of a guarded change of status."""
-    values: dict[str, Any] = {"status": target}
+    values: dict[str, object] = {"status": target}
     if error is not None:
         values["error"] = error
     if "datetime_stopped" in table.c and states.is_final(transitions, target):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 from sqlalchemy import (
@@ -60,7 +59,7 @@ def _ref(name: str, target: str, *, ondelete: str | None = None, primary_key: bo
     return Column(name, Str, key, nullable=False, primary_key=primary_key)
 
 
-def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
+def _partial_index(name: str, *columns: Column[object], where: ColumnElement[bool], unique: bool = False) -> Index:
     return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
@@ -68,7 +67,7 @@ def _status(kind: type[StrEnum]) -> Column[StrEnum]:
     return Column("status", Choice(kind), nullable=False)
 
 
-def _times() -> list[Column[Any]]:
+def _times() -> list[Column[object]]:
     return [
         Column("datetime_started", UtcDateTime, nullable=False),
         Column("datetime_stopped", UtcDateTime),
@@ -288,6 +287,6 @@ service_is_live = services.c.status.in_(states.live_statuses(states.SERVICE_TRAN
 _partial_index("ix_services_live", services.c.datetime_started, where=service_is_live)
 
 
-def columns_of(table: Table, entity: type[msgspec.Struct]) -> list[Column[Any]]:
+def columns_of(table: Table, entity: type[msgspec.Struct]) -> list[Column[object]]:
     """The columns that make up an entity, in the order of its fields."""
     return [table.c[field] for field in entity.__struct_fields__]

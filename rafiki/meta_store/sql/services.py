@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Gpu, Service
@@ -50,7 +49,7 @@ class SqlServiceStore(Records, ServiceStore):
         return self._get(services, Service, service_id, "service", InvalidServiceError)
 
     def set_service_handle(self, service_id: str, handle: str, port: int | None = None) -> Service:
-        values: dict[str, Any] = {"handle": handle}
+        values: dict[str, object] = {"handle": handle}
         if port is not None:
             values["port"] = port
         changed = self._update(services, Service, [services.c.id == service_id], values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import func, insert, select
 
@@ -165,7 +164,7 @@ def check_owner(sub_train_job_id: str, present: str | None, owner_id: str | None
         )
 
 
-def _parts(train_job: TrainJob, models: Sequence[Model]) -> list[dict[str, Any]]:
+def _parts(train_job: TrainJob, models: Sequence[Model]) -> list[dict[str, object]]:
     return [
         {
             "id": new_id(),

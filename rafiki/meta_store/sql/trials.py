@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, Executable, Table, bindparam, exists, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -108,7 +107,7 @@ class SqlTrialStore(Records, TrialStore):
     ) -> Trial:
         if not math.isfinite(score):
             raise InvalidTrialError(f"The score of the trial {trial_id} is {score}, not a finite number.")
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             # SQLite keeps a whole REAL as an integer, which has no -0.0; so that PostgreSQL does not either.
             "score": float(score) + 0.0,
             "params_id": params_id,
@@ -241,7 +240,9 @@ class SqlTrialStore(Records, TrialStore):
         with self._db.read() as connection:
             return [to_entity(TrialReport, row) for row in connection.execute(statement)]
 
-    def _add_once(self, table: Table, trial_id: str, rows: Sequence[Mapping[str, Any]], owner_id: str | None) -> None:
+    def _add_once(
+        self, table: Table, trial_id: str, rows: Sequence[Mapping[str, object]], owner_id: str | None
+    ) -> None:
         """Add rows of a trial; those whose keys are there already stay as they are."""
         with self._db.write() as connection:
             found = connection.execute(_OWNER, {"trial_id": trial_id}).one_or_none()
@@ -253,7 +254,7 @@ class SqlTrialStore(Records, TrialStore):
     def list_trial_logs(
         self, trial_id: str, *, attempt: int | None = None, offset: int = 0, limit: int | None = None
     ) -> list[TrialLog]:
-        wanted: ColumnElement[Any] | int = (
+        wanted: ColumnElement[object] | int = (
             select(trials.c.attempt).where(trials.c.id == trial_id).scalar_subquery() if attempt is None else attempt
         )
         where = [trial_logs.c.trial_id == trial_id, trial_logs.c.attempt == wanted]
@@ -262,7 +263,7 @@ class SqlTrialStore(Records, TrialStore):
     def _list_best(self, where: ColumnElement[bool], max_count: int | None, offset: int) -> list[Trial]:
         return self._list(trials, Trial, [where, trial_can_be_served], _BEST_FIRST, offset, max_count)
 
-    def _move(self, trial_id: str, target: TrialStatus, owner_id: str | None, values: Mapping[str, Any]) -> Trial:
+    def _move(self, trial_id: str, target: TrialStatus, owner_id: str | None, values: Mapping[str, object]) -> Trial:
         # One statement, fenced as in create_trial.
         statement = (
             update(trials)
