@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
 from rafiki_cli.target import session
 
+if TYPE_CHECKING:
+    from rafiki.config import Origin
+
 app = new_app("Show, check and change the configuration.")
 KeyArgument = Annotated[str, typer.Argument(help="SECTION.KEY, as in admin.port.", autocompletion=completers.settings)]
 
@@ -28,11 +31,11 @@ class SettingRow:
     """A setting in force."""
 
     key: str
-    value: Any
+    value: object
     origin: str
 
 
-def mask_secrets(value: Any) -> Any:
+def mask_secrets(value: object) -> object:
     """A setting with the password of a URL in it hidden."""
     if not isinstance(value, str) or "://" not in value:
         return value
@@ -51,7 +54,7 @@ def show(
     loaded = cli.loaded_config()
     rows = [SettingRow(o.key, mask_secrets(o.value), o.origin) for o in loaded.origins]
     if format is not Format.TABLE and not origin:
-        tree: dict[str, dict[str, Any]] = {}
+        tree: dict[str, dict[str, object]] = {}
         for row in rows:
             section, _, key = row.key.partition(".")
             tree.setdefault(section, {})[key] = row.value
@@ -67,7 +70,7 @@ def show(
         terminal.say(f"File: {loaded.file or 'none (rafiki.yaml is looked for upward from this folder)'}")
 
 
-def _setting(cli: Application, name: str) -> Any:
+def _setting(cli: Application, name: str) -> Origin:
     """The setting in force of that name, and where it comes from.
 
     Raises:
@@ -143,7 +146,7 @@ def set_(
     _show_effect(cli, key)
 
 
-def _parsed(value: str | None, section: str, name: str) -> Any:
+def _parsed(value: str | None, section: str, name: str) -> object:
     from rafiki.config import parse_value
 
     if value == "-":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +20,11 @@ from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
     from rafiki.contract.exports import ExportView
+    from rafiki.utils.values import JsonValue
+    from rafiki_cli.export.manifest import Checked, ExportRecord, Manifest, Member
 
 app = new_app("Exports.")
-_COLUMNS: list[Column[Mapping[str, Any]]] = [
+_COLUMNS: list[Column[ExportRecord]] = [
     Column("APP", lambda r: r["app"]),
     Column("VERSION", lambda r: r["app_version"]),
     Column("TASK", lambda r: r["task"]),
@@ -97,16 +98,17 @@ def export(
             f"The admin runs Rafiki {view.rafiki_version}, and this is {__version__}: the export holds parts of the "
             "latter."
         )
-    answer: dict[str, Any] = {"folder": str(target), "zip": None, "checked": None}
+    checked: Checked | None = None
     model_files = {m.id: client.get_model_file(m.id) for m in view.models}
     with folders.new_folder(target) as folder:
         manifest = folders.write_export(folder, view, model_files, client.get_trial_parameters)
         if check:
-            answer["checked"] = _check(folder, manifest, view, python or sys.executable)
+            checked = _check(folder, manifest, view, python or sys.executable)
         if zip:
             folders.zip_folder(folder, _zip_of(target))
-            answer["zip"] = str(_zip_of(target))
-    record: Mapping[str, Any] = {**manifest, **answer}
+    record: ExportRecord = {
+        **manifest, "folder": str(target), "zip": str(_zip_of(target)) if zip else None, "checked": checked,
+    }  # fmt: skip
     put_record(record, _COLUMNS, format)
     if format is Format.TABLE:
         terminal.say(f"Try it: `pip install -r {target}/requirements.txt`, then `python {target}/serve.py`.")
@@ -130,7 +132,7 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "app"
 
 
-def _check(folder: Path, manifest: Mapping[str, Any], view: ExportView, python: str) -> dict[str, Any]:
+def _check(folder: Path, manifest: Manifest, view: ExportView, python: str) -> Checked:
     """What trying the export showed."""
     from rafiki_cli.export.check import ExportCheckError, first_difference, try_export
 
@@ -148,7 +150,7 @@ def _check(folder: Path, manifest: Mapping[str, Any], view: ExportView, python: 
     return {"n_queries": len(queries), "is_compared": theirs is not None}
 
 
-def _served_predictions(view: ExportView) -> list[Any] | None:
+def _served_predictions(view: ExportView) -> list[JsonValue] | None:
     """What the running deployment answers; None when there is none, or not all of its members can be heard."""
     from rafiki.client.prediction import BriefPredictorClient
     from rafiki.errors import RafikiError
@@ -164,11 +166,11 @@ def _served_predictions(view: ExportView) -> list[Any] | None:
     return None if answer.get("left_out") else list(answer["predictions"])
 
 
-def _member(member: Mapping[str, Any]) -> str:
+def _member(member: Member) -> str:
     return f"{member['name']} {values.score(member['score'])} weight {member['weight']:.1%}"
 
 
-def _checked(row: Mapping[str, Any]) -> str:
+def _checked(row: ExportRecord) -> str:
     checked = row["checked"]
     if checked is None:
         return "no"

@@ -21,7 +21,7 @@ from rafiki_cli.render.output import (
     Format,
     FormatOption,
     error_column,
-    plain,
+    plain_record,
     put_data,
     put_record,
     put_rows,
@@ -145,7 +145,7 @@ def show(
     job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
     absent = _absent_members(job)
     if format is not Format.TABLE:
-        put_data({**plain(job), "absent_trial_ids": absent}, format)
+        put_data({**plain_record(job), "absent_trial_ids": [*absent]}, format)
         return
     trials = {t.id: t for t in client.get_trials_of_train_job(app, job.app_version)}
 

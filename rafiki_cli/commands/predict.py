@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
+from rafiki.utils.values import JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
@@ -94,15 +95,16 @@ def _name_of(client: AdminClient | None, trial_id: str) -> str:
     return f"trial {trial_id}"
 
 
-def prediction_text(prediction: Any) -> str:
+def prediction_text(prediction: JsonValue) -> str:
     """A prediction in one line; of a list of probabilities the most probable class first."""
     text = json.dumps(prediction, ensure_ascii=False)
     if not isinstance(prediction, list) or len(prediction) < 2:
         return text
-    if not all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in prediction) or abs(sum(prediction) - 1) > 0.01:
+    shares = [p for p in prediction if isinstance(p, (int, float)) and 0 <= p <= 1]
+    if len(shares) < len(prediction) or abs(sum(shares) - 1) > 0.01:
         return text
-    best = max(range(len(prediction)), key=prediction.__getitem__)
-    return f"class {best}  {prediction[best]:.4f}  of {' '.join(f'{p:.4f}' for p in prediction)}"
+    best = max(range(len(shares)), key=shares.__getitem__)
+    return f"class {best}  {shares[best]:.4f}  of {' '.join(f'{p:.4f}' for p in shares)}"
 
 
 def _predictor_of(client: AdminClient | None, app: str | None, version: int) -> str:
@@ -114,19 +116,20 @@ def _predictor_of(client: AdminClient | None, app: str | None, version: int) -> 
     return str(job.predictor_host)
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str) -> JsonValue:
     """JSON of an option or a file.
 
     Raises:
         UsageError: saying where it is wrong.
     """
     try:
-        return json.loads(text)
+        value: JsonValue = json.loads(text)
     except ValueError as e:
         raise terminal.UsageError(f"{where}: this is not JSON: {e}. Texts need double quotes.") from e
+    return value
 
 
-def read_query(file: Path) -> Any:
+def read_query(file: Path) -> JsonValue:
     """The query in a file: JSON, or an image as a nested list of its RGB values, rows first.
 
     Raises:
@@ -141,10 +144,10 @@ def read_query(file: Path) -> Any:
         raise terminal.UsageError(f"{file}: this image cannot be read: {e.strerror or 'it is damaged'}.") from e
 
 
-def read_image(file: Path) -> list[Any]:
+def read_image(file: Path) -> list[JsonValue]:
     import numpy as np
     from PIL import Image
 
     with Image.open(file) as image:
-        pixels: list[Any] = np.asarray(image.convert("RGB")).tolist()
+        pixels: list[JsonValue] = np.asarray(image.convert("RGB")).tolist()
     return pixels

@@ -10,7 +10,7 @@ from rafiki_cli import terminal
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import TaskFilterOption
 from rafiki_cli.lazy import new_app
-from rafiki_cli.render.output import Column, Format, FormatOption, plain, put_data, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, plain_record, put_data, put_rows
 
 if TYPE_CHECKING:
     from rafiki_cli.scaffold.catalogue import TemplateRecord
@@ -62,7 +62,7 @@ def show(
 
     template = get_template(name)
     if format is not Format.TABLE:
-        put_data({**plain(template.record()), "source": template.source()}, format)
+        put_data({**plain_record(template.record()), "source": template.source()}, format)
     elif terminal.is_interactive():
         from rich.console import Console
         from rich.syntax import Syntax

@@ -24,6 +24,7 @@ from rafiki_cli.render.output import (
     FormatOption,
     error_column,
     plain,
+    plain_record,
     put_data,
     put_record,
     put_rows,
@@ -46,7 +47,7 @@ app = new_app("Create, watch and stop train jobs.")
 
 
 def _budget(row: TrainJobView) -> str:
-    return " ".join(f"{k}={values.text(v)}" for k, v in plain(row.budget).items())
+    return " ".join(f"{k}={values.text(v)}" for k, v in plain_record(row.budget).items())
 
 
 def _short_budget(row: TrainJobView) -> str:

@@ -14,7 +14,7 @@ from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
-from rafiki_cli.render.output import Column, Format, FormatOption, plain, put_data, put_rows
+from rafiki_cli.render.output import Column, Format, FormatOption, plain_record, put_data, put_rows
 
 if TYPE_CHECKING:
     from rafiki.analysis.importance import Choice, ChoiceMarginal, Importance, KnobImportance, NumberMarginal
@@ -159,7 +159,7 @@ def _put_marginals(
     if not found:
         raise _no_such_knob(by_model, knob)
     if format is not Format.TABLE:
-        put_data([{"model_name": name, **plain(marginal)} for name, marginal in found], format)
+        put_data([{"model_name": name, **plain_record(marginal)} for name, marginal in found], format)
         return
     for number, (name, marginal) in enumerate(found):
         if number:

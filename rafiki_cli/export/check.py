@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from rafiki.errors import RafikiError
+from rafiki.utils.values import JsonValue
+from rafiki_cli.export.manifest import Trial
 
 _TIMEOUT_S = 300.0
 # Isolated (-I): neither the working folder nor PYTHONPATH can lend the export what it lacks.
@@ -49,11 +51,19 @@ out.write(json.dumps(found))
 """
 
 
+class _Answer(TypedDict, total=False):
+    """What the probe prints."""
+
+    error: str
+    answers: list[JsonValue]
+    others: dict[str, str | None]
+
+
 class ExportCheckError(RafikiError):
     """The export does not work by itself."""
 
 
-def try_export(folder: Path, python: str, requirements: Sequence[str], queries: Sequence[Any]) -> Mapping[str, Any]:
+def try_export(folder: Path, python: str, requirements: Sequence[str], queries: Sequence[JsonValue]) -> Trial:
     """Load an export in an interpreter of its own and have it predict.
 
     Args:
@@ -61,10 +71,6 @@ def try_export(folder: Path, python: str, requirements: Sequence[str], queries: 
         python: the interpreter; its own packages are what the export finds.
         requirements: lines of the export's requirements.txt.
         queries: what to ask.
-
-    Returns:
-        ``answers``, one a query, and ``others``: requirement -> the version that the interpreter has instead of it
-        (None: it has none).
 
     Raises:
         ExportCheckError: when it does not load or predict, with the reason.
@@ -80,7 +86,7 @@ def try_export(folder: Path, python: str, requirements: Sequence[str], queries: 
     except OSError as e:
         raise ExportCheckError(f"--python {python}: cannot be run: {e.strerror}.") from e
     try:
-        found: dict[str, Any] = json.loads(child.stdout)
+        found: _Answer = json.loads(child.stdout)
     except ValueError:
         found = {"error": (child.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]}
     if reason := found.get("error"):
@@ -90,19 +96,20 @@ def try_export(folder: Path, python: str, requirements: Sequence[str], queries: 
             f"The export does not work by itself: {reason}{hint} Check it with the --python of an environment that has "
             "its requirements, or leave the check out with --no-check."
         )
-    return found
+    return {"answers": found["answers"], "others": found["others"]}
 
 
-def first_difference(ours: Sequence[Any], theirs: Sequence[Any]) -> int | None:
+def first_difference(ours: Sequence[JsonValue], theirs: Sequence[JsonValue]) -> int | None:
     """The index of the first prediction that is not the same; None when all are."""
     return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if not is_same(a, b)), None)
 
 
-def is_same(a: Any, b: Any) -> bool:
+def is_same(a: JsonValue, b: JsonValue) -> bool:
     """Whether two predictions are equal, numbers up to what single precision makes of batches of other sizes."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(is_same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(is_same(a[k], b[k]) for k in a)
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
-    return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) if numbers else a == b
+    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, (int, float)) or not isinstance(b, (int, float)):
+        return a == b
+    return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6)

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +22,7 @@ from rafiki.registry import RAFIKI
 from rafiki.tasks.registry import TASKS, get_task
 from rafiki.utils.clock import utc_now
 from rafiki_cli.export import texts, vendor
+from rafiki_cli.export.manifest import Manifest, Member
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _FORMAT = "rafiki-export"
 _FORMAT_VERSION = 1
-
-Json = dict[str, Any]
 
 
 class ConflictingPackagesError(RafikiError):
@@ -103,7 +102,7 @@ def _replace(target: Path, folder: Path, home: Path) -> None:
 
 def write_export(
     folder: Path, view: ExportView, model_files: Mapping[str, bytes], read_params: Callable[[str], bytes]
-) -> Json:
+) -> Manifest:
     """Write all of an export; returns its manifest.
 
     Args:
@@ -122,7 +121,7 @@ def write_export(
     files = {model_id: f"models/{name}.py" for model_id, name in zip(models, names, strict=True)}
     for model_id, path in files.items():
         _write(folder / path, model_files[model_id], models[model_id].file_sha256)
-    members = []
+    members: list[Member] = []
     for m in view.members:
         model = models[m.model_id]
         path = f"parameters/{Path(files[model.id]).stem}-{m.no}.safetensors"
@@ -136,7 +135,7 @@ def write_export(
             }
         )  # fmt: skip
     vendor.write_engine(folder, type(get_task(view.task)).__module__, model_files.values())
-    manifest = {
+    manifest: Manifest = {
         "format": _FORMAT, "format_version": _FORMAT_VERSION, "app": view.app, "app_version": view.app_version,
         "task": view.task, "rafiki_version": view.rafiki_version, "python_version": view.python_version,
         "train_job_id": view.train_job_id, "inference_job_id": view.inference_job_id,

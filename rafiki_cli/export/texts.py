@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
+from rafiki_cli.export.manifest import Member
 from rafiki_cli.render import values
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _option(task: TaskSpec) -> str:
     return f"--query-file {task.query_file}" if task.query_file is not None else "--query '...'"
 
 
-def readme(view: ExportView, members: Sequence[Mapping[str, Any]]) -> str:
+def readme(view: ExportView, members: Sequence[Member]) -> str:
     """The export's README.md."""
     task = get_task(view.task)
     lines = [
@@ -103,7 +104,7 @@ def readme(view: ExportView, members: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _row(m: Mapping[str, Any]) -> str:
+def _row(m: Member) -> str:
     cells = [_cell(m["name"]), values.score(m["score"]), f"{m['weight']:.1%}", _cell(values.knobs(m["knobs"]))]
     return f"| {' | '.join(cells)} |"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import typing
-from typing import Any
 
 import msgspec
 
 from rafiki.utils import yaml_numbers
 from rafiki.utils.mismatch import Mismatch, explain_mismatch, find_mismatch
 from rafiki.utils.nearest import nearest_or_all
+from rafiki.utils.values import JsonValue
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree
 
@@ -46,21 +46,29 @@ def convert(tree: PlacedTree, top: Key, kind: type[T]) -> T:
             _put(value, found.path, number)  # 1e3 and 1000.0 are whole numbers.
 
 
-def _put(value: Any, key: Key, new: Any) -> None:
-    look(value, key[:-1])[key[-1]] = new
+def _put(value: JsonValue, key: Key, new: JsonValue) -> None:
+    at = look(value, key[:-1])
+    part = key[-1]
+    match at, part:
+        case dict(), str():
+            at[part] = new
+        case list(), int():
+            at[part] = new
 
 
-def look(value: Any, key: Key) -> Any:
+def look(value: JsonValue, key: Key) -> JsonValue:
     """What stands at ``key``; None when nothing does."""
     for part in key:
-        try:
+        if isinstance(value, dict) and isinstance(part, str):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
-        except (KeyError, IndexError, TypeError):
+        else:
             return None
     return value
 
 
-def _explain(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> UsageError:
+def _explain(tree: PlacedTree, top: Key, kind: object, found: Mismatch) -> UsageError:
     """What does not fit, in the words of the file."""
     key = (*top, *found.path)
     value = look(tree.value, key)
@@ -94,7 +102,7 @@ _TRUTHS = {"yes": True, "y": True, "on": True, "true": True, "1": True, "no": Fa
            "false": False, "0": False}  # fmt: skip
 
 
-def _wrong_kind(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
+def _wrong_kind(tree: PlacedTree, top: Key, kind: object, found: Mismatch) -> str:
     key = (*top, *found.path)
     value, written = look(tree.value, key), tree.written.get(key)
     kinds = [_KINDS.get(name, name) for name in found.valid if name != "null"]
@@ -106,7 +114,7 @@ def _wrong_kind(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
     return f"must be {' or '.join(kinds)}, not {shown}. {_hint(tree, top, kind, found)}".rstrip()
 
 
-def _hint(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
+def _hint(tree: PlacedTree, top: Key, kind: object, found: Mismatch) -> str:
     """What to write instead, where that would be taken."""
     key = (*top, *found.path)
     value = look(tree.value, key)
@@ -129,7 +137,7 @@ def _hint(tree: PlacedTree, top: Key, kind: Any, found: Mismatch) -> str:
     return ""
 
 
-def _would_be_wrong(tree: PlacedTree, top: Key, kind: Any, found: Mismatch, candidate: Any) -> Mismatch | None:
+def _would_be_wrong(tree: PlacedTree, top: Key, kind: object, found: Mismatch, candidate: JsonValue) -> Mismatch | None:
     """What would not fit at the place of a mismatch if ``candidate`` stood there."""
     value = copy.deepcopy(look(tree.value, top))
     _put(value, found.path, candidate)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
+from rafiki.utils.values import JsonObject
 from rafiki_cli.terminal import UsageError
 
 
-def parse_knobs(texts: Iterable[str]) -> list[dict[str, Any]]:
+def parse_knobs(texts: Iterable[str]) -> list[JsonObject]:
     """``--try '{"depth": 3}'`` options as knobs.
 
     Raises:
         UsageError: when one is no JSON object.
     """
-    found = []
+    found: list[JsonObject] = []
     for text in texts:
         try:
             knobs = json.loads(text)
@@ -27,13 +27,13 @@ def parse_knobs(texts: Iterable[str]) -> list[dict[str, Any]]:
     return found
 
 
-def parse_arguments(pairs: Iterable[str], option: str = "--arg") -> dict[str, Any]:
+def parse_arguments(pairs: Iterable[str], option: str = "--arg") -> JsonObject:
     """``--arg KEY=JSON`` options as a dict; what is no JSON is taken as a text.
 
     Raises:
         UsageError: when one has no ``=``.
     """
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from rafiki import registries
 from rafiki.errors import RafikiError
 from rafiki.registry import Kind
 from rafiki.utils.nearest import did_you_mean, nearest_or_all
+from rafiki.utils.values import JsonObject, JsonValue
 from rafiki_cli.jobs.convert import convert, look
 from rafiki_cli.jobs.overrides import Override, apply_settings, put_override
 from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, Gates, JobFile, JobSpec, ModelSource, Part
@@ -99,8 +100,7 @@ def load_training(
 
 
 def _choose_job(tree: PlacedTree, app: str | None) -> Key:
-    _check_mapping(tree)
-    jobs = tree.value.get("jobs")
+    jobs = _mapping(tree).get("jobs")
     if not isinstance(jobs, list):
         return ()
     if len(jobs) < 2:
@@ -114,15 +114,15 @@ def _choose_job(tree: PlacedTree, app: str | None) -> Key:
     return ("jobs", apps.index(app))
 
 
-def _check_mapping(tree: PlacedTree) -> None:
+def _mapping(tree: PlacedTree) -> JsonObject:
     if not isinstance(tree.value, dict):
         raise tree.error((), "a job spec is a mapping that begins with `app: NAME`.")
+    return tree.value
 
 
 def _specs(tree: PlacedTree) -> list[tuple[Key, JobSpec]]:
     """The jobs of a file, each with where it stands."""
-    _check_mapping(tree)
-    if "jobs" in tree.value:
+    if "jobs" in _mapping(tree):
         specs = convert(tree, (), JobFile).jobs
         tops: list[Key] = [("jobs", i) for i in range(len(specs))]
     else:
@@ -138,7 +138,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None
     train: DatasetSource | None
     val: DatasetSource | None
-    train_args: dict[str, Any]
+    train_args: JsonObject
 
 
 def find_model_entry(file: Path, model_file: Path, environ: Mapping[str, str]) -> ModelEntry | None:
@@ -180,7 +180,7 @@ def _model_entry(tree: PlacedTree, folder: Path, top: Key, i: int) -> ModelEntry
         task=None if task is None else convert(tree, (*top, "task"), str),
         train=dataset("train"),
         val=dataset("val"),
-        train_args={} if train_args is None else convert(tree, (*top, "train_args"), dict[str, Any]),
+        train_args={} if train_args is None else convert(tree, (*top, "train_args"), JsonObject),
     )
 
 
@@ -235,7 +235,7 @@ def _check_advisor(job: LoadedJob) -> None:
     return _check_known(job, ("advisor", "early_ending", "rule"), rule, registries.RULES)
 
 
-def _check_known(job: LoadedJob, key: Key, name: Any, kind: Kind) -> None:
+def _check_known(job: LoadedJob, key: Key, name: JsonValue, kind: Kind) -> None:
     """Refuses what is mistyped. Any other name is the server's to know: it may have packages that are not here."""
     if not isinstance(name, str) or name == AUTO or name in (names := kind.names()):
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from rafiki.analysis.curves import best_trial
@@ -53,7 +51,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         """Trials of a status."""
         return sum(t.status == status for t in self.trials)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """What ``-o json`` puts out."""
         best, job = self.best, self.train_job
         return {

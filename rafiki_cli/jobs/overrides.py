@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
+from rafiki.utils.values import JsonValue
 from rafiki_cli.terminal import UsageError
 from rafiki_cli.yaml_files.placed_tree import Key, PlacedTree, parse_placed_tree
 
@@ -20,7 +22,7 @@ class Override(msgspec.Struct, frozen=True):
 
     key: Key
     """Where it goes, below the top of the job."""
-    value: Any
+    value: JsonValue
     place: str
     """Where it comes from, for messages: ``"--set budget.trials=20"``."""
     written: str | None = None
@@ -56,8 +58,9 @@ def apply_settings(tree: PlacedTree, settings: Sequence[str]) -> None:
     """
     for override in map(parse_setting, settings):
         tops: list[Key] = [()]
-        if isinstance(tree.value, dict) and isinstance(tree.value.get("jobs"), list) and override.key[0] != "jobs":
-            tops = [("jobs", i) for i in range(len(tree.value["jobs"]))]
+        jobs = tree.value.get("jobs") if isinstance(tree.value, dict) else None
+        if isinstance(jobs, list) and override.key[0] != "jobs":
+            tops = [("jobs", i) for i in range(len(jobs))]
         for top in tops:
             put_override(tree, top, override)
 
@@ -69,20 +72,19 @@ def put_override(tree: PlacedTree, top: Key, override: Override) -> None:
         UsageError: when the key leads to where nothing can stand.
     """
     key, where = (*top, *override.key), override.place
-    at: Any = tree.value
+    at: JsonValue = tree.value
     for i, part in enumerate(key[:-1]):
-        at = _step(at, part, where)
-        below = at[part]
+        slot = _slot(at, part, where)
+        below = slot.get()
         if below is None or (isinstance(below, bool) and part == "deploy"):
             below = {}
         elif isinstance(below, str) and i == len(top) and part in _SHORT_FORMS:
             below = {_SHORT_FORMS[str(part)]: below}
         if not isinstance(below, (dict, list)):
             raise UsageError(f"{where}: {part} holds {below!r}, and nothing can stand below that.")
-        at[part] = below
+        slot.put(below)
         at = below
-    _step(at, key[-1], where)
-    at[key[-1]] = override.value
+    _slot(at, key[-1], where).put(override.value)
     for place in [k for k in tree.places if k[: len(key)] == key]:
         del tree.places[place]
         tree.written.pop(place, None)
@@ -91,15 +93,22 @@ def put_override(tree: PlacedTree, top: Key, override: Override) -> None:
         tree.written[key] = override.written
 
 
-def _step(at: Any, part: str | int, where: str) -> Any:
-    """The mapping or list ``at``, in which ``part`` can be read and written."""
+class _Slot(NamedTuple):
+    """A place in a mapping or a list, which can be read and written."""
+
+    get: Callable[[], JsonValue]
+    put: Callable[[JsonValue], None]
+
+
+def _slot(at: JsonValue, part: str | int, where: str) -> _Slot:
+    """The place of ``part`` in the mapping or list ``at``."""
     if isinstance(at, list):
         if not isinstance(part, int) or not 0 <= part < len(at):
             raise UsageError(f"{where}: {part} is no place in a list of {len(at)}; the first is 0.")
-    elif isinstance(at, dict):
+        return _Slot(partial(at.__getitem__, part), partial(at.__setitem__, part))
+    if isinstance(at, dict):
         at.setdefault(str(part), None)
         if isinstance(part, int):
             raise UsageError(f"{where}: {part} counts in a list, and this is none.")
-    else:
-        raise UsageError(f"{where}: there is no mapping for {part} to stand in.")
-    return at
+        return _Slot(partial(at.__getitem__, part), partial(at.__setitem__, part))
+    raise UsageError(f"{where}: there is no mapping for {part} to stand in.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -119,7 +118,7 @@ def deployment_of(deploy: Deploy) -> DeploymentRequest:
     return DeploymentRequest(latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size)
 
 
-def _hash(value: Any) -> str:
+def _hash(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
@@ -130,7 +129,7 @@ def train_hash(job: LoadedJob, observed: Observed) -> str | None:
     return _hash(_parts(job, observed))
 
 
-def _parts(job: LoadedJob, observed: Observed) -> dict[str, Any]:
+def _parts(job: LoadedJob, observed: Observed) -> dict[str, object]:
     spec = job.spec
     advisor = advisor_of(spec)
     return {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from rafiki.constants import EnsembleMethod
+from rafiki.knob_specs import Knobs
 from rafiki.search_setting import EarlyEnding
+from rafiki.utils.values import JsonObject
 
 AUTO = "auto"
 """The search scheme that fits the knobs; the stopping rule of the scheme."""
@@ -85,9 +87,9 @@ class Advisor(Part, frozen=True, kw_only=True):
 
     scheme: Name = AUTO
     """The search scheme; `auto` chooses by the knobs."""
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     """Options of the scheme."""
-    try_: list[dict[str, Any]] = msgspec.field(default=[], name="try")
+    try_: list[Knobs] = msgspec.field(default=[], name="try")
     """Knobs to try first; what one leaves out is drawn."""
     early_ending: Name | EarlyEnding | None = None
     """When hopeless trials end: a rule, or its settings (`{rule: median, min_trials: 10}`)."""
@@ -146,7 +148,7 @@ class JobSpec(Part, frozen=True, kw_only=True):
     """What the search may spend."""
     advisor: Name | Advisor = AUTO
     """A search scheme, or its settings."""
-    train_args: dict[str, Any] = {}
+    train_args: JsonObject = {}
     """Further arguments of the models' `train()`."""
     ensemble: EnsembleMethod | Ensemble | None = None
     """`best`, `mean` or `greedy`, or settings; the best trial of each model if left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +11,7 @@ from rafiki.constants import BudgetOption
 from rafiki.contract.train_jobs import CreateTrainJobRequest
 from rafiki.errors import InvalidDatasetError, InvalidModelError
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.values import JsonObject, JsonValue
 from rafiki_cli.jobs.overrides import Override
 from rafiki_cli.target import resolve
 from rafiki_cli.terminal import UsageError
@@ -35,18 +36,18 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     hours: float | None = None
     gpus: int | None = None
     workers: int | None = None
-    train_args: dict[str, Any] | None = None
+    train_args: JsonObject | None = None
     scheme: str | None = None
-    scheme_options: dict[str, Any] | None = None
-    first_knobs: list[dict[str, Any]] | None = None
+    scheme_options: JsonObject | None = None
+    first_knobs: list[JsonObject] | None = None
     early_ending: str | None = None
     warm_start: bool | None = None
 
     def overrides(self) -> list[Override]:
         """The values that go over those of a job file, but for the app: that one may also choose among several jobs."""
         # What stands for an id may be a name, or the beginning of an id, as everywhere on the command line.
-        models = None if self.models is None else [{"id": wanted} for wanted in self.models]
-        values: list[tuple[str, Key, Any]] = [
+        models: list[JsonValue] | None = None if self.models is None else [{"id": wanted} for wanted in self.models]
+        values: list[tuple[str, Key, JsonValue]] = [
             ("--task", ("task",), self.task),
             ("--train", ("datasets", "train"), None if self.train is None else {"id": self.train}),
             ("--val", ("datasets", "val"), None if self.val is None else {"id": self.val}),
@@ -58,7 +59,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
             *(("--arg", ("train_args", key), value) for key, value in (self.train_args or {}).items()),
             ("--advisor", ("advisor", "scheme"), self.scheme),
             ("--option", ("advisor", "options"), self.scheme_options),
-            ("--try", ("advisor", "try"), self.first_knobs),
+            ("--try", ("advisor", "try"), None if self.first_knobs is None else [*self.first_knobs]),
             ("--early-ending", ("advisor", "early_ending"), self.early_ending),
             ("--warm-start", ("advisor", "warm_start"), self.warm_start),
         ]
@@ -104,7 +105,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
         }
         return {str(option): value for option, value in budget.items() if value is not None}
 
-    def _advisor(self) -> dict[str, Any]:
+    def _advisor(self) -> dict[str, object]:
         advisor = {
             "scheme": self.scheme,
             "options": self.scheme_options,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rafiki.config import environment
+from rafiki.utils.values import JsonObject
 from rafiki_cli.jobs.load import find_model_entry
 from rafiki_cli.jobs.spec import DatasetSource
 
@@ -22,7 +22,7 @@ class JobDefaults:
     task: str | None = None
     train: Path | None = None
     val: Path | None = None
-    train_args: dict[str, Any] = field(default_factory=dict)
+    train_args: JsonObject = field(default_factory=dict)
     dependencies: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,7 +8,9 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
     from rafiki.client import PredictorClient
@@ -28,12 +30,12 @@ class Accuracy(NamedTuple):
         return self.right / self.total if self.total else 0.0
 
 
-def read_images(file: Path) -> tuple[list[Any], list[int]]:
+def read_images(file: Path) -> tuple[list[JsonValue], list[int]]:
     """The images of an IMAGE_CLASSIFICATION dataset as nested lists (rows, columns, RGB), and their classes."""
     import numpy as np
     from PIL import Image
 
-    images: list[Any] = []
+    images: list[JsonValue] = []
     classes: list[int] = []
     with zipfile.ZipFile(file) as archive:
         for row in csv.DictReader(io.StringIO(archive.read("images.csv").decode())):
@@ -48,7 +50,7 @@ def most_probable(probabilities: Sequence[float]) -> int:
     return max(range(len(probabilities)), key=probabilities.__getitem__)
 
 
-def measure(predictor: PredictorClient, images: Sequence[Any], classes: Sequence[int]) -> Accuracy:
+def measure(predictor: PredictorClient, images: Sequence[JsonValue], classes: Sequence[int]) -> Accuracy:
     """Ask for all images, in batches and several batches at a time."""
     batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
     with ThreadPoolExecutor(CONCURRENCY) as pool:

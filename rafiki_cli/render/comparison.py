@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import typer
 
 from rafiki.analysis.comparison import ComparedJob, differing, knob_names, name_of
 from rafiki_cli.render import values
 from rafiki_cli.render.look import Look
-from rafiki_cli.render.output import STATUS_STYLES, plain
+from rafiki_cli.render.output import STATUS_STYLES, plain_record
 from rafiki_cli.render.sparkline import bounds, last, sparkline
 
 _LEAST_WIDTH = 18
@@ -151,10 +151,10 @@ def _budget(job: ComparedJob) -> str:
 
 def _advisor(job: ComparedJob) -> str:
     """The scheme and its options: ``tpe n_startup=5``."""
-    setting: dict[str, Any] = dict(plain(job.advisor))
-    scheme = setting.pop("scheme", None) or "auto"
-    options = setting.pop("options", None) or {}
-    more = {k: v for k, v in setting.items() if v not in (None, [], {}, False, "")}
+    setting = plain_record(job.advisor)
+    scheme, options = job.advisor.scheme or "auto", job.advisor.options
+    left_out = ("scheme", "options")
+    more = {k: v for k, v in setting.items() if k not in left_out and v not in (None, [], {}, False, "")}
     return " ".join([scheme, *(f"{k}={values.text(v)}" for k, v in {**options, **more}.items())])
 
 

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import typer
 
+from rafiki.utils.values import JsonObject, JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.render import values
 
 if TYPE_CHECKING:
+    import msgspec
     from rich.table import Table
 
 Row = TypeVar("Row")
@@ -142,11 +144,19 @@ def put_data(data: object, format: Format) -> None:
         terminal.put(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def plain(data: object) -> Any:
+def plain(data: object) -> JsonValue:
     """Records of the contract as they travel: dicts, lists, texts and numbers."""
     import msgspec
 
-    return msgspec.to_builtins(data, enc_hook=str)
+    value: JsonValue = msgspec.to_builtins(data, enc_hook=str)
+    return value
+
+
+def plain_record(record: msgspec.Struct) -> JsonObject:
+    """As :func:`plain`, of one record."""
+    found = plain(record)
+    assert isinstance(found, dict)
+    return found
 
 
 def _put_table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> None:

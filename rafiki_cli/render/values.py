@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from rafiki.utils.words import NOTHING, between, count, moment, number, text
 
@@ -53,7 +52,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def knobs(values: Mapping[str, Any] | None) -> str:
+def knobs(values: Mapping[str, object] | None) -> str:
     """``C=1.2 kernel=rbf``."""
     if not values:
         return NOTHING

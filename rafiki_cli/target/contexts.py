@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError
@@ -86,11 +86,11 @@ def read_contexts() -> Contexts:
 
 def write_contexts(contexts: Contexts) -> None:
     """Keep ``contexts`` instead of those that were kept."""
-    tree: dict[str, Any] = {"current": contexts.current, "contexts": dict(contexts.hosts)}
+    tree: dict[str, object] = {"current": contexts.current, "contexts": dict(contexts.hosts)}
     write_user_file(contexts_file(), tree)
 
 
-def write_user_file(file: Path, tree: Mapping[str, Any]) -> None:
+def write_user_file(file: Path, tree: Mapping[str, object]) -> None:
     """Replace a private JSON file in the user's config folder in one step.
 
     Raises:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -20,6 +20,7 @@ from rafiki.errors import StackError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.pid_file import PidFile, ProcessHandle
 from rafiki.utils.process import STACK_VARIABLE, end_processes, find_stack_processes, wait_until
+from rafiki.utils.values import JsonObject
 from rafiki_cli.target.session import reachable_host
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def find_running(folder: StackFolder) -> Started | None:
     return Started(reachable_host(found.host), found.port, found.process.pid, False) if found else None
 
 
-def health(host: str, port: int, timeout_s: float = 2.0) -> dict[str, Any] | None:
+def health(host: str, port: int, timeout_s: float = 2.0) -> JsonObject | None:
     """What the admin says of itself at ``GET /``; None when it does not answer."""
     import http.client
     import json
@@ -193,7 +194,7 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
 def _wait_healthy(
     process: subprocess.Popen[bytes], folder: StackFolder, log: Path, offset: int, timeout_s: float
 ) -> Started:
-    last: dict[str, Any] | None = None
+    last: JsonObject | None = None
 
     def is_settled() -> bool:
         nonlocal last

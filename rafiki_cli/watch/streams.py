@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rafiki.utils.clock import Deadline
 
@@ -15,7 +15,7 @@ _MOST_WAITING = 1000
 
 
 def batches(
-    watch: Callable[..., Iterator[Event]], *arguments: Any, tick_s: float, deadline: Deadline | None = None
+    watch: Callable[..., Iterator[Event]], *arguments: object, tick_s: float, deadline: Deadline | None = None
 ) -> Iterator[list[Event]]:
     """The events of a stream of the client, together as they come; an empty list when none came for ``tick_s``.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from typing import Any
 
 import yaml
 
@@ -21,11 +20,11 @@ class CannotEditError(ConfigError):
     """This file is written in a way that cannot be changed safely. Change it with an editor."""
 
 
-Entry = tuple[Any, Any]
+Entry = tuple[yaml.ScalarNode, yaml.Node]
 """A key node and a value node."""
 
 
-def set_value(text: str, section: str, key: str, value: Any) -> str:
+def set_value(text: str, section: str, key: str, value: object) -> str:
     """``text`` with ``section.key`` set to ``value``.
 
     Raises:
@@ -47,9 +46,10 @@ def unset(text: str, section: str, key: str) -> str:
         CannotEditError: when the text is written in a way that cannot be changed safely.
     """
     wanted = _tree(text)
-    if key not in (wanted.get(section) or {}):
+    settings = wanted.get(section) or {}
+    if key not in settings:
         return text
-    del wanted[section][key]
+    del settings[key]
     changed = _unset(text, section, key)
     if not wanted[section] and _tree(changed).get(section) is None:
         wanted[section] = None
@@ -58,7 +58,7 @@ def unset(text: str, section: str, key: str) -> str:
     return _checked(changed, wanted)
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """A value as YAML in one line."""
     if isinstance(value, str):
         dumped = yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
@@ -68,16 +68,19 @@ def written(value: Any) -> str:
     return json.dumps(value)
 
 
-def _compose(text: str) -> Any:
-    return yaml.compose(text, Loader=yaml.SafeLoader)
+def _compose(text: str) -> yaml.MappingNode | None:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        raise CannotEditError
+    return root
 
 
-def _tree(text: str) -> dict[str, Any]:
+def _tree(text: str) -> dict[str, dict[str, object] | None]:
     found = yaml.load(text, yaml_numbers.loader())
     return found if isinstance(found, dict) else {}
 
 
-def _checked(text: str, wanted: dict[str, Any]) -> str:
+def _checked(text: str, wanted: dict[str, dict[str, object] | None]) -> str:
     try:
         is_right = _tree(text) == wanted
     except yaml.YAMLError:
@@ -87,15 +90,15 @@ def _checked(text: str, wanted: dict[str, Any]) -> str:
     return text
 
 
-def _entries(node: Any) -> list[Entry]:
+def _entries(node: yaml.Node | None) -> list[Entry]:
     return list(node.value) if isinstance(node, yaml.MappingNode) else []
 
 
-def _find(node: Any, name: str) -> Entry | None:
+def _find(node: yaml.Node | None, name: str) -> Entry | None:
     return next((e for e in _entries(node) if e[0].value == name), None)
 
 
-def _end(node: Any) -> int:
+def _end(node: yaml.Node) -> int:
     """Where a node's own text ends. That of a block runs on to the next token, over blank lines and comments."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
@@ -160,7 +163,7 @@ def _set(text: str, section: str, key: str, value: str) -> str:
     return _insert_line(text, found[0].end_mark.index, f"{_indent(root)}{key}: {value}")
 
 
-def _indent(root: Any) -> str:
+def _indent(root: yaml.Node | None) -> str:
     """What the file indents its settings by."""
     for _, settings in _entries(root):
         if isinstance(settings, yaml.MappingNode) and not settings.flow_style and settings.value:
@@ -168,7 +171,7 @@ def _indent(root: Any) -> str:
     return "  "
 
 
-def _insert_in_flow(text: str, node: Any, entry: str) -> str:
+def _insert_in_flow(text: str, node: yaml.MappingNode, entry: str) -> str:
     end = node.end_mark.index - 1  # The brace.
     if not node.value:
         return f"{text[: node.start_mark.index]}{{{entry}}}{text[end + 1 :]}"
@@ -183,6 +186,8 @@ def _unset(text: str, section: str, key: str) -> str:
     if found is None or entry is None:
         return text
     settings = found[1]
+    assert root is not None
+    assert isinstance(settings, yaml.MappingNode)
     if settings.flow_style:
         return _cut_from_flow(text, settings, entry)
     end = _line_end(text, _end(entry[1])) + 1
@@ -194,7 +199,7 @@ def _unset(text: str, section: str, key: str) -> str:
     return text[: _line_start(text, entry[0].start_mark.index)] + text[end:]
 
 
-def _cut_from_flow(text: str, settings: Any, entry: Entry) -> str:
+def _cut_from_flow(text: str, settings: yaml.Node, entry: Entry) -> str:
     start, end = entry[0].start_mark.index, _end(entry[1])
     if behind := re.match(r"\s*,[ \t]*", text[end:]):
         return text[:start] + text[end + behind.end() :]

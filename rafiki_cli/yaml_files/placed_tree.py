@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rafiki.utils import yaml_numbers
+from rafiki.utils.values import JsonObject, JsonValue
 from rafiki.utils.yaml_keys import find_duplicate_key
 from rafiki.utils.yaml_reasons import why_not_yaml
 from rafiki_cli.terminal import UsageError, check_file
@@ -35,7 +36,7 @@ class PlacedTree:
 
     source: str
     """The file as its user named it."""
-    value: Any = None
+    value: JsonValue = None
     places: dict[Key, str] = field(default_factory=dict)
     """Where each value stands, in words: ``"job.yaml, line 3, column 5"``."""
     written: dict[Key, str] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def parse_placed_tree(text: str, source: str, environ: Mapping[str, str], *, mus
     return _Reader(source, environ, must_be_set=must_be_set).read(documents[0])
 
 
-def _at(source: str, mark: Any) -> str:
+def _at(source: str, mark: yaml.Mark | None) -> str:
     return f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
 
 
@@ -147,7 +148,7 @@ class _Reader:
     def _fail(self, node: yaml.Node, reason: str) -> UsageError:
         return UsageError(f"{_at(self._tree.source, node.start_mark)}: {reason}")
 
-    def _value(self, node: yaml.Node, key: Key) -> Any:
+    def _value(self, node: yaml.Node, key: Key) -> JsonValue:
         self._n_values += 1
         if self._n_values > _MOST_VALUES:
             raise self._fail(node, f"aliases make this file larger than {_MOST_VALUES:,} values.")
@@ -166,8 +167,8 @@ class _Reader:
         finally:
             self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.Node, key: Key) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _mapping(self, node: yaml.Node, key: Key) -> JsonObject:
+        found: JsonObject = {}
         merged: list[yaml.Node] = []
         for name_node, child in node.value:
             if name_node.tag == _TAG + "merge":
@@ -183,11 +184,12 @@ class _Reader:
             if not isinstance(other, self._yaml.MappingNode):
                 raise self._fail(other, "`<<:` takes over the keys of a mapping (`<<: *anchor`), and this is none.")
             # Places of what was taken over are those of the anchor's own lines.
-            for name, value in self._value(other, key).items():
+            taken = self._value(other, key)
+            for name, value in taken.items() if isinstance(taken, dict) else ():
                 found.setdefault(name, value)
         return found
 
-    def _scalar(self, node: yaml.ScalarNode, key: Key) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, key: Key) -> JsonValue:
         text = self._expand(node)
         tag = node.tag
         if text != node.value and node.style is None:
@@ -199,7 +201,7 @@ class _Reader:
         if tag != _TAG + "str":
             self._tree.written[key] = text
         try:
-            value = self._constructor.construct_object(
+            value: JsonValue = self._constructor.construct_object(
                 self._yaml.ScalarNode(tag, text, node.start_mark, node.end_mark), deep=True
             )
         except (ValueError, OverflowError, self._yaml.YAMLError) as e:
