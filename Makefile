@@ -66,18 +66,25 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# Its distribution was called rafiki once: both in one environment would share a command.
+FORGET_OLD_NAME := $(PIP) uninstall --yes rafiki 2>/dev/null
+
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates]'
 	touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,docs]'
 	touch $@ $(VENV)/.run
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,test,bench]'
 	touch $@ $(VENV)/.run $(VENV)/.test $(VENV)/.docs
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,test]'
 	touch $@ $(VENV)/.run $(VENV)/.docs

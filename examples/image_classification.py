@@ -3,7 +3,7 @@
     python examples/image_classification.py                                  # the digits of scikit-learn, as folders
     python examples/image_classification.py --data flowers/ --network        # flowers/<class>/*.jpg
 
-`--network` trains a convolutional network too, which needs torch: pip install 'rafiki[torch]'.
+`--network` trains a convolutional network too, which needs torch: pip install 'rafiki-ml[torch]'.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NETWORK = Template(FOLDER / "cnn.py", "TorchCnn", {"torch": ">=2.2"})
 def write_digits(folder: Path) -> Path:
     """scikit-learn's 1,797 scans of digits, as ``<folder>/<digit>/<number>.png``; returns ``folder``."""
     if importlib.util.find_spec("sklearn") is None:
-        raise ExampleError("The digits come with scikit-learn: pip install 'rafiki[templates]', or give --data.")
+        raise ExampleError("The digits come with scikit-learn: pip install 'rafiki-ml[templates]', or give --data.")
     from PIL import Image
     from sklearn.datasets import load_digits
 

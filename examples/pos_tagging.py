@@ -4,7 +4,7 @@
     python examples/pos_tagging.py --data train.conllu --val dev.conllu --test test.conllu --network
 
 A line of it is a token, a tab and a tag, and an empty line ends a sentence; or it is CoNLL-U.
-`--network` trains a bidirectional LSTM beside the hidden Markov model; it needs torch: pip install 'rafiki[torch]'.
+`--network` trains a bidirectional LSTM beside the hidden Markov model; it needs torch: pip install 'rafiki-ml[torch]'.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     RAFIKI_PASSWORD=... python examples/quickstart.py --trials 5
 
-The images and both models come from scikit-learn: pip install 'rafiki[templates]'.
+The images and both models come from scikit-learn: pip install 'rafiki-ml[templates]'.
 """
 
 from __future__ import annotations

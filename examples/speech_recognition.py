@@ -4,7 +4,7 @@
     python examples/speech_recognition.py --data recordings/ --transcripts said.csv --trials 3 --hours 2
 
 Without --transcripts a file's name tells what it says: 7_jackson_32.wav says "seven".
-The model is a network in torch: pip install 'rafiki[torch]' where the stack runs. A search takes its time without a
+The model is a network in torch: pip install 'rafiki-ml[torch]' where the stack runs. A search takes its time without a
 GPU; `--quick` leaves it out and trains once, with knobs that suit short words.
 """
 

@@ -2,7 +2,7 @@
 
     python examples/tabular_classification.py --data examples/data/titanic.csv --target survived
 
-The models need scikit-learn: pip install 'rafiki[templates]'.
+The models need scikit-learn: pip install 'rafiki-ml[templates]'.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/tabular_regression.py --data examples/data/concrete.csv --target compressive_strength
 
-The models need scikit-learn: pip install 'rafiki[templates]'.
+The models need scikit-learn: pip install 'rafiki-ml[templates]'.
 """
 
 from __future__ import annotations

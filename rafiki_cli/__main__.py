@@ -2,6 +2,6 @@
 
 import sys
 
-from rafiki_cli.main import main
+from rafiki_cli.start import main
 
 sys.exit(main())

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from rafiki.distribution import USER_AGENT
 from rafiki.errors import InvalidDatasetError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.urls import mask_url
@@ -75,7 +76,7 @@ def fetch(url: str, *, timeout_s: float, allow_private: bool) -> Iterator[Iterat
         with httpcore.ConnectionPool(network_backend=backend, max_connections=1) as pool:
             for _ in range(_MOST_REDIRECTS + 1):
                 _check_scheme(url)
-                headers = [("Host", urlsplit(url).netloc.rpartition("@")[2]), ("User-Agent", "rafiki")]
+                headers = [("Host", urlsplit(url).netloc.rpartition("@")[2]), ("User-Agent", USER_AGENT)]
                 with pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response:
                     if response.status not in _REDIRECTS:
                         if response.status != 200:

@@ -16,6 +16,7 @@ from rafiki.advisor.base import Advisor, SchemeOptions, SearchSetup, TrialRecord
 from rafiki.advisor.given_options import read_options
 from rafiki.advisor.scheme import Scheme
 from rafiki.budget import TrainBudget
+from rafiki.distribution import install_command
 from rafiki.errors import InvalidTrainJobError
 from rafiki.knob_specs import Knobs
 from rafiki.model.knobs import KnobConfig
@@ -48,8 +49,8 @@ def get_scheme(name: str) -> Scheme:
         raise InvalidTrainJobError(SCHEMES.why_unknown(name, AUTO))
     if scheme.requires is not None and importlib.util.find_spec(scheme.requires) is None:
         raise InvalidTrainJobError(
-            f"The search scheme {name!r} needs a package that is not installed beside the admin: pip install "
-            f"'rafiki[{scheme.extra}]'."
+            f"The search scheme {name!r} needs a package that is not installed beside the admin: "
+            f"{install_command(scheme.extra)}."
         )
     return scheme
 

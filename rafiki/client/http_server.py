@@ -18,6 +18,7 @@ import msgspec
 
 from rafiki.client.plain_http import NoConnectionError, PlainHttp
 from rafiki.client.sse import parse_events
+from rafiki.distribution import USER_AGENT
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
@@ -159,6 +160,7 @@ class HttpServer:
             if self._connections is None:
                 self._connections = httpx.Client(
                     base_url=self.address if is_tls else f"http://{self.address}",
+                    headers={"User-Agent": USER_AGENT},
                     # The machine's own certificates (or SSL_CERT_FILE), where those of a company are installed. Without
                     # TLS there is nothing to verify, and reading certificates costs 20 ms.
                     verify=ssl.create_default_context() if is_tls else False,

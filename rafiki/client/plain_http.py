@@ -9,6 +9,8 @@ import ssl
 import threading
 from collections.abc import Mapping
 
+from rafiki.distribution import USER_AGENT
+
 
 class NoConnectionError(OSError):
     """Nobody answers at the address, or its certificate is not trusted; the cause says which."""
@@ -47,7 +49,8 @@ class PlainHttp:
         is_kept = False
         try:
             connection.sock.settimeout(timeout_s)
-            connection.request(method, target, body, {name: value.encode() for name, value in headers.items()})
+            sent = {"User-Agent": USER_AGENT, **headers}
+            connection.request(method, target, body, {name: value.encode() for name, value in sent.items()})
             answer = connection.getresponse()
             found = answer.status, answer.read()
             is_kept = not answer.will_close

@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 from packaging.requirements import Requirement
 
+from rafiki import distribution
 from rafiki.environments.requirements import base_site_folders, lines_of
 from rafiki.errors import EnvironmentBuildError
 from rafiki.utils.clock import Deadline, utc_now
@@ -182,7 +183,7 @@ def python_of(folder: Path) -> Path:
 def _engine_requirements() -> list[str]:
     """What Rafiki itself needs, as constraints: an environment in which its workers cannot run is of no use."""
     try:
-        texts = importlib.metadata.requires("rafiki") or []
+        texts = importlib.metadata.requires(distribution.NAME) or []
     except importlib.metadata.PackageNotFoundError:
         return []  # A checkout that is not installed: the check after the installation is what is left.
     found = [Requirement(text) for text in texts]

@@ -18,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 import rafiki
+from rafiki import distribution
 from rafiki.errors import ContainerError
 
 _TIMEOUT_S = 60.0
@@ -87,15 +88,15 @@ def _with_needs(names: Iterable[str]) -> dict[str, str]:
     left = [canonicalize_name(name) for name in names]
     while left:
         name = left.pop()
-        if name in found or name == "rafiki":
+        if name in found or name in distribution.NAMES:
             continue
         try:
-            distribution = importlib.metadata.distribution(name)
+            package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
         # Without the label of a build (2.5.1+cpu): indexes know the version alone.
-        found[name] = distribution.version.partition("+")[0]
-        left += [canonicalize_name(r.name) for r in map(_parse, distribution.requires or []) if r and r.marker is None]
+        found[name] = package.version.partition("+")[0]
+        left += [canonicalize_name(r.name) for r in map(_parse, package.requires or []) if r and r.marker is None]
     return found
 
 

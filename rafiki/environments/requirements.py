@@ -13,6 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from rafiki.distribution import NAME, NAMES, NAMESAKE
 from rafiki.errors import InvalidModelError
 
 _ANY_VERSION = ("", "*", "latest")
@@ -44,10 +45,23 @@ def parse_dependencies(dependencies: Mapping[str, str]) -> list[Requirement]:
     for name, version in dependencies.items():
         requirement = _parse(name.strip(), version.strip())
         key = canonicalize_name(requirement.name)
+        if key in NAMES:
+            raise InvalidModelError(_why_not_rafiki(key))
         if key in found:
             raise InvalidModelError(f"Field 'dependencies': {name!r} names the same package as {found[key].name!r}.")
         found[key] = requirement
     return [found[key] for key in sorted(found)]
+
+
+def _why_not_rafiki(name: str) -> str:
+    if name == NAMESAKE:
+        return (
+            f"Field 'dependencies': {NAMESAKE!r} is a package of others, whose modules would replace Rafiki's. "
+            "Leave it out: a model may import `rafiki` without naming it."
+        )
+    return (
+        f"Field 'dependencies': {NAME!r} is Rafiki itself, which every model has, in the stack's version. Leave it out."
+    )
 
 
 def _parse(name: str, version: str) -> Requirement:

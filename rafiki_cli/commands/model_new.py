@@ -54,7 +54,7 @@ def new(
     for line in tree_lines(str(project), written):
         terminal.put(line)
     train, val = (chosen.sample_files()[part].name for part in ("train", "val"))
-    steps = install_steps(chosen.dependencies, chosen.distribution)
+    steps = install_steps(chosen.dependencies, chosen.extra)
     place = project / "models" / f"{names.module}.py"
     data = {"--train": project / "data" / train, "--val": project / "data" / val}
     options = [str(part) for option in data.items() for part in option]

@@ -41,7 +41,7 @@ def list_(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the model templates that come with Rafiki. EXTRA names what brings a template's packages: `pip install
-    'rafiki[EXTRA]'`."""
+    'rafiki-ml[EXTRA]'`."""
     from rafiki_cli.scaffold.catalogue import list_templates
 
     rows = [template.record() for template in list_templates(task)]

@@ -16,10 +16,22 @@ LIMIT_S = 15.0
 
 def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
     """Each with a name for people, in the order in which they are told; of a remote stack only what can be seen."""
-    from rafiki_cli.doctor import admin, cache, configuration, containers, gpus, machine, meta_store, packages, plugins
+    from rafiki_cli.doctor import (
+        admin,
+        cache,
+        configuration,
+        containers,
+        gpus,
+        installation,
+        machine,
+        meta_store,
+        packages,
+        plugins,
+    )  # fmt: skip
 
     here: list[tuple[str, Check]] = [
         ("Python", packages.check_python),
+        ("installation", installation.check_installation),
         ("packages", packages.check_packages),
     ]
     local: list[tuple[str, Check]] = [

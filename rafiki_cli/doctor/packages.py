@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rafiki import __version__
+from rafiki import distribution
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
 from rafiki_cli.doctor.subject import Subject
 
@@ -40,14 +40,14 @@ def check_packages(subject: Subject) -> Iterator[Finding]:
     """Rafiki's own requirements."""
     requirements = _requirements(None)
     if requirements is None:
-        yield skipped("packages", f"Rafiki {__version__} runs from its sources; it is not installed as a package.")
+        yield skipped("packages", "Rafiki runs from its sources; what it needs is not known.")
         return
     wrong = [text for r in requirements if (text := _complaint(r)) is not None]
     if not wrong:
-        yield ok("packages", f"Rafiki {__version__}; all of its {len(requirements)} packages fit.")
+        yield ok("packages", f"All {len(requirements)} that Rafiki needs fit.")
         return
     for text in wrong:
-        yield problem("packages", text, "Install Rafiki again: pip install --upgrade rafiki.")
+        yield problem("packages", text, f"Install what Rafiki needs: {distribution.install_command(None)}.")
 
 
 def check_extras(subject: Subject) -> Iterator[Finding]:
@@ -55,7 +55,7 @@ def check_extras(subject: Subject) -> Iterator[Finding]:
     for extra, purpose in _EXTRAS.items():
         requirements = _requirements(extra)
         name = f"extra {extra}"
-        cure = f"pip install 'rafiki[{extra}]'"
+        cure = distribution.install_command(extra)
         if not requirements:
             continue
         there = [r for r in requirements if _version(r.name)]
@@ -76,7 +76,7 @@ def _requirements(extra: str | None) -> list[Requirement] | None:
     from packaging.requirements import Requirement
 
     try:
-        lines = importlib.metadata.requires("rafiki") or []
+        lines = importlib.metadata.requires(distribution.NAME) or []
     except importlib.metadata.PackageNotFoundError:
         return None
     found = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rafiki.distribution import install_command
 from rafiki.errors import RafikiError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -42,7 +43,7 @@ def write_digits(folder: Path) -> tuple[Path, Path, Path]:
     if importlib.util.find_spec("sklearn") is None:
         raise MissingAssetError(
             "quickstart takes its images and models from scikit-learn, which is not installed. Install it with "
-            "`pip install 'rafiki[templates]'`."
+            f"`{install_command('templates')}`."
         )
     script = find_asset("examples", "datasets/load_digits.py")
     done = subprocess.run(

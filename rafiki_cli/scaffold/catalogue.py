@@ -67,11 +67,6 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The last part of the name."""
         return self.name.rpartition("/")[2]
 
-    @property
-    def distribution(self) -> str:
-        """What pip installs so that the template runs: ``rafiki[torch]``."""
-        return f"rafiki[{self.extra}]" if self.extra else "rafiki"
-
     def source(self) -> str:
         """The file's text."""
         return self.path.read_text("utf-8")

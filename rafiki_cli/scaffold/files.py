@@ -26,12 +26,15 @@ class ScaffoldError(RafikiError):
     """The files could not be written. None of them was."""
 
 
-def write_files(root: Path, files: Files, *, force: bool, keep: Iterable[str] = ()) -> list[str]:
+def write_files(
+    root: Path, files: Files, *, force: bool, keep: Iterable[str] = (), replace: Iterable[str] = ()
+) -> list[str]:
     """Write files below ``root``, which is made when it is not there. Nothing is written unless all can be.
 
     Args:
         force: overwrite what is there.
         keep: those that stay as they are when they are there, whatever they hold.
+        replace: those that are overwritten without ``force``.
 
     Returns:
         What was written; what was there with the same contents is not.
@@ -46,7 +49,7 @@ def write_files(root: Path, files: Files, *, force: bool, keep: Iterable[str] = 
     try:
         _check_places(root, wanted)
         changed = {name: data for name, data in wanted.items() if not _holds(root / name, data)}
-        in_the_way = [name for name in changed if os.path.lexists(root / name)]
+        in_the_way = [name for name in changed if os.path.lexists(root / name) and name not in set(replace)]
         if in_the_way and not force:
             raise FilesExistError(
                 f"{root}: these files are there already: {', '.join(sorted(in_the_way))}. Nothing was written. "

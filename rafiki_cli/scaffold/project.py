@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from rafiki import __version__
 from rafiki_cli.scaffold.assets import find_asset
 from rafiki_cli.scaffold.catalogue import Template
 from rafiki_cli.scaffold.names import ModelName, camel_case, snake_case
+from rafiki_cli.scaffold.requirement import ProjectRequirement
 from rafiki_cli.scaffold.rewrite import make_model_source
 from rafiki_cli.scaffold.schemas import schema_files
 
@@ -18,6 +18,7 @@ _PLACEHOLDER = re.compile(r"@\{(\w+)(:yaml)?\}")
 # YAML 1.1 reads these as something other than text.
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"}
 TEST = "tests/test_model.py.tmpl"
+REQUIREMENTS = "requirements.txt"
 _WORKERS = 2
 
 
@@ -27,14 +28,17 @@ def model_name(app: str, template: Template) -> ModelName:
     return ModelName(model_class, snake_case(model_class))
 
 
-def project_files(app: str, template: Template) -> dict[str, bytes]:
+def project_files(app: str, template: Template, requirement: ProjectRequirement) -> dict[str, bytes]:
     """A whole project: path -> contents.
+
+    Args:
+        requirement: by which another machine gets Rafiki.
 
     Raises:
         MissingAssetError: when this installation lacks a file.
     """
     name = model_name(app, template)
-    values = _values(app, template, name)
+    values = {**_values(app, template, name), "rafiki": requirement.text()}
     files = {}
     for path, text in _project_texts():
         if path != TEST:
@@ -102,8 +106,6 @@ def _values(app: str, template: Template, name: ModelName) -> dict[str, str]:
         "workers": str(_WORKERS),
         "min_score": f"{template.min_score:g}",
         "least_score": f"{template.min_score / 2:g}",
-        "distribution": template.distribution,
-        "version": __version__,
         "data_about": _about_sample(template.sample),
     }
 

@@ -177,7 +177,7 @@ def test_an_extra_is_told_to_be_there_or_not(settings, monkeypatch: pytest.Monke
     assert found["extra torch"].verdict is Verdict.OK
     assert (found["extra search"].verdict, found["extra search"].cure) == (
         Verdict.SKIPPED,
-        "pip install 'rafiki[search]'",
+        "pip install 'rafiki-ml[search]'",
     )
     assert found["extra audio"].verdict is Verdict.WARNING
 

@@ -54,7 +54,7 @@ def model(model_id: str = "m1", name: str = "Tiny", file: bytes = TINY, **packag
 def view(server: ContractServer) -> dict[str, Any]:
     """What the admin tells of an app of two trials; change it before the export."""
     found = {
-        "app": "demo", "app_version": 3, "train_job_id": "j1", "task": "CUSTOM", "rafiki_version": "0.1.0",
+        "app": "demo", "app_version": 3, "train_job_id": "j1", "task": "CUSTOM", "rafiki_version": "9.8.7",
         "python_version": "3.11", "inference_job_id": None, "predictor_host": None, "ensemble": {"method": "mean"},
         "members": [member("t1", 1), member("t2", 2)], "models": [model()], "examples": [{"a": 1}, "b"],
     }  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from rafiki.constants import ExitCode
+from rafiki.distribution import with_extra
 from rafiki.errors import RafikiError
 from rafiki_cli.scaffold import files as files_module
 from rafiki_cli.scaffold.catalogue import Template, list_templates
@@ -55,9 +56,10 @@ def test_the_default_project_holds_all_that_is_promised(cli, folder: Path) -> No
         "schemas/rafiki.json", "tests/test_demo_decision_tree.py",
     }  # fmt: skip
     assert "├── models/" in result.out
-    assert result.err.split("Next:\n")[1].split("\n  ") == [
+    steps = result.err.split("Next:\n")[1].partition("\n\n")[0]
+    assert steps.split("\n  ") == [
         "  cd demo", "rafiki model test models/demo_decision_tree.py", "rafiki up", "rafiki run job.yaml",
-        "rafiki predict demo --query-file data/digits_query.json\n",
+        "rafiki predict demo --query-file data/digits_query.json",
     ]  # fmt: skip
     assert list(folder.iterdir()) == [folder / "demo"]
 
@@ -82,7 +84,7 @@ def test_every_template_makes_a_project_of_valid_files(cli, folder: Path, templa
         schema = re.match(r"# yaml-language-server: \$schema=(\S+)\n", written[name].decode())
         assert schema is not None
         assert "$schema" in json.loads(written[schema[1]])
-    assert template.distribution in written["requirements.txt"].decode()
+    assert with_extra(template.extra) in written["requirements.txt"].decode()
 
     for command in ("check", "format --check"):
         done = run(sys.executable, "-m", "ruff", *command.split(), "--no-cache", ".", cwd=project)
@@ -281,7 +283,7 @@ def test_the_folder_of_a_project_may_be_this_one(cli, folder: Path, monkeypatch:
 
 def test_a_missing_package_is_told_with_what_brings_it(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'rafiki[torch]'" in cli("init", "demo", "--template", "ctc").err
+    assert "pip install 'rafiki-ml[torch]'" in cli("init", "demo", "--template", "ctc").err
 
 
 def test_a_tree_lists_folders_first_and_ends_its_lines(folder: Path) -> None:

@@ -60,6 +60,12 @@ def test_what_is_no_dependency_is_refused_by_name(dependencies: dict[str, str], 
     assert says in refusal.value.message
 
 
+@pytest.mark.parametrize(("name", "says"), [("rafiki", "a package of others"), ("Rafiki_ML", "Rafiki itself")])
+def test_rafiki_is_no_dependency_of_a_model(name: str, says: str) -> None:
+    with pytest.raises(InvalidModelError, match=says):
+        parse_dependencies({"numpy": "", name: ">=0.1"})
+
+
 @pytest.mark.parametrize(
     ("dependencies", "is_satisfied"),
     [

@@ -16,7 +16,7 @@ from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Manifest
 from rafiki.exported.serve import ExportServer
 
-MANIFEST = Manifest(app="demo", app_version=1, task="CUSTOM", rafiki_version="0.1.0", members=[])
+MANIFEST = Manifest(app="demo", app_version=1, task="CUSTOM", rafiki_version="9.8.7", members=[])
 
 
 def echo(queries: Sequence[bytes]) -> list[Answer]:

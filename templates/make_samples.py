@@ -1,6 +1,6 @@
 """Makes the sample datasets that `rafiki init` copies into a project: small parts of public datasets.
 
-    python templates/samples/make_samples.py --penguins penguins.csv
+    python templates/make_samples.py --penguins penguins.csv
 
 penguins.csv is that of the R package palmerpenguins (also in the Python package of that name). The other data lies in
 examples/data, and the digits come with scikit-learn. The same input gives the same bytes.
@@ -17,7 +17,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "samples"
 ROOT = HERE.parents[1]
 DATA = ROOT / "examples" / "data"
 SEED = 0
