@@ -54,7 +54,9 @@ def export(
     to: Annotated[
         Path | None, typer.Option(help="The folder to write. [default: APP-vVERSION]", show_default=False)
     ] = None,
-    trial: Annotated[str | None, typer.Option(metavar="MODEL#N", help="One trial alone.")] = None,
+    trial: Annotated[
+        str | None, typer.Option(metavar="MODEL#N", help="One trial alone; N where one model has it.")
+    ] = None,
     ensemble: Annotated[
         EnsembleMethod | None,
         typer.Option(

@@ -156,7 +156,7 @@ def _run_one(runner: JobRunner, options: dict[str, Any], format: Format, *, must
         runner.run(plan, may_wait=may_wait, **options)
     except RafikiError as e:
         outcome.exit_code, outcome.message = ExitCode(e.exit_code), e.message
-        terminal.report(f"{outcome.app}: {e.message}" if outcome.app not in e.message else e.message)
+        terminal.report(e.message if e.message.startswith(outcome.app) else f"{outcome.app}: {e.message}")
         return
     _show_success(runner, format)
 

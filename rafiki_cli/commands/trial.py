@@ -59,7 +59,7 @@ TrialArgument = Annotated[
     str,
     typer.Argument(
         metavar="TRIAL",
-        help="A trial's id, the beginning of it, or an app together with MODEL#N.",
+        help="A trial's id, the beginning of it, or an app (digits, digits@2) together with MODEL#N.",
         autocompletion=completers.apps,
     ),
 ]
@@ -67,14 +67,18 @@ NameArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[MODEL#N]",
-        help="Trial N of a model of the app TRIAL, as in SkSvm#10.",
+        help="Trial N of a model of the app TRIAL, as in SkSvm#10; N alone where one model has it.",
         autocompletion=completers.trials,
     ),
 ]
 
 
 @app.command(
-    epilog=examples("rafiki trial show digits SkSvm#10", "rafiki trial show 5d0c7e2a --save-params params.safetensors")
+    epilog=examples(
+        "rafiki trial show digits SkSvm#10",
+        "rafiki trial show digits 10",
+        "rafiki trial show 5d0c7e2a --save-params params.safetensors",
+    )
 )
 def show(
     cli: Application,

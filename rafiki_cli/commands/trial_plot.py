@@ -58,10 +58,17 @@ def plot(
     cli: Application,
     trial: Annotated[
         str,
-        typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or an app together with MODEL#N."),
+        typer.Argument(
+            metavar="TRIAL",
+            help="A trial's id, the beginning of it, or an app (digits, digits@2) together with MODEL#N.",
+        ),
     ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[MODEL#N]", help="Trial N of a model of the app TRIAL, as in SkSvm#10.")
+        str | None,
+        typer.Argument(
+            metavar="[MODEL#N]",
+            help="Trial N of a model of the app TRIAL, as in SkSvm#10; N alone where one model has it.",
+        ),
     ] = None,
     version: Annotated[int, typer.Option("--version", help="Version of the app; -1 = the latest.")] = -1,
     title: Annotated[

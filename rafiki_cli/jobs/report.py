@@ -172,7 +172,7 @@ def _section(outcome: Outcome) -> str:
         lines += [f"{text[:1].upper()}{text[1:]}.", ""]
     if outcome.predictor_host:
         lines += [f"Serves at `http://{outcome.predictor_host}/predict`.", ""]
-    elif outcome.serving:
+    elif outcome.serving and outcome.serving[0].text not in outcome.message:
         lines += [f"{_escape(s.text)}." for s in outcome.serving] + [""]
     if outcome.plan:
         done = [f"{step.kind} {step.name}: {step.verb} ({step.reason})" for step in outcome.plan.steps]

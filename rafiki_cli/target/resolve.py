@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -28,6 +29,8 @@ class Named(Protocol):
 
 Found = TypeVar("Found", bound=Named)
 _MIN_PREFIX = 4
+_MOST_NAMED = 4
+"""How many trials a message names."""
 
 
 def choose(rows: Sequence[Found], wanted: str, what: str, error: type[RafikiError]) -> Found:
@@ -89,43 +92,95 @@ def trial_name(trial: TrialView) -> str:
 
 
 def trial(client: AdminClient, wanted: str, name: str | None = None, version: int = -1) -> TrialView:
-    """A trial: by its id or the beginning of that, or by its app (``wanted``) and ``name`` (``SkSvm#10``).
+    """A trial: by its id or the beginning of that, or by its app (``wanted``: ``digits`` or ``digits@2``) and ``name``
+    (``SkSvm#10``, or ``10`` where one model has a trial of that number).
 
     Raises:
-        InvalidTrialError: when none fits, or several do.
+        InvalidTrialError: when none fits, or several do; it lists what to type.
     """
     if name is not None:
-        return _trial_of_app(client, wanted, name, version)
+        return _trial_of_app(client, *app_and_version(wanted, version), name)
     if is_whole_id(wanted):
         return client.get_trial(wanted)
-    if len(wanted) < _MIN_PREFIX or not set(wanted.lower()) <= set("0123456789abcdef-"):
-        raise InvalidTrialError(
-            f"{wanted!r} is no id of a trial, nor the first {_MIN_PREFIX} letters of one or more. By its app it is "
-            f"named as in `rafiki trial show {wanted if '#' not in wanted else 'APP'} MODEL#1`."
-        )
-    found = [
-        t
-        for job in client.get_train_jobs_by_user()
-        for t in client.get_trials_of_train_job(job.app, job.app_version)
-        if t.id.startswith(wanted.lower())
-    ]
-    if not found:
+    jobs = client.get_train_jobs_by_user()
+    if _is_prefix(wanted):
+        trials = [t for job in jobs for t in client.get_trials_of_train_job(job.app, job.app_version)]
+        found = [t for t in trials if t.id.startswith(wanted.lower())]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidTrialError(f"{wanted!r} begins the ids of {len(found)} trials. Write more of the id.")
+    return _trial_in_words(client, wanted, version, [job.app for job in jobs])
+
+
+def _is_prefix(text: str) -> bool:
+    return len(text) >= _MIN_PREFIX and set(text.lower()) <= set("0123456789abcdef-")
+
+
+def app_and_version(text: str, version: int = -1) -> tuple[str, int]:
+    """An app with its version, as in ``digits@2`` or ``digits/2``; without one, ``version``."""
+    m = re.fullmatch(r"([^@/]+)[@/]v?(\d+)", text)
+    return (m[1], int(m[2])) if m and version == -1 else (text, version)
+
+
+def _trial_in_words(client: AdminClient, wanted: str, version: int, apps: Sequence[str]) -> TrialView:
+    """The trial that one word names: ``SkSvm#2`` where the latest job of one app alone has it."""
+    app, version = app_and_version(wanted, version)
+    if app in apps:
+        rows = client.get_trials_of_train_job(app, version)
+        if len(rows) == 1:
+            return rows[0]
+        raise InvalidTrialError(f"{wanted!r} is an app. Name a trial of it: {_to_type(wanted, rows)}.")
+    if "#" in wanted:
+        found = [
+            (app, t)
+            for app in dict.fromkeys(apps)
+            for t in client.get_trials_of_train_job(app, -1)
+            if trial_name(t).lower() == wanted.lower()
+        ]
+        if len(found) == 1:
+            return found[0][1]
+        if found:
+            words = ", ".join(f"`{_command()} {app} {trial_name(t)}`" for app, t in found[:_MOST_NAMED])
+            raise InvalidTrialError(f"{len(found)} apps have a trial {wanted!r}. Name one: {words}.")
+    if _is_prefix(wanted):
         raise InvalidTrialError.not_found(f"None of your trials has an id that begins with {wanted!r}.")
-    if len(found) > 1:
-        raise InvalidTrialError(f"{wanted!r} begins the ids of {len(found)} trials. Write more of the id.")
-    return found[0]
+    hint = did_you_mean(wanted, list(dict.fromkeys(apps)), f"By its app it is named as in `{_command()} APP MODEL#1`.")
+    raise InvalidTrialError(
+        f"{wanted!r} is no app, and no id of a trial or the first {_MIN_PREFIX} letters of one. {hint}"
+    )
 
 
-def _trial_of_app(client: AdminClient, app: str, name: str, version: int) -> TrialView:
+def _command() -> str:
+    """The command that is run, as it was typed: ``rafiki trial logs``."""
+    context = terminal.current_context(silent=True)
+    path = str(context.command_path) if context is not None else ""
+    return path if " trial " in f"{path} " else "rafiki trial show"
+
+
+def _to_type(app: str, trials: Sequence[TrialView]) -> str:
+    """The commands for some trials of an app: the first ones, and how to see all."""
+    if not trials:
+        return "it has none yet"
+    commands = ", ".join(f"`{_command()} {app} {trial_name(t)}`" for t in trials[:_MOST_NAMED])
+    return f"{commands}; `rafiki train trials {app}` lists them" if len(trials) > _MOST_NAMED else commands
+
+
+def _trial_of_app(client: AdminClient, app: str, version: int, name: str) -> TrialView:
     rows = client.get_trials_of_train_job(app, version)
-    found = [t for t in rows if trial_name(t) == name or t.id.startswith(name.lower())]
+    exact = [t for t in rows if trial_name(t).lower() == name.lower()]
+    number = name.removeprefix("#")
+    found = exact or [t for t in rows if number.isdecimal() and t.no == int(number)]
+    found = found or [t for t in rows if "#" not in name and t.id.startswith(name.lower())]
     if len(found) == 1:
         return found[0]
     if found:
+        if len({trial_name(t) for t in found}) == len(found):
+            raise InvalidTrialError(f"{name!r} means {len(found)} trials of {app!r}. Name one: {_to_type(app, found)}.")
         ids = ", ".join(t.id for t in found)
         raise InvalidTrialError(f"{name!r} means {len(found)} trials of {app!r}. Name one by its id: {ids}.")
     names = [trial_name(t) for t in rows]
-    hint = did_you_mean(name, names, f"See `rafiki train trials {app}`.")
+    hint = did_you_mean(name, names, f"Its trials: {_to_type(app, rows)}.")
     raise InvalidTrialError.not_found(f"There is no trial {name!r} of {app!r}. {hint}")
 
 
