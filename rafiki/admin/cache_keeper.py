@@ -11,6 +11,7 @@ import redis
 from rafiki.cache.changes import read_predictor_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
+from rafiki.cache.rehearsal import rehearse
 from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader, RedisReports
 from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
@@ -39,6 +40,7 @@ class CacheKeeper:
 
         Raises:
             CacheUnavailableError, StackError: when there is no cache.
+            CacheUnfitError: when a job could not work with it.
         """
         if self._server is not None and not self._server.is_alive():
             if self._run_id is not None:
@@ -46,12 +48,24 @@ class CacheKeeper:
             self._server.ensure()
         run_id = self._reader.run_id()
         if run_id != self._run_id:
+            self.rehearse()
             # A new server knows none of the jobs' users.
             self._granted.clear()
             self._run_id = run_id
         wanted = set(live_job_ids)
         for job_id in wanted - self._granted:
             self.grant(job_id)
+
+    def rehearse(self) -> None:
+        """Do at the cache, with a credential of a job, what the services of jobs do.
+
+        Raises:
+            CacheUnavailableError: when the cache cannot be reached, or does not work now.
+            CacheUnfitError: when a job never could work with it.
+        """
+        facts = rehearse(self.address, self.credentials)
+        self._run_id = facts.run_id
+        _logger.info("cache: %s %s at %s:%s", facts.name, facts.version, self.address.host, self.address.port)
 
     def grant(self, job_id: str) -> None:
         """Make the job's credential known to the server."""
