@@ -104,7 +104,7 @@ def _named_path(wanted: str, base_folder: Path) -> str:
     if not path.is_file():
         raise ConfigError(f"cache.program: {path} is a folder; the path of a server's program is needed.")
     if not os.access(path, os.X_OK):
-        raise ConfigError(f"cache.program: {path} is not executable. Make it so: chmod +x {path}")
+        raise ConfigError(f"cache.program: {path} is not executable; `chmod +x` makes it so.")
     return str(path)
 
 

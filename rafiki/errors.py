@@ -309,6 +309,13 @@ class UnreachableError(RafikiError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class AdminStoppedError(RafikiError):
+    """The admin was stopped; streams go on when it is started again."""
+
+    http_status = 503
+    exit_code = ExitCode.UNREACHABLE
+
+
 class InternalError(RafikiError):
     """Rafiki itself failed. The admin's log holds the details: `rafiki logs admin`."""
 

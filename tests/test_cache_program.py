@@ -94,7 +94,7 @@ def test_a_program_is_started_under_the_name_that_was_given(tmp_path: Path) -> N
         ("", REDIS, "is empty"),
         ("./absent", REDIS, "/absent is not there"),
         ("./", REDIS, "is a folder"),
-        ("./plain", REDIS, r"/plain is not executable.* chmod \+x"),
+        ("./plain", REDIS, r"/plain is not executable; `chmod \+x`"),
         ("./it", "GNU bash, version 5.2", r"is no Redis or Valkey server.*GNU bash"),
         ("./it", "", "it says: nothing"),
         ("./it", "Redis server v=5.0.14 sha=0", r"Redis 5\.0\.14 \(.*\) is too old: Redis 6\.2 or newer"),

@@ -10,6 +10,7 @@ from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub
+from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
@@ -124,5 +125,6 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     return AdminContext(
         config=config, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, supervisor=supervisor, hub=hub,
+        health=Health([("The cache", cache.check), ("The database", store.ping)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

@@ -67,7 +67,7 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
         "password": address.password,
         "ssl": address.use_tls,
         "socket_timeout": socket_timeout_s,
-        "socket_connect_timeout": 5.0,
+        "socket_connect_timeout": min(5.0, socket_timeout_s),
         "socket_keepalive": True,
         "protocol": 2,
         "backoff": NoBackoff(),
