@@ -164,5 +164,7 @@ class ExitCode(IntEnum):
     """A job ended well, but below what its spec asks for (gates): it was not deployed; what served before goes on."""
     TIMED_OUT = 10
     """The time that the command was given is over; the job that it waited for goes on."""
+    UNHEALTHY = 11
+    """The stack runs, but something that every job needs does not work: the cache, the database or the supervisor."""
     INTERRUPTED = 130
     """Ctrl-C, also at a question for a password and while a command waits for a job."""

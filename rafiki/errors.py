@@ -263,6 +263,19 @@ class CacheUnavailableError(RafikiError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class CacheUnfitError(RafikiError):
+    """The cache server lacks what Rafiki needs, or does not give it the rights."""
+
+    http_status = 503
+
+
+class StackUnhealthyError(RafikiError):
+    """The stack is not healthy: something that every job needs does not work."""
+
+    http_status = 503
+    exit_code = ExitCode.UNHEALTHY
+
+
 class EnvironmentBuildError(RafikiError):
     """The packages that a model depends on could not be installed."""
 
@@ -293,6 +306,13 @@ class StackError(RafikiError):
 class UnreachableError(RafikiError):
     """No server answers. Is the stack up? Start it with `rafiki up`."""
 
+    exit_code = ExitCode.UNREACHABLE
+
+
+class AdminStoppedError(RafikiError):
+    """The admin was stopped; streams go on when it is started again."""
+
+    http_status = 503
     exit_code = ExitCode.UNREACHABLE
 
 

@@ -31,6 +31,22 @@ class CacheAddress(msgspec.Struct, frozen=True, kw_only=True):
     use_tls: bool = False
 
 
+class ExamineCache(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to examine a cache server (:mod:`rafiki.cache.examine`): by its URL, or by its address."""
+
+    url: str | None = None
+    address: CacheAddress | None = None
+
+
+class CacheExamined(msgspec.Struct, frozen=True, kw_only=True):
+    """What the examination of a cache server found."""
+
+    server: str | None = None
+    """Its name and version; None when it could not be asked."""
+    problem: str | None = None
+    """What keeps it from its work, and what to do; None when a job could work with it."""
+
+
 class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
     """A model template's file, with the class to use."""
 

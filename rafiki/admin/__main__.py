@@ -80,6 +80,7 @@ def run() -> None:
     sock = _listen(settings.host, settings.port)
     context = build_stack(loaded)
     context.supervisor.start()
+    context.health.start()
     config = uvicorn.Config(
         make_app(context), http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
         log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
@@ -98,6 +99,7 @@ def run() -> None:
         pass
     finally:
         _logger.info("admin: shuts down")
+        context.health.shut_down()
         context.supervisor.shut_down()
         context.store.close()
         folder.admin_pid_file.unlink(missing_ok=True)

@@ -11,11 +11,14 @@ import redis
 from rafiki.cache.changes import read_predictor_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
+from rafiki.cache.pulse import Pulse
+from rafiki.cache.rehearsal import rehearse
 from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader, RedisReports
 from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, PredictorReport, ServiceReport, TrainEvent
+from rafiki.utils.ids import derive_secret
 from rafiki.utils.process import Backoff
 
 _logger = logging.getLogger(__name__)
@@ -32,26 +35,57 @@ class CacheKeeper:
         self._granted: set[str] = set()
         self._run_id: str | None = None
         self._closed = threading.Event()
+        self._is_doubtful = threading.Event()
         self.credentials = Credentials(address, job_key)
+        self._pulse = Pulse(address, self.credentials, derive_secret(job_key, "stack")[:12])
 
     def ensure(self, live_job_ids: Iterable[str]) -> None:
         """Start the private server again if it died; give and take back credentials as jobs come and go.
 
         Raises:
             CacheUnavailableError, StackError: when there is no cache.
+            CacheUnfitError: when a job could not work with it.
         """
         if self._server is not None and not self._server.is_alive():
             if self._run_id is not None:
                 _logger.warning("cache: the server has ended; starting it again")
             self._server.ensure()
         run_id = self._reader.run_id()
-        if run_id != self._run_id:
+        if run_id != self._run_id or self._is_doubtful.is_set():
+            self._is_doubtful.clear()
+            self.rehearse()
             # A new server knows none of the jobs' users.
             self._granted.clear()
             self._run_id = run_id
         wanted = set(live_job_ids)
         for job_id in wanted - self._granted:
             self.grant(job_id)
+
+    def rehearse(self) -> None:
+        """Do at the cache, with a credential of a job, what the services of jobs do.
+
+        Raises:
+            CacheUnavailableError: when the cache cannot be reached, or does not work now.
+            CacheUnfitError: when a job never could work with it.
+        """
+        facts = rehearse(self.address, self.credentials)
+        self._pulse.begin()
+        self._run_id = facts.run_id
+        _logger.info("cache: %s %s at %s:%s", facts.name, facts.version, self.address.host, self.address.port)
+
+    def check(self) -> None:
+        """Whether the cache works now. From any thread.
+
+        Raises:
+            CacheUnavailableError: when it does not, with the reason.
+        """
+        try:
+            self._pulse.take()
+        except CacheUnavailableError as e:
+            if isinstance(e.__cause__, redis.AuthenticationError):
+                # Somebody may have made it forget its users: make them again.
+                self._is_doubtful.set()
+            raise
 
     def grant(self, job_id: str) -> None:
         """Make the job's credential known to the server."""
@@ -121,5 +155,6 @@ class CacheKeeper:
             return
         try:
             self.revoke_all_but([])
+            self._pulse.end()
         except CacheUnavailableError as e:
             _logger.warning("cache: keys of this stack may be left: %s", e.message)

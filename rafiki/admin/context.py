@@ -9,6 +9,7 @@ import msgspec
 
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.events import EventHub
+from rafiki.admin.health import Health
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
@@ -37,6 +38,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     containers: ContainerManager
     environments: EnvironmentStore
     supervisor: Supervisor
+    health: Health
     tokens: Tokens
     hub: EventHub
 

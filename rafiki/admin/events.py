@@ -23,7 +23,7 @@ import msgspec
 from rafiki.cache.changes import Change, RedisChanges
 from rafiki.contract.endpoint import ErrorBody
 from rafiki.entities import User
-from rafiki.errors import CacheUnavailableError, RafikiError, TooManyStreamsError
+from rafiki.errors import AdminStoppedError, CacheUnavailableError, RafikiError, TooManyStreamsError
 from rafiki.messages import CacheAddress, PredictorReport
 from rafiki.utils.logs import log_unexpected
 from rafiki.utils.process import Backoff
@@ -287,9 +287,10 @@ class EventStream:
                 for task in (pump, *others):
                     task.cancel()
                 await asyncio.gather(pump, *others, return_exceptions=True)
+            last = encode_refusal(AdminStoppedError()) if self._hub.closing.is_set() else b""
             # To a client that is gone this does nothing; one that does not read must not keep the server up.
             with contextlib.suppress(TimeoutError, OSError):
-                await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), 0.5)
+                await asyncio.wait_for(send({"type": "http.response.body", "body": last, "more_body": False}), 0.5)
 
     async def _pump(self, send: Any) -> None:
         try:

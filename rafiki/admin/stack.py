@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import tempfile
 
@@ -9,17 +10,19 @@ from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub
+from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
 from rafiki.cache.server import CacheServer
+from rafiki.cache_program import ServerProgram, find_server_program
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container import ContainerSetup, open_container_manager
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
-from rafiki.errors import ConfigError, UserExistsError
+from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stores import open_data_store, open_param_store
@@ -58,9 +61,14 @@ def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets) -
     settings = loaded.config.cache
     if settings.url is not None:
         return CacheKeeper(parse_cache_url(settings.url), None, secrets.job_key)
+
+    def find_program() -> ServerProgram:
+        return find_server_program(settings.program, loaded.base_folder)
+
     server = CacheServer(
         stack_root=folder.root, run_folder=folder.run, log_file=folder.logs / "cache.log",
         password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
+        find_program=find_program,
     )  # fmt: skip
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
@@ -90,6 +98,13 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
     cache = _cache_keeper(loaded, folder, secrets)
+    # The supervisor waits for what can mend itself, such as a server that is not up yet.
+    try:
+        with contextlib.suppress(CacheUnavailableError):
+            cache.rehearse()
+    except CacheUnfitError:
+        cache.shut_down()
+        raise
     environments = EnvironmentStore(
         folder.environments,
         folder.logs,
@@ -110,5 +125,6 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     return AdminContext(
         config=config, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, supervisor=supervisor, hub=hub,
+        health=Health([("The cache", cache.check), ("The database", store.ping)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

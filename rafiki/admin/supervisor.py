@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import SERVICES, EventHub
+from rafiki.admin.health import Condition, Starts
 from rafiki.admin.planner import (
     Action,
     FailSearch,
@@ -36,7 +37,15 @@ from rafiki.container.base import ContainerManager, ServiceExit, StartedService
 from rafiki.entities import InferenceJob, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.environments.store import EnvironmentStore
-from rafiki.errors import CacheUnavailableError, RafikiError
+from rafiki.errors import (
+    CacheUnavailableError,
+    CacheUnfitError,
+    ContainerError,
+    MetaStoreError,
+    RafikiError,
+    StackError,
+    StoreFullError,
+)
 from rafiki.messages import PredictorReport, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
 from rafiki.settings import Config
@@ -47,6 +56,12 @@ from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
 
+_ACTION_LIMIT_S = 15.0
+"""A container back end may take its time to start a service."""
+_OF_THE_STACK = (ContainerError, StoreFullError, MetaStoreError, CacheUnavailableError, CacheUnfitError)
+"""Failures to start a service that are no matter of its job."""
+_OURS = (ServiceType.ADVISOR, ServiceType.PREDICT)
+"""They run no model code: what keeps one from starting is the stack's."""
 _NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started")
 
 
@@ -78,8 +93,9 @@ class Supervisor:
         self._being_stopped: set[str] = set()
         self._silent_since: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self.problem: str | None = None
-        """What keeps the supervisor from its work now, for people."""
+        self._condition = Condition("The supervisor, which looks after all jobs,")
+        self._starts = Starts()
+        self._told: str | None = None
 
     # ---- from other threads
 
@@ -88,6 +104,13 @@ class Supervisor:
         self._environments.on_change(self.wake)
         self._environments.on_change(lambda: self._hub.note_all(Change.JOB))
         self._thread.start()
+
+    def find_errors(self) -> list[RafikiError]:
+        """What keeps the supervisor from its work, and jobs from theirs."""
+        if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
+            told = "The supervisor has ended, so no job goes on. See `rafiki logs admin`; `rafiki down`, `rafiki up`."
+            return [StackError(told)]
+        return [e for e in (self._condition.find_error(), self._starts.find_error()) if e is not None]
 
     def wake(self) -> None:
         """Something has happened: look now."""
@@ -136,32 +159,43 @@ class Supervisor:
     def _run(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
+            error: RafikiError | None = None
             try:
-                live = self._live_job_ids()
-                self._cache.ensure(live)
-                observed = self._observe()
-                for action in plan(observed):
-                    if self._stopping.is_set():
-                        return
-                    self._try(action)
-                # A job's keys go when its last service has gone.
-                self._cache.revoke_all_but({*live, *self._jobs_with_services()})
-                self.problem = None
+                self._look()
             except RafikiError as e:
-                self._report_problem(e.message)
+                error = e
             except Exception as e:  # noqa: BLE001 - the loop must outlive whatever one look runs into
                 log_unexpected(_logger, e)
-                self._report_problem("The supervisor failed unexpectedly; see the admin's log.")
+                told = f"The supervisor failed unexpectedly ({type(e).__name__}: {e}). See `rafiki logs admin`."
+                error = StackError(told)
+            self._note_look(error)
             with self._looked:
                 self._looked.notify_all()
             took_s = time.monotonic() - started
             self._wake.wait(max(0.0, self._config.supervisor.tick_s - min(took_s, 0.5)))
             self._wake.clear()
 
-    def _report_problem(self, message: str) -> None:
-        if message != self.problem:
-            _logger.warning("supervisor: %s", message)
-        self.problem = message
+    def _look(self) -> None:
+        self._condition.begin()
+        live = self._live_job_ids()
+        self._cache.ensure(live)
+        self._condition.begin()
+        observed = self._observe()
+        for action in plan(observed):
+            if self._stopping.is_set():
+                return
+            self._condition.begin(_ACTION_LIMIT_S)
+            self._try(action)
+        self._condition.begin()
+        # A job's keys go when its last service has gone.
+        self._cache.revoke_all_but({*live, *self._jobs_with_services()})
+
+    def _note_look(self, error: RafikiError | None) -> None:
+        self._condition.end(error)
+        told = error.message if error is not None else None
+        if told != self._told:
+            _logger.warning("supervisor: %s", told or "it goes on")
+        self._told = told
 
     def _live_job_ids(self) -> list[str]:
         train_jobs = self._store.train_jobs.list_live_train_jobs()
@@ -273,6 +307,7 @@ class Supervisor:
                 self._stop_later(action.service, action.error)
             case NoteRunning():
                 service = self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
+                self._starts.succeed()
                 self._notify_watchers(service.job_id)
             case NoteEnded():
                 self._note_ended(action)
@@ -307,6 +342,8 @@ class Supervisor:
                 self._store.train_jobs.set_advisor(action.unit_id, service_id)
             started = self._containers.start(self._specs.build(action, service_id, self._last_port(action)))
         except RafikiError as e:
+            if isinstance(e, _OF_THE_STACK):
+                self._starts.fail(f"Services cannot be started: {e.message}")
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
             _log_service(service, logging.ERROR, f"could not be started: {e.message}")
             self._notify_watchers(action.job_id)
@@ -338,6 +375,8 @@ class Supervisor:
         if service.handle is not None:
             self._containers.stop(service.id, service.handle, 0.0)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+        if error is not None and service.service_type in _OURS and service.status is not ServiceStatus.RUNNING:
+            self._starts.fail(f"A service of our own, {service.service_type}, does not start: {error}")
         self._store.services.set_service_status(service.id, status, error, is_permanent=action.is_permanent)
         self._notify_watchers(service.job_id)
         if error is not None:

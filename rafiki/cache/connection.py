@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from rafiki.errors import CacheUnavailableError, ConfigError
@@ -42,6 +44,18 @@ def parse_cache_url(url: str) -> CacheAddress:
     )
 
 
+@cache
+def _no_introduction() -> dict[str, Any]:
+    """Options with which the driver does not send its own name and version (CLIENT SETINFO).
+
+    Not every server knows that command, and a job's user may not send it.
+    """
+    import redis
+
+    is_one = "driver_info" in signature(redis.Redis.__init__).parameters
+    return {"driver_info": None} if is_one else {"lib_name": None, "lib_version": None}
+
+
 def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
     from redis.backoff import NoBackoff
 
@@ -53,10 +67,11 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
         "password": address.password,
         "ssl": address.use_tls,
         "socket_timeout": socket_timeout_s,
-        "socket_connect_timeout": 5.0,
+        "socket_connect_timeout": min(5.0, socket_timeout_s),
         "socket_keepalive": True,
         "protocol": 2,
         "backoff": NoBackoff(),
+        **_no_introduction(),
     }
 
 
@@ -78,6 +93,41 @@ def connect_async(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIM
     return redis.asyncio.Redis(retry=Retry(options.pop("backoff"), 0), **options)
 
 
+class Refusal(NamedTuple):
+    """Why a server does not do what it is asked for."""
+
+    reason: str
+    is_lasting: bool
+    """It will not pass by itself: somebody has to change the server or the configuration."""
+
+
+def explain(error: BaseException) -> Refusal:
+    """What a driver's error means, for people."""
+    import redis
+
+    match error:
+        case redis.exceptions.NoPermissionError():
+            return Refusal("it refuses this credential the command", True)
+        case redis.AuthenticationError() | redis.exceptions.AuthorizationError():
+            return Refusal("it refuses the credential", True)
+        case redis.exceptions.MovedError():
+            return Refusal("it is one of a cluster, which does not serve: a single server is needed", True)
+        case redis.exceptions.OutOfMemoryError():
+            return Refusal("it is full (maxmemory), and refuses to write", False)
+        case redis.BusyLoadingError():
+            return Refusal("it is still loading its data", False)
+        case redis.ReadOnlyError():
+            return Refusal("it is a replica, which cannot be written to", False)
+        case redis.TimeoutError():
+            return Refusal("it does not answer", False)
+        case redis.ConnectionError() | OSError():
+            is_crowded = "max number of clients" in str(error)
+            return Refusal("it has too many clients (maxclients)" if is_crowded else "it cannot be reached", False)
+    if "MISCONF" in str(error):
+        return Refusal("it refuses to write, because it could not save its data to the disk", False)
+    return Refusal("it refuses a command", "unknown" in str(error).lower())
+
+
 @contextmanager
 def cache_errors(address: CacheAddress) -> Iterator[None]:
     """Turn the driver's errors into CacheUnavailableError; whoever sees one waits, connects again, and sends again."""
@@ -86,6 +136,5 @@ def cache_errors(address: CacheAddress) -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as e:
-        raise CacheUnavailableError(
-            f"The cache at {address.host}:{address.port} failed: {type(e).__name__}: {e}"
-        ) from e
+        told = f"{explain(e).reason} ({type(e).__name__}: {str(e).rstrip('.')})"
+        raise CacheUnavailableError(f"The cache at {address.host}:{address.port} failed: {told}.") from e

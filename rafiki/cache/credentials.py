@@ -3,55 +3,12 @@
 from __future__ import annotations
 
 from rafiki.cache.connection import cache_errors, connect
+from rafiki.cache.rights import ServerFacts
 from rafiki.messages import CacheAddress
 from rafiki.utils.ids import derive_secret
 
 ROOT_PREFIX = "rafiki:"
 USER_PREFIX = "rafiki-job-"
-
-_COMMANDS = [
-    "ping",
-    "auth",
-    "hello",
-    "client|setinfo",
-    "client|setname",
-    "select",
-    "multi",
-    "exec",
-    "discard",
-    "get",
-    "set",
-    "del",
-    "unlink",
-    "exists",
-    "expire",
-    "pexpire",
-    "mget",
-    "hset",
-    "hget",
-    "hgetall",
-    "hmget",
-    "hdel",
-    "rpush",
-    "lpush",
-    "blpop",
-    "blmpop",
-    "lmpop",
-    "llen",
-    "ltrim",
-    "xadd",
-    "xreadgroup",
-    "xack",
-    "xdel",
-    "xlen",
-    "xgroup|create",
-    "watch",
-    "unwatch",
-    "publish",
-    "subscribe",
-    "unsubscribe",
-]
-"""No SCAN, KEYS or PUBSUB: they would show other jobs. No scripts."""
 
 
 def job_prefix(job_id: str) -> str:
@@ -65,6 +22,18 @@ class Credentials:
     def __init__(self, admin: CacheAddress, job_key: str) -> None:
         self._admin = admin
         self._job_key = job_key
+        self._facts: ServerFacts | None = None
+
+    def ask_server(self) -> ServerFacts:
+        """What the server says of itself; asked anew, because another one may have taken its place.
+
+        Raises:
+            CacheUnavailableError: when the cache cannot be reached.
+            CacheUnfitError: when it lacks what is needed.
+        """
+        with cache_errors(self._admin), connect(self._admin) as client:
+            self._facts = ServerFacts(client, self._admin)
+        return self._facts
 
     def address_of(self, job_id: str) -> CacheAddress:
         """How the services of a job reach the cache. Derived, so that a restarted admin gives the same."""
@@ -83,19 +52,27 @@ class Credentials:
 
         Raises:
             CacheUnavailableError: when the cache cannot be reached.
+            CacheUnfitError: when it lacks what is needed.
         """
         address = self.address_of(job_id)
+        facts = self._facts or self.ask_server()
         with cache_errors(self._admin), connect(self._admin) as client:
             client.execute_command(
-                "ACL", "SETUSER", address.username, "reset", "on", f">{address.password}",
-                f"~{address.prefix}*", f"&{address.prefix}*", *(f"+{c}" for c in _COMMANDS),
+                # Before Redis 7 a new user may use all channels.
+                "ACL", "SETUSER", address.username, "reset", "resetchannels", "on", f">{address.password}",
+                f"~{address.prefix}*", f"&{address.prefix}*", *facts.grants,
             )  # fmt: skip
         return address
 
-    def revoke(self, job_id: str) -> None:
-        """Take the job's user away, and everything under its prefix."""
+    def withdraw(self, job_id: str) -> None:
+        """Take the job's user away."""
         with cache_errors(self._admin), connect(self._admin) as client:
             client.execute_command("ACL", "DELUSER", USER_PREFIX + job_id)
+
+    def revoke(self, job_id: str) -> None:
+        """Take the job's user away, and everything under its prefix."""
+        self.withdraw(job_id)
+        with cache_errors(self._admin), connect(self._admin) as client:
             batch: list[bytes] = []
             for key in client.scan_iter(match=f"{job_prefix(job_id)}*", count=1000):
                 batch.append(key)

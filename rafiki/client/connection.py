@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rafiki.client.contract_caller import ContractCaller
+from rafiki.client.http_server import WATCH_PATIENCE_S
 
 
 class AdminConnection:
@@ -13,9 +14,13 @@ class AdminConnection:
 
     _is_light = False
     """Whether httpx is spared where it can be."""
+    _crash_patience_s = WATCH_PATIENCE_S
+    """How long a stream waits for an admin that went without a word."""
 
     def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
-        self._caller = ContractCaller(admin_host, int(admin_port), is_light=self._is_light)
+        self._caller = ContractCaller(
+            admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s
+        )
 
     @property
     def token(self) -> str | None:

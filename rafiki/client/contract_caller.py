@@ -15,13 +15,21 @@ import msgspec
 
 from rafiki.client.http_server import (
     IDLE_TIMEOUT_S,
+    WATCH_PATIENCE_S,
     HttpServer,
     Progress,
     ProgressReader,
     encode_json,
 )
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, ErrorBody, FilePart, Request, RequestStruct
-from rafiki.errors import InvalidRequestError, RafikiError, UnauthorizedError, UnreachableError, error_from_wire
+from rafiki.errors import (
+    AdminStoppedError,
+    InvalidRequestError,
+    RafikiError,
+    UnauthorizedError,
+    UnreachableError,
+    error_from_wire,
+)
 from rafiki.utils.clock import Deadline
 from rafiki.utils.mismatch import explain_json
 from rafiki.utils.values import JsonObject
@@ -39,10 +47,17 @@ class ContractCaller(HttpServer):
     """Makes calls of the contract with the token of whoever is logged in: those of typed requests answer with the
     records of the contract, and ``_plain`` calls with dicts and lists as they came."""
 
-    def __init__(self, host: str, port: int, *, is_light: bool = False) -> None:
+    def __init__(
+        self, host: str, port: int, *, is_light: bool = False, crash_patience_s: float = WATCH_PATIENCE_S
+    ) -> None:
+        """
+        Args:
+            crash_patience_s: the longest time for which a stream waits for an admin that went without a word.
+        """
         hint = "Start the stack with `rafiki up`, or check the address."
         super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
         self.token: str | None = None
+        self._crash_patience_s = crash_patience_s
 
     def call(
         self, endpoint: Endpoint[Request, Answer], request: Request, *, progress: Progress | None = None
@@ -99,7 +114,8 @@ class ContractCaller(HttpServer):
         snapshot, like every other.
 
         Args:
-            patience_s: how long the admin may be away, once the stream has begun.
+            patience_s: how long the admin may be away, once the stream has begun; less where it crashed, as this client
+                was made.
             stop: set from another thread to end the waits between tries.
 
         Raises:
@@ -157,23 +173,24 @@ class ContractCaller(HttpServer):
 
         backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
         away: Deadline | None = None
-        has_begun = False
+        has_begun = is_orderly = False
         while True:
             try:
                 for kind, data in self.open_stream(path, headers=headers):
                     if kind == "error":
                         error = self._error_of(data)
+                        is_orderly = isinstance(error, AdminStoppedError)
                         if error.http_status < 500:
                             raise error
                         raise UnreachableError(error.message)
-                    has_begun, away = True, None
+                    has_begun, is_orderly, away = True, False, None
                     backoff.reset()
                     yield kind, data
                     if kind == "end":
                         return
                 raise UnreachableError(f"The admin at {self.address} ended the stream.")
             except UnreachableError as e:
-                away = away or Deadline(patience_s)
+                away = away or Deadline(patience_s if is_orderly else min(patience_s, self._crash_patience_s))
                 if not has_begun or away.is_over():
                     raise
                 yield Away(reason=e.message, left_s=away.left_s())

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 WATCH_PATIENCE_S = 60.0
 """How long the admin may be away from who watches: longer than a restart takes."""
+CRASH_PATIENCE_S = 4.0
+"""The same of a person's command, where the admin went without a word: what looks after it may start it at once."""
 SILENCE_TIMEOUT_S = 45.0
 """The longest silence on a stream of events: the admin says something every 15 s."""
 IDLE_TIMEOUT_S = 60.0

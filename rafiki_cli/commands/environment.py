@@ -62,7 +62,9 @@ def log(
     client = cli.client()
     whole_key = _find(client, key).key
     if follow:
-        with contextlib.suppress(KeyboardInterrupt):
+        from rafiki_cli.watch.health import while_healthy
+
+        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
             _follow(client, whole_key, format)
         return
     found = client.get_environment_log(whole_key)

@@ -200,6 +200,7 @@ def watch(
 ) -> None:
     """Watch how much an app serves: requests, errors, latencies and members. Ctrl-C ends it; the app goes on."""
     from rafiki_cli.watch import infer_loop
+    from rafiki_cli.watch.health import while_healthy
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end. Take -o jsonl: an event a line.")
@@ -209,7 +210,7 @@ def watch(
     version = resolve.served_version(client, app, version)
     version = version if version > 0 else client.get_running_inference_job(app, version).app_version
     code = ExitCode.OK
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
         code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
     terminal.finish(code)
 

@@ -88,12 +88,14 @@ def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Form
     from rafiki_cli.scaffold import assets
     from rafiki_cli.target import stack_process
     from rafiki_cli.watch import train_loop
+    from rafiki_cli.watch.health import while_healthy
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with steps.step("Start the stack"):
             started = stack_process.start(cli.loaded_config())
             client = stack.enter_context(cli.client())
+            stack.enter_context(while_healthy(client.address))
             terminal.say(f"      {started.url}{'' if started.is_new else ' (it ran already)'}")
         with steps.step("Upload the digits: 1,078 images to train on, 359 to validate"):
             train_zip, val_zip, test_zip = assets.write_digits(folder)

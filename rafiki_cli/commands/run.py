@@ -67,6 +67,7 @@ def run(
     from rafiki_cli.jobs.load import load_jobs
     from rafiki_cli.jobs.report import check_report
     from rafiki_cli.render.durations import parse_duration
+    from rafiki_cli.watch.health import while_healthy
 
     jobs = load_jobs(file, environment(), set_ or [])
     deadline = Deadline(parse_duration(timeout, "--timeout")) if timeout is not None else None
@@ -86,11 +87,16 @@ def run(
             _show_plans([runner.plan(**options) for runner in runners], format)
             return
         # All of them, before anything is changed: what is wrong with the last job is told at once.
-        for runner in runners:
-            runner.plan(**options)
+        with while_healthy(client.address):
+            for runner in runners:
+                runner.plan(**options)
         for i, runner in enumerate(runners):
             # What one job uploaded, the next one finds.
-            _run_one(runner, {**options, "may_wait": not detach}, format, must_plan=i > 0)
+            _run_one(client.address, runner, {**options, "may_wait": not detach}, format, must_plan=i > 0)
+            if runner.outcome.exit_code is ExitCode.UNHEALTHY:
+                for other in runners[i + 1 :]:
+                    other.outcome.exit_code, other.outcome.message = ExitCode.UNHEALTHY, runner.outcome.message
+                break
     _put_outcomes(runners, format)
     code = next((r.outcome.exit_code for r in runners if not r.outcome.is_ok), ExitCode.OK)
     if code is not ExitCode.OK:
@@ -144,16 +150,18 @@ def _put_event(event: TrainJobEvent) -> None:
     put_data(event, Format.JSONL)
 
 
-def _run_one(runner: JobRunner, options: dict[str, Any], format: Format, *, must_plan: bool) -> None:
+def _run_one(address: str, runner: JobRunner, options: dict[str, Any], format: Format, *, must_plan: bool) -> None:
     """Run one job; how it failed is told and kept, so that the next one has its turn."""
     from rafiki.errors import RafikiError
+    from rafiki_cli.watch.health import while_healthy
 
     outcome = runner.outcome
     may_wait = options.pop("may_wait")
     try:
-        plan = runner.plan(**options) if must_plan or outcome.plan is None else outcome.plan
-        _show_plan(plan)
-        runner.run(plan, may_wait=may_wait, **options)
+        with while_healthy(address):
+            plan = runner.plan(**options) if must_plan or outcome.plan is None else outcome.plan
+            _show_plan(plan)
+            runner.run(plan, may_wait=may_wait, **options)
     except RafikiError as e:
         outcome.exit_code, outcome.message = ExitCode(e.exit_code), e.message
         terminal.report(e.message if e.message.startswith(outcome.app) else f"{outcome.app}: {e.message}")

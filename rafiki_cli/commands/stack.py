@@ -56,6 +56,7 @@ def up(
     if not started.is_new:
         terminal.say(f"The stack runs already at {started.url} (process {started.pid}).")
         _warn_of_others(cli, started.url)
+        _check_health(started.host, started.port)
         return
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
     terminal.say(f"State and logs: {folder.root}")
@@ -63,6 +64,15 @@ def up(
     _warn_of_others(cli, started.url)
     has_job = (loaded.base_folder / "job.yaml").is_file()
     terminal.hint(f"Next: {'rafiki run job.yaml' if has_job else 'rafiki quickstart, or rafiki init NAME'}")
+
+
+def _check_health(host: str, port: int) -> None:
+    """End the command when the admin says that its stack is not healthy."""
+    from rafiki_cli.target import stack_process
+
+    found = stack_process.health(host, port)
+    if found is not None and found["status"] != "ok":
+        terminal.abort(f"It is not healthy: {found['status']}", ExitCode.UNHEALTHY)
 
 
 def _warn_of_others(cli: Application, url: str) -> None:
@@ -131,7 +141,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing the services as they change.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down."""
+    """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down, 11 when it
+    is not healthy."""
     from rafiki_cli.target import stack_process
 
     if watch:
@@ -155,6 +166,8 @@ def status(
     if found is None:
         hint = "Start the stack with `rafiki up`." if admin.is_local else "Check the address."
         terminal.abort(f"No admin answers at {admin.address}. {hint}", ExitCode.UNREACHABLE)
+    if found["status"] != "ok":
+        terminal.abort(f"The stack is not healthy: {found['status']}", ExitCode.UNHEALTHY)
 
 
 def _watch(cli: Application, format: Format) -> None:

@@ -281,11 +281,13 @@ def watch(cli: Application, app: AppArgument, version: VersionOption = -1, forma
 def _follow(client: AdminClient, app: str, version: int, format: Format) -> ExitCode:
     """Watch a job. JSON Lines hold its events; JSON and YAML the job as it ended, and its trials are told on stderr."""
     from rafiki_cli.watch import train_loop
+    from rafiki_cli.watch.health import while_healthy
 
-    if format is Format.JSONL:
-        return train_loop.follow(client, app, version, on_event=lambda event: put_data(event, Format.JSONL))
     is_table = format is Format.TABLE
-    code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)
+    with while_healthy(client.address):
+        if format is Format.JSONL:
+            return train_loop.follow(client, app, version, on_event=lambda event: put_data(event, Format.JSONL))
+        code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)
     if not is_table:
         put_data(client.get_train_job(app, version), format)
     elif code is ExitCode.OK:

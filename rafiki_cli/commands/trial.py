@@ -126,7 +126,9 @@ def logs(
     whole = name is None and resolve.is_whole_id(trial)
     trial_id = trial if whole else resolve.trial(client, trial, name, version).id
     if follow:
-        with contextlib.suppress(KeyboardInterrupt):
+        from rafiki_cli.watch.health import while_healthy
+
+        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
             _follow(client, trial_id, format)
         return
     found = client.get_trial_logs(trial_id)

