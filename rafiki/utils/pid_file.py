@@ -78,6 +78,8 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
     process: ProcessHandle
     host: str
     port: int
+    details: dict[str, str] = {}
+    """What else is to be known of it, by name."""
 
     def save(self, path: Path) -> None:
         write_atomic(path, msgspec.json.encode(self), mode=0o600)
