@@ -14,8 +14,8 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 import msgspec
@@ -27,6 +27,9 @@ from rafiki.errors import AdminStoppedError, CacheUnavailableError, RafikiError,
 from rafiki.messages import CacheAddress, PredictorReport
 from rafiki.utils.logs import log_unexpected
 from rafiki.utils.process import Backoff
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +87,7 @@ class EventHub:
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
         self._by_user: dict[str, int] = defaultdict(int)
         self._noted_at: dict[tuple[str, Change], float] = {}
-        self._feeds: dict[str, tuple[Any, int]] = {}
+        self._feeds: dict[str, tuple[object, int]] = {}
         self._cache: RedisChanges | None = None
         self._listening: asyncio.Task[None] | None = None
         self._readers: anyio.CapacityLimiter | None = None
@@ -101,7 +104,7 @@ class EventHub:
         """Something has changed that may concern everybody."""
         self._on_loop(self._tell_all, change)
 
-    def _on_loop(self, f: Callable[..., None], *arguments: Any) -> None:
+    def _on_loop(self, f: Callable[..., None], *arguments: object) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(f, *arguments)
@@ -152,22 +155,22 @@ class EventHub:
     @contextlib.contextmanager
     def share(self, key: str, make: Callable[[], F]) -> Iterator[F]:
         """What the streams of one thing keep together: made for the first of them, dropped with the last."""
-        feed, users = self._feeds.get(key) or (make(), 0)
-        self._feeds[key] = (feed, users + 1)
+        held, users = self._feeds.get(key) or (make(), 0)
+        self._feeds[key] = (held, users + 1)
         try:
-            yield feed
+            yield cast(F, held)  # A key names things of one kind.
         finally:
-            feed, users = self._feeds[key]
+            held, users = self._feeds[key]
             if users == 1:
                 del self._feeds[key]
             else:
-                self._feeds[key] = (feed, users - 1)
+                self._feeds[key] = (held, users - 1)
 
     @property
     def n_streams(self) -> int:
         return sum(self._by_user.values())
 
-    async def in_thread(self, f: Callable[..., T], *arguments: Any) -> T:
+    async def in_thread(self, f: Callable[..., T], *arguments: object) -> T:
         """Call what blocks, such as a read of the meta store."""
         if self._readers is None:
             self._readers = anyio.CapacityLimiter(_READERS)
@@ -256,9 +259,6 @@ def encode_refusal(error: RafikiError) -> bytes:
     return b"event: error\ndata: %s\n\n" % body
 
 
-Scope = MutableMapping[str, Any]
-
-
 class EventStream:
     """The answer to a call that watches: an ASGI application."""
 
@@ -273,7 +273,7 @@ class EventStream:
         self._listener = self._stack.enter_context(hub.listen(source.topic, user.id))
         self._stack.enter_context(source.attached(hub))
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._stack:
             headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
             # A proxy in between must pass each event on as it comes.
@@ -292,7 +292,7 @@ class EventStream:
             with contextlib.suppress(TimeoutError, OSError):
                 await asyncio.wait_for(send({"type": "http.response.body", "body": last, "more_body": False}), 0.5)
 
-    async def _pump(self, send: Any) -> None:
+    async def _pump(self, send: Send) -> None:
         try:
             await self._tell(send)
         except RafikiError as e:
@@ -304,7 +304,7 @@ class EventStream:
         except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
             log_unexpected(_logger, e)
 
-    async def _tell(self, send: Any) -> None:
+    async def _tell(self, send: Send) -> None:
         source, hub = self._source, self._hub
         changes, checked_at, told_at, all_at = _ALL, time.monotonic(), time.monotonic(), time.monotonic()
         while True:
@@ -337,13 +337,13 @@ class EventStream:
                 changes |= self._listener.take()
 
 
-async def _gone(receive: Any) -> None:
+async def _gone(receive: Receive) -> None:
     """Returns when the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _send(send: Any, data: bytes) -> None:
+async def _send(send: Send, data: bytes) -> None:
     """In pieces, each after the last has left: a client that does not read holds one of them, not all."""
     for start in range(0, len(data), _CHUNK_BYTES):
         await send({"type": "http.response.body", "body": data[start : start + _CHUNK_BYTES], "more_body": True})

@@ -56,7 +56,7 @@ _HINTS = {
     "Tensor": "use .detach().cpu().numpy()",
 }
 
-Entry: TypeAlias = list[Any]
+_Entry: TypeAlias = list[Any]
 """One value in the index: its kind, then what the table above says."""
 
 
@@ -90,7 +90,7 @@ class _Encoder:
         self._open: set[int] = set()
         """The containers around the value at hand."""
 
-    def entry(self, value: object, path: tuple[object, ...]) -> Entry:
+    def entry(self, value: object, path: tuple[object, ...]) -> _Entry:
         """The entry of a value.
 
         Args:
@@ -129,7 +129,7 @@ class _Encoder:
 
     def _container(
         self, value: list[object] | tuple[object, ...] | dict[object, object], path: tuple[object, ...]
-    ) -> Entry:
+    ) -> _Entry:
         if id(value) in self._open:
             raise InvalidParamsError(f"Parameter {_where(path)} contains itself, which cannot be stored.")
         if len(path) > _DEEPEST:
@@ -139,7 +139,7 @@ class _Encoder:
         self._open.add(id(value))
         if isinstance(value, dict):
             pairs = [[self._key(key, path), self.entry(item, (*path, key))] for key, item in value.items()]
-            found: Entry = ["dict", pairs]
+            found: _Entry = ["dict", pairs]
         else:
             kind = "list" if isinstance(value, list) else "tuple"
             found = [kind, [self.entry(item, (*path, i)) for i, item in enumerate(value)]]
@@ -152,7 +152,7 @@ class _Encoder:
         # The header of a safetensors file is limited; a tensor is not.
         return ["tree", self._store(path, _bytes_of(text.encode()))]
 
-    def _key(self, key: object, path: tuple[object, ...]) -> Entry:
+    def _key(self, key: object, path: tuple[object, ...]) -> _Entry:
         if key is None or isinstance(key, (bool, int, float, str, np.bool_, np.number)):
             return self.entry(key, (*path, key))
         raise InvalidParamsError(
@@ -160,7 +160,7 @@ class _Encoder:
             "number."
         )
 
-    def _array(self, value: Array, path: tuple[object, ...]) -> Entry:
+    def _array(self, value: Array, path: tuple[object, ...]) -> _Entry:
         array = _check_array(_where(path), value)
         if array.dtype.str in _NATIVE:
             return ["array", self._store(path, np.ascontiguousarray(array).reshape(array.shape))]
@@ -211,7 +211,7 @@ def encode_params(params: Mapping[str, object]) -> bytes:
         raise InvalidParamsError(f"The parameters cannot be stored: {e}.") from e
 
 
-def _read_index(data: bytes) -> list[Entry] | None:
+def _read_index(data: bytes) -> list[_Entry] | None:
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])
     text = header.get(_RESERVED, {}).get(_INDEX)

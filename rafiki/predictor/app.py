@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,11 +26,11 @@ from rafiki.predictor.protocol import Asked, is_predict, read_request, which_que
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
 
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
 _logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON_TYPE = (b"content-type", b"application/json")
 

@@ -7,17 +7,18 @@ import inspect
 import itertools
 import sys
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from rafiki import registries
+from rafiki.utils.values import JsonObject
 
-Schema = dict[str, Any]
+_Schema: TypeAlias = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def job_schema() -> Schema:
+def job_schema() -> JsonObject:
     """Of a job file: one job, or several under ``jobs``."""
     from rafiki_cli.jobs import spec
 
@@ -34,7 +35,7 @@ def job_schema() -> Schema:
     return found
 
 
-def config_schema() -> Schema:
+def config_schema() -> JsonObject:
     """Of rafiki.yaml."""
     from rafiki.settings import Config
 
@@ -48,7 +49,7 @@ def config_schema() -> Schema:
     return found
 
 
-def _schema(kind: type[msgspec.Struct], title: str) -> Schema:
+def _schema(kind: type[msgspec.Struct], title: str) -> _Schema:
     found = msgspec.json.schema(kind)
     for name, definition in found["$defs"].items():
         if struct := _find_struct(kind, name):
@@ -56,14 +57,14 @@ def _schema(kind: type[msgspec.Struct], title: str) -> Schema:
     return {"$schema": _DRAFT, "title": title, "type": "object", **found}
 
 
-def _offer(definition: Schema, name: str, names: list[str]) -> None:
+def _offer(definition: _Schema, name: str, names: list[str]) -> None:
     """Editors complete what is registered here; the server may have others, which are texts too."""
     value = definition["properties"][name]
     about = {k: value.pop(k) for k in ("description", "default") if k in value}
     definition["properties"][name] = {"anyOf": [{"enum": names}, *value.pop("anyOf", [value])], **about}
 
 
-def _loosen(definitions: Schema) -> None:
+def _loosen(definitions: _Schema) -> None:
     """``${VARIABLE}`` may stand for any value that is not a text."""
     expression = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
     for definition in definitions.values():
@@ -79,7 +80,7 @@ def _find_struct(kind: type[msgspec.Struct], name: str) -> type[msgspec.Struct] 
     return found if isinstance(found, type) and issubclass(found, msgspec.Struct) else None
 
 
-def _describe(definition: Schema, struct: type[msgspec.Struct]) -> None:
+def _describe(definition: _Schema, struct: type[msgspec.Struct]) -> None:
     about = field_docs(struct)
     for field in msgspec.structs.fields(struct):
         if field.encode_name in definition.get("properties", {}) and field.name in about:
