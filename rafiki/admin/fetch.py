@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
@@ -19,6 +19,9 @@ from rafiki.distribution import USER_AGENT
 from rafiki.errors import InvalidDatasetError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.urls import mask_url
+
+if TYPE_CHECKING:
+    from httpcore._backends.base import SOCKET_OPTION
 
 _MOST_REDIRECTS = 5
 _CONNECT_S = 10.0
@@ -39,7 +42,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +19,7 @@ from rafiki.utils.request_process import answer_request
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
+    from rafiki.tasks.validation import Packed
 
 NO_PREDICTIONS = "The best trial has no validation predictions."
 _MOST_BYTES = 256 << 20
@@ -83,7 +84,7 @@ def _read_library(task: CombiningTask, request: SelectRequest) -> tuple[list[int
     """The trials that can be compared with the best one: their places, and their predictions."""
     params = open_param_store(request.params)
     places: list[int] = []
-    packed: list[dict[str, Any]] = []
+    packed: list[Packed] = []
     left = _MOST_BYTES
     for place, params_id in enumerate(request.params_ids):
         found = params.find_validation(params_id, left)
@@ -105,7 +106,7 @@ def _read_library(task: CombiningTask, request: SelectRequest) -> tuple[list[int
     return places, library, ""
 
 
-def _fits(task: CombiningTask, first: Sequence[dict[str, Any]], found: dict[str, Any]) -> bool:
+def _fits(task: CombiningTask, first: Sequence[Packed], found: Packed) -> bool:
     """Whether predictions were made for the examples of the first ones, and have their shape. Model code could have
     written anything there."""
     try:

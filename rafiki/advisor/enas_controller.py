@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -191,7 +191,7 @@ def _log_softmax(scores: Array) -> Array:
     return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
-def _views(shapes: dict[str, tuple[int, ...]]) -> tuple[Array, dict[str, Any]]:
+def _views(shapes: dict[str, tuple[int, ...]]) -> tuple[Array, dict[str, Array]]:
     """One vector of zeros, and its parts by name in their shapes."""
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     flat = np.zeros(sum(sizes))

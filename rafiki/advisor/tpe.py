@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -171,7 +171,7 @@ def _to_param(dimension: Dimension, value: Scalar) -> Scalar:
     return value if _is_native(dimension) else dimension.to_unit(value)
 
 
-def _to_value(dimension: Dimension, param: Any) -> Scalar:
+def _to_value(dimension: Dimension, param: Scalar) -> Scalar:
     if isinstance(dimension, ChoiceDimension):
         return dimension.choices[int(param)]
     return int(param) if _is_native(dimension) else dimension.from_unit(float(param))

@@ -127,7 +127,7 @@ def _can_be(report: PredictorReport) -> bool:
     return in_range and all(0 <= b < N_BUCKETS for b in report.latencies)
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def _numbers(value: object) -> Iterator[float]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidQueryError, RafikiError
 from rafiki.exported.ensemble import Answer, Ensemble
 from rafiki.utils.logs import set_up_logging
+from rafiki.utils.values import JsonValue
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 _BATCH_SIZE = 64
@@ -106,11 +106,12 @@ def _warn(left_out: Sequence[str]) -> None:
         sys.stderr.write(f"warning: without {', '.join(left_out)}: these members failed.\n")
 
 
-def _check_json(data: bytes, where: str) -> Any:
+def _check_json(data: bytes, where: str) -> JsonValue:
     try:
-        return json.loads(data)
+        value: JsonValue = json.loads(data)
     except ValueError as e:
         raise InvalidQueryError(f"{where}: this is not JSON: {e}. Texts need double quotes.") from e
+    return value
 
 
 def _read(file: Path) -> bytes:

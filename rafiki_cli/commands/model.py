@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.constants import ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
+from rafiki.utils.values import JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import ModelArgument, TaskFilterOption, TaskOption
@@ -120,13 +121,15 @@ def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
     Raises:
         UsageError: when one of them has another form.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     if text:
         try:
-            found = json.loads(text)
+            given: JsonValue = json.loads(text)
         except ValueError as e:
             raise terminal.UsageError(f"--dependencies: this is not JSON: {e}.") from e
-        if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        versions = given if isinstance(given, dict) else {}
+        found = {name: version for name, version in versions.items() if isinstance(version, str)}
+        if found != given:
             raise terminal.UsageError('--dependencies: write a JSON object of texts: \'{"scikit-learn": ">=1.4"}\'.')
     for pair in pairs:
         name, equals, version = pair.partition("=")

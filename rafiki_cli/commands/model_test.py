@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rafiki.constants import ExitCode
+from rafiki.utils.values import JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
@@ -114,7 +115,7 @@ def _texts(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _queries(query_file: Path | None, queries_file: Path | None) -> list[Any] | None:
+def _queries(query_file: Path | None, queries_file: Path | None) -> list[JsonValue] | None:
     from rafiki_cli.commands.predict import read_query
 
     if query_file and queries_file:
@@ -190,7 +191,7 @@ class _Report:
             case CheckFailed():
                 self.failure = event
 
-    def to_json(self, time_s: float) -> dict[str, Any]:
+    def to_json(self, time_s: float) -> dict[str, object]:
         from msgspec.structs import asdict
 
         failure = {} if self.failure is None else asdict(self.failure)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -48,6 +48,19 @@ class Steps:
         self.rows.append(StepRow(title, round(time.monotonic() - start, 2)))
 
 
+class Result(TypedDict):
+    """What it puts out."""
+
+    app: str
+    app_version: int
+    accuracy: float
+    right: int
+    total: int
+    predictor_host: str | None
+    steps: list[StepRow]
+    seconds: float
+
+
 @app.command(epilog=examples("rafiki quickstart", "rafiki quickstart --trials 6 --down"))
 def quickstart(
     cli: Application,
@@ -72,7 +85,6 @@ def quickstart(
             from rafiki_cli.target import stack_process
 
             stack_process.stop(cli.stack_folder())
-    result["seconds"] = round(sum(row.seconds for row in steps.rows), 2)
     _report(result, steps, is_up=not down, format=format)
     if result["accuracy"] < LEAST_ACCURACY:
         terminal.abort(
@@ -81,7 +93,7 @@ def quickstart(
         )
 
 
-def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Format) -> dict[str, Any]:
+def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Format) -> Result:
     from rafiki.client import PredictorClient
     from rafiki_cli.quickstart import digits
     from rafiki_cli.quickstart import steps as admin
@@ -116,7 +128,7 @@ def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Form
             images, classes = digits.read_images(test_zip)
             with PredictorClient(served.predictor_host or "") as predictor:
                 accuracy = digits.measure(predictor, images, classes)
-        return {
+        result: Result = {
             "app": app,
             "app_version": version,
             "accuracy": accuracy.share,
@@ -124,10 +136,12 @@ def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Form
             "total": accuracy.total,
             "predictor_host": served.predictor_host,
             "steps": steps.rows,
+            "seconds": round(sum(row.seconds for row in steps.rows), 2),
         }
+    return result
 
 
-def _report(result: dict[str, Any], steps: Steps, *, is_up: bool, format: Format) -> None:
+def _report(result: Result, steps: Steps, *, is_up: bool, format: Format) -> None:
     if format is not Format.TABLE:
         put_data(result, format)
         return

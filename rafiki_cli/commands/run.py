@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rafiki.utils.clock import Deadline
     from rafiki_cli.jobs.apply import JobRunner
     from rafiki_cli.jobs.load import LoadedJob
+    from rafiki_cli.jobs.plan import Plan
 
 app = new_app("Jobs from YAML files.")
 _EXAMPLES = """\
@@ -150,7 +151,7 @@ def _put_event(event: TrainJobEvent) -> None:
     put_data(event, Format.JSONL)
 
 
-def _run_one(address: str, runner: JobRunner, options: dict[str, Any], format: Format, *, must_plan: bool) -> None:
+def _run_one(address: str, runner: JobRunner, options: dict[str, bool], format: Format, *, must_plan: bool) -> None:
     """Run one job; how it failed is told and kept, so that the next one has its turn."""
     from rafiki.errors import RafikiError
     from rafiki_cli.watch.health import while_healthy
@@ -191,14 +192,14 @@ def _show_success(runner: JobRunner, format: Format) -> None:
         terminal.say(f"{what} {outcome.message}. Watch it with `rafiki train watch {outcome.app}`.")
 
 
-def _show_plan(plan: Any) -> None:
+def _show_plan(plan: Plan) -> None:
     from rafiki_cli.render.job_plan import plan_lines
 
     for line in plan_lines(plan):
         terminal.say(line)
 
 
-def _show_plans(plans: Sequence[Any], format: Format) -> None:
+def _show_plans(plans: Sequence[Plan], format: Format) -> None:
     import msgspec
 
     from rafiki.errors import InvalidTrainJobError
@@ -226,7 +227,7 @@ def _put_outcomes(runners: Sequence[JobRunner], format: Format) -> None:
 
 
 @contextlib.contextmanager
-def _writing(runners: Sequence[JobRunner], report: Path | None, summary: Path | None) -> Any:
+def _writing(runners: Sequence[JobRunner], report: Path | None, summary: Path | None) -> Iterator[None]:
     """Writes the reports at the end, also of a run that was interrupted or refused."""
     from rafiki.errors import RafikiError
     from rafiki_cli.jobs.report import junit, markdown, write_report

@@ -30,7 +30,9 @@ from rafiki_cli.target import session, stack_owner
 
 if TYPE_CHECKING:
     from rafiki.client.records import Away
+    from rafiki.config import LoadedConfig
     from rafiki.contract.stack import ServicesEvent, ServiceView
+    from rafiki.stack_folder import StackFolder
 
 app = new_app("The stack.")
 
@@ -85,7 +87,7 @@ def _warn_of_others(cli: Application, url: str) -> None:
         )
 
 
-def _run_in_foreground(loaded: Any, folder: Any, port: int | None) -> None:
+def _run_in_foreground(loaded: LoadedConfig, folder: StackFolder, port: int | None) -> None:
     from rafiki_cli.target import stack_process
 
     stack_process.create_folder(loaded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -97,7 +97,7 @@ def _of_model(rows: list[TrialView], wanted: str | None) -> list[TrialView]:
     return found
 
 
-_KEYS: dict[str, Callable[[TrialView], Any]] = {
+_KEYS: dict[str, Callable[[TrialView], object]] = {
     "no": lambda r: r.no,
     "time": lambda r: values.between(r.datetime_started, r.datetime_stopped),
     "started": lambda r: r.datetime_started,
@@ -126,15 +126,14 @@ def sorted_trials(rows: Sequence[TrialView], by: str | None) -> list[TrialView]:
         hint = did_you_mean(name, known, f"There are: {', '.join(known)}.")
         raise terminal.UsageError(f"--sort {by!r}: trials have no such property or knob. {hint}")
 
-    def key(row: TrialView) -> Any:
+    def key(row: TrialView) -> object:
         if name == "score":
             return row.score
         return _KEYS[name](row) if name in _KEYS else row.proposal.knobs.get(name)
 
-    def rank(value: Any) -> tuple[bool, Any]:
+    def rank(value: object) -> tuple[bool, float, str]:
         # Numbers before texts, so that any mixture has an order.
-        is_number = isinstance(value, (int, float))
-        return not is_number, value if is_number else str(value)
+        return (False, value, "") if isinstance(value, (int, float)) else (True, 0.0, str(value))
 
     def is_known(row: TrialView) -> bool:
         value = key(row)
@@ -204,7 +203,7 @@ def _time(row: TrialView) -> str:
 
 
 def _knob_column(name: str, rows: Sequence[TrialView], rank: int) -> Column[TrialView]:
-    def value(row: TrialView) -> Any:
+    def value(row: TrialView) -> object:
         return row.proposal.knobs.get(name)
 
     is_right = all(isinstance(v, (int, float)) and not isinstance(v, bool) for r in rows if (v := value(r)) is not None)

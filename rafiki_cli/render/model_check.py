@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,7 +21,7 @@ from rafiki_cli import terminal
 from rafiki_cli.render import values
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
 _STEP_WIDTH = 19
@@ -161,7 +161,7 @@ class LiveCheck:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[Any] = [trial_table(self._trials, width)] if self._trials and self._total > 1 else []
+        parts: list[RenderableType] = [trial_table(self._trials, width)] if self._trials and self._total > 1 else []
         if self._step:
             where = f"trial {self._trial} of {self._total}: " if self._trial and self._total > 1 else ""
             text = f"… {where}{self._step} {values.duration(time.monotonic() - self._since)}"

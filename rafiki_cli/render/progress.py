@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rafiki.errors import RafikiError
 from rafiki_cli import terminal
 from rafiki_cli.render import values
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
+    from rich.text import Text
 
     from rafiki.client.records import AdminClient, Away
     from rafiki.contract.environments import EnvironmentEvent
@@ -51,7 +52,7 @@ class _Bar:
         self._what, self._after = what, after
         self._started = time.monotonic()
         self._progress: Progress | None = None
-        self._task: Any = None
+        self._task: TaskID | None = None
 
     def show(self, done: int, total: int) -> None:
         is_last = done >= total
@@ -61,6 +62,7 @@ class _Bar:
             self._progress = _make_progress()
             self._task = self._progress.add_task(self._what, total=total)
             self._progress.start()
+        assert self._task is not None
         self._progress.update(self._task, completed=done, total=total)
         if is_last and self._after:
             self._progress.update(self._task, description=self._after)
@@ -131,7 +133,7 @@ class _InstallLine:
         if lines:
             self._last = lines[-1]
 
-    def __rich__(self) -> Any:
+    def __rich__(self) -> Text:
         from rich.text import Text
 
         took = values.duration(time.monotonic() - self._started)

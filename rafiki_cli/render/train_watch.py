@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.analysis.curves import best_so_far, best_trial
 from rafiki.constants import TrainJobStatus, TrialStatus
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rafiki.contract.train_jobs import TrainJobView, TrialView
+    from rafiki.knob_specs import Knobs
 
 
 _LEAST_CURVE = 8
@@ -166,7 +167,7 @@ def early_line(trials: Sequence[TrialView]) -> str:
 
 def varying_knobs(trials: Sequence[TrialView]) -> dict[str, set[str]]:
     """For each model the knobs to show: those with different values in its trials, or all of them in its first."""
-    by_model: dict[str, list[Mapping[str, Any]]] = {}
+    by_model: dict[str, list[Knobs]] = {}
     for trial in trials:
         by_model.setdefault(trial.model_name, []).append(trial.proposal.knobs)
     return {
