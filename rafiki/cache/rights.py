@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from rafiki.cache_program import is_too_old, too_old
 from rafiki.errors import CacheUnfitError
 from rafiki.messages import CacheAddress
+
+if TYPE_CHECKING:
+    import redis
 
 NEEDED = (
     "ping",
@@ -48,7 +51,7 @@ _FOR_OLDER_WORKERS = ("blmpop", "client|setinfo")
 class ServerFacts:
     """What a server says of itself, asked once."""
 
-    def __init__(self, client: Any, address: CacheAddress) -> None:
+    def __init__(self, client: redis.Redis, address: CacheAddress) -> None:
         """
         Raises:
             CacheUnfitError: when the server is too old, or lacks a command that is needed.
@@ -57,8 +60,8 @@ class ServerFacts:
         pipe = client.pipeline(transaction=False)
         pipe.info("server")
         # As one word: the answer to COMMAND alone is parsed by the driver, and not by every version alike.
-        pipe.execute_command("COMMAND INFO", *_asked())
-        about, entries = cast("tuple[dict[str, Any], list[list[Any] | None]]", pipe.execute())
+        pipe.execute_command("COMMAND INFO", *_asked())  # type: ignore[no-untyped-call]
+        about, entries = cast("tuple[dict[str, object], list[list[object] | None]]", pipe.execute())
         self.name = "Valkey" if "valkey_version" in about else "Redis"
         self.version = str(about.get("valkey_version") or about["redis_version"])
         self.run_id = str(about["run_id"])
@@ -81,7 +84,7 @@ def _asked() -> list[str]:
     return [*names, *(n.partition("|")[0] for n in names if "|" in n)]
 
 
-def _known(entries: Sequence[list[Any] | None]) -> set[str]:
+def _known(entries: Sequence[list[object] | None]) -> set[str]:
     """The commands among those asked about that may be named in an ACL of the server."""
     found = dict(zip(_asked(), entries, strict=True))
     known = {name for name, entry in found.items() if entry is not None}
