@@ -95,6 +95,8 @@ def _pip_variables(wheels: Path) -> dict[str, str]:
         "PIP_FIND_LINKS": f"{os.environ.get('PIP_FIND_LINKS', '')} {wheels}".strip(),
         "PIP_CONSTRAINT": f"{os.environ.get('PIP_CONSTRAINT', '')} {ROOT / 'constraints.txt'}".strip(),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        # Python compiles what is imported; the rest would take the processor from other tests.
+        "PIP_NO_COMPILE": "1",
     }
     done = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
