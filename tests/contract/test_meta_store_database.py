@@ -120,6 +120,8 @@ def test_a_lost_connection_is_recovered_at_the_next_call(postgres_server, new_po
 
 
 def test_a_database_without_tables_is_a_clear_error(empty_url):
+    if empty_url.startswith("sqlite"):
+        Path(empty_url.removeprefix("sqlite:///")).touch()  # without a file there would be no database at all
     with open_meta_store(empty_url) as store:
         store.ping()
         with pytest.raises(MetaStoreError, match="no tables of Rafiki"):
