@@ -38,9 +38,9 @@ class Condition:
         self._has_worked = False
         self._error: RafikiError | None = None
 
-    def begin(self, limit_s: float = HANG_S) -> None:
-        """A try begins, or a step of one, which takes longer than ``limit_s`` only when it hangs."""
-        self._began, self._limit_s = time.monotonic(), limit_s
+    def begin(self, limit_s: float | None = None) -> None:
+        """A try begins, or a step of one, which takes longer than ``limit_s`` (HANG_S) only when it hangs."""
+        self._began, self._limit_s = time.monotonic(), HANG_S if limit_s is None else limit_s
 
     def end(self, error: RafikiError | None = None) -> None:
         """The try has ended; ``error`` is why it failed."""

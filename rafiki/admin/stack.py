@@ -125,6 +125,6 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     return AdminContext(
         config=config, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, supervisor=supervisor, hub=hub,
-        health=Health([("The cache", cache.check), ("The database", store.ping)]),
+        health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

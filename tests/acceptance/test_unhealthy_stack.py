@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -187,6 +188,25 @@ def test_a_command_that_waits_ends_with_the_reason_and_status_tells_the_same(
             status = hurt.cli("status")
             _, told = status.communicate(timeout=60)
             assert (status.returncode, reason in told) == (code, True), told
+
+
+def test_a_run_of_several_jobs_ends_and_its_report_tells_why(hurt: Hurt) -> None:
+    eventually(hurt.is_healthy, "a healthy stack")
+    folder = hurt.stack.folder
+    (folder / "tiny.py").write_text((MODELS / "tiny.py").read_text())
+    job = {
+        "task": "CUSTOM", "datasets": {"train": "data", "val": "data"}, "models": [{"file": "tiny.py"}],
+        "budget": {"trials": 1}, "train_args": {"gate": str(folder / "gate")},
+    }  # fmt: skip
+    (folder / "job.yaml").write_text(json.dumps({"jobs": [{"app": app, **job} for app in ("one", "two")]}))
+    waiting = hurt.cli("run", "job.yaml", "--report", "junit.xml", "-o", "json")
+    client = hurt.stack.client()
+    eventually(lambda: any(s["job_id"] for s in client.get_services() if s["app"] == "one"), "its services")
+    with hurt.full_cache():
+        out, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == ExitCode.UNHEALTHY, told
+    assert [(o["app"], o["exit_code"]) for o in json.loads(out)] == [("one", 11), ("two", 11)]
+    assert (folder / "junit.xml").read_text().count("it is full (maxmemory)") >= 2
 
 
 def test_jobs_go_on_when_it_is_mended_and_users_that_the_cache_forgot_are_made_again(hurt: Hurt) -> None:

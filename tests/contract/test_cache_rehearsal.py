@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import redis
+from redis._parsers.base import BaseParser
 from support.stores.own_cache import PASSWORD, OwnCache, server_programs
 
-from rafiki.cache.connection import connect
+from rafiki.cache.connection import cache_errors, connect, explain
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.examine import examine
 from rafiki.cache.rehearsal import RIGHTS, rehearse
@@ -111,6 +112,29 @@ def test_a_server_of_fewer_commands_is_told_which_it_lacks(tmp_path: Path) -> No
             server.stop()
     finally:
         own.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "is_lasting"),
+    [
+        ("NOPERM this user has no permissions to run the 'xadd' command", "refuses this credential the command", True),
+        ("WRONGPASS invalid username-password pair or user is disabled.", "refuses the credential", True),
+        ("NOAUTH Authentication required.", "refuses the credential", True),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "is full", False),
+        ("LOADING Redis is loading the dataset in memory", "still loading", False),
+        ("READONLY You can't write against a read only replica.", "is a replica", False),
+        ("MISCONF Redis is configured to save RDB snapshots, but it's unable to.", "could not save its data", False),
+        ("MOVED 3999 127.0.0.1:6381", "is one of a cluster", True),
+        ("ERR max number of clients reached", "too many clients", False),
+        ("ERR unknown command 'XADD'", "refuses a command", True),
+        ("NOREPLICAS Not enough good replicas to write.", "refuses a command", False),
+    ],
+)
+def test_what_a_server_refuses_is_told_in_words(answer: str, reason: str, is_lasting: bool) -> None:
+    address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
+    with pytest.raises(CacheUnavailableError, match=reason) as e, cache_errors(address):
+        raise BaseParser.parse_error(answer)
+    assert explain(e.value.__cause__ or e.value).is_lasting is is_lasting
 
 
 class OldServer:

@@ -1,7 +1,9 @@
 """What the databases do to values and connections."""
 
+import contextlib
 import math
 import os
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -126,6 +128,44 @@ def test_a_database_without_tables_is_a_clear_error(empty_url):
         store.ping()
         with pytest.raises(MetaStoreError, match="no tables of Rafiki"):
             store.users.list_users()
+
+
+def test_a_database_that_works_passes_the_check_and_one_without_tables_does_not(meta_store_url, empty_url):
+    with open_meta_store(meta_store_url) as store:
+        store.check()
+    with open_meta_store(empty_url) as store, pytest.raises(MetaStoreError):
+        store.check()
+
+
+def test_a_file_that_is_locked_gone_or_not_writable_fails_the_check(meta_store_url, monkeypatch):
+    if not meta_store_url.startswith("sqlite"):
+        pytest.skip("A server has no file.")
+    monkeypatch.setattr("rafiki.meta_store.sql.database._CHECK_TIMEOUT_S", 0.1)
+    file = Path(meta_store_url.removeprefix("sqlite:///"))
+    with open_meta_store(meta_store_url) as store:
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(MetaStoreError, match="has been locked by another process"):
+                store.check()
+            other.execute("ROLLBACK")
+        store.check()
+        moved = file.rename(file.with_name("moved.db"))
+        with pytest.raises(MetaStoreError, match="is gone, or cannot be opened"):
+            store.check()
+        file.write_text("no database")
+        with pytest.raises(MetaStoreError, match="is damaged"):
+            store.check()
+        moved.rename(file)
+        store.check()
+
+
+def test_a_server_that_refuses_to_write_fails_the_check(postgres_url):
+    with open_meta_store(postgres_url) as store:
+        store.migrate()
+        store.check()
+    with open_meta_store(f"{postgres_url}?options=-c%20default_transaction_read_only%3Don") as store:
+        with pytest.raises(MetaStoreError, match="is read-only"):
+            store.check()
 
 
 def test_an_unreachable_server_is_an_error_without_the_password():

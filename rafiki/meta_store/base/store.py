@@ -60,7 +60,15 @@ class MetaStore(ABC):
 
     @abstractmethod
     def ping(self) -> None:
-        """Whether the database works: is there with its tables, and can be written to within a few seconds.
+        """Ask the database for a sign of life.
+
+        Raises:
+            MetaStoreError: it gave none.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Whether the database works now: is there with its tables, and can be written to within a few seconds.
 
         Raises:
             MetaStoreError: it does not, with the reason.

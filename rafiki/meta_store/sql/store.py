@@ -35,6 +35,10 @@ class SqlMetaStore(MetaStore):
         migrate(self._db)
 
     def ping(self) -> None:
+        with self._db.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def check(self) -> None:
         self._db.check(text("SELECT version_num FROM alembic_version"))
 
     def close(self) -> None:
