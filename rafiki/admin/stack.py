@@ -24,6 +24,7 @@ from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
+from rafiki.service_names import ServiceNames
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.process import STACK_VARIABLE
@@ -120,8 +121,9 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(
-        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub
-    )
+        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub,
+        names=ServiceNames(folder.logs),
+    )  # fmt: skip
     return AdminContext(
         config=config, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, supervisor=supervisor, hub=hub,

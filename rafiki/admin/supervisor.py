@@ -30,6 +30,7 @@ from rafiki.admin.planner import (
     is_live,
     plan,
 )
+from rafiki.admin.service_names import name_of
 from rafiki.admin.specs import SpecBuilder
 from rafiki.cache.changes import Change
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
@@ -48,10 +49,11 @@ from rafiki.errors import (
 )
 from rafiki.messages import PredictorReport, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
+from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.clock import Deadline, utc_now
-from rafiki.utils.ids import new_id, short_id
+from rafiki.utils.ids import new_id
 from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
@@ -78,8 +80,10 @@ class Supervisor:
         specs: SpecBuilder,
         environments: EnvironmentStore,
         hub: EventHub,
+        names: ServiceNames,
     ) -> None:
         self._config = config
+        self._names = names
         self._store = store
         self._containers = containers
         self._cache = cache
@@ -103,6 +107,10 @@ class Supervisor:
         self._cache.on_report(self.wake)
         self._environments.on_change(self.wake)
         self._environments.on_change(lambda: self._hub.note_all(Change.JOB))
+        known = self._names.read()
+        for service in self._store.services.list_live_services():
+            if service.id not in known:
+                self._note_name(service)  # Started by an admin that kept no names.
         self._thread.start()
 
     def find_errors(self) -> list[RafikiError]:
@@ -335,6 +343,7 @@ class Supervisor:
             service_id=service_id, service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
             slot=action.slot, attempt=action.attempt, gpus=action.gpus,
         )  # fmt: skip
+        self._note_name(service)
         try:
             self._cache.grant(action.job_id)
             if action.service_type is ServiceType.ADVISOR:
@@ -345,15 +354,22 @@ class Supervisor:
             if isinstance(e, _OF_THE_STACK):
                 self._starts.fail(f"Services cannot be started: {e.message}")
             self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
-            _log_service(service, logging.ERROR, f"could not be started: {e.message}")
+            self._log_service(service, logging.ERROR, f"could not be started: {e.message}")
             self._notify_watchers(action.job_id)
             self._wake.set()
             return
         self._keep(service, started)
         if action.service_type is ServiceType.ADVISOR:
             self._announce_all_lost(action)
-        _log_service(service, logging.INFO, f"started (attempt {action.attempt})")
+        self._log_service(service, logging.INFO, f"started (attempt {action.attempt})")
         self._notify_watchers(action.job_id)
+
+    def _note_name(self, service: Service) -> None:
+        name = name_of(self._store, service)
+        self._names.add(NamedService(id=service.id, name=name, job_id=service.job_id, attempt=service.attempt))
+
+    def _log_service(self, service: Service, level: int, message: str) -> None:
+        _logger.log(level, "%s: %s", name_of(self._store, service), message, extra=_fields_of(service))
 
     def _keep(self, service: Service, started: StartedService) -> None:
         """Write down how a service is found again, and where others reach it."""
@@ -380,7 +396,7 @@ class Supervisor:
         self._store.services.set_service_status(service.id, status, error, is_permanent=action.is_permanent)
         self._notify_watchers(service.job_id)
         if error is not None:
-            _log_service(service, logging.ERROR, f"ended: {error}")
+            self._log_service(service, logging.ERROR, f"ended: {error}")
         if error is not None and service.service_type is ServiceType.TRAIN:
             self._announce_lost(service, error)
         if service.service_type is ServiceType.INFERENCE:
@@ -392,14 +408,14 @@ class Supervisor:
         try:
             self._cache.unserve(service.job_id, service.unit_id, service.id)
         except CacheUnavailableError as e:
-            _log_service(service, logging.WARNING, f"cannot tell the predictor of its end: {e.message}")
+            self._log_service(service, logging.WARNING, f"cannot tell the predictor of its end: {e.message}")
 
     def _announce_lost(self, service: Service, reason: str) -> None:
         """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
         try:
             self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
         except CacheUnavailableError as e:
-            _log_service(service, logging.WARNING, f"cannot tell the advisor of its end: {e.message}")
+            self._log_service(service, logging.WARNING, f"cannot tell the advisor of its end: {e.message}")
 
     def _announce_all_lost(self, advisor: StartService) -> None:
         """A new advisor finds trials whose workers ended before it began (the stack was down): say that they did."""
@@ -430,7 +446,7 @@ class Supervisor:
             if error is not None and service.service_type is ServiceType.TRAIN:
                 self._announce_lost(service, error)
         except RafikiError as e:
-            _log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
+            self._log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(_logger, e, **_fields_of(service))
         finally:
@@ -463,10 +479,6 @@ class Supervisor:
 
 def _fields_of(service: Service) -> dict[str, str]:
     return {"service": service.id, "kind": service.service_type.lower(), "job": service.job_id}
-
-
-def _log_service(service: Service, level: int, message: str) -> None:
-    _logger.log(level, "%s %s: %s", service.service_type, short_id(service.id), message, extra=_fields_of(service))
 
 
 def _log_job(kind: str, action: SetTrainJobStatus | SetInferenceJobStatus) -> None:

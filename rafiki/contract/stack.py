@@ -44,6 +44,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """Why the service that had its place before ended, where that was an error."""
     figures: InferenceFigures | None
     """Of a predictor: how much it serves."""
+    name: str = ""
+    """What people call it, as in ``train demo/1 SkDt#2``; a restart in its place keeps the name."""
 
 
 class ServicesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="services"):

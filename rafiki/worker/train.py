@@ -36,6 +36,7 @@ from rafiki.model.score import checked_score
 from rafiki.param_store.codec import decode_params
 from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.stores import open_data_store, open_param_store
+from rafiki.utils import trial_output
 from rafiki.utils.logs import log_fields
 from rafiki.utils.process import StopSignal
 from rafiki.worker.trial_log import TrialLogBuffer
@@ -128,20 +129,20 @@ class TrainWorker:
     def _run_trial(self, order: TrainOrder) -> TrialDone | TrialFailed:
         worker_id = self._spec.service_id
         self._log.open(order.trial_id, order.attempt)
-        _logger.debug("begins (attempt %d)", order.attempt)
+        _logger.info(trial_output.BEGINS, order.attempt)
         try:
             with self._stop.interruptible():
                 done = self._train_and_save(order)
         except RafikiError as e:
             reason = e.message
-            _logger.warning("failed: %s", reason)
+            _logger.warning(trial_output.FAILED, reason)
         except (Exception, SystemExit) as e:
             reason = user_traceback(e, self._spec.model.name)
-            _logger.warning("failed: %s", reason, exc_info=True)
+            _logger.warning(trial_output.FAILED, reason, exc_info=True)
             # The reason is one line; whoever mends the model wants them all.
             logger.log("".join(traceback.format_exception(e)).rstrip())
         else:
-            _logger.debug("ends with the score %g", done.score)
+            _logger.info(trial_output.ENDS, done.score)
             return TrialDone(
                 worker_id,
                 order.trial_id,

@@ -5,53 +5,43 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
-from rafiki.errors import InvalidServiceError
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows, time_column
+from rafiki_cli.target.logs import Log, find_log, list_logs
 
 app = new_app("Logs of the stack of this folder.")
 _FOLLOW_WAIT_S = 0.25
 
 
-@dataclass(frozen=True)
-class LogRow:
-    """A log in the list of all."""
-
-    name: str
-    size_bytes: int
-    datetime_written: str
-    path: str
-
-
-_COLUMNS: list[Column[LogRow]] = [
+_COLUMNS: list[Column[Log]] = [
     Column("NAME", lambda r: r.name, least=20),
+    Column("ATTEMPT", lambda r: r.attempt if (r.attempt or 1) > 1 else None, is_right=True, is_hidden_empty=True),
     Column("SIZE", lambda r: values.size(r.size_bytes), is_right=True),
     time_column("LAST WRITTEN", lambda r: datetime.fromisoformat(r.datetime_written), rank=1),
+    Column("ID", lambda r: (r.service_id or "")[:8] or None, rank=2, is_hidden_empty=True),
 ]
 
 
-class NoSuchLogError(InvalidServiceError):
-    """There is no such log. `rafiki logs` lists those there are."""
-
-
-@app.command(epilog=examples("rafiki logs", "rafiki logs admin -n 20", "rafiki logs admin --follow"))
+@app.command(
+    epilog=examples("rafiki logs", "rafiki logs admin -n 20", "rafiki logs admin --follow", "rafiki logs train demo/1")
+)
 def logs(
     cli: Application,
     service: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            help="admin, cache, or a service: its log's name or its id (the first letters).",
+            metavar="[SERVICE]...",
+            help="admin, cache, or a service by its name (`train demo/1 SkDt#2`) or id, or by a part that fits one.",
             autocompletion=completers.logs,
         ),
     ] = None,
@@ -65,47 +55,19 @@ def logs(
     if follow and format is not Format.TABLE:
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Leave one of them out.")
     folder = cli.own_stack_folder().logs
-    if service is None:
-        _list(folder, format)
+    if not service:
+        put_rows(list_logs(folder), _COLUMNS, format, nothing=f"No logs in {folder}. Start the stack with `rafiki up`.")
         return
-    file = find_log(folder, service)
+    log = find_log(folder, " ".join(service))
+    file = Path(log.path)
     found = tail_lines(file, lines, max_bytes=max(65536, lines * 1000))
     if format is not Format.TABLE:
-        put_data({"name": file.stem, "path": str(file), "lines": found}, format)
+        put_data({"name": log.name, "service_id": log.service_id, "path": log.path, "lines": found}, format)
         return
     for line in found:
         terminal.put(line)
     if follow:
         _follow(file)
-
-
-def _list(folder: Path, format: Format) -> None:
-    rows = []
-    for file in sorted(folder.glob("*.log")):
-        stat = file.stat()
-        written = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat()
-        rows.append(LogRow(file.stem, stat.st_size, written, str(file)))
-    put_rows(rows, _COLUMNS, format, nothing=f"No logs in {folder}. Start the stack with `rafiki up`.")
-
-
-def find_log(folder: Path, name: str) -> Path:
-    """The log file that ``name`` means: a file's name without .log, or the beginning of a service's id.
-
-    Raises:
-        NoSuchLogError: when none or several match.
-    """
-    files = sorted(folder.glob("*.log"))
-    wanted = name.removesuffix(".log").lower()
-    exact = [f for f in files if f.stem.lower() == wanted]
-    found = exact or [f for f in files if f.stem.lower().startswith(wanted) or f"-{wanted}" in f.stem.lower()]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise NoSuchLogError(f"No log of {name!r} in {folder}. `rafiki logs` lists what logs there are.")
-    names = ", ".join(f.stem for f in found[:5])
-    raise NoSuchLogError(
-        f"{name!r} fits {len(found)} logs ({names}{' ...' if len(found) > 5 else ''}). Write more of the name."
-    )
 
 
 def _follow(file: Path) -> None:

@@ -22,11 +22,12 @@ from rafiki_cli.render.output import (
     FormatOption,
     error_column,
     id_column,
+    plain_record,
     put_data,
     put_record,
     time_column,
 )
-from rafiki_cli.target import resolve
+from rafiki_cli.target import resolve, trial_output
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
@@ -102,7 +103,7 @@ def show(
     extra: list[Column[TrialView]] = [
         time_column("STARTED", lambda r: r.datetime_started),
         Column("ATTEMPT", lambda r: r.attempt),
-        Column("WORKER", lambda r: r.worker_id),
+        Column("WORKER", lambda r: trial_output.worker_name(cli, r)),
         Column("PARAMS SAVED", lambda r: r.is_params_saved),
         Column("ENDED EARLY", lambda r: r.ended_early),
         Column("ERROR", lambda r: r.error),
@@ -119,23 +120,27 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what it logs until it ends.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show what the model logged in a trial: messages and metrics, in the order of time."""
+    """Show what the model logged in a trial: messages and metrics, in the order of time; then what it printed."""
     if follow and format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
     client = cli.client()
-    whole = name is None and resolve.is_whole_id(trial)
-    trial_id = trial if whole else resolve.trial(client, trial, name, version).id
+    found = resolve.trial(client, trial, name, version)
+    printed = trial_output.find(cli, found)
     if follow:
         from rafiki_cli.watch.health import while_healthy
 
+        terminal.say(printed.command(is_followed=True))
         with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
-            _follow(client, trial_id, format)
+            _follow(client, found.id, format)
         return
-    found = client.get_trial_logs(trial_id)
+    logged = client.get_trial_logs(found.id)
     if format is not Format.TABLE:
-        put_data(found, format)
-    elif not _put_entries(found.messages, found.metrics):
+        lines = None if printed.lines is None else [*printed.lines]
+        put_data({**plain_record(logged), "printed": lines}, format)
+        return
+    if not _put_entries(logged.messages, logged.metrics):
         terminal.say("The model logged nothing in this trial.")
+    printed.put()
 
 
 def _put_entries(messages: Sequence[LogMessage], metrics: Sequence[LogMetrics]) -> bool:

@@ -222,10 +222,14 @@ def contexts() -> Values:
 
 
 def logs(ctx: typer.Context) -> Values:
-    """The logs of the stack of this folder."""
+    """The logs of the stack of this folder; after the first words of a name, what may follow them."""
     with contextlib.suppress(Exception):
+        from rafiki_cli.target.logs import list_logs
+
         cli: Application = ctx.find_root().obj
-        return [(f.stem, "") for f in sorted(cli.stack_folder().logs.glob("*.log"))]
+        begun = "".join(f"{word} " for word in ctx.params.get("service") or ())
+        names = [log.name for log in list_logs(cli.stack_folder().logs)]
+        return _distinct((name.removeprefix(begun), "") for name in names if name.startswith(begun))
     return []
 
 

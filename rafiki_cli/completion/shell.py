@@ -93,6 +93,8 @@ def _of_command(command: Command, ctx: Context, words: Sequence[str], incomplete
             pending = takes_value.get(word)
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     ctx.params |= dict(zip((p.name for p in arguments), positional, strict=False))
+    if arguments and arguments[-1].nargs == -1:
+        ctx.params[arguments[-1].name] = tuple(positional[len(arguments) - 1 :])
     if pending is not None:
         return _of_parameter(pending, ctx, incomplete)
     if incomplete.startswith("-") and not is_text:

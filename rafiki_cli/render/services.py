@@ -28,6 +28,11 @@ def _rate(row: ServiceView) -> str | None:
     return f"{infer_watch.rate(figures.requests_per_s)}/s" if figures else None
 
 
+def _name(row: ServiceView) -> str:
+    # An older admin tells none.
+    return row.name or f"{row.service_type.lower()} {row.app or ''} {row.id[:8]}"
+
+
 def columns(now: datetime) -> list[Column[ServiceView]]:
     """What a table of services shows at ``now``."""
 
@@ -43,11 +48,10 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
 
     return [
         id_column(rank=3),
-        Column("TYPE", lambda r: r.service_type),
-        Column("APP", lambda r: r.app, least=8),
+        Column("NAME", _name, least=28),
         Column("STATUS", lambda r: r.status),
         Column("UPTIME", uptime, is_right=True),
-        Column("RESTARTS", lambda r: r.attempt - 1, is_right=True),
+        Column("RESTARTS", lambda r: r.attempt - 1 or None, is_right=True, rank=1, is_hidden_empty=True),
         Column("MEMORY", lambda r: values.size(r.memory_bytes), is_right=True),
         Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
         Column("PID", lambda r: r.pid, is_right=True, rank=2),
@@ -55,7 +59,7 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
         # The host's name tells nothing where there is only one.
         Column("GPUS", lambda r: ",".join(g.removeprefix("local/") for g in r.gpus), is_hidden_empty=True),
         time_column("STARTED", lambda r: r.datetime_started, rank=4),
-        error_column(reason, "LAST REASON", least=12, most_chars=200),
+        error_column(reason, "LAST REASON", least=13, most_chars=200),
     ]
 
 

@@ -25,6 +25,7 @@ from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.environments.store import EnvironmentStore
 from rafiki.messages import CacheAddress, PredictorSpec, ServiceReport
 from rafiki.meta_store import MetaStore
+from rafiki.service_names import ServiceNames
 from rafiki.settings import Config, SupervisorConfig
 from rafiki.store_location import folder_location
 from rafiki.stores import open_data_store, open_param_store
@@ -55,6 +56,7 @@ class Scene:
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
             environments=environments, hub=create_autospec(EventHub, instance=True),
+            names=ServiceNames(folder),
         )  # fmt: skip
 
     def wait_for_service(self, job_id: str, service_type: ServiceType, **fields: object) -> Service:

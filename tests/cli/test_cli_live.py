@@ -41,6 +41,7 @@ SERVICE: dict[str, Any] = {
     "id": "12345678-1234", "service_type": "PREDICT", "job_id": "i1", "app": "digits", "status": "RUNNING",
     "error": None, "attempt": 3, "gpus": [], "port": 41000, "pid": 4711, "memory_bytes": 42_000_000,
     "datetime_started": "2025-01-01T10:00:00Z", "last_error": "It was killed (signal 9).", "figures": FIGURES,
+    "name": "predict digits/1",
 }  # fmt: skip
 
 
@@ -255,7 +256,7 @@ def test_a_log_is_followed_to_its_end_and_nothing_is_put_out_twice(logged_in, se
         yield logs("snapshot", "anew", trial={**running, "attempt": 2})
         yield {"type": "end", "trial": {**trial, "attempt": 2, "ended_early": "hopeless"}}
 
-    server.answers["watch_trial_logs"] = answer
+    server.answers |= {"watch_trial_logs": answer, "get_trial": lambda request: {**trial, "id": request.trial_id}}
     whole_id = "12345678-1234-1234-1234-123456789012"
     result = logged_in("trial", "logs", whole_id, "--follow")
     assert result.code == 0
@@ -336,24 +337,33 @@ def test_services_tell_uptime_restarts_memory_load_and_the_last_reason(logged_in
     server.answers["get_services"] = [SERVICE]
     result = logged_in("status")
     [header, row] = [line for line in result.out.splitlines() if line.startswith(("ID", "12345678"))]
+    assert "predict digits/1" in row
     for title in ("UPTIME", "RESTARTS", "MEMORY", "LOAD", "LAST REASON"):
         assert title in header
     assert "42.0 MB" in row
     assert "1,234/s, p95 12 ms" in row
     assert "It was killed (signal 9)." in row
-    assert row.split()[header.split().index("RESTARTS")] == "2"
+    assert row[header.index("RESTARTS") :].split()[0] == "2"
 
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_services_on_a_terminal(logged_in, server: ContractServer, hold: Any, columns: int) -> None:
-    worker = {**SERVICE, "id": "87654321", "service_type": "INFERENCE", "figures": None, "last_error": None}
+    worker = {**SERVICE, "id": "87654321", "service_type": "INFERENCE", "figures": None, "last_error": None,
+              "name": "inference digits/1 SkDt#10"}  # fmt: skip
     server.answers["watch_services"] = hold(
         {"type": "services", "services": []}, {"type": "services", "services": [SERVICE, worker]}
     )
     with terminal("status", "--watch", columns=columns) as shown:
-        shown.wait_for(lambda text: "INFERENCE" in text, "the services")
+        shown.wait_for(lambda text: "inference digits/1 SkDt#10" in text, "the services")
         assert shown.lines[0].endswith("2 services, 84.0 MB")
-        for what in ("PREDICT", "UPTIME", "RESTARTS", "1,234/s", "LAST REASON", "It was killed"):
+        for what in (
+            "predict digits/1",
+            "UPTIME",
+            "1,234/s",
+            "LAST REASON",
+            "It was killed",
+            "RESTARTS" if columns > 80 else "MEMORY",
+        ):
             assert what in shown.text
         assert max(map(len, shown.lines)) <= columns
         shown.interrupt()

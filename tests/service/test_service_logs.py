@@ -16,6 +16,7 @@ from rafiki.param_store.folder import FolderParamStore
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import folder_location
 from rafiki.utils.ids import new_id
+from rafiki.utils.trial_output import find_output
 
 JSON = LoggingConfig(format="json")
 LOGS = "import logging\nlogging.getLogger('rafiki.test').info('ready')\nlogging.getLogger('library').info('unheard')\n"
@@ -118,7 +119,9 @@ def test_what_a_trial_logs_names_it_and_the_models_own_lines_stay_as_they_are(se
     run_a_trial(services, spec)
     lines = services.log(spec).splitlines()
     assert [line for line in lines if not line.startswith("{")] == ["printed", "model says logged"]
-    destroyed, failed = entries(services, spec)
+    begun, destroyed, failed = entries(services, spec)
+    assert (begun["message"], begun["trial"]) == ("begins (attempt 1)", 12)
+    assert find_output(lines, 12, 1, 10) == (["printed", "model says logged", json.dumps(destroyed)], 0)
     assert all(
         (e["kind"], e["trial"], e["logger"]) == ("train", 12, "rafiki.worker.train") for e in (destroyed, failed)
     )
@@ -131,15 +134,12 @@ def test_what_a_trial_logs_is_readable_as_text(services: Services) -> None:
     spec = train_worker(services)
     run_a_trial(services, spec)
     lines = services.log(spec).splitlines()
-    assert lines[:2] == ["printed", "model says logged"]
-    assert lines[2][20:] == "WARNING trial 12: destroy() failed: RuntimeError: stays (line 34 of m.py, in destroy)"
-    assert lines[3][20:].startswith("WARNING trial 12: failed: ValueError: no")
-
-
-def test_debug_tells_of_each_trial(services: Services) -> None:
-    spec = train_worker(services, logging=LoggingConfig(level="debug"))
-    run_a_trial(services, spec)
-    assert services.log(spec).splitlines()[0][20:] == "DEBUG   trial 12: begins (attempt 1)"
+    assert lines[0][20:] == "INFO    trial 12: begins (attempt 1)"
+    assert lines[1:3] == ["printed", "model says logged"]
+    assert find_output(lines, 12, 1, 10) == (lines[1:4], 0)
+    assert find_output(lines, 12, 2, 10) is None
+    assert lines[3][20:] == "WARNING trial 12: destroy() failed: RuntimeError: stays (line 34 of m.py, in destroy)"
+    assert lines[4][20:].startswith("WARNING trial 12: failed: ValueError: no")
 
 
 def test_an_inference_worker_names_its_trial(services: Services) -> None:

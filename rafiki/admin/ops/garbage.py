@@ -24,6 +24,7 @@ from rafiki.contract.garbage import COLLECT_GARBAGE, CollectGarbageRequest, Garb
 from rafiki.entities import SavedTrial, StoredFile, User
 from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import EnvironmentUsedError, InvalidServiceError, InvalidTrialError, RafikiError
+from rafiki.service_names import ServiceNames
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import short_id
 
@@ -100,6 +101,7 @@ def _observe(context: AdminContext) -> Observed:
 def _observe_logs(context: AdminContext) -> list[ObservedLog]:
     live = {s.id for s in context.store.services.list_live_services()}
     environments = {e.key for e in context.environments.list_environments()}
+    names = ServiceNames(context.folder.logs).read()
     found = []
     with os.scandir(context.folder.logs) as entries:
         for entry in entries:
@@ -109,7 +111,8 @@ def _observe_logs(context: AdminContext) -> list[ObservedLog]:
                 continue
             ended: datetime | None = None
             if m := _SERVICE_LOG.fullmatch(entry.name):
-                of, is_live = f"{m[1]} {short_id(m[2])}", m[2] in live
+                of = names[m[2]].name if m[2] in names else f"{m[1]} {short_id(m[2])}"
+                is_live = m[2] in live
                 ended = None if is_live else _ended(context, m[2])
             elif m := _ENVIRONMENT_LOG.fullmatch(entry.name):
                 of, is_live = f"environment {m[1]}", m[1] in environments

@@ -6,6 +6,7 @@ import rafiki
 from rafiki.admin.context import AdminContext
 from rafiki.admin.operation import bind, bind_open
 from rafiki.admin.ops.inference_job_events import sum_up
+from rafiki.admin.service_names import name_of
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceUsage
 from rafiki.contract.endpoint import Empty
@@ -43,7 +44,7 @@ def service_views(context: AdminContext) -> list[ServiceView]:
                 app=_app_of(context, s.service_type, s.job_id), status=s.status, error=s.error, attempt=s.attempt,
                 gpus=[str(gpu) for gpu in s.gpus], port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
                 datetime_started=s.datetime_started, last_error=ended.get((s.service_type, s.unit_id, s.slot)),
-                figures=sum_up([reports[s.id]]) if s.id in reports else None,
+                figures=sum_up([reports[s.id]]) if s.id in reports else None, name=name_of(context.store, s),
             )
         )  # fmt: skip
     return views

@@ -1,0 +1,29 @@
+"""The names of services, from what the meta store knows of their jobs."""
+
+from __future__ import annotations
+
+from rafiki.constants import ServiceType
+from rafiki.entities import Service
+from rafiki.errors import RafikiError
+from rafiki.meta_store import MetaStore
+from rafiki.service_names import service_name
+from rafiki.utils.ids import short_id
+
+
+def name_of(store: MetaStore, service: Service) -> str:
+    """``train demo/1 SkDt#2``; of a service whose job is gone its type and id."""
+    kind, unit_id, slot = service.service_type, service.unit_id, service.slot
+    try:
+        if kind in (ServiceType.TRAIN, ServiceType.ADVISOR):
+            job = store.train_jobs.get_train_job(service.job_id)
+            model = store.train_jobs.get_sub_train_job(unit_id).model_name
+            return service_name(kind, job.app, job.app_version, model=model, slot=slot)
+        served = store.inference_jobs.get_inference_job(service.job_id)
+        if kind is ServiceType.PREDICT:
+            return service_name(kind, served.app, served.app_version)
+        trial = store.trials.get_trial(unit_id)
+        return service_name(
+            kind, served.app, served.app_version, model=trial.model_name, trial_no=trial.no, slot=slot
+        )  # fmt: skip
+    except RafikiError:
+        return f"{kind.lower()} {short_id(service.id)}"
