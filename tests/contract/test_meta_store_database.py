@@ -163,9 +163,9 @@ def test_a_server_that_refuses_to_write_fails_the_check(postgres_url):
     with open_meta_store(postgres_url) as store:
         store.migrate()
         store.check()
-    with open_meta_store(f"{postgres_url}?options=-c%20default_transaction_read_only%3Don") as store:
-        with pytest.raises(MetaStoreError, match="is read-only"):
-            store.check()
+    read_only = f"{postgres_url}?options=-c%20default_transaction_read_only%3Don"
+    with open_meta_store(read_only) as store, pytest.raises(MetaStoreError, match="is read-only"):
+        store.check()
 
 
 def test_an_unreachable_server_is_an_error_without_the_password():
