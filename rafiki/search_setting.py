@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Meta
 
 from rafiki.errors import InvalidTrainJobError
-from rafiki.utils.mismatch import explain_mismatch
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 
 AUTO = "auto"
@@ -92,6 +91,8 @@ def parse_setting(given: Any) -> AdvisorSetting:
     try:
         setting = msgspec.convert(given, AdvisorSetting)
     except msgspec.ValidationError as e:
+        from rafiki.utils.mismatch import explain_mismatch
+
         reason = explain_mismatch(given, AdvisorSetting, e)
         raise InvalidTrainJobError(f"Field 'advisor': {reason}.") from e
     if len(setting.first_knobs) > _MOST_FIRST:

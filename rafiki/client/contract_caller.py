@@ -23,7 +23,6 @@ from rafiki.client.http_server import (
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, FilePart, Request, RequestStruct
 from rafiki.errors import InvalidRequestError, UnauthorizedError, UnreachableError, error_from_wire
 from rafiki.utils.clock import Deadline
-from rafiki.utils.mismatch import explain_json
 
 
 class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
@@ -132,6 +131,8 @@ class ContractCaller(HttpServer):
         try:
             return cast(Answer, msgspec.json.decode(body, type=endpoint.response))
         except msgspec.ValidationError as e:
+            from rafiki.utils.mismatch import explain_json
+
             reason = explain_json(body, endpoint.response)
             raise UnreachableError(
                 f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
