@@ -12,9 +12,11 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1),
 .PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
 
 quickstart: $(VENV)/.run
+	$(COMPILE)
 	$(BIN)/rafiki quickstart
 
 test: $(VENV)/.test
+	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 # Tries the newest releases of every library in an environment of its own, and names those that differ.
@@ -45,6 +47,7 @@ screens: $(VENV)/.docs
 	$(BIN)/python -m docs._generate.screens $(NAMES)
 
 bench: $(VENV)/.test
+	$(COMPILE)
 	$(BIN)/python -m benchmarks
 
 # These search for long; the last two train networks, so torch has to be there.
@@ -69,22 +72,30 @@ $(BIN)/python:
 # Its distribution was called rafiki once: both in one environment would share a command.
 FORGET_OLD_NAME := $(PIP) uninstall --yes rafiki 2>/dev/null
 
+# As pip does for a package that it copies: without, where the environment keeps Python from writing bytecode (images of
+# containers do), every command and service would translate its own source each time.
+COMPILE := $(BIN)/python -m compileall -q rafiki rafiki_cli
+
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates]'
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,docs]'
+	$(COMPILE)
 	touch $@ $(VENV)/.run
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,test,bench]'
+	$(COMPILE)
 	touch $@ $(VENV)/.run $(VENV)/.test $(VENV)/.docs
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(FORGET_OLD_NAME)
 	$(INSTALL) -e '.[templates,test]'
+	$(COMPILE)
 	touch $@ $(VENV)/.run $(VENV)/.docs

@@ -14,6 +14,7 @@ import msgspec
 
 from benchmarks import report as reports
 from benchmarks.bench_stack import REPO, BenchError
+from benchmarks.commands import measure_commands
 from benchmarks.figures import BY_NAME, FIGURES, GROUPS, Report, Result
 from benchmarks.load import LoadError
 from benchmarks.machine import describe_machine
@@ -28,6 +29,7 @@ LATEST = Path(__file__).resolve().parent / "results" / "latest.json"
 PAGE = REPO / "docs" / "explanation" / "benchmarks.md"
 _MEASURES: dict[str, Callable[[Session], Iterator[Result]]] = {
     "cli": measure_cli,
+    "commands": measure_commands,
     "up": measure_up,
     "train_start": measure_train_start,
     "trials": measure_trials,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,17 @@ class BenchStack:
     @property
     def root(self) -> Path:
         return (self.folder / ".rafiki").resolve()
+
+    def processor_ms(self, *arguments: str) -> float:
+        """Run a ``rafiki`` command in the stack's folder; returns the processor time it took.
+
+        Raises:
+            BenchError: when it fails.
+        """
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.run(*arguments)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
     def run(self, *arguments: str) -> float:
         """Run a ``rafiki`` command in the stack's folder; returns the seconds it took.

@@ -27,6 +27,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 FIGURES = [
     Figure(name="help", group="cli", title="`rafiki --help`", unit="ms", mark=150),
+    Figure(
+        name="command", group="commands", unit="x",
+        title="processor time over that of `--help`: the most that a command takes which asks the admin", mark=2,
+    ),
     Figure(name="up_first", group="up", title="`rafiki up` to healthy, in a new folder", unit="s", mark=2),
     Figure(name="up_again", group="up", title="`rafiki up` to healthy, later", unit="s", mark=2),
     Figure(name="down", group="up", title="`rafiki down`", unit="s"),

@@ -15,10 +15,8 @@ import msgspec
 
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
-from rafiki.utils import yaml_numbers
 from rafiki.utils.nearest import nearest_or_all
-from rafiki.utils.yaml_keys import find_duplicate_key
-from rafiki.utils.yaml_reasons import why_not_yaml
+from rafiki.utils.plain_yaml import read_plain_yaml
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
 CONFIG_FILE_NAME = "rafiki.yaml"
@@ -61,7 +59,9 @@ def find_config_file(start: Path) -> Path | None:
 
 
 def _sections() -> dict[str, type[Section]]:
-    return {f.name: f.type for f in msgspec.structs.fields(Config)}
+    # By an instance: to ask msgspec for the fields of a type takes it as long as to make the type.
+    defaults = Config()
+    return {name: type(getattr(defaults, name)) for name in Config.__struct_fields__}
 
 
 def _check_names(tree: Mapping[str, object], where: str, lines: Mapping[str, int] | None = None) -> None:
@@ -80,7 +80,7 @@ def _check_names(tree: Mapping[str, object], where: str, lines: Mapping[str, int
             continue
         if not isinstance(settings, Mapping):
             raise ConfigError(f"{at(section)}: {section} must hold settings (key: value), not {settings!r}.")
-        valid = [f.name for f in msgspec.structs.fields(sections[section])]
+        valid = sections[section].__struct_fields__
         for key in settings:
             if key not in valid:
                 dotted = f"{section}.{key}"
@@ -90,6 +90,8 @@ def _check_names(tree: Mapping[str, object], where: str, lines: Mapping[str, int
 def _key_lines(text: str, file: str) -> dict[str, int]:
     """The line of each ``section`` and ``section.key`` of a YAML text; refuses a key that stands twice."""
     import yaml
+
+    from rafiki.utils.yaml_keys import find_duplicate_key
 
     lines: dict[str, int] = {}
     root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -107,9 +109,13 @@ def _key_lines(text: str, file: str) -> dict[str, int]:
 def _read_yaml(text: str, where: str) -> object:
     import yaml
 
+    from rafiki.utils import yaml_numbers
+
     try:
         return yaml.load(text, yaml_numbers.loader())
     except yaml.YAMLError as e:
+        from rafiki.utils.yaml_reasons import why_not_yaml
+
         mark = getattr(e, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{where}{line}: {why_not_yaml(e)}") from e
@@ -162,7 +168,7 @@ def check_key(dotted: str, where: str) -> tuple[str, str]:
 
 
 def _first(section: str) -> str:
-    return msgspec.structs.fields(_sections()[section])[0].name
+    return _sections()[section].__struct_fields__[0]
 
 
 def check_registered(config: Config, origins: Mapping[str, str]) -> None:
@@ -212,12 +218,17 @@ def _file_layer(file: Path) -> tuple[dict[str, dict[str, object]], dict[str, int
 
 
 def _tree_of(text: str, file: Path) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
-    tree = _read_yaml(text, str(file))
-    if tree is None:
-        return {}, {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(tree).__name__}.")
-    lines = _key_lines(text, str(file))
+    tree: dict[str, dict[str, object]]
+    if plain := read_plain_yaml(text):
+        tree = {section: {**(settings or {})} for section, settings in plain.sections.items()}
+        lines = plain.lines
+    else:
+        found = _read_yaml(text, str(file))
+        if found is None:
+            return {}, {}
+        if not isinstance(found, dict):
+            raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(found).__name__}.")
+        tree, lines = found, _key_lines(text, str(file))
     _check_names(tree, str(file), lines)
     return {section: settings or {} for section, settings in tree.items()}, lines
 
@@ -243,6 +254,7 @@ def _convert(tree: dict[str, dict[str, object]], origins: Mapping[str, str]) -> 
             try:
                 msgspec.convert({key: value}, kind)
             except msgspec.ValidationError as e:
+                from rafiki.utils import yaml_numbers
                 from rafiki.utils.mismatch import explain_mismatch
 
                 number = yaml_numbers.whole(value)
@@ -261,6 +273,8 @@ def _convert(tree: dict[str, dict[str, object]], origins: Mapping[str, str]) -> 
 
 def _hint(kind: type[Section], key: str, value: object) -> str:
     """What to write instead, where that would be taken."""
+    from rafiki.utils import yaml_numbers
+
     if isinstance(value, str):
         number = yaml_numbers.number_in(value)
         candidates = [number, None if number is None else yaml_numbers.whole(float(number))]
@@ -272,18 +286,18 @@ def _hint(kind: type[Section], key: str, value: object) -> str:
 
 def _check_values(config: Config, origins: Mapping[str, str]) -> None:
     """Numbers that no type can check."""
-    for section in msgspec.structs.fields(Config):
-        values = getattr(config, section.name)
-        for field in msgspec.structs.fields(type(values)):
-            value = getattr(values, field.name)
-            key = f"{section.name}.{field.name}"
+    for section in Config.__struct_fields__:
+        values = getattr(config, section)
+        for name in values.__struct_fields__:
+            value = getattr(values, name)
+            key = f"{section}.{name}"
             where = origins.get(key, "default")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
-            if field.name == "port":
+            if name == "port":
                 if not 0 <= value <= 65535:
                     raise ConfigError(f"{where}: {key} = {value}: a port lies between 0 and 65535.")
-            elif field.name in ("max_restarts", "validation_predictions"):
+            elif name in ("max_restarts", "validation_predictions"):
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
             elif not 0 < value < math.inf:
@@ -354,12 +368,10 @@ def load_config(
     config = _convert(tree, origins)
     listed = [
         Origin(
-            f"{s.name}.{f.name}",
-            getattr(getattr(config, s.name), f.name),
-            origins.get(f"{s.name}.{f.name}", "default"),
+            f"{section}.{name}", getattr(getattr(config, section), name), origins.get(f"{section}.{name}", "default")
         )
-        for s in msgspec.structs.fields(Config)
-        for f in msgspec.structs.fields(type(getattr(config, s.name)))
+        for section in Config.__struct_fields__
+        for name in getattr(config, section).__struct_fields__
     ]
     return LoadedConfig(config, found.parent if found else start, found, listed)
 

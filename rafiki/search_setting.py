@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from rafiki.errors import InvalidTrainJobError
 from rafiki.knob_specs import Knobs
-from rafiki.utils.mismatch import explain_mismatch
 from rafiki.utils.nearest import ROUGHLY_ALIKE, did_you_mean
 from rafiki.utils.values import JsonObject
 
@@ -95,6 +94,8 @@ def parse_setting(given: object) -> AdvisorSetting:
     try:
         setting = msgspec.convert(given, AdvisorSetting)
     except msgspec.ValidationError as e:
+        from rafiki.utils.mismatch import explain_mismatch
+
         reason = explain_mismatch(given, AdvisorSetting, e)
         raise InvalidTrainJobError(f"Field 'advisor': {reason}.") from e
     if len(setting.first_knobs) > _MOST_FIRST:

@@ -12,7 +12,6 @@ from rafiki.errors import ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
-from rafiki.utils.mismatch import explain_json
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +135,8 @@ class StackFolder:
         try:
             return msgspec.json.decode(text, type=Secrets)
         except msgspec.DecodeError as e:
+            from rafiki.utils.mismatch import explain_json
+
             raise StackError(
                 f"{file}: the stack's secrets are damaged ({explain_json(text, Secrets)}). "
                 "Restore the file, or move it away to make new ones."

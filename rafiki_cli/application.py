@@ -24,6 +24,8 @@ class Application:
     options: GlobalOptions = field(default_factory=GlobalOptions)
     is_token_from_environment: bool = False
     """Whether a client was made with ``RAFIKI_TOKEN``."""
+    _config: LoadedConfig | None = field(default=None, init=False)
+    """As it was read when it was first asked for."""
 
     @property
     def manner(self) -> Manner:
@@ -38,7 +40,11 @@ class Application:
         """
         from rafiki.config import load_config
 
-        return load_config(self.options.config_file, flags=None if port is None else {"admin.port": port})
+        if port is not None:
+            return load_config(self.options.config_file, flags={"admin.port": port})
+        if self._config is None:
+            self._config = load_config(self.options.config_file)
+        return self._config
 
     def stack_folder(self) -> StackFolder:
         """The folder of the stack that the configuration names."""

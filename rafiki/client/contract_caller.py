@@ -31,7 +31,6 @@ from rafiki.errors import (
     error_from_wire,
 )
 from rafiki.utils.clock import Deadline
-from rafiki.utils.mismatch import explain_json
 from rafiki.utils.values import JsonObject
 
 
@@ -156,6 +155,8 @@ class ContractCaller(HttpServer):
         try:
             return msgspec.json.decode(body, type=endpoint.answer_type)
         except msgspec.ValidationError as e:
+            from rafiki.utils.mismatch import explain_json
+
             reason = explain_json(body, endpoint.response)
             raise UnreachableError(
                 f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from rafiki.client.plain_http import NoConnectionError, PlainHttp
+from rafiki.client.plain_http import NoConnectionError, NoHttpError, PlainHttp
 from rafiki.client.sse import parse_events
 from rafiki.distribution import USER_AGENT
 from rafiki.errors import (
@@ -147,15 +146,16 @@ class HttpServer:
         """
         self.address = join_address(host, port)
         self._what, self._hint = what, hint
-        is_tls = host.startswith(_HTTPS)
-        host = host.removeprefix(_HTTPS)
         self._is_light = is_light
-        self._plain = PlainHttp(host, port, is_tls=is_tls, connect_timeout_s=CONNECT_TIMEOUT_S)
+        self._plain = PlainHttp(host, port, connect_timeout_s=CONNECT_TIMEOUT_S)
+        host = host.removeprefix(_HTTPS)
         self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         self._connections: httpx.Client | None = None
         self._lock = threading.Lock()
 
     def _client(self) -> httpx.Client:
+        import ssl
+
         httpx = load_httpx()
         is_tls = self.address.startswith(_HTTPS)
         with self._lock:
@@ -226,8 +226,6 @@ class HttpServer:
         params: Mapping[str, str] | None,
         content: bytes | None,
     ) -> bytes:
-        from http.client import HTTPException
-
         target = f"{path}?{urlencode(params, quote_via=quote)}" if params else path
 
         def ask() -> tuple[int, bytes]:
@@ -241,7 +239,7 @@ class HttpServer:
         try:
             try:
                 status, body = ask()
-            except (ConnectionError, HTTPException):
+            except (ConnectionError, NoHttpError):
                 # A kept connection may end just when it is used again; a second GET does no harm.
                 if method != "GET":
                     raise
@@ -250,7 +248,7 @@ class HttpServer:
             raise self._no_connection(str(e)) from e
         except TimeoutError as e:
             raise self._no_answer(timeout_s) from e
-        except (OSError, HTTPException, ValueError) as e:
+        except (OSError, ValueError) as e:
             raise self._broken(str(e)) from e
         if not 200 <= status < 300:
             raise self._refusal(status, body)

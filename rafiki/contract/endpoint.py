@@ -15,9 +15,10 @@ import msgspec
 
 from rafiki.constants import UserType
 from rafiki.errors import InvalidRequestError
-from rafiki.utils.json_text import why_not_json
-from rafiki.utils.mismatch import Mismatch, explain_mismatch
 from rafiki.utils.values import JsonValue
+
+if TYPE_CHECKING:
+    from rafiki.utils.mismatch import Mismatch
 
 Request = TypeVar("Request", bound="RequestStruct")
 Answer = TypeVar("Answer")
@@ -66,6 +67,8 @@ def decode_json(data: bytes | str, what: str) -> JsonValue:
     try:
         value: JsonValue = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError) as e:
+        from rafiki.utils.json_text import why_not_json
+
         raise InvalidRequestError(f"{what} is no valid JSON: {why_not_json(data) or 'it cannot be read'}.") from e
     except RecursionError as e:
         raise _too_deep(what) from e
@@ -202,6 +205,8 @@ class Endpoint(msgspec.Struct, Generic[RequestOf, AnswerOf], frozen=True, kw_onl
         try:
             request = msgspec.convert(values, self.request)
         except msgspec.ValidationError as e:
+            from rafiki.utils.mismatch import explain_mismatch
+
             raise InvalidRequestError(_say(explain_mismatch(values, self.request, e))) from e
         read = {name: self.readers[name](value) for name, value in to_read.items()}
         return msgspec.structs.replace(request, **read) if read else request
@@ -240,6 +245,8 @@ def _from_text(name: str, text: str, kind: object) -> object:
     try:
         return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
     except msgspec.ValidationError as e:
+        from rafiki.utils.mismatch import explain_mismatch
+
         reason = explain_mismatch(_scalar(text), kind, e).reason
         raise InvalidRequestError(f"Field {name!r}: cannot read {text[:80]!r}: {reason}.") from e
 

@@ -1,8 +1,5 @@
-"""Ids, secrets and names are made here and nowhere else."""
+"""Ids, secrets and names are made here and nowhere else. What makes secrets is loaded when one is made."""
 
-import hashlib
-import hmac
-import secrets
 import uuid
 
 
@@ -13,6 +10,8 @@ def new_id() -> str:
 
 def new_secret(n_bytes: int = 32) -> str:
     """A fresh URL-safe secret with ``n_bytes`` of entropy."""
+    import secrets
+
     return secrets.token_urlsafe(n_bytes)
 
 
@@ -21,6 +20,9 @@ def derive_secret(master_secret: str, purpose: str) -> str:
 
     Nothing has to be stored for it, and a restarted admin derives the same one.
     """
+    import hashlib
+    import hmac
+
     return hmac.new(master_secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
 

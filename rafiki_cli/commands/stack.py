@@ -70,9 +70,9 @@ def up(
 
 def _check_health(host: str, port: int) -> None:
     """End the command when the admin says that its stack is not healthy."""
-    from rafiki_cli.target import stack_process
+    from rafiki_cli.target.health import health
 
-    found = stack_process.health(host, port)
+    found = health(host, port)
     if found is not None and found["status"] != "ok":
         terminal.abort(f"It is not healthy: {found['status']}", ExitCode.UNHEALTHY)
 
@@ -145,18 +145,20 @@ def status(
 ) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down, 11 when it
     is not healthy."""
-    from rafiki_cli.target import stack_process
+    from rafiki_cli.target.health import health
 
     if watch:
         _watch(cli, format)
         return
 
     admin = cli.target()
-    found = stack_process.health(admin.host, admin.port)
+    found = health(admin.host, admin.port)
     state: dict[str, Any] = {"admin": {"address": admin.address, "is_up": found is not None, **(found or {})}}
+    services = _services(cli) if found else None
     if admin.is_local:
         _add_local(cli, state)
-    services = _services(cli) if found else None
+        if services is None or format is not Format.TABLE:  # A table of services has no room for their processes.
+            _add_processes(cli, state)
     if services is not None:
         state["services"] = services
     if format is not Format.TABLE:
@@ -211,25 +213,28 @@ def _watch_live(title: str, events: Iterator[list[ServicesEvent | Away]]) -> Non
 
 
 def _add_local(cli: Application, state: dict[str, Any]) -> None:
-    import psutil
-
-    from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
-    from rafiki_cli.target import stack_process
-
     folder = cli.stack_folder()
     state["folder"] = str(folder.root)
     is_known = stack_owner.is_of_another_user(folder) or session.find_running(folder.admin_pid_file) is not None
     if state["admin"]["is_up"] and not is_known:
         # The configured port answers, but nobody started an admin here.
+        from rafiki_cli.target import stack_process
+
         found = stack_process.find_stack_of(cli.target().port)
         state["folder"] = str(found) if found else None
-    known = set()
     for name, file in (("admin", folder.admin_pid_file), ("cache", folder.cache_pid_file)):
         if running := session.find_running(file):
-            known.add(running.process.pid)
             state.setdefault(name, {"address": f"{running.host}:{running.port}"})["pid"] = running.process.pid
+
+
+def _add_processes(cli: Application, state: dict[str, Any]) -> None:
+    import psutil
+
+    from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
+
+    known = {state[name].get("pid") for name in ("admin", "cache") if name in state}
     state["processes"] = []
-    for p in find_stack_processes(folder.root):
+    for p in find_stack_processes(cli.stack_folder().root):
         try:
             command, memory_bytes = " ".join(p.cmdline()), p.memory_info().rss
             entry = ProcessRow(p.pid, command, memory_bytes, p.environ().get(SERVICE_VARIABLE))

@@ -8,8 +8,6 @@ key again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -57,6 +55,9 @@ def _ask(ctx: typer.Context, endpoint: Endpoint[Request, list[Answer]], request:
 
 
 def _cached(admin: Target, token: str, path: str) -> bytes:
+    import hashlib
+    import json
+
     from rafiki.config import user_cache_folder
     from rafiki.utils.files import write_private
 
@@ -82,21 +83,19 @@ def _clean(folder: Path) -> None:
 
 
 def _get(host: str, port: int, token: str, path: str) -> bytes:
-    """The answer to one GET with the standard library; an empty list when there is none."""
-    import http.client
+    """The answer to one GET; an empty list when there is none."""
     import threading
 
-    name = host.removeprefix("https://")
-    kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
-    connection = kind(name, port, timeout=TIMEOUT_S)
+    from rafiki.client.plain_http import PlainHttp
+
+    server = PlainHttp(host, port, connect_timeout_s=TIMEOUT_S)
     found: list[bytes] = []
 
     def ask() -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status == 200:
+        headers = {"Authorization": f"Bearer {token}"}
+        with contextlib.suppress(OSError, ValueError):
+            status, body = server.request("GET", path, body=None, headers=headers, timeout_s=TIMEOUT_S)
+            if status == 200:
                 found.append(body)
 
     # The socket's time-out counts anew with each byte, so that a slow answer needs a deadline of its own.

@@ -24,10 +24,10 @@ _SOON_S = 3600.0
 
 
 def check_admin(subject: Subject) -> Iterator[Finding]:
-    from rafiki_cli.target import stack_process
+    from rafiki_cli.target.health import health
 
     host, port = subject.address
-    found = stack_process.health(host, port, _TIMEOUT_S)
+    found = health(host, port, _TIMEOUT_S)
     if found is None:
         if not subject.is_remote and subject.find_running_admin() is None:
             yield skipped("admin", "The stack is down.", "rafiki up")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from rafiki.ensembles import EnsembleSummary
+from typing import TYPE_CHECKING
+
 from rafiki_cli.render import values
+
+if TYPE_CHECKING:
+    from rafiki.ensembles import EnsembleSummary
 
 
 def scores_text(ensemble: EnsembleSummary) -> str | None:

@@ -21,6 +21,7 @@ from rafiki.utils.clock import Deadline
 from rafiki.utils.pid_file import PidFile, ProcessHandle
 from rafiki.utils.process import STACK_VARIABLE, end_processes, find_stack_processes, wait_until
 from rafiki.utils.values import JsonObject
+from rafiki_cli.target.health import health
 from rafiki_cli.target.session import reachable_host
 
 if TYPE_CHECKING:
@@ -56,24 +57,6 @@ def find_running(folder: StackFolder) -> Started | None:
     """The stack's admin if it runs."""
     found = PidFile.load(folder.admin_pid_file)
     return Started(reachable_host(found.host), found.port, found.process.pid, False) if found else None
-
-
-def health(host: str, port: int, timeout_s: float = 2.0) -> JsonObject | None:
-    """What the admin says of itself at ``GET /``; None when it does not answer."""
-    import http.client
-    import json
-
-    name = host.removeprefix("https://")
-    kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
-    connection = kind(name, port, timeout=timeout_s)
-    try:
-        connection.request("GET", "/")
-        found = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return found if isinstance(found, dict) and "status" in found else None
 
 
 def check_port(host: str, port: int) -> None:

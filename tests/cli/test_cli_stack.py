@@ -17,6 +17,7 @@ from rafiki.utils.process import STACK_VARIABLE
 from rafiki_cli.application import Application
 from rafiki_cli.main import main
 from rafiki_cli.target import stack_process
+from rafiki_cli.target.health import health
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_an_admin_in_the_foreground_ends_with_the_signal(stack, folder: Path, po
         from rafiki.utils.clock import Deadline
         from rafiki.utils.process import wait_until
 
-        assert wait_until(lambda: stack_process.health("127.0.0.1", port) is not None, Deadline(30))
+        assert wait_until(lambda: health("127.0.0.1", port) is not None, Deadline(30))
         assert stack_process.find_running(Application().stack_folder()).pid == process.pid  # type: ignore[union-attr]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
