@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
@@ -18,6 +20,8 @@ UNLIMITED_TRIALS = -1
 MAX_CPU_WORKERS = 256
 MAX_REPLICAS = 256
 
+_MOST_WARNINGS = 20
+_logger = logging.getLogger(__name__)
 _Refusal: TypeAlias = Callable[[str], RafikiError]
 
 
@@ -35,7 +39,8 @@ class TrainBudget(msgspec.Struct, frozen=True, rename="upper"):
 
     @classmethod
     def from_request(cls, given: Mapping[str, object]) -> TrainBudget:
-        """The budget that a request gives; see :func:`parse_train_budget`."""
+        """The budget that a request gives; see :func:`parse_train_budget`. Unknown options are logged."""
+        _log_unknown(given, BudgetOption)
         return parse_train_budget(given)
 
     @property
@@ -63,7 +68,8 @@ class InferenceBudget(msgspec.Struct, frozen=True, rename="upper"):
 
     @classmethod
     def from_request(cls, given: Mapping[str, object]) -> InferenceBudget:
-        """The budget that a request gives; see :func:`parse_inference_budget`."""
+        """The budget that a request gives; see :func:`parse_inference_budget`. Unknown options are logged."""
+        _log_unknown(given, InferenceBudgetOption)
         return parse_inference_budget(given)
 
 
@@ -88,12 +94,13 @@ class TrialQuota(msgspec.Struct, frozen=True):
 
 
 def parse_train_budget(budget: Mapping[str, object] | None) -> TrainBudget:
-    """A train job's budget from its JSON form; options left out take their defaults.
+    """A train job's budget from its JSON form; options left out take their defaults, numbers may be texts, and unknown
+    options (see :func:`explain_unknown`) mean nothing.
 
     Raises:
-        InvalidTrainJobError: for an unknown option, a value of the wrong type or a value out of range.
+        InvalidTrainJobError: for a value of the wrong type or a value out of range.
     """
-    given = _known(budget, list(BudgetOption), InvalidTrainJobError)
+    given = _options(budget, InvalidTrainJobError)
     default = TrainBudget()
 
     def count(option: BudgetOption, otherwise: int, low: int, high: int | None = None) -> int:
@@ -118,12 +125,13 @@ def parse_train_budget(budget: Mapping[str, object] | None) -> TrainBudget:
 
 
 def parse_inference_budget(budget: Mapping[str, object] | None) -> InferenceBudget:
-    """An inference job's budget from its JSON form; options left out take their defaults.
+    """An inference job's budget from its JSON form; options left out take their defaults, numbers may be texts, and
+    unknown options (see :func:`explain_unknown`) mean nothing.
 
     Raises:
-        InvalidInferenceJobError: for an unknown option, a value of the wrong type or a value out of range.
+        InvalidInferenceJobError: for a value of the wrong type or a value out of range.
     """
-    given = _known(budget, list(InferenceBudgetOption), InvalidInferenceJobError)
+    given = _options(budget, InvalidInferenceJobError)
     default = InferenceBudget()
     gpus, replicas = default.gpu_count, default.replica_count
     if (option := InferenceBudgetOption.GPU_COUNT) in given:
@@ -133,21 +141,39 @@ def parse_inference_budget(budget: Mapping[str, object] | None) -> InferenceBudg
     return InferenceBudget(gpu_count=gpus, replica_count=replicas)
 
 
-def _known(budget: object, options: Iterable[str], refusal: _Refusal) -> dict[str, object]:
+def explain_unknown(
+    budget: Mapping[str, object] | None, options: type[BudgetOption] | type[InferenceBudgetOption]
+) -> list[str]:
+    """A warning for each option of a budget that there is not: it is left out, and another may have been meant."""
+    names = [str(option) for option in options]
+    found = []
+    for key in list(budget or ())[:_MOST_WARNINGS]:
+        if key not in names:
+            nearest = find_nearest(str(key).upper(), names, ROUGHLY_ALIKE)
+            hint = f"Did you mean {nearest}?" if nearest else f"The options are {', '.join(names)}."
+            found.append(f"Budget: the option {str(key)[:80]!r} is unknown and left out. {hint}")
+    return found
+
+
+def _log_unknown(budget: Mapping[str, object], options: type[BudgetOption] | type[InferenceBudgetOption]) -> None:
+    for warning in explain_unknown(budget, options):
+        _logger.warning("%s", warning)
+
+
+def _options(budget: object, refusal: _Refusal) -> dict[str, object]:
     if budget is None:
         return {}
     if not isinstance(budget, dict):
         raise refusal(f"The budget must be a mapping of options to numbers, not a {type(budget).__name__}.")
-    names = [str(option) for option in options]
-    for key in budget:
-        if key not in names:
-            nearest = find_nearest(str(key).upper(), names, ROUGHLY_ALIKE)
-            hint = f"did you mean {nearest}?" if nearest else f"the options are {', '.join(names)}."
-            raise refusal(f"Budget: unknown option {str(key)!r}; {hint}")
     return {str(key): value for key, value in budget.items()}
 
 
 def _number(option: str, value: object, refusal: _Refusal) -> float:
+    given = value
+    if isinstance(value, str) and "_" not in value:
+        # Forms and command lines of old send numbers as texts.
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refusal(f"Budget: {option} must be a number, not {value!r} ({type(value).__name__}).")
     try:
@@ -155,7 +181,7 @@ def _number(option: str, value: object, refusal: _Refusal) -> float:
     except OverflowError as e:
         raise refusal(f"Budget: {option} is too large.") from e
     if not math.isfinite(number):
-        raise refusal(f"Budget: {option} must be a finite number, not {value!r}.")
+        raise refusal(f"Budget: {option} must be a finite number, not {given!r}.")
     return number
 
 

@@ -19,6 +19,11 @@ from rafiki.utils.nearest import nearest_or_all
 from rafiki.utils.plain_yaml import read_plain_yaml
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
+SUPERADMIN_PASSWORD: str
+"""The variable of that name, else the first password of the superadmin of this machine's stack; empty where this user
+can read neither. Read anew each time that it is asked for."""
+SUPERADMIN_PASSWORD_FILE_NAME = "superadmin-password"
+"""In the folder of a stack."""
 CONFIG_FILE_NAME = "rafiki.yaml"
 ENV_PREFIX = "RAFIKI_"
 _NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
@@ -389,6 +394,30 @@ def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | No
 def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
     """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
     return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
+
+
+def first_generation_admin(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
+    """``RAFIKI_ADDR`` and ``ADMIN_EXT_PORT``: host and port of the admin, for scripts of the first generation."""
+    environ = os.environ if environ is None else environ
+    return environ.get("RAFIKI_ADDR", "").strip() or None, environ.get("ADMIN_EXT_PORT", "").strip() or None
+
+
+def superadmin_password(environ: Mapping[str, str] | None = None) -> str:
+    """What :data:`SUPERADMIN_PASSWORD` holds."""
+    if password := (os.environ if environ is None else environ).get("SUPERADMIN_PASSWORD"):
+        return password
+    try:
+        loaded = load_config(environ=environ)
+        file = loaded.base_folder / loaded.config.stack.folder / SUPERADMIN_PASSWORD_FILE_NAME
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return ""
+
+
+def __getattr__(name: str) -> str:
+    if name == "SUPERADMIN_PASSWORD":
+        return superadmin_password()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def shell_from_environment(environ: Mapping[str, str] | None = None) -> str | None:

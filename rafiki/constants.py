@@ -36,6 +36,14 @@ class InferenceBudgetOption(StrEnum):
     """Inference workers of each served trial (an extension; default 1)."""
 
 
+Budget: TypeAlias = dict[BudgetOption, int | float | str]
+"""A train job's budget: option -> number. A number may be written as text."""
+InferenceBudget: TypeAlias = dict[InferenceBudgetOption, int | float | str]
+"""An inference job's budget: option -> number. A number may be written as text."""
+ModelDependencies: TypeAlias = dict[str, str]
+"""What a model depends on: PyPI package -> version."""
+
+
 class ModelAccessRight(StrEnum):
     PUBLIC = "PUBLIC"
     PRIVATE = "PRIVATE"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from rafiki.config import LoadedConfig
+from rafiki.config import SUPERADMIN_PASSWORD_FILE_NAME, LoadedConfig
 from rafiki.errors import ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
@@ -92,7 +92,7 @@ class StackFolder:
 
     @property
     def superadmin_password_file(self) -> Path:
-        return self.root / "superadmin-password"
+        return self.root / SUPERADMIN_PASSWORD_FILE_NAME
 
     @property
     def meta_store_url(self) -> str:

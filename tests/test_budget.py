@@ -9,9 +9,11 @@ from rafiki.budget import (
     InferenceBudget,
     TrainBudget,
     TrialQuota,
+    explain_unknown,
     parse_inference_budget,
     parse_train_budget,
 )
+from rafiki.constants import BudgetOption, InferenceBudgetOption
 from rafiki.errors import InvalidInferenceJobError, InvalidTrainJobError
 
 
@@ -35,12 +37,13 @@ def test_a_budget_survives_the_way_through_json():
 @pytest.mark.parametrize(
     ("budget", "named"),
     [
-        ({"MODEL_TRAIL_COUNT": 5}, "MODEL_TRIAL_COUNT"),
-        ({"time_hours": 5}, "TIME_HOURS"),
-        ({"ENABLE_GPU": True}, "ENABLE_GPU"),
-        ({1: 5}, "'1'"),
         ([("TIME_HOURS", 1)], "list"),
-        ({"TIME_HOURS": "5"}, "str"),
+        ({"TIME_HOURS": "five"}, "'five' .str"),
+        ({"TIME_HOURS": ""}, "str"),
+        ({"TIME_HOURS": "1_0"}, "str"),
+        ({"TIME_HOURS": "nan"}, "finite"),
+        ({"TIME_HOURS": "-5"}, "above 0"),
+        ({"MODEL_TRIAL_COUNT": "2.5"}, "whole"),
         ({"TIME_HOURS": True}, "bool"),
         ({"TIME_HOURS": None}, "NoneType"),
         ({"TIME_HOURS": 0}, "above 0"),
@@ -63,11 +66,37 @@ def test_a_wrong_train_budget_is_refused_and_the_message_says_why(budget, named)
 
 @pytest.mark.parametrize(
     ("budget", "named"),
-    [({"GPU_COUNTS": 1}, "GPU_COUNT"), ({"REPLICA_COUNT": 0}, "1 or more"), ({"GPU_COUNT": "1"}, "number")],
+    [({"REPLICA_COUNT": 0}, "1 or more"), ({"GPU_COUNT": "one"}, "number"), ({"GPU_COUNT": [1]}, "number")],
 )
 def test_a_wrong_inference_budget_is_refused_and_the_message_says_why(budget, named):
     with pytest.raises(InvalidInferenceJobError, match=named):
         parse_inference_budget(budget)
+
+
+def test_numbers_may_be_texts():
+    given = {"TIME_HOURS": "0.5", "GPU_COUNT": "1", "MODEL_TRIAL_COUNT": " 2 ", "CPU_WORKER_COUNT": "3.0"}
+    budget = parse_train_budget(given)
+    assert budget == TrainBudget(0.5, 1, 2, 3)
+    assert type(budget.gpu_count) is int
+    assert parse_inference_budget({"GPU_COUNT": "0", "REPLICA_COUNT": "2"}) == InferenceBudget(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        ({"MODEL_TRAIL_COUNT": 5}, "'MODEL_TRAIL_COUNT' is unknown and left out. Did you mean MODEL_TRIAL_COUNT"),
+        ({"time_hours": 5}, "Did you mean TIME_HOURS"),
+        ({"ENABLE_GPU": True}, "'ENABLE_GPU' is unknown"),
+        ({1: 5}, "'1' is unknown"),
+    ],
+)
+def test_an_unknown_option_is_warned_of_and_left_out(budget, named, caplog):
+    assert TrainBudget.from_request({**budget, "GPU_COUNT": 0}) == TrainBudget()
+    assert named in caplog.text
+    [warning] = explain_unknown(budget, BudgetOption)
+    assert named in warning
+    assert InferenceBudget.from_request(budget) == InferenceBudget()
+    assert explain_unknown({"GPU_COUNT": 0}, BudgetOption) == explain_unknown(None, InferenceBudgetOption) == []
 
 
 @pytest.mark.parametrize(

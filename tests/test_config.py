@@ -185,6 +185,29 @@ def test_workers_see_an_allow_list_of_the_environment() -> None:
     assert worker_environment(["HF_HOME", "UNSET"], environ) == {"PATH": "/bin", "HOME": "/home/me", "HF_HOME": "h"}
 
 
+def test_the_superadmins_password_is_that_of_the_variable_else_of_the_stack_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUPERADMIN_PASSWORD", raising=False)
+    monkeypatch.delenv("RAFIKI_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    from rafiki.config import SUPERADMIN_PASSWORD as WITHOUT
+
+    assert WITHOUT == ""
+    (tmp_path / "rafiki.yaml").write_text("stack: {folder: state}\n")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "superadmin-password").write_text("of the stack\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    from rafiki.config import SUPERADMIN_PASSWORD as OF_STACK
+
+    assert OF_STACK == "of the stack"
+    monkeypatch.setenv("SUPERADMIN_PASSWORD", "of the variable")
+    from rafiki.config import SUPERADMIN_PASSWORD as OF_VARIABLE
+
+    assert OF_VARIABLE == "of the variable"
+
+
 def test_logins_lie_where_the_desktop_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_config_folder({"XDG_CONFIG_HOME": "/x"}) == Path("/x/rafiki")
     monkeypatch.setenv("HOME", "/home/me")

@@ -88,7 +88,10 @@ EXPECTED: dict[str, list[str]] = {
         "arguments", "(predictions, best model)", "--KNOB=value", "--TIME_HOURS", "--GPU_COUNT", "--MODEL_TRIAL_COUNT",
         "if __name__ == '__main__'",
     ],
-    "Constants": [*CONSTANTS, "rafiki.config.SUPERADMIN_EMAIL"],
+    "Constants": [
+        *CONSTANTS, "Budget", "InferenceBudget", "ModelDependencies", "rafiki.config.SUPERADMIN_EMAIL",
+        "rafiki.config.SUPERADMIN_PASSWORD",
+    ],
     "Budgets and GPUs": [
         *(option for option in constants.BudgetOption if option not in BEYOND), "GPUs are shared out evenly",
         "one GPU a train worker", "a model without a GPU", "CUDA_VISIBLE_DEVICES",
@@ -116,6 +119,15 @@ EXPECTED: dict[str, list[str]] = {
         "only fixed and policy knobs", "+ float, integer, categorical knobs, with SHARE_PARAMS",
         "+ float, integer, categorical knobs", "fixed, policy and arch knobs with all five policies", "anything else",
     ],
+    "Scripts, tests and samples of the first generation": [
+        "tests match the error's class name in str(exception) of the client",
+        "parameters with None, lists, dicts, bytes, nested (its codec was msgpack); both XGBoost samples store None "
+        "for target when no target is given",
+        "test_model_class on a file whose pinned dependencies are not met", "client.get_trial_parameters",
+        "client.login", "client.get_current_user() before a login", "variables RAFIKI_ADDR, ADMIN_EXT_PORT",
+        "ArchKnob", 'budget values as strings of numbers ("2")', "an unknown budget key",
+        "images.csv, corpus.tsv, csv datasets written by its loaders",
+    ],
 }  # fmt: skip
 
 
@@ -125,7 +137,8 @@ EXPECTED: dict[str, list[str]] = {
 def row_of(cell: str) -> str:
     """What a first cell is about, without arguments and query parameters."""
     text = cell.replace("`", "")
-    return text if text.startswith(("(", "no ", "if ", "--")) else re.split(r"\(|[?]|\[", text)[0]
+    is_name = cell.startswith("`") and not text.startswith(("(", "if "))
+    return re.split(r"\(|[?]|\[", text)[0] if is_name else text
 
 
 @cache
@@ -142,13 +155,6 @@ def tables() -> dict[str, dict[str, tuple[str, str]]]:
             assert row_of(row) not in rows, f"{row} is listed twice"
             rows[row_of(row)] = (holds, tests)
     return found
-
-
-@cache
-def not_built() -> set[str]:
-    """What is asked for and has no test yet: the list at the end."""
-    section = PAGE.read_text("utf-8").partition("## Asked for, not built yet")[2]
-    return {line.removeprefix("- ").replace("`", "") for line in section.splitlines() if line.startswith("- ")}
 
 
 @cache
@@ -238,8 +244,6 @@ def test_every_row_and_every_method_of_the_interface_beside_this_folder_is_liste
         pytest.skip("there is no ../shared/CONTRACT.md")
     text = CONTRACT.read_text("utf-8")
     listed = {row for rows in tables().values() for row in rows}
-    assert not listed & not_built()
-    listed |= not_built()
     wanted = [name for cell in first_cells(text) for name in wanted_of(cell)] + client_methods(text)
     assert len(wanted) > 70
     missing = [w for w in wanted if not any(row == w or row.endswith(w) or row.startswith(f"{w} ") for row in listed)]

@@ -15,6 +15,8 @@ EXCEPTIONS = {
     "rafiki.client.plain_answers.Json": "the published client answers with plain dicts, which scripts index",
     "rafiki.client.prediction.PredictorClient.predict": "a prediction is whatever the model's author returns",
     "rafiki.client.prediction.PredictorClient.predict_many": "as predict()",
+    "rafiki.client.prediction.PredictorAnswer.prediction": "as predict()",
+    "rafiki.client.prediction.PredictorAnswer.predictions": "as predict()",
     "rafiki.model.base.Params": "models annotate what they dump with types of their own, which object refuses",
     "rafiki.model.base.BaseModel.train": "models override it with named arguments of types of their own",
     "rafiki.model.base.BaseModel.predict": "models override it with types of their own",

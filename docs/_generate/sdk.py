@@ -34,8 +34,8 @@ def model_names() -> dict[str, list[Name]]:
         return [Name(f"rafiki.model.{name}", getattr(rafiki.model, name)) for name in names]
 
     names = list(rafiki.model.__all__)
-    knobs = [n for n in names if "Knob" in n and n not in ("KnobConfig", "Knobs")]
-    types = ["KnobConfig", "Knobs", "Params"]
+    types = ["CategoricalValue", "KnobConfig", "Knobs", "Params"]
+    knobs = [n for n in names if "Knob" in n and n not in types]
     helpers = [Name(f"rafiki.model.utils.dataset.{n}", getattr(dataset, n)) for n in dataset.__all__]
     logged = ("log", "define_plot", "define_loss_plot", "log_loss", "report_score")
     return {
@@ -47,7 +47,8 @@ def model_names() -> dict[str, list[Name]]:
         "Trying and loading": [
             Name("rafiki.model.dev.test_model_class", dev.test_model_class),
             *_checkup(),
-            *of_model(["load_model_class"]),
+            *of_model(["load_model_class", "parse_model_install_command"]),
+            *of_model(["serialize_knob_config", "deserialize_knob_config"]),
         ],
     }
 
@@ -58,7 +59,7 @@ def _checkup() -> list[Name]:
 
 def told_in_prose() -> set[str]:
     """Names of ``rafiki.model`` that stand for others: the page says so above the entries."""
-    return {"utils", "logger"}
+    return {"utils", "logger", "LoggerUtils", "DatasetUtils", "ImageFilesDataset", "CorpusDataset"}
 
 
 def client_names() -> dict[str, list[Name]]:

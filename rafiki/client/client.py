@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from rafiki.client.assets import AssetCalls
+from rafiki.client.find_admin import find_admin
 from rafiki.client.inference_jobs import InferenceJobCalls
+from rafiki.client.kept_logins import find_login
 from rafiki.client.stack import StackCalls
 from rafiki.client.train_jobs import TrainJobCalls
 from rafiki.client.users import UserCalls
 from rafiki.client.watching import Watching
+from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
+from rafiki.contract import users
+from rafiki.errors import InvalidPasswordError
 
 
 class Client(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls, Watching):
@@ -17,8 +24,36 @@ class Client(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls
     no admin answers in time, and ``UnauthorizedError`` when it needs a login and there is none. Safe to share
     between threads.
 
+    Told nothing, it finds its admin by itself, and the login with it. The first of these that is there wins:
+    ``RAFIKI_HOST``; the context that ``rafiki context use`` chose; the running stack of the project that the working
+    folder (or the script) is in; ``RAFIKI_ADDR`` and ``ADMIN_EXT_PORT``; the port that the project's ``rafiki.yaml``
+    names; ``localhost:3000``. ``repr(client)`` says which it was. The login is ``RAFIKI_TOKEN``, else the one that
+    ``rafiki login`` kept; who may read the superadmin's first password in the project's stack needs none.
+
     Args:
         admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
             front of the admin speaks TLS.
-        admin_port: port of the admin.
+        admin_port: port of the admin; 3000 where only the host is given.
     """
+
+    def __init__(self, admin_host: str | None = None, admin_port: int | str | None = None) -> None:
+        found = find_admin(admin_host, admin_port)
+        super().__init__(found.host, found.port, hint=found.hint)
+        self._found = found
+        if found.has_logins:
+            self._caller.find_token = self._find_token
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.address}: {self._found.why}>"
+
+    def _find_token(self) -> str | None:
+        """The token of a login that was made elsewhere, or with the first password of the stack."""
+        if self._found.takes_variable and (token := token_from_environment()):
+            return token
+        kept = find_login(self.address)
+        if kept is None or kept["email"] == SUPERADMIN_EMAIL:
+            # What was kept may be too old, or of another stack that had the same port.
+            with contextlib.suppress(InvalidPasswordError):
+                if password := self._found.superadmin_password():
+                    return str(self._one(users.LOGIN, email=SUPERADMIN_EMAIL, password=password)["token"])
+        return None if kept is None else kept["token"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rafiki.client.contract_caller import ContractCaller
+from rafiki.client.contract_caller import ADMIN_HINT, ContractCaller
 from rafiki.client.http_server import WATCH_PATIENCE_S
 
 
@@ -17,9 +17,13 @@ class AdminConnection:
     _crash_patience_s = WATCH_PATIENCE_S
     """How long a stream waits for an admin that went without a word."""
 
-    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000) -> None:
+    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000, *, hint: str = ADMIN_HINT) -> None:
+        """
+        Args:
+            hint: what to do when no admin answers, for people.
+        """
         self._caller = ContractCaller(
-            admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s
+            admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s, hint=hint
         )
 
     @property

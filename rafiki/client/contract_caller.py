@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, cast
 from urllib.parse import quote
@@ -33,6 +33,8 @@ from rafiki.errors import (
 from rafiki.utils.clock import Deadline
 from rafiki.utils.values import JsonObject
 
+ADMIN_HINT = "Start the stack with `rafiki up`, or check the address."
+
 
 class Away(msgspec.Struct, frozen=True, kw_only=True, tag="away"):
     """The admin does not answer who watches a stream, which is tried again; then the stream begins with a snapshot."""
@@ -47,16 +49,35 @@ class ContractCaller(HttpServer):
     records of the contract, and ``_plain`` calls with dicts and lists as they came."""
 
     def __init__(
-        self, host: str, port: int, *, is_light: bool = False, crash_patience_s: float = WATCH_PATIENCE_S
+        self,
+        host: str,
+        port: int,
+        *,
+        is_light: bool = False,
+        crash_patience_s: float = WATCH_PATIENCE_S,
+        hint: str = ADMIN_HINT,
     ) -> None:
         """
         Args:
             crash_patience_s: the longest time for which a stream waits for an admin that went without a word.
+            hint: what to do when no admin answers, for people.
         """
-        hint = "Start the stack with `rafiki up`, or check the address."
         super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
         self.token: str | None = None
         self._crash_patience_s = crash_patience_s
+        self.find_token: Callable[[], str | None] | None = None
+        """Asked once, at the first call that needs a token while there is none."""
+
+    def known_token(self) -> str | None:
+        """The token of whoever is logged in, here or elsewhere.
+
+        Raises:
+            RafikiError: when the login that was made elsewhere cannot be used.
+        """
+        if self.token is None and self.find_token is not None:
+            find, self.find_token = self.find_token, None
+            self.token = find()
+        return self.token
 
     def call(
         self, endpoint: Endpoint[Request, Answer], request: Request, *, progress: Progress | None = None
@@ -212,11 +233,11 @@ class ContractCaller(HttpServer):
             raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
         headers: dict[str, str] = {}
         if endpoint.roles is not None:
-            if self.token is None:
+            if (token := self.known_token()) is None:
                 raise UnauthorizedError(
                     f"Not logged in at {self.address}. Log in with `rafiki login`, or with Client.login()."
                 ).with_name()
-            headers["Authorization"] = f"Bearer {self.token}"
+            headers["Authorization"] = f"Bearer {token}"
         path = re.sub(r"{(\w+)}", lambda m: quote(str(fields[m[1]]), safe=""), endpoint.path)
         rest = {n: v for n, v in fields.items() if v is not None and n not in endpoint.path_fields}
         return path, rest, headers

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rafiki.client.calls import Calls
+from rafiki.client.calls import Calls, warn_of_unknown_options
 from rafiki.client.plain_answers import Json
+from rafiki.constants import InferenceBudgetOption
 from rafiki.contract import exports, inference_jobs
 
 
@@ -25,7 +26,8 @@ class InferenceJobCalls(Calls):
         """Serve the best trials of a stopped train job, one per model, as an ensemble.
 
         Args:
-            budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`.
+            budget: keys of :class:`~rafiki.constants.InferenceBudgetOption`; a key that is none is warned of and left
+                out.
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
                 best trial of each model, all counting alike.
             deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
@@ -35,6 +37,7 @@ class InferenceJobCalls(Calls):
         Returns:
             ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
         """
+        warn_of_unknown_options(budget, InferenceBudgetOption)
         return self._one(
             inference_jobs.CREATE_INFERENCE_JOB, app=app, app_version=app_version,
             budget=None if budget is None else {str(k): v for k, v in budget.items()},

@@ -5,13 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NotRequired, Self, TypedDict, cast
 
 from rafiki.client.http_server import HttpServer, encode_json, split_address
 from rafiki.client.plain_answers import Json
-from rafiki.errors import InvalidRequestError, UnreachableError
+from rafiki.errors import InvalidRequestError, PredictorBusyError, RequestTooLargeError, UnreachableError
 
 PREDICT_TIMEOUT_S = 30.0
+_ALONE = 64
+"""Queries that go in one request, without asking how many the predictor takes."""
+_ALONE_BYTES = 8 << 20
+_JSON = {"Content-Type": "application/json"}
+
+
+class PredictorAnswer(TypedDict):
+    """What a predictor answers."""
+
+    prediction: Any
+    """That for one query; None for a batch."""
+    predictions: list[Any]
+    """Those for a batch, in its order."""
+    left_out: NotRequired[list[str]]
+    """Ids of the served trials that did not take part in every prediction, where there are any."""
 
 
 class PredictorClient:
@@ -19,7 +34,8 @@ class PredictorClient:
 
     Args:
         predictor_host: ``host:port``, as an inference job names it.
-        timeout_s: the longest wait for an answer, above 0. The predictor's own deadline is shorter.
+        timeout_s: the longest wait for an answer, above 0; for that to a whole batch. The predictor's own deadline is
+            shorter.
 
     Raises:
         InvalidRequestError: when ``predictor_host`` or ``timeout_s`` is not of that form.
@@ -40,23 +56,65 @@ class PredictorClient:
         return self.post({"query": query})["prediction"]
 
     def predict_many(self, queries: Sequence[object]) -> list[Any]:
-        """The predictions for a batch of queries, in their order."""
-        predictions: list[Any] = self.post({"queries": list(queries)})["predictions"]
+        """The predictions for a batch of queries of any size, in their order; see :meth:`ask_many`."""
+        predictions: list[Any] = self.ask_many(queries)["predictions"]
         return predictions
 
-    def post(self, body: Mapping[str, object]) -> Json:
+    def ask_many(self, queries: Sequence[object]) -> PredictorAnswer:
+        """The whole answer for a batch of queries of any size: ``{"prediction": None, "predictions": [...]}`` and what
+        else is in it.
+
+        More than the predictor takes at once are sent in parts, several at a time, and ``timeout_s`` holds for all of
+        them together.
+
+        Raises:
+            UnreachableError: when no predictor answers, or not everything is answered in time.
+            InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor; of a part,
+                naming the query or the range of queries.
+        """
+        raws = [encode_json(query) for query in queries]
+        if len(raws) <= _ALONE and sum(map(len, raws)) <= _ALONE_BYTES:
+            try:
+                return self._post_raw(b'{"queries":[%b]}' % b",".join(raws), self._timeout_s)
+            except PredictorBusyError:
+                if len(raws) <= (self._most_queries() or len(raws)):
+                    raise
+            except RequestTooLargeError:
+                if len(raws) == 1:
+                    raise
+        from rafiki.client.query_parts import ask_in_parts
+
+        def send(body: bytes, timeout_s: float) -> bytes:
+            return self._server.send("POST", "/predict", content=body, headers=_JSON, timeout_s=timeout_s)
+
+        found = ask_in_parts(send, raws, most_queries=self._most_queries(), timeout_s=self._timeout_s)
+        predictions = [self._server.decode(bytes(p)) for p in found.predictions]
+        answer: PredictorAnswer = {"prediction": None, "predictions": predictions}
+        if found.left_out:
+            answer["left_out"] = found.left_out
+        return answer
+
+    def _most_queries(self) -> int | None:
+        """How many queries the predictor takes at once; None when it does not say, as one of an earlier version."""
+        most = self.get_health().get("max_queries")
+        return most if isinstance(most, int) and most > 0 else None
+
+    def post(self, body: Mapping[str, object]) -> PredictorAnswer:
         """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else is in it.
 
         Raises:
             UnreachableError: when no predictor answers in time.
             InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
         """
-        content, headers = encode_json(body), {"Content-Type": "application/json"}
-        answer = self._server.send("POST", "/predict", content=content, headers=headers, timeout_s=self._timeout_s)
-        return self._server.decode_object(answer)
+        return self._post_raw(encode_json(body), self._timeout_s)
+
+    def _post_raw(self, body: bytes, timeout_s: float) -> PredictorAnswer:
+        answer = self._server.send("POST", "/predict", content=body, headers=_JSON, timeout_s=timeout_s)
+        return cast(PredictorAnswer, self._server.decode_object(answer))
 
     def get_health(self) -> Json:
-        """What the predictor says of itself: ``task``, ``members`` (trial ids), ``absent`` (those without a worker).
+        """What the predictor says of itself: ``task``, ``members`` (trial ids), ``absent`` (those without a worker),
+        ``max_queries`` (how many it takes in one request).
 
         Raises:
             UnreachableError: when no predictor answers in time.
@@ -91,13 +149,14 @@ def predict(
     query: object = None,
     queries: Sequence[object] | None = None,
     timeout_s: float = PREDICT_TIMEOUT_S,
-) -> Json:
+) -> PredictorAnswer:
     """Ask a predictor once.
 
     Args:
         predictor_host: ``host:port``, as an inference job names it.
         query: one query, in the form that the job's task takes; NumPy arrays are sent as lists.
-        queries: a batch of queries instead of one.
+        queries: a batch of queries instead of one, of any size: it is sent in parts where it is large.
+        timeout_s: the longest wait for all of the answer.
 
     Returns:
         ``{"prediction": p, "predictions": []}`` for a query,
@@ -109,4 +168,4 @@ def predict(
         InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
     """
     with PredictorClient(predictor_host, timeout_s=timeout_s) as predictor:
-        return predictor.post({"query": query} if queries is None else {"queries": list(queries)})
+        return predictor.post({"query": query}) if queries is None else predictor.ask_many(queries)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from rafiki.client.calls import Calls
+from rafiki.client.calls import Calls, warn_of_unknown_options
 from rafiki.client.http_server import Progress
 from rafiki.client.plain_answers import Json
+from rafiki.constants import BudgetOption
 from rafiki.contract import train_jobs
 
 if TYPE_CHECKING:
-    from rafiki.model import BaseModel
+    from rafiki.model import BaseModel, Params
 
     M = TypeVar("M", bound=BaseModel)
 else:
@@ -37,7 +38,7 @@ class TrainJobCalls(Calls):
         """Start training models under a budget.
 
         Args:
-            budget: keys of :class:`~rafiki.constants.BudgetOption`.
+            budget: keys of :class:`~rafiki.constants.BudgetOption`; a key that is none is warned of and left out.
             models: ids of models; None = every available model of the task.
             train_args: passed on to each model's ``train``.
             advisor: how to search: the name of a scheme, or settings such as ``{"scheme": "asha", "options": {"eta":
@@ -47,6 +48,7 @@ class TrainJobCalls(Calls):
         Returns:
             ``id``, ``app``, ``app_version``.
         """
+        warn_of_unknown_options(budget, BudgetOption)
         return self._one(
             train_jobs.CREATE_TRAIN_JOB, app=app, task=task, train_dataset_id=train_dataset_id,
             val_dataset_id=val_dataset_id,
@@ -98,7 +100,7 @@ class TrainJobCalls(Calls):
         """What the model logged in a trial: ``messages``, ``metrics``, ``plots``."""
         return self._one(train_jobs.GET_TRIAL_LOGS, trial_id=trial_id)
 
-    def get_trial_parameters(self, trial_id: str) -> Json:
+    def get_trial_parameters(self, trial_id: str) -> Params:
         """The trained parameters of a trial: what its ``dump_parameters()`` returned. As a file, with
         :meth:`download_trial_parameters`."""
         from rafiki.param_store.codec import decode_params

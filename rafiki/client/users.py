@@ -19,11 +19,11 @@ class UserCalls(Calls):
 
     def logout(self) -> None:
         """Forget the token."""
-        self.token = None
+        self.token, self._caller.find_token = None, None
 
     def get_current_user(self) -> Json | None:
         """The user who is logged in; None before a login."""
-        return None if self.token is None else self._one(users.GET_CURRENT_USER)
+        return None if self._caller.known_token() is None else self._one(users.GET_CURRENT_USER)
 
     def create_user(self, email: str, password: str, user_type: str | UserType) -> Json:
         """Create a user of a :class:`~rafiki.constants.UserType`."""

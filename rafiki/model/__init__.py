@@ -14,10 +14,13 @@ from rafiki.model.logger import logger
 if TYPE_CHECKING:
     from rafiki.model import utils
     from rafiki.model.base import BaseModel, Params
+    from rafiki.model.dataset import CorpusDataset, DatasetUtils, ImageFilesDataset
+    from rafiki.model.install_command import parse_model_install_command
     from rafiki.model.knobs import (
         ArchKnob,
         BaseKnob,
         CategoricalKnob,
+        CategoricalValue,
         FixedKnob,
         FloatKnob,
         IntegerKnob,
@@ -25,28 +28,48 @@ if TYPE_CHECKING:
         Knobs,
         KnobValue,
         PolicyKnob,
+        deserialize_knob_config,
+        serialize_knob_config,
     )
     from rafiki.model.loader import load_model_class
+    from rafiki.model.logger import LoggerUtils
 
 __all__ = [
     "ArchKnob",
     "BaseKnob",
     "BaseModel",
     "CategoricalKnob",
+    "CategoricalValue",
+    "CorpusDataset",
+    "DatasetUtils",
     "FixedKnob",
     "FloatKnob",
+    "ImageFilesDataset",
     "IntegerKnob",
     "KnobConfig",
     "KnobValue",
     "Knobs",
+    "LoggerUtils",
     "Params",
     "PolicyKnob",
+    "deserialize_knob_config",
     "load_model_class",
     "logger",
+    "parse_model_install_command",
+    "serialize_knob_config",
     "utils",
 ]
 
-_HOMES = {"BaseModel": "base", "Params": "base", "load_model_class": "loader"}
+_HOMES = {
+    "BaseModel": "base",
+    "CorpusDataset": "dataset",
+    "DatasetUtils": "dataset",
+    "ImageFilesDataset": "dataset",
+    "LoggerUtils": "logger",
+    "Params": "base",
+    "load_model_class": "loader",
+    "parse_model_install_command": "install_command",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,13 +13,16 @@ class CorpusDataset:
     """The sentences of a POS_TAGGING dataset, in memory. Iterating gives one after another; none is empty.
 
     Attributes:
+        path: where it was read from.
+        tags: the columns of tags, in the order asked for.
         tag_num_classes: for each column of tags, in the order asked for, 1 + the highest tag in it.
         max_token_len: the characters of the longest token.
         max_sent_len: the tokens of the longest sentence.
         size: the number of sentences.
     """
 
-    def __init__(self, path: str, tags: Sequence[str], split_by: str) -> None:
+    def __init__(self, path: str, tags: Sequence[str] = ("tag",), split_by: str = SENTENCE_END) -> None:
+        self.path, self.tags = path, list(tags)
         with open_dataset_zip(path) as archive:
             self._sentences: list[Sentence] = list(iter_sentences(archive, tags, split_by))
         if not self._sentences:

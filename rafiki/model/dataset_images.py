@@ -48,9 +48,11 @@ def _to_array(image: Image.Image, mode: str, image_size: int | None, origin: str
 class ImageFilesDataset:
     """The images of an IMAGE_CLASSIFICATION dataset, all of one square size; decoded while iterating.
 
-    Iterating gives ``(image, class)``; it may be done again and again.
+    Iterating gives ``(image, class)``; it may be done again and again, and is faster than asking for one after the
+    other by its index.
 
     Attributes:
+        path: where the images are read from.
         classes: k, the number of classes.
         size: the number of images.
         image_size: the side of every image in pixels: the median of the longer sides of the files, within the limits
@@ -58,9 +60,14 @@ class ImageFilesDataset:
     """
 
     def __init__(
-        self, path: str, min_image_size: int | None, max_image_size: int | None, mode: str, if_shuffle: bool
+        self,
+        path: str,
+        min_image_size: int | None = None,
+        max_image_size: int | None = None,
+        mode: str = "RGB",
+        if_shuffle: bool = False,
     ) -> None:
-        self._path, self._mode = path, mode
+        self.path, self._mode = path, mode
         with open_dataset_zip(path) as archive:
             self._rows = read_image_rows(archive)
             side = self._median_side(archive)
@@ -87,10 +94,18 @@ class ImageFilesDataset:
         return self.size
 
     def __iter__(self) -> Iterator[tuple[ImageArray, int]]:
-        with open_dataset_zip(self._path) as archive:
+        with open_dataset_zip(self.path) as archive:
             for row in self._rows:
-                data, origin = self._read(archive, row)
-                yield _to_array(_open(data, origin), self._mode, self.image_size, origin), row.image_class
+                yield self._load(archive, row)
+
+    def __getitem__(self, index: int) -> tuple[ImageArray, int]:
+        row = self._rows[index]
+        with open_dataset_zip(self.path) as archive:
+            return self._load(archive, row)
+
+    def _load(self, archive: zipfile.ZipFile, row: ImageRow) -> tuple[ImageArray, int]:
+        data, origin = self._read(archive, row)
+        return _to_array(_open(data, origin), self._mode, self.image_size, origin), row.image_class
 
 
 def load_dataset_of_image_files(

@@ -71,12 +71,27 @@ class KnobValue:
         return f"KnobValue({self._value!r})"
 
 
+CategoricalValue: TypeAlias = Scalar | KnobValue
+"""A candidate as model files write it."""
+
+
 def _one_type(values: list[KnobValue], what: str) -> type:
     types = {v.dtype for v in values}
     if len(types) != 1:
         names = ", ".join(sorted(t.__name__ for t in types))
         raise ModelError(f"{what} must have candidates of one type; found {names}.")
     return types.pop()
+
+
+def _refuse_look_alikes(position: list[KnobValue]) -> None:
+    """Refuse candidates that are equal though of different types (1 and True): nobody could tell which was chosen."""
+    types: dict[Scalar, type] = {}
+    for candidate in position:
+        if types.setdefault(candidate.value, candidate.dtype) is not candidate.dtype:
+            raise ModelError(
+                f"An ArchKnob has {types[candidate.value](candidate.value)!r} and {candidate.value!r} at one position, "
+                "which are equal. Give one of them another value."
+            )
 
 
 class BaseKnob:
@@ -262,24 +277,23 @@ class PolicyKnob(BaseKnob):
 class ArchKnob(BaseKnob):
     """An architecture: ``__init__`` gets a list, at each position one of the candidates of ``items`` at that position.
 
-    ``items`` is a list of lists; all candidates are of one type.
+    ``items`` is a list of lists; the candidates may be of several types, such as numbers of layers and names of
+    operations.
     """
+
+    value_type: type = list
 
     def __init__(self, items: Iterable[Iterable[object]]) -> None:
         self._items = [[v if isinstance(v, KnobValue) else KnobValue(v) for v in position] for position in items]
         if not self._items or not all(self._items):
             raise ModelError("An ArchKnob needs at least one position, and each position at least one candidate.")
-        self._dtype = _one_type([v for position in self._items for v in position], "An ArchKnob")
+        for position in self._items:
+            _refuse_look_alikes(position)
 
     @property
     def items(self) -> list[list[KnobValue]]:
         """The candidates of each position."""
         return self._items
-
-    @property
-    def value_type(self) -> type:
-        """The Python type of the candidates."""
-        return self._dtype
 
     def __len__(self) -> int:
         return len(self._items)
@@ -302,10 +316,13 @@ class ArchKnob(BaseKnob):
     def check(self, value: object) -> list[Scalar]:
         if not isinstance(value, list) or len(value) != len(self._items):
             raise ModelError(f"Needs a list of {len(self._items)} choices, not {value!r}.")
+        found: list[Scalar] = []
         for i, (choice, position) in enumerate(zip(value, self._items, strict=True)):
-            if choice not in [v.value for v in position]:
-                raise ModelError(f"Position {i}: {choice!r} is none of {[v.value for v in position]}.")
-        return value
+            candidates = [v.value for v in position]
+            if choice not in candidates:
+                raise ModelError(f"Position {i}: {choice!r} is none of {candidates}.")
+            found.append(candidates[candidates.index(choice)])
+        return found
 
 
 KnobConfig: TypeAlias = dict[str, BaseKnob]
@@ -338,6 +355,27 @@ def knob_config_from_json(specs: Mapping[str, JsonObject]) -> KnobConfig:
         return from_knob_specs(msgspec.convert(specs, KnobSpecs))
     except msgspec.ValidationError as e:
         raise ModelError(f"This is no configuration of knobs: {e}.") from e
+
+
+def serialize_knob_config(config: KnobConfig) -> str:
+    """The configuration as JSON text; the inverse of :func:`deserialize_knob_config`.
+
+    Raises:
+        ModelError: as :func:`to_knob_specs` does.
+    """
+    return msgspec.json.encode(to_knob_specs(config)).decode()
+
+
+def deserialize_knob_config(text: str | bytes) -> KnobConfig:
+    """The configuration that :func:`serialize_knob_config` wrote.
+
+    Raises:
+        ModelError: when ``text`` is none: no JSON, an unknown kind of knob, or values that a knob cannot have.
+    """
+    try:
+        return from_knob_specs(msgspec.json.decode(text, type=KnobSpecs))
+    except (msgspec.MsgspecError, IndexError) as e:
+        raise ModelError(f"This text is no configuration of knobs: {e}.") from e
 
 
 def to_knob_specs(config: KnobConfig) -> KnobSpecs:

@@ -145,5 +145,7 @@ class ModelLogger:
             sys.stdout.flush()
 
 
+LoggerUtils = ModelLogger
+"""The name of the class for code that makes an instance of its own."""
 logger = ModelLogger()
 """The one that model code uses."""

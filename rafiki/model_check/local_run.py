@@ -12,11 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rafiki.budget import TrainBudget, parse_train_budget
+from rafiki.budget import TrainBudget, explain_unknown, parse_train_budget
 from rafiki.constants import BudgetOption
 from rafiki.errors import InvalidTrainJobError
 from rafiki.knob_specs import Knobs
 from rafiki.model.base import BaseModel
+from rafiki.model.install_command import parse_model_install_command
 from rafiki.model.knobs import KnobConfig
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check import trial_steps
@@ -45,7 +46,8 @@ def test_model_class(
         model_file_path: the model's file.
         model_class: the class in it.
         task: its task; datasets, queries and predictions are checked by its rules.
-        dependencies: PyPI names and versions, as at an upload. They have to be installed here already.
+        dependencies: PyPI names and versions, as at an upload. Of those that are not installed here it warns, with the
+            command that installs them, and goes on.
         train_dataset_path, val_dataset_path: what ``train`` and ``evaluate`` get.
         test_dataset_path: what the best model is evaluated on at the end.
         budget: as of a train job.
@@ -57,10 +59,14 @@ def test_model_class(
 
     Raises:
         ModelError: when the model's code fails, naming the method and the line.
-        InvalidModelError: when the dependencies are none, or not installed here.
+        InvalidModelError: when the dependencies are none.
         InvalidTrainJobError, InvalidDatasetError, InvalidQueryError: when an argument is wrong.
     """
-    trial_steps.check_dependencies(dependencies)
+    if lacking := trial_steps.missing_dependencies(dependencies):
+        command = parse_model_install_command(dict(lacking))
+        _warn(f"Not installed here in the version that the model names: {', '.join(lacking)}. Install with: {command}")
+    for warning in explain_unknown(budget, BudgetOption):
+        _warn(warning)
     rules = get_task(task)
     trial_steps.check_datasets(rules, (train_dataset_path, val_dataset_path, test_dataset_path))
     found = load_model_class_from_path(model_file_path, model_class)
@@ -137,6 +143,11 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
 
 def _budget_options(options: Mapping[str, str]) -> JsonObject:
     return {name: trial_steps.parse_value(text) for name, text in options.items() if name in list(BudgetOption)}
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.flush()
 
 
 def _say(line: str) -> None:

@@ -93,6 +93,15 @@ def check_dependencies(dependencies: Mapping[str, str]) -> None:
         raise InvalidModelError(f"Not installed here: {', '.join(lacking)}. Install it first: pip install {command}")
 
 
+def missing_dependencies(dependencies: Mapping[str, str]) -> dict[str, str]:
+    """Those of a model's dependencies that this Python does not have, or not in the version that the model names.
+
+    Raises:
+        InvalidModelError: when the dependencies are none.
+    """
+    return {name: version for name, version in dependencies.items() if missing(parse_dependencies({name: version}))}
+
+
 def read_knobs(model_class: type[BaseModel], file_name: str) -> tuple[KnobConfig, tuple[str, ...]]:
     """The knobs of a model and the constraints between them, there and back through the JSON in which a job gets them.
 

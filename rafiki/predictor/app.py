@@ -125,5 +125,6 @@ class PredictorApp:
                 "task": self._spec.task,
                 "members": [m.trial_id for m in self._spec.members],
                 "absent": self._gather.absent,
+                "max_queries": max(1, self._spec.max_waiting // len(self._spec.members)),
             }
         )

@@ -38,11 +38,17 @@ def _check_token(token: str, row_no: int) -> None:
         raise InvalidDatasetError(
             f"{where}: the token is empty; a sentence ends with a row whose token is {SENTENCE_END}."
         )
-    if "\n" in token or "\t" in token:
-        raise InvalidDatasetError(
-            f"{where}: the token goes on over lines or columns, from {token[:20]!r}. A token that is (or begins with) "
-            'a double quote is put into quotes and its quotes are doubled: """" for one.'
-        )
+
+
+def _unquoted(cell: str) -> str:
+    """What is inside a cell's quotes, as the dialect ``excel-tab`` writes them; any other cell as it is.
+
+    A token holds neither tabs nor line feeds, so a quote at its beginning alone is one: ``"`` is written like that by
+    whoever joins cells with tabs.
+    """
+    inner = cell[1:-1]
+    is_quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_quoted else cell
 
 
 def iter_sentences(
@@ -50,7 +56,8 @@ def iter_sentences(
 ) -> Iterator[Sentence]:
     """The sentences of ``corpus.tsv`` in their order: ``[[token, tag of each column ...], ...]``; none is empty.
 
-    The file is tab-separated text as the dialect ``excel-tab`` of Python's csv has it, with a header. Columns besides
+    The file is tab-separated text with a header: as the dialect ``excel-tab`` of Python's csv writes it, or without
+    any quoting. Columns besides
     ``token`` and ``tags`` are left out. The end of the file ends the last sentence.
 
     Args:
@@ -62,7 +69,7 @@ def iter_sentences(
         InvalidDatasetError: says what is wrong, in which row and column.
     """
     with open_member(archive, CORPUS_TSV) as stream:
-        rows = iter_rows(stream, CORPUS_TSV, delimiter="\t")
+        rows = iter_rows(stream, CORPUS_TSV, delimiter="\t", has_quotes=False)
         header = next(rows, (1, []))[1]
         token_column, *tag_columns = find_columns(CORPUS_TSV, header, ("token", *tags))
         named_tags = list(zip(tags, tag_columns, strict=True))
@@ -77,6 +84,7 @@ def iter_sentences(
                     f"{place(CORPUS_TSV, empty_row_no)} is empty. A sentence ends with a row whose token is the two "
                     f"characters {SENTENCE_END}."
                 )
+            row = [_unquoted(cell) for cell in row]
             token = row[token_column] if token_column < len(row) else ""
             if token == split_by:
                 if sentence:

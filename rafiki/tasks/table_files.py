@@ -68,13 +68,22 @@ def _lines(stream: IO[bytes], file_name: str) -> Iterator[str]:
         yield text
 
 
-def iter_rows(stream: IO[bytes], file_name: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def iter_rows(
+    stream: IO[bytes], file_name: str, delimiter: str = ",", *, has_quotes: bool = True
+) -> Iterator[tuple[int, list[str]]]:
     """The rows of a file of UTF-8 text with their numbers, the header first; an empty line is an empty row.
+
+    Args:
+        has_quotes: whether quotes around a cell mean that delimiters and line feeds are part of it; if not, they come
+            as they are.
 
     Raises:
         InvalidDatasetError: when it is no such text, or its quotes do not match.
     """
-    reader = csv.reader(_lines(stream, file_name), delimiter=delimiter, skipinitialspace=delimiter == ",", strict=True)
+    reader = csv.reader(
+        _lines(stream, file_name), delimiter=delimiter, skipinitialspace=delimiter == ",", strict=True,
+        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
+    )  # fmt: skip
     row_no = 0
     try:
         for row_no, row in enumerate(reader, 1):

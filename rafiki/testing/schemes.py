@@ -162,7 +162,8 @@ def _check_proposal(setup: SearchSetup, no: int, proposal: Proposal, advisor: Ad
         value = proposal.knobs[name]
         if isinstance(knob, ArchKnob):
             assert isinstance(value, list)
-            assert [type(v) for v in value] == [knob.value_type] * len(knob)
+            for choice, position in zip(value, knob.items, strict=True):
+                assert type(choice) in {v.dtype for v in position}, f"{name}: {choice!r} is of no candidate's type"
         else:
             assert type(value) is knob.value_type, f"{name}: {value!r} is of another type than the knob"
     for constraint in parse_constraints(setup.constraints, config):

@@ -39,10 +39,10 @@ def predict(
     app: Annotated[str | None, typer.Argument(help="A deployed app.", autocompletion=completers.served_apps)] = None,
     query: Annotated[str | None, typer.Option(help="One query, as JSON.")] = None,
     query_file: Annotated[Path | None, typer.Option(help="One query: a JSON file, or an image.")] = None,
-    queries_file: Annotated[Path | None, typer.Option(help="A JSON file with a list of queries.")] = None,
+    queries_file: Annotated[Path | None, typer.Option(help="Any number of queries: a JSON list in a file.")] = None,
     host: Annotated[str | None, typer.Option(help="HOST:PORT of a predictor, instead of an app.")] = None,
     version: VersionOption = -1,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the whole answer.")] = 30.0,
     format: Annotated[
         Format | None,
         typer.Option(
@@ -64,13 +64,11 @@ def predict(
     if host:
         session.parse_address(host, "--host", "a predictor")
     one = parse_json(query, "--query") if query is not None else read_query(query_file) if query_file else None
-    many = read_query(queries_file) if queries_file else None
-    if queries_file and not isinstance(many, list):
-        raise terminal.UsageError(f"{queries_file}: this must hold a JSON list of queries.")
+    many = read_queries(queries_file) if queries_file else None
     client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
     with BriefPredictorClient(address, timeout_s=timeout) as predictor:
-        answer = predictor.post({"query": one} if many is None else {"queries": many})
+        answer = predictor.post({"query": one}) if many is None else predictor.ask_many(many)
     answer.setdefault("left_out", [])
     if format is Format.TABLE:
         for prediction in [answer["prediction"]] if many is None else answer["predictions"]:
@@ -142,6 +140,18 @@ def read_query(file: Path) -> JsonValue:
         return read_image(file)
     except OSError as e:
         raise terminal.UsageError(f"{file}: this image cannot be read: {e.strerror or 'it is damaged'}.") from e
+
+
+def read_queries(file: Path) -> list[JsonValue]:
+    """The queries in a file: a JSON list.
+
+    Raises:
+        UsageError: when the file cannot be read, or holds something else.
+    """
+    found = read_query(file)
+    if not isinstance(found, list):
+        raise terminal.UsageError(f"{file}: this must hold a JSON list of queries.")
+    return found
 
 
 def read_image(file: Path) -> list[JsonValue]:

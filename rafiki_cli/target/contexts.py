@@ -1,4 +1,5 @@
-"""Contexts: names for the admins that a person works with. They are kept in one private file."""
+"""Contexts: names for the admins that a person works with. They are kept in one private file, which
+:mod:`rafiki.client.kept_contexts` reads."""
 
 from __future__ import annotations
 
@@ -7,81 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
-from rafiki.constants import ExitCode
+from rafiki.client.kept_contexts import LOCAL as LOCAL
+from rafiki.client.kept_contexts import Contexts as Contexts
+from rafiki.client.kept_contexts import contexts_file as contexts_file
+from rafiki.client.kept_contexts import read_contexts as read_contexts
 from rafiki.errors import ConfigError
-from rafiki.utils.nearest import did_you_mean
 from rafiki_cli.terminal import UsageError
 
-LOCAL = "local"
-"""The context that is always there: the stack of the folder that a command is run in."""
 _LOCK_TIMEOUT_S = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class NoSuchContextError(ConfigError):
-    """There is no such context. `rafiki context list` shows those there are."""
-
-    exit_code = ExitCode.NOT_FOUND
-
-
-class Contexts(NamedTuple):
-    """What the file holds."""
-
-    hosts: Mapping[str, str]
-    """Name -> address, in the order of their making."""
-    current: str | None
-    """The one that commands use when nothing else is said; None = :data:`LOCAL`."""
-
-    def host_of(self, name: str) -> str | None:
-        """The address of a context; None for :data:`LOCAL`.
-
-        Raises:
-            NoSuchContextError: when there is none of that name.
-        """
-        if name == LOCAL:
-            return None
-        if name not in self.hosts:
-            names = [LOCAL, *self.hosts]
-            hint = did_you_mean(name, names, f"There are: {', '.join(names)}.")
-            raise NoSuchContextError(f"There is no context {name!r}. {hint}")
-        return self.hosts[name]
-
-
-def contexts_file() -> Path:
-    from rafiki.config import user_config_folder
-
-    return user_config_folder() / "contexts.json"
-
-
-def read_contexts() -> Contexts:
-    """The kept contexts.
-
-    Raises:
-        ConfigError: when the file is damaged.
-    """
-    import msgspec
-
-    from rafiki.utils.files import read_text
-
-    class Kept(msgspec.Struct):
-        contexts: dict[str, str]
-        current: str | None = None
-
-    file = contexts_file()
-    text = read_text(file)
-    if not text:
-        return Contexts({}, None)
-    try:
-        kept = msgspec.json.decode(text, type=Kept)
-    except msgspec.DecodeError as e:
-        from rafiki.utils.mismatch import explain_json
-
-        raise ConfigError(
-            f"{file}: the kept contexts are damaged ({explain_json(text, Kept)}). Remove the file and add them again."
-        ) from e
-    return Contexts(kept.contexts, kept.current if kept.current in kept.contexts else None)
 
 
 def write_contexts(contexts: Contexts) -> None:

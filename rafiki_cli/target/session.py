@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
+from rafiki.client.kept_logins import Login, read_logins
+from rafiki.client.kept_logins import find_login as find_login
+from rafiki.client.kept_logins import logins_file as logins_file
 from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError, UnauthorizedError
 from rafiki_cli import terminal
 from rafiki_cli.target import contexts
@@ -127,47 +130,10 @@ def find_running(pid_file: Path) -> PidFile | None:
 # ---- kept logins ---------------------------------------------------------------------------------------------------
 
 
-def logins_file() -> Path:
-    from rafiki.config import user_config_folder
-
-    return user_config_folder() / "logins.json"
-
-
-class Login(TypedDict):
-    """A login as it is kept."""
-
-    email: str
-    user_type: str
-    token: str
-
-
-def _read_logins() -> dict[str, Login]:
-    import msgspec
-
-    from rafiki.utils.files import read_text
-
-    file = logins_file()
-    text = read_text(file)
-    if not text:
-        return {}
-    try:
-        return msgspec.json.decode(text, type=dict[str, Login])
-    except msgspec.DecodeError as e:
-        from rafiki.utils.mismatch import explain_json
-
-        reason = explain_json(text, dict[str, Login])
-        raise ConfigError(f"{file}: the kept logins are damaged ({reason}). Remove the file and log in again.") from e
-
-
-def find_login(address: str) -> Login | None:
-    """The login kept for an admin."""
-    return _read_logins().get(address)
-
-
 def keep_login(address: str, email: str, answer: TokenView) -> None:
     """Keep a login for later commands."""
     with contexts.user_files_locked():
-        logins = _read_logins()
+        logins = read_logins()
         logins[address] = {"email": email, "user_type": str(answer.user_type), "token": answer.token}
         contexts.write_user_file(logins_file(), logins)
 
@@ -177,7 +143,7 @@ def forget_login(address: str) -> Login | None:
     if find_login(address) is None:
         return None
     with contexts.user_files_locked():
-        logins = _read_logins()
+        logins = read_logins()
         found = logins.pop(address, None)
         contexts.write_user_file(logins_file(), logins)
     return found

@@ -167,6 +167,16 @@ def test_the_model_of_a_trial_is_loaded_with_its_knobs_and_parameters(client: Cl
     assert model.params["w"].tolist() == [0, 1, 2]
 
 
+def test_an_unknown_option_of_a_budget_is_warned_of(client: Client, server: ContractServer) -> None:
+    server.answers["create_train_job"] = {"id": "j1", "app": "a", "app_version": 1}
+    with pytest.warns(UserWarning, match="'ENABLE_GPU' is unknown") as caught:
+        client.create_train_job("a", "T", "d1", "d2", {"ENABLE_GPU": 1, "GPU_COUNT": "0"})
+    assert caught[0].filename == __file__
+    server.answers["create_inference_job"] = {"id": "i1"}
+    with pytest.warns(UserWarning, match="'GPUS' is unknown"):
+        client.create_inference_job("a", budget={"GPUS": 1})
+
+
 def test_a_refusal_is_raised_as_the_error_that_the_admin_raised(client: Client, server: ContractServer) -> None:
     server.answers["delete_model"] = DuplicateModelNameError("taken")
     with pytest.raises(DuplicateModelNameError, match="taken"):

@@ -94,12 +94,21 @@ if __name__ == '__main__':
     assert "Prediction: {'x': 0.5, 'query': 1" in done.stdout
 
 
-def test_dependencies_that_are_not_installed_are_named_with_the_command_that_installs_them(tmp_path: Path) -> None:
+def test_of_dependencies_that_are_not_installed_it_warns_with_the_command_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["model.py"])
     data = tmp_path / "data"
     data.write_bytes(b"1")
-    with pytest.raises(InvalidModelError, match=r"pip install 'no-such-package<2,>=1'"):
-        dev.test_model_class(
-            MODELS / "tiny.py", "Tiny", "CUSTOM", {"no-such-package": ">=1,<2", "numpy": ""}, data, data
-        )
+    wanted = {"no-such-package": ">=1,<2", "numpy": "", "scikit-learn": "0.1.0"}
+    budget = {"MODEL_TRIAL_COUNT": "1", "ENABLE_GPU": 1}
+    predictions, _ = dev.test_model_class(
+        MODELS / "tiny.py", "Tiny", "CUSTOM", wanted, data, data, budget=budget, queries=[1]
+    )
+    assert len(predictions) == 1
+    told = capsys.readouterr().err
+    assert "no-such-package, scikit-learn" in told
+    assert "pip install 'no-such-package>=1,<2' scikit-learn==0.1.0\n" in told
+    assert "'ENABLE_GPU' is unknown" in told
     with pytest.raises(InvalidModelError, match="no name of a PyPI package"):
         dev.test_model_class(MODELS / "tiny.py", "Tiny", "CUSTOM", {"-r x": ""}, data, data)

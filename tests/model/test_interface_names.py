@@ -5,32 +5,44 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import typing
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.data.image_zip import image_zip
 from support.stacks.running_stack import MODELS
 
 import rafiki.constants
 from rafiki.advisor.schemes import make_advisor
 from rafiki.budget import parse_train_budget
 from rafiki.config import SUPERADMIN_EMAIL
+from rafiki.constants import Budget, InferenceBudget, ModelDependencies, ModelDependency
 from rafiki.errors import InvalidTrainJobError, ModelError
 from rafiki.model import (
     ArchKnob,
     BaseModel,
     CategoricalKnob,
+    CategoricalValue,
+    CorpusDataset,
+    DatasetUtils,
     FixedKnob,
     FloatKnob,
+    ImageFilesDataset,
     IntegerKnob,
     KnobValue,
+    LoggerUtils,
     PolicyKnob,
+    deserialize_knob_config,
     dev,
     load_model_class,
+    parse_model_install_command,
+    serialize_knob_config,
     utils,
 )
-from rafiki.model.knobs import POLICIES, knob_config_from_json, knob_config_to_json
+from rafiki.model.knobs import POLICIES, check_knobs, knob_config_from_json, knob_config_to_json
 from rafiki.settings import Config
 
 # ---- constants
@@ -144,7 +156,7 @@ def values_of(found: Any) -> Any:
         (IntegerKnob(2, 8), {"value_min": 2, "value_max": 8, "is_exp": False, "value_type": int}),
         (FloatKnob(1e-3, 1, is_exp=True), {"value_min": 1e-3, "value_max": 1.0, "is_exp": True, "value_type": float}),
         (PolicyKnob("EARLY_STOP"), {"policy": "EARLY_STOP", "value_type": bool}),
-        (ArchKnob([[1, 2], [3]]), {"items": [[1, 2], [3]], "value_type": int}),
+        (ArchKnob([[1, 2], [3]]), {"items": [[1, 2], [3]], "value_type": list}),
     ],
     ids=lambda v: type(v).__name__,
 )
@@ -161,9 +173,114 @@ def test_candidates_are_values_with_their_type(value: Any, kind: type) -> None:
 
 @pytest.mark.parametrize("values", [[1, "a"], [1, True], [1, 2.0], [[1]], [None]])
 def test_a_knob_has_candidates_of_one_type(values: list[Any]) -> None:
-    for make in (CategoricalKnob, lambda v: ArchKnob([[1], v])):
-        with pytest.raises(ModelError, match=r"one type|must be an int, float, bool or str"):
-            make(values)
+    with pytest.raises(ModelError, match=r"one type|must be an int, float, bool or str"):
+        CategoricalKnob(values)
+
+
+def test_an_architecture_may_have_candidates_of_several_types() -> None:
+    knob = ArchKnob([[KnobValue(0)], [KnobValue("conv3x3"), KnobValue("pool")], [KnobValue(0), KnobValue(1.5), True]])
+    assert knob.value_type is list
+    config = deserialize_knob_config(serialize_knob_config({"cell": knob}))
+    travelled = config["cell"]
+    assert isinstance(travelled, ArchKnob)
+    wanted = [[int], [str, str], [int, float, bool]]
+    assert [[v.dtype for v in position] for position in travelled.items] == wanted
+    drawn: set[Any] = set()
+    for no in range(1, 60):
+        proposal = make_advisor(config, parse_train_budget({}), seed=no).propose(1)
+        choices = check_knobs(config, proposal.knobs)["cell"]
+        assert [type(c) in kinds for c, kinds in zip(choices, wanted, strict=True)] == [True] * 3
+        drawn.add(tuple(map(repr, choices)))
+    assert len(drawn) == 6
+
+
+@pytest.mark.parametrize("position", [[1, True], [0, 0.0], [False, 0]])
+def test_an_architecture_has_no_two_candidates_at_one_position_that_only_look_different(position: list[Any]) -> None:
+    with pytest.raises(ModelError, match="are equal"):
+        ArchKnob([["a"], position])
+
+
+# ---- names that came with the first generation
+
+
+def test_a_configuration_of_knobs_becomes_text_and_comes_back() -> None:
+    shared = KnobValue("conv")
+    config = {
+        "fixed": FixedKnob(3), "choice": CategoricalKnob(["a", "b"]), "count": IntegerKnob(1, 8, is_exp=True),
+        "rate": FloatKnob(1e-4, 1, is_exp=True), "early": PolicyKnob("EARLY_STOP"),
+        "cell": ArchKnob([[shared, 0], [shared]]),
+    }  # fmt: skip
+    text = serialize_knob_config(config)
+    assert isinstance(text, str)
+    for given in (text, text.encode()):
+        back = deserialize_knob_config(given)
+        assert back == config
+        cell = back["cell"]
+        assert isinstance(cell, ArchKnob)
+        assert cell.items[0][0] is cell.items[1][0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"a": 1}',
+        '{"a": {"type": "odd"}}',
+        '{"a": {"type": "arch", "values": [1], "items": [[5]]}}',
+        b"\x80\x04.",
+    ],
+)
+def test_text_that_is_no_configuration_of_knobs_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ModelError):
+        deserialize_knob_config(text)
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "gpu", "command"),
+    [
+        ({}, False, ""),
+        ({"scikit-learn": "0.20.0"}, False, "pip install scikit-learn==0.20.0"),
+        (
+            {ModelDependency.KERAS: "2.2.4", "numpy": ">=1.16,<2", "tqdm": ""},
+            False,
+            "pip install Keras==2.2.4 'numpy>=1.16,<2' tqdm",
+        ),
+        ({ModelDependency.TENSORFLOW: "1.12.0"}, False, "pip install tensorflow==1.12.0"),
+        ({ModelDependency.TENSORFLOW: "1.12.0"}, True, "pip install tensorflow-gpu==1.12.0"),
+        ({ModelDependency.TENSORFLOW: "2.16.1", "torch": "2.2.0"}, True, "pip install tensorflow==2.16.1 torch==2.2.0"),
+    ],
+)
+def test_the_command_that_installs_a_models_dependencies(dependencies: Any, gpu: bool, command: str) -> None:
+    assert parse_model_install_command(dependencies, enable_gpu=gpu) == command
+
+
+@pytest.mark.parametrize("dependencies", [{"a b": "1"}, {"; rm -rf /": ""}, {"numpy": "one"}])
+def test_dependencies_that_are_none_make_no_command(dependencies: dict[str, str]) -> None:
+    with pytest.raises(ModelError, match="no PyPI package"):
+        parse_model_install_command(dependencies)
+
+
+def test_the_helpers_are_there_as_classes_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(corpus, "w") as archive:
+        archive.writestr("corpus.tsv", "token\ttag\na\t0\nb\t2\n\\n\t\n")
+    for loaded in (CorpusDataset(str(corpus), ["tag"], "\\n"), DatasetUtils().load_dataset_of_corpus(str(corpus))):
+        assert [loaded.path, loaded.tags, loaded.size, loaded[0]] == [str(corpus), ["tag"], 1, [["a", 0], ["b", 2]]]
+    (tmp_path / "images.zip").write_bytes(image_zip())
+    images = ImageFilesDataset(str(tmp_path / "images.zip"))
+    assert [(i.tolist(), c) for i, c in images] == [(images[n][0].tolist(), images[n][1]) for n in range(images.size)]
+    with pytest.raises(IndexError):
+        images[images.size]
+    LoggerUtils().log("said", loss=0.5)
+    assert capsys.readouterr().out == "said\nloss=0.5\n"
+
+
+def test_the_types_of_budgets_and_dependencies_are_there() -> None:
+    assert [typing.get_args(t)[0] for t in (Budget, InferenceBudget, ModelDependencies)] == [
+        rafiki.constants.BudgetOption, rafiki.constants.InferenceBudgetOption, str
+    ]  # fmt: skip
+    assert KnobValue in typing.get_args(CategoricalValue)
 
 
 def test_the_same_candidate_at_two_positions_stays_the_same_on_its_way_to_the_search() -> None:

@@ -28,12 +28,14 @@ def test_every_published_name_can_be_imported_and_the_light_ones_bring_no_numpy(
 import sys
 import rafiki.model.knobs, rafiki.model.logs, rafiki.model_check.knob_reader
 from rafiki.model import (BaseModel, BaseKnob, FixedKnob, CategoricalKnob, IntegerKnob, FloatKnob, ArchKnob,
-    PolicyKnob, KnobValue, KnobConfig, Knobs, Params, utils, logger, load_model_class)
+    PolicyKnob, KnobValue, KnobConfig, Knobs, Params, utils, logger, load_model_class,
+    LoggerUtils, CategoricalValue, serialize_knob_config, deserialize_knob_config, parse_model_install_command)
 utils.logger.log
 assert not {'numpy', 'PIL'} & sys.modules.keys()
 utils.dataset.load_images
 import rafiki.model.logger
 assert utils.logger is logger is rafiki.model.logger
+from rafiki.model import CorpusDataset, DatasetUtils, ImageFilesDataset
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

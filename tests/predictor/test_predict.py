@@ -14,6 +14,8 @@ from support.stores.own_cache import OwnCache
 
 from rafiki.cache.inference import RedisWorkerQueue
 from rafiki.cache.reports import RedisReports
+from rafiki.client.query_parts import ask_in_parts
+from rafiki.errors import error_from_wire
 from rafiki.messages import CacheAddress, Query, Reply
 from rafiki.utils.clock import unix_ms
 from rafiki.worker import inference
@@ -137,6 +139,28 @@ def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> No
     answer = predictor.post({"query": {}})
     assert answer.status_code == 200
     assert answer.json() == {"prediction": 7.0, "predictions": [], "left_out": ["bad"]}
+
+
+def test_more_queries_than_it_takes_at_once_are_answered_in_parts(deployment: Deployment) -> None:
+    trial_ids = [f"t{i}" for i in range(5)]
+    for trial_id in trial_ids:
+        deployment.worker(trial_id, lambda q: q + 1)
+    predictor = deployment.predictor(*trial_ids, max_waiting=100)
+    deployment.wait_for_present(predictor)
+    queries = [b"%d" % n for n in range(300)]
+    assert predictor.post({"queries": list(range(300))}).status_code == 429
+    most = predictor.request("GET", "/").json()["max_queries"]
+    assert most == 20
+    assert predictor.post({"queries": list(range(most))}).status_code == 200
+
+    def send(body: bytes, timeout_s: float) -> bytes:
+        answer = predictor.request("POST", "/predict", body)
+        if answer.status_code != 200:
+            raise error_from_wire(answer.json()["error"], answer.json()["message"], answer.status_code)
+        return answer.content
+
+    found = ask_in_parts(send, queries, most_queries=most, timeout_s=120)
+    assert [int(bytes(prediction)) for prediction in found.predictions] == list(range(1, 301))
 
 
 def test_a_member_without_a_worker_is_left_out_at_once_and_named(deployment: Deployment) -> None:

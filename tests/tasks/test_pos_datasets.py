@@ -24,9 +24,10 @@ def corpus(folder: Path, text: str | bytes) -> Path:
         GOOD + "no\t0\nend\t65535\n",
         "\ufefftag\tchunk\ttoken\n0\tB-NP\tthe\n\t\t\\n\n\n",
         'token\ttag\n""""\t0\n\'\t1\n5"\t2\n\\n\n\\n\n',
+        'token\ttag\n"\t0\nthe\t1\n"a\t2\n',
         "token\ttag\n,\t0\n a b \t1\n",
     ],
-    ids=["plain", "CRLF", "no last end", "BOM, other columns, blank end", "quotes", "commas and spaces"],
+    ids=["plain", "CRLF", "no last end", "BOM, other columns, blank end", "quotes", "no quoting", "commas and spaces"],
 )
 def test_a_good_corpus_is_taken(tmp_path: Path, text: str) -> None:
     TASK.validate_dataset(corpus(tmp_path, text))
@@ -50,8 +51,9 @@ def test_a_good_corpus_is_taken(tmp_path: Path, text: str) -> None:
         (GOOD + "dog\n", "row 7 has 1 values where row 1 names 2"),
         (GOOD + "dog\t1\t2\n", "row 7 has 3 values where row 1 names 2"),
         ("token\ttag\nthe\t0\n\ncat\t1\n", "row 3 is empty. A sentence ends with a row whose token"),
-        ('token\ttag\n"\t0\nthe\t1\n"\t0\n', "row 2, column 'token': .* goes on over lines"),
-        ('token\ttag\n"\t0\nthe\t1\n', "row 2 cannot be read"),
+        ('token\ttag\n"a\tb"\t0\n', "row 2 has 3 values where row 1 names 2"),
+        ('token\ttag\n"a\nb"\t0\n', "row 2 has 1 values where row 1 names 2"),
+        ('token\ttag\n""\t0\n', "row 2, column 'token': the token is empty"),
         (b"token\ttag\n\xff\t0\n", "line 2 is no UTF-8 text"),
     ],
 )

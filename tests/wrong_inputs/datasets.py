@@ -105,7 +105,7 @@ WRONG_TAGS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "an empty line for the end": (corpus_zip(HEAD + "\ncat\t1\n"), ("corpus.tsv, row 3 is empty", "\\n")),
     "a row that is too short": (corpus_zip(HEAD + "cat\n"), ("corpus.tsv, row 3", "1 values", "2 columns")),
     "a row that is too long": (corpus_zip(HEAD + "cat\t1\t2\n"), ("corpus.tsv, row 3", "3 values", "2 columns")),
-    "a quote left open": (corpus_zip(HEAD + '"\t0\ncat\t1\n'), ("corpus.tsv, row 3", "quotes")),
+    "a token over two lines": (corpus_zip(HEAD + '"c\nat"\t1\n'), ("corpus.tsv, row 3", "1 values")),
     "no text": (corpus_zip(HEAD.encode() + b"\xff\t0\n"), ("corpus.tsv, line 3", "no UTF-8 text")),
 }  # fmt: skip
 WRONG_TABLES: dict[str, tuple[bytes, tuple[str, ...]]] = {
