@@ -25,8 +25,8 @@ from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
-from rafiki.utils.values import JsonObject
 from rafiki.utils.ids import model_ref, trial_label
+from rafiki.utils.values import JsonObject
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

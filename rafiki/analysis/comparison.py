@@ -15,8 +15,8 @@ from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki.knob_specs import Knobs
 from rafiki.search_setting import AdvisorSetting
 from rafiki.states import find_outcome
-from rafiki.utils.values import JsonObject
 from rafiki.utils.ids import trial_label
+from rafiki.utils.values import JsonObject
 from rafiki.utils.words import between
 
 

@@ -10,8 +10,8 @@ from rafiki.constants import EnsembleMethod
 from rafiki.contract.endpoint import ALL_USERS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, Number, RequestStruct
 from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import Knobs
-from rafiki.utils.values import JsonValue
 from rafiki.utils.ids import trial_label
+from rafiki.utils.values import JsonValue
 
 
 class ExportRequest(RequestStruct, frozen=True, kw_only=True):

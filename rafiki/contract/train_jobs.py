@@ -12,8 +12,8 @@ from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
-from rafiki.utils.values import JsonObject
 from rafiki.utils.ids import model_label, model_ref, trial_label
+from rafiki.utils.values import JsonObject
 
 
 class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):

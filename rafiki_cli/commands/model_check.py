@@ -8,6 +8,7 @@ from rafiki.constants import ExitCode
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import ModelArgument
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import progress, values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_record
 from rafiki_cli.target import resolve
@@ -15,14 +16,10 @@ from rafiki_cli.target import resolve
 if TYPE_CHECKING:
     from rafiki.contract.models import ModelView
 
-EXAMPLES = """\
-Examples:
-
-  rafiki model check wine
-
-  rafiki model check wine@2 -o json"""
+app = new_app("Checks of models.")
 
 
+@app.command(epilog=examples("rafiki model check wine", "rafiki model check wine@2 -o json"))
 def check(
     cli: Application,
     model: ModelArgument,

@@ -12,6 +12,7 @@ from rafiki.errors import InvalidModelError
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
+from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render.output import Format, FormatOption, put_data
 from rafiki_cli.target import resolve
 
@@ -19,14 +20,10 @@ if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.models import ModelView
 
-EXAMPLES = """\
-Examples:
-
-  rafiki model diff wine@2 wine@3
-
-  rafiki model diff wine"""
+app = new_app("Differences between models.")
 
 
+@app.command(epilog=examples("rafiki model diff wine@2 wine@3", "rafiki model diff wine"))
 def diff(
     cli: Application,
     first: Annotated[str, typer.Argument(help="A version, such as wine@2.", autocompletion=completers.models)],
