@@ -28,6 +28,30 @@ class EnsembleMethod(StrEnum):
     """Members and weights that did best together on validation data."""
 
 
+class ExistingName(StrEnum):
+    """What the upload of a model means whose name its owner has used already."""
+
+    REFUSE = "refuse"
+    """It is refused."""
+    VERSION = "version"
+    """It is a new version of that model; when nothing differs from the newest one, nothing is uploaded."""
+
+
+class LoadFailure(StrEnum):
+    """What kind of reason a model does not load for."""
+
+    FILE = "file"
+    """Its file: checked again it fails again."""
+    MACHINE = "machine"
+    """It took too long or was killed, so that a busy machine may be the reason."""
+    PACKAGES = "packages"
+    """What it depends on could not be installed."""
+
+
+CAN_CHANGE = (LoadFailure.MACHINE, LoadFailure.PACKAGES)
+"""Failures that another check of the model may not find again."""
+
+
 class InferenceBudgetOption(StrEnum):
     """Keys of an inference job's budget."""
 

@@ -12,6 +12,7 @@ import msgspec
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
     InferenceJobStatus,
+    LoadFailure,
     ModelAccessRight,
     ServiceStatus,
     ServiceType,
@@ -24,6 +25,7 @@ from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.ids import model_ref, trial_label
 from rafiki.utils.values import JsonObject
 
 
@@ -63,9 +65,13 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a model template."""
+
     id: str
     user_id: str
     name: str
+    version: int = 1
+    """1, 2, 3 ... among its owner's models of that name."""
     task: str
     model_class: str
     model_file_sha256: str
@@ -73,12 +79,21 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     access_right: ModelAccessRight
     docker_image: str | None
     knob_config: KnobSpecs | None
-    """The knobs, read at upload; None when the file does not load."""
+    """The knobs, read at the last check; None when the file does not load."""
     knob_constraints: list[str] = []
     """Expressions over the knobs that every proposal satisfies."""
     load_error: str | None
     """Why the file does not load; None when it does."""
+    load_failure: LoadFailure | None = None
+    """The kind of that reason."""
     datetime_created: datetime
+    datetime_checked: datetime | None = None
+    """When it was checked again; None when only its upload has checked it."""
+
+    @property
+    def ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.name, self.version)
 
 
 class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,10 +125,16 @@ class SubTrainJob(msgspec.Struct, frozen=True, kw_only=True):
     train_job_id: str
     model_id: str
     model_name: str
+    model_version: int = 1
     status: TrainJobStatus
     error: str | None
     advisor_id: str | None
     """The service that owns this record now (fencing token); None when the admin has taken it over."""
+
+    @property
+    def model_ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.model_name, self.model_version)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +144,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     no: int
     """1, 2, 3 ... within its sub train job."""
     model_name: str
+    model_version: int = 1
     worker_id: str | None
     attempt: int
     """1 at first; one more each time that the trial is given to another worker after its worker was lost."""
@@ -141,6 +163,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     def is_params_saved(self) -> bool:
         return self.params_id is not None
 
+    @property
+    def label(self) -> str:
+        """``wine#4``: what it is called within its train job."""
+        return trial_label(self.model_name, self.model_version, self.no)
+
 
 class SavedTrial(msgspec.Struct, frozen=True, kw_only=True):
     """A trial whose parameters are kept, with what tells whether they are needed."""
@@ -153,10 +180,16 @@ class SavedTrial(msgspec.Struct, frozen=True, kw_only=True):
     is_job_live: bool
     no: int
     model_name: str
+    model_version: int = 1
     score: float | None
     params_id: str
     datetime_started: datetime
     datetime_stopped: datetime | None
+
+    @property
+    def label(self) -> str:
+        """``wine#4``: what it is called within its train job."""
+        return trial_label(self.model_name, self.model_version, self.no)
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):

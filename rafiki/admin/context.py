@@ -10,6 +10,7 @@ import msgspec
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
+from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
@@ -37,6 +38,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     params: ParamStore
     containers: ContainerManager
     environments: EnvironmentStore
+    checks: ModelChecks
     supervisor: Supervisor
     health: Health
     tokens: Tokens

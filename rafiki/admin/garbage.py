@@ -120,7 +120,7 @@ def _plan_params(observed: Observed, keep: int, before: datetime) -> Iterator[Ga
             continue
         yield GarbageItem(
             id=f"params:{trial.id}", kind=GarbageKind.PARAMS,
-            name=f"{trial.app} v{trial.app_version} {trial.model_name}#{trial.no}",
+            name=f"{trial.app} v{trial.app_version} {trial.label}",
             size_bytes=sizes.get(trial.params_id, 0),
             reason=f"number {rank} of its model, and not deployed", target=trial,
         )  # fmt: skip

@@ -35,6 +35,14 @@ class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
     """How long it has given no sign of life, although the cache could be reached."""
 
 
+class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that does not load, as a job that needs it sees it."""
+
+    reason: str
+    """Why it does not load, or did not while it is being checked again."""
+    is_checking: bool
+
+
 class ObservedTrainJob(msgspec.Struct, frozen=True, kw_only=True):
     job: TrainJob
     subs: list[SubTrainJob]
@@ -42,6 +50,8 @@ class ObservedTrainJob(msgspec.Struct, frozen=True, kw_only=True):
     """Its services that have ended, in order of creation."""
     environments: Mapping[str, EnvironmentState] = {}
     """Those of its models, by sub train job; none = nothing has to be installed."""
+    checks: Mapping[str, CheckState] = {}
+    """Of its models those that do not load, or did not and are checked again, by sub train job."""
 
 
 class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +302,11 @@ def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _Free
         if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
             actions += [StopService(service=s.service) for k, s in slots.live.items() if k[1] == sub.id and not s.exit]
             continue
+        if (check := seen.checks.get(sub.id)) is not None:
+            # Nothing starts before the knobs are known. Whoever stops the job waits for no check.
+            if not check.is_checking or job.datetime_stop_requested is not None:
+                actions.append(FailSearch(sub=sub, error=f"The model does not load: {check.reason}"))
+            continue
         advisor: SlotKey = (ServiceType.ADVISOR, sub.id, 0)
         workers: list[SlotKey] = [(ServiceType.TRAIN, sub.id, i) for i in range(n_gpus or budget.cpu_worker_count)]
         if slots.is_dead(advisor):
@@ -311,7 +326,7 @@ def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _Free
     if status is not job.status:
         error = None
         if status is TrainJobStatus.ERRORED:
-            error = "; ".join(f"{s.model_name}: {s.error}" for s in seen.subs if s.error)
+            error = "; ".join(f"{s.model_ref}: {s.error}" for s in seen.subs if s.error)
         actions.append(SetTrainJobStatus(job=job, status=status, error=error))
     return actions
 

@@ -179,7 +179,7 @@ class SpecBuilder:
     def _inference(self, action: StartService, service_id: str) -> InferenceWorkerSpec:
         trial = self._store.trials.get_trial(action.unit_id)
         if trial.params_id is None:
-            raise InvalidTrialError(f"Trial {trial.no} of {trial.model_name} has no saved parameters.")
+            raise InvalidTrialError(f"The trial {trial.label} has no saved parameters.")
         sub = self._store.train_jobs.get_sub_train_job(trial.sub_train_job_id)
         job = self._store.train_jobs.get_train_job(trial.train_job_id)
         return InferenceWorkerSpec(

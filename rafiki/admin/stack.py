@@ -12,6 +12,7 @@ from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
+from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
@@ -115,18 +116,19 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         ),
     )  # fmt: skip
     environments.clean_up()
+    checks = ModelChecks(store, environments, config.admin.model_load_timeout_s)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments,
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(
-        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments, hub=hub,
-        names=ServiceNames(folder.logs),
+        config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
+        checks=checks, hub=hub, names=ServiceNames(folder.logs),
     )  # fmt: skip
     return AdminContext(
         config=config, folder=folder, store=store, datasets=datasets, params=params,
-        containers=containers, environments=environments, supervisor=supervisor, hub=hub,
+        containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours),
     )  # fmt: skip

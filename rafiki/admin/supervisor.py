@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import SERVICES, EventHub
 from rafiki.admin.health import Condition, Starts
+from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.planner import (
     Action,
     FailSearch,
@@ -79,6 +80,7 @@ class Supervisor:
         cache: CacheKeeper,
         specs: SpecBuilder,
         environments: EnvironmentStore,
+        checks: ModelChecks,
         hub: EventHub,
         names: ServiceNames,
     ) -> None:
@@ -89,6 +91,7 @@ class Supervisor:
         self._cache = cache
         self._specs = specs
         self._environments = environments
+        self._checks = checks
         self._hub = hub
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -105,8 +108,9 @@ class Supervisor:
 
     def start(self) -> None:
         self._cache.on_report(self.wake)
-        self._environments.on_change(self.wake)
-        self._environments.on_change(lambda: self._hub.note_all(Change.JOB))
+        for waited_for in (self._environments, self._checks):
+            waited_for.on_change(self.wake)
+            waited_for.on_change(lambda: self._hub.note_all(Change.JOB))
         known = self._names.read()
         for service in self._store.services.list_live_services():
             if service.id not in known:
@@ -141,7 +145,7 @@ class Supervisor:
                 self._cache.send_train_event(train_job_id, sub.id, StopRequested())
             except CacheUnavailableError as e:
                 _logger.warning(
-                    "cannot tell the advisor of %s to stop: %s", sub.model_name, e.message, extra={"job": train_job_id}
+                    "cannot tell the advisor of %s to stop: %s", sub.model_ref, e.message, extra={"job": train_job_id}
                 )
 
     def read_predictor_reports(self, predictors: list[Service]) -> dict[str, PredictorReport]:
@@ -158,6 +162,7 @@ class Supervisor:
         self._thread.join(10.0)
         for service in self._store.services.list_live_services():
             self._stop_later(service, None)
+        self._checks.shut_down()
         self._environments.shut_down()
         self._pool.shutdown(wait=True)
         self._cache.shut_down()
@@ -244,8 +249,13 @@ class Supervisor:
     def _observe_train_job(self, job: TrainJob) -> ObservedTrainJob:
         subs = self._store.train_jobs.list_sub_train_jobs(job.id)
         live = [s for s in subs if not is_final(TRAIN_JOB_TRANSITIONS, s.status)]
-        environments = {s.id: self._environment_of(s.model_id) for s in live}
-        return ObservedTrainJob(job=job, subs=subs, ended=self._ended(job.id), environments=environments)
+        models = {s.id: self._store.models.get_model(s.model_id) for s in live}
+        checks = {sub_id: self._checks.look(model, job.datetime_started) for sub_id, model in models.items()}
+        return ObservedTrainJob(
+            job=job, subs=subs, ended=self._ended(job.id),
+            environments={sub_id: self._environments.look(model.dependencies) for sub_id, model in models.items()},
+            checks={sub_id: check for sub_id, check in checks.items() if check is not None},
+        )  # fmt: skip
 
     def _observe_inference_job(self, job: InferenceJob) -> ObservedInferenceJob:
         trial_ids = [t.trial_id for t in self._store.inference_jobs.list_served_trials(job.id)]
@@ -466,7 +476,7 @@ class Supervisor:
         error = action.error if status is TrainJobStatus.ERRORED else None
         self._store.train_jobs.set_sub_train_job_status(sub_id, status, error, owner_id=None)
         _logger.error(
-            "model %s: search failed: %s", action.sub.model_name, action.error, extra={"job": action.sub.train_job_id}
+            "model %s: search failed: %s", action.sub.model_ref, action.error, extra={"job": action.sub.train_job_id}
         )
         self._notify_watchers(action.sub.train_job_id)
         self._wake.set()

@@ -15,6 +15,7 @@ from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki.knob_specs import Knobs
 from rafiki.search_setting import AdvisorSetting
 from rafiki.states import find_outcome
+from rafiki.utils.ids import trial_label
 from rafiki.utils.values import JsonObject
 from rafiki.utils.words import between
 
@@ -36,9 +37,15 @@ class TrialCounts(msgspec.Struct, frozen=True, kw_only=True):
 class BestTrial(msgspec.Struct, frozen=True, kw_only=True):
     trial_id: str
     model_name: str
+    model_version: int = 1
     no: int
     score: float | None
     knobs: Knobs
+
+    @property
+    def label(self) -> str:
+        """``wine#4``."""
+        return trial_label(self.model_name, self.model_version, self.no)
 
 
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +107,7 @@ def describe(job: TrainJobView, trials: Sequence[TrialView], dataset_names: Mapp
         train_dataset=_dataset(job.train_dataset_id, dataset_names),
         val_dataset=_dataset(job.val_dataset_id, dataset_names),
         budget=job.budget, advisor=job.advisor, train_args=job.train_args,
-        models=[m.model_name for m in job.models],
+        models=[m.model_ref for m in job.models],
         duration_s=between(job.datetime_started, job.datetime_stopped),
         trials=TrialCounts(
             completed=len(completed),
@@ -109,7 +116,8 @@ def describe(job: TrainJobView, trials: Sequence[TrialView], dataset_names: Mapp
             running=sum(t.status in (TrialStatus.RUNNING, TrialStatus.PENDING) for t in trials),
         ),
         best=None if best is None else BestTrial(
-            trial_id=best.id, model_name=best.model_name, no=best.no, score=best.score, knobs=best.proposal.knobs
+            trial_id=best.id, model_name=best.model_name, model_version=best.model_version, no=best.no,
+            score=best.score, knobs=best.proposal.knobs,
         ),
         time_to_best_s=between(job.datetime_started, best.datetime_stopped) if best else None,
         median_trial_s=statistics.median(times) if times else None,
@@ -177,7 +185,7 @@ def _differs(first: JobSummary, job: JobSummary) -> list[str]:
     ours, theirs = job.best, first.best
     if ours is None or theirs is None:
         return found
-    if ours.model_name != theirs.model_name:
+    if (ours.model_name, ours.model_version) != (theirs.model_name, theirs.model_version):
         found.append("best.model")
     missing = object()
     found += [

@@ -9,7 +9,7 @@ from typing import cast
 from rafiki.client.calls import Calls
 from rafiki.client.http_server import Progress
 from rafiki.client.plain_answers import Json
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import ExistingName, ModelAccessRight
 from rafiki.contract import datasets, environments, models
 from rafiki.contract.endpoint import FilePart
 from rafiki.errors import InvalidRequestError
@@ -62,6 +62,8 @@ class AssetCalls(Calls):
         dependencies: Mapping[str, str] | None = None,
         access_right: str | ModelAccessRight = ModelAccessRight.PRIVATE,
         docker_image: str | None = None,
+        *,
+        existing_name: str | ExistingName = ExistingName.REFUSE,
     ) -> Json:
         """Upload a model template.
 
@@ -70,14 +72,21 @@ class AssetCalls(Calls):
             model_class: the class in it that derives from ``BaseModel``.
             dependencies: PyPI package -> version (``"1.4.2"``), range (``">=1.4"``) or ``""``. What is not there yet
                 is installed before the call returns, which may take minutes; once for each distinct set.
+            existing_name: what it means that you have a model of that name: ``"refuse"``, or ``"version"``: this is a
+                new version of it, unless nothing differs from the newest one.
 
         Returns:
-            ``id``, ``user_id``, ``name`` and ``load_error``: why the file does not load, None when it does.
+            ``id``, ``user_id``, ``name``, ``version``, ``is_new`` (False: the newest version was just like it) and
+            ``load_error``: why the file does not load, None when it does.
+
+        Raises:
+            DuplicateModelNameError: when you have a model of that name and ask for no new version.
         """
         part = FilePart(str(model_file_path), Path(model_file_path).name)
         return self._one(
             models.CREATE_MODEL, name=name, task=task, model_class=model_class, model_file_bytes=part,
             dependencies=dict(dependencies or {}), access_right=str(access_right), docker_image=docker_image,
+            existing_name=str(existing_name),
         )  # fmt: skip
 
     def get_model(self, model_id: str) -> Json:
@@ -96,9 +105,13 @@ class AssetCalls(Calls):
         """The file of a model: for its owner and admins."""
         return cast(bytes, self._caller.call_plain(models.GET_MODEL_FILE, {"model_id": model_id}))
 
-    def get_available_models(self, task: str | None = None) -> list[Json]:
-        """Your own models and all public ones (of one task)."""
-        return self._many(models.GET_AVAILABLE_MODELS, task=task)
+    def get_available_models(self, task: str | None = None, *, all_versions: bool = False) -> list[Json]:
+        """Your own models and all public ones (of one task): of each its newest version, or all of them."""
+        return self._many(models.GET_AVAILABLE_MODELS, task=task, all_versions=all_versions)
+
+    def check_model(self, model_id: str) -> dict[str, object]:
+        """Check again whether a model loads, with more time than at its upload; returns it with what was found."""
+        return self._one(models.CHECK_MODEL, model_id=model_id)
 
     def delete_model(self, model_id: str) -> Json:
         """Delete a model that no train job refers to."""

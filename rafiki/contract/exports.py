@@ -10,6 +10,7 @@ from rafiki.constants import EnsembleMethod
 from rafiki.contract.endpoint import ALL_USERS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, Number, RequestStruct
 from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import Knobs
+from rafiki.utils.ids import trial_label
 from rafiki.utils.values import JsonValue
 
 
@@ -31,6 +32,8 @@ class ExportModelView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    version: int = 1
+    """Of the model."""
     model_class: str
     file_sha256: str
     dependencies: dict[str, str]
@@ -45,10 +48,17 @@ class ExportMemberView(msgspec.Struct, frozen=True, kw_only=True):
     no: int
     model_id: str
     model_name: str
+    model_version: int = 1
+    """Of its model."""
     knobs: Knobs
     score: float | None
     weight: float
     params_sha256: str
+
+    @property
+    def label(self) -> str:
+        """``wine#4``: what the trial is called within its train job."""
+        return trial_label(self.model_name, self.model_version, self.no)
 
 
 class ExportView(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from rafiki.contract.endpoint import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
+from rafiki.utils.ids import trial_label
 
 
 class DeploymentRequest(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +134,8 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
     trial_id: str
     model_name: str
+    model_version: int = 1
+    """Of its model."""
     no: int
     score: float | None
     weight: float
@@ -143,6 +146,11 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     """How many run."""
     error: str | None
     """Why the last one ended, while none runs."""
+
+    @property
+    def label(self) -> str:
+        """``wine#4``: what the trial is called within its train job."""
+        return trial_label(self.model_name, self.model_version, self.no)
 
 
 class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import ExistingName, LoadFailure, ModelAccessRight
 from rafiki.contract.endpoint import (
     ALL_USERS,
     INSTALL_TIMEOUT_S,
@@ -17,6 +17,7 @@ from rafiki.contract.endpoint import (
     RequestStruct,
 )
 from rafiki.knob_specs import KnobSpecs
+from rafiki.utils.ids import model_ref
 
 
 class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
@@ -31,10 +32,14 @@ class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
     """Whether all users may train it, or its owner alone."""
     docker_image: str | None = None
     """Recorded for back ends that run images."""
+    existing_name: ExistingName = ExistingName.REFUSE
+    """What it means that you have a model of that name: ``refuse``, or ``version``: this is a new version of it."""
 
 
 class ListModelsRequest(RequestStruct, frozen=True, kw_only=True):
     task: str | None = None
+    all_versions: bool = False
+    """False = of each model its newest version."""
 
 
 class ModelRequest(RequestStruct, frozen=True, kw_only=True):
@@ -45,14 +50,27 @@ class ModelCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user_id: str
     name: str
+    version: int = 1
+    """1, 2, 3 ... among your models of that name."""
+    is_new: bool = True
+    """False when the newest version is just like what was sent, so that nothing was made."""
     load_error: str | None
     """Why the file does not load (it was accepted all the same); None when it does."""
 
+    @property
+    def ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.name, self.version)
+
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a model."""
+
     id: str
     user_id: str
     name: str
+    version: int = 1
+    """1, 2, 3 ... among its owner's models of that name."""
     task: str
     model_class: str
     model_file_sha256: str
@@ -69,12 +87,29 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """Expressions that the knobs of every trial satisfy."""
     load_error: str | None
     """Why the file does not load; None when it does."""
+    load_failure: LoadFailure | None = None
+    """The kind of that reason: ``file``; ``machine`` = it took too long or was killed; ``packages`` = what it depends
+    on could not be installed. A job checks a model of the last two kinds again."""
+    datetime_checked: datetime | None = None
+    """When it was checked again; None when only its upload has checked it."""
+
+    @property
+    def ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.name, self.version)
 
 
 class ModelDeletedView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user_id: str
     name: str
+    version: int = 1
+    """The one that is deleted; its number may be given again."""
+
+    @property
+    def ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.name, self.version)
 
 
 CREATE_MODEL: Endpoint[CreateModelRequest, ModelCreatedView] = Endpoint(
@@ -84,7 +119,8 @@ CREATE_MODEL: Endpoint[CreateModelRequest, ModelCreatedView] = Endpoint(
 )  # fmt: skip
 GET_AVAILABLE_MODELS: Endpoint[ListModelsRequest, list[ModelView]] = Endpoint(
     name="get_available_models", method="GET", path="/models/available", request=ListModelsRequest,
-    response=list[ModelView], roles=ALL_USERS, summary="Your own models and all public ones.",
+    response=list[ModelView], roles=ALL_USERS,
+    summary="Your own models and all public ones: of each its newest version, or all of them.",
 )  # fmt: skip
 GET_MODEL: Endpoint[ModelRequest, ModelView] = Endpoint(
     name="get_model", method="GET", path="/models/{model_id}", request=ModelRequest, response=ModelView,
@@ -94,8 +130,20 @@ GET_MODEL_FILE: Endpoint[ModelRequest, bytes] = Endpoint(
     name="get_model_file", method="GET", path="/models/{model_id}/model_file", request=ModelRequest, response=bytes,
     roles=ALL_USERS, summary="The file of a model: for its owner and admins.",
 )  # fmt: skip
+CHECK_MODEL: Endpoint[ModelRequest, ModelView] = Endpoint(
+    name="check_model", method="POST", path="/models/{model_id}/check", request=ModelRequest, response=ModelView,
+    timeout_s=INSTALL_TIMEOUT_S, roles=ALL_USERS,
+    summary="Check again whether a model loads, with more time than at its upload: for its owner and admins.",
+)  # fmt: skip
 DELETE_MODEL: Endpoint[ModelRequest, ModelDeletedView] = Endpoint(
     name="delete_model", method="DELETE", path="/models/{model_id}", request=ModelRequest, response=ModelDeletedView,
     roles=ALL_USERS, summary="Delete a model that no train job refers to.",
 )  # fmt: skip
-ENDPOINTS: list[AnyEndpoint] = [CREATE_MODEL, GET_AVAILABLE_MODELS, GET_MODEL, GET_MODEL_FILE, DELETE_MODEL]
+ENDPOINTS: list[AnyEndpoint] = [
+    CREATE_MODEL,
+    GET_AVAILABLE_MODELS,
+    GET_MODEL,
+    GET_MODEL_FILE,
+    CHECK_MODEL,
+    DELETE_MODEL,
+]

@@ -12,6 +12,7 @@ from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
 from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
+from rafiki.utils.ids import model_label, model_ref, trial_label
 from rafiki.utils.values import JsonObject
 
 
@@ -76,10 +77,22 @@ class SubTrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     model_id: str
     model_name: str
+    model_version: int = 1
+    """Of the model; later ones change nothing for the job."""
     status: TrainJobStatus
     error: str | None
     waits_for: str | None
     """Why its workers have not begun, when they wait for something."""
+
+    @property
+    def model_ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.model_name, self.model_version)
+
+    @property
+    def model_label(self) -> str:
+        """What its model is called within the job: ``wine``, later ``wine@3``."""
+        return model_label(self.model_name, self.model_version)
 
 
 class TrainJobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +142,27 @@ class TrialView(msgspec.Struct, frozen=True, kw_only=True):
     """Why a stopping rule ended it; it is COMPLETED with what it had reached."""
     error: str | None
     model_name: str
+    model_version: int = 1
+    """Of its model."""
     is_params_saved: bool
     """Whether it can be served."""
     datetime_started: datetime
     datetime_stopped: datetime | None
+
+    @property
+    def model_ref(self) -> str:
+        """``wine@3``."""
+        return model_ref(self.model_name, self.model_version)
+
+    @property
+    def model_label(self) -> str:
+        """What its model is called within the job: ``wine``, later ``wine@3``."""
+        return model_label(self.model_name, self.model_version)
+
+    @property
+    def label(self) -> str:
+        """``wine#4``: what it is called within its job."""
+        return trial_label(self.model_name, self.model_version, self.no)
 
 
 class LogMessage(msgspec.Struct, frozen=True, kw_only=True):

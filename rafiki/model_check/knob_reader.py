@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 import rafiki
+from rafiki.constants import LoadFailure
 from rafiki.errors import ModelError
 from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
@@ -34,6 +35,15 @@ class KnobReading(msgspec.Struct, frozen=True):
     constraints: list[str] = []
     """Expressions over the knobs; see :mod:`rafiki.model.constraints`."""
     error: str | None = None
+    failure: LoadFailure | None = None
+    """The kind of the reason."""
+
+
+class _Death(msgspec.Struct, frozen=True):
+    """Why the process gave no answer."""
+
+    reason: str
+    failure: LoadFailure = LoadFailure.FILE
 
 
 def read_knob_config(
@@ -66,18 +76,22 @@ def read_knob_config(
             time_s=timeout_s + 5,
         )
         outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable)
-    if isinstance(outcome, str):
-        return KnobReading(error=f"{file_name}: {outcome}")
+    if isinstance(outcome, _Death):
+        return KnobReading(error=f"{file_name}: {outcome.reason}", failure=outcome.failure)
     try:
         answer = msgspec.json.decode(outcome, type=InspectAnswer)
         if answer.knob_config is None:
-            return KnobReading(error=answer.error or f"{file_name}: no knobs were read.")
+            return _refusal(answer.error or f"{file_name}: no knobs were read.")
         # It comes from a process that ran user code: check it, and keep only what a knob configuration has.
         knobs = from_knob_specs(answer.knob_config)
         parse_constraints(answer.constraints, knobs)
         return KnobReading(knob_config=to_knob_specs(knobs), constraints=answer.constraints)
     except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError) as e:
-        return KnobReading(error=f"{file_name}: its knobs cannot be read ({e}).")
+        return _refusal(f"{file_name}: its knobs cannot be read ({e}).")
+
+
+def _refusal(reason: str) -> KnobReading:
+    return KnobReading(error=reason, failure=LoadFailure.FILE)
 
 
 def _environment(folder: str) -> dict[str, str]:
@@ -89,7 +103,7 @@ def _environment(folder: str) -> dict[str, str]:
     return env
 
 
-def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | str:
+def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | _Death:
     """The answer's bytes, or the reason why there is none."""
     # A file and not a pipe: a child that never reads cannot block us.
     with tempfile.TemporaryFile(dir=folder) as stdin:
@@ -115,15 +129,17 @@ def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | 
             if pipe is not None:
                 pipe.close()
     if len(answer) > _MAX_ANSWER_BYTES:
-        return f"its knobs are larger than {_MAX_ANSWER_BYTES:,} bytes."
+        return _Death(f"its knobs are larger than {_MAX_ANSWER_BYTES:,} bytes.")
     if answer:
         return answer
     if is_over:
         why = "an endless loop, a download or training at import?"
-        return f"importing it did not finish within {timeout_s:g} s ({why})."
+        return _Death(f"importing it did not finish within {timeout_s:g} s ({why}).", LoadFailure.MACHINE)
     last_line = (stderr.decode(errors="replace").strip().splitlines() or [""])[-1][:200]
     how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"the process that imported it {how} before its knobs were read. {last_line}".rstrip()
+    # What kills without a word is mostly the system, for want of memory.
+    failure = LoadFailure.MACHINE if code == -signal.SIGKILL else LoadFailure.FILE
+    return _Death(f"the process that imported it {how} before its knobs were read. {last_line}".rstrip(), failure)
 
 
 def _collect(child: subprocess.Popen[bytes], deadline: Deadline) -> tuple[bytes, bytes, bool]:

@@ -1,5 +1,6 @@
 """Ids, secrets and names are made here and nowhere else. What makes secrets is loaded when one is made."""
 
+import re
 import uuid
 
 
@@ -29,3 +30,29 @@ def derive_secret(master_secret: str, purpose: str) -> str:
 def short_id(full_id: str) -> str:
     """The first 8 characters: what tables show to people."""
     return full_id[:8]
+
+
+VERSION_SIGN = "@"
+"""Between a model's name and its version: ``wine@3``."""
+_WITH_VERSION = re.compile(r"(.+)@([1-9][0-9]{0,8})")
+
+
+def model_ref(name: str, version: int) -> str:
+    """``wine@3``: one version of a model."""
+    return f"{name}{VERSION_SIGN}{version}"
+
+
+def parse_model_ref(text: str) -> tuple[str, int] | None:
+    """Name and version of ``wine@3``; None for a text that names no version."""
+    found = _WITH_VERSION.fullmatch(text)
+    return (found[1], int(found[2])) if found else None
+
+
+def model_label(name: str, version: int) -> str:
+    """What a model is called within a train job, in which its name mostly is enough: ``wine``, later ``wine@3``."""
+    return name if version == 1 else model_ref(name, version)
+
+
+def trial_label(model_name: str, model_version: int, no: int) -> str:
+    """``wine#4``, later ``wine@3#4``: a trial within its train job."""
+    return f"{model_label(model_name, model_version)}#{no}"

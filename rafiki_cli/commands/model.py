@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rafiki.constants import ExitCode, ModelAccessRight
+from rafiki.constants import ExistingName, ExitCode, ModelAccessRight
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError
+from rafiki.utils.ids import VERSION_SIGN
 from rafiki.utils.values import JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.models import ModelCreatedView, ModelView
 
-app = new_app("Write, test, upload, list and delete model templates.")
+app = new_app("Write, test, upload, compare, list and delete model templates and their versions.")
 _COLUMNS: list[Column[ModelView]] = [
     id_column(),
-    Column("NAME", lambda r: r.name, least=16),
+    Column("NAME", lambda r: r.ref, least=16),
     Column("TASK", lambda r: r.task, rank=2),
     Column("CLASS", lambda r: r.model_class, least=12, rank=3),
     Column("ACCESS", lambda r: r.access_right),
@@ -44,7 +45,7 @@ _COLUMNS: list[Column[ModelView]] = [
     epilog=examples(
         "rafiki model upload my_model.py --task IMAGE_CLASSIFICATION",
         "rafiki model upload svm.py --task T --dep scikit-learn=1.5.2 --access PUBLIC",
-        "rafiki model upload svm.py --task T --class Svm --name Svm2 --replace",
+        "rafiki model upload svm.py --task T --class Svm --name wine",
     )
 )
 def upload(
@@ -65,53 +66,79 @@ def upload(
         bool, typer.Option("--allow-invalid", help="Exit with 0 though the file does not load.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of your model of that name, if no train job refers to it.")
+        bool, typer.Option("--replace", help="Take the place of the newest version, if no train job refers to it.")
     ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Upload a model template. Exits with 3 when it is kept but does not load."""
+    """Upload a model template. Under a name of yours it becomes the next version, unless nothing differs from the
+    newest one. Exits with 3 when it is kept but does not load."""
+    from rafiki_cli.jobs.content import ModelContent, changed_text, hash_file
     from rafiki_cli.scaffold.find_class import find_model_class
 
     terminal.check_file(file, folder_hint="a model template is one Python file")
     wanted = model_class or find_model_class(file)
     packages = parse_dependencies(dependencies, dep or [])
     name = name or wanted
+    check_new_name(name)
     resolve.check_task(task)
     client = cli.client()
 
-    def create() -> ModelCreatedView:
+    def create(existing_name: ExistingName) -> ModelCreatedView:
         with progress.installing(client, packages):
-            return client.create_model(name, task, file, wanted, packages, access, docker_image)
+            return client.create_model(
+                name, task, file, wanted, packages, access, docker_image, existing_name=existing_name
+            )
 
+    newest = _newest_own(client, name)
     try:
-        created = create()
-    except DuplicateModelNameError as e:
-        if not replace:
-            raise DuplicateModelNameError(
-                f"You have a model named {name!r} already. Replace it with --replace, or choose another name with "
-                "--name."
-            ) from e
+        created = create(ExistingName.REFUSE if replace else ExistingName.VERSION)
+    except DuplicateModelNameError:
         # Only now: the admin has looked at the rest of the request, so the old model is not lost to a bad one.
-        _delete_own(client, name)
-        created = create()
-    put_record(created, [Column("ID", lambda r: r.id), Column("NAME", lambda r: r.name)], format)
+        if (newest := _newest_own(client, name)) is not None:
+            _delete_replaced(client, newest)
+        created = create(ExistingName.VERSION)
+    put_record(created, [Column("ID", lambda r: r.id), Column("NAME", lambda r: r.ref)], format)
+    if not created.is_new:
+        terminal.say(f"{created.ref} is already that: nothing was uploaded.")
+    elif newest is not None and not replace:
+        sent = ModelContent(
+            file_sha256=hash_file(file), model_class=wanted, task=task, dependencies=packages, access=access,
+            image=docker_image,
+        )  # fmt: skip
+        changes = sent.changes_since(ModelContent.of_row(newest))
+        why = f", because {changed_text(changes)} since {newest.ref}" if changes else ""
+        terminal.say(f"Uploaded as version {created.version} of {name}{why}.")
     if created.load_error:
         terminal.warn(f"The file was kept, but it does not load: {created.load_error}")
+        terminal.hint(f"Check it again, with more time: rafiki model check {created.ref}")
         if not allow_invalid:
             terminal.finish(ExitCode.REFUSED)
     elif format is Format.TABLE:
         terminal.hint(f"Next: rafiki train create --app APP --model {name} --train DATASET --val DATASET")
 
 
-def _delete_own(client: AdminClient, name: str) -> None:
+def check_new_name(name: str) -> None:
+    """Raises UsageError for a name in which a version stands."""
+    if VERSION_SIGN in name:
+        raise terminal.UsageError(
+            f"--name {name}: what is uploaded has no {VERSION_SIGN} in its name. Its version is counted by itself: "
+            f"--name {name.partition(VERSION_SIGN)[0] or 'NAME'}."
+        )
+
+
+def _newest_own(client: AdminClient, name: str) -> ModelView | None:
     me = client.get_current_user().id
-    old = next(m for m in client.get_available_models() if m.name == name and m.user_id == me)
+    own = (m for m in client.get_available_models(all_versions=True) if (m.user_id, m.name) == (me, name))
+    return max(own, key=lambda m: m.version, default=None)
+
+
+def _delete_replaced(client: AdminClient, model: ModelView) -> None:
     try:
-        client.delete_model(old.id)
+        client.delete_model(model.id)
     except ModelUsedError as e:
         raise ModelUsedError(
-            f"A train job refers to your model {name!r}, so it stays as it is. Upload this one beside it under another "
-            f"name: --name {name}2."
+            f"A train job refers to your model {model.ref!r}, so it stays as it is. Without --replace this becomes "
+            f"version {model.version + 1} of it."
         ) from e
 
 
@@ -139,18 +166,26 @@ def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
     return found
 
 
-@app.command("list", epilog=examples("rafiki model list", "rafiki model list --task IMAGE_CLASSIFICATION"))
+@app.command(
+    "list",
+    epilog=examples(
+        "rafiki model list", "rafiki model list --task IMAGE_CLASSIFICATION", "rafiki model list --all-versions"
+    ),
+)
 def list_(
     cli: Application,
     task: TaskFilterOption = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="All versions of each model, not its newest one alone.")
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """List your own models and all public ones."""
-    rows = cli.client().get_available_models(task)
+    """List your own models and all public ones: of each its newest version."""
+    rows = cli.client().get_available_models(task, all_versions=all_versions)
     put_rows(rows, _COLUMNS, format, nothing="No models. Upload one with `rafiki model upload`.")
 
 
-@app.command(epilog=examples("rafiki model download SkSvm", "rafiki model download SkSvm --to old/svm.py --force"))
+@app.command(epilog=examples("rafiki model download SkSvm", "rafiki model download wine@2 --to old/svm.py --force"))
 def download(
     cli: Application,
     model: ModelArgument,
@@ -173,7 +208,7 @@ def _knobs(row: ModelView) -> str:
     return "\n".join(f"{knob}: {json.dumps(msgspec.to_builtins(about))}" for knob, about in config.items())
 
 
-@app.command(epilog=examples("rafiki model show SkSvm", "rafiki model show SkSvm -o yaml"))
+@app.command(epilog=examples("rafiki model show SkSvm", "rafiki model show wine@2 -o yaml"))
 def show(
     cli: Application,
     model: ModelArgument,
@@ -189,7 +224,17 @@ def show(
         "DEPENDENCIES", lambda r: " ".join(f"{k} {v}" for k, v in r.dependencies.items())
     )
     state: Column[ModelView] = Column("STATE", lambda r: r.load_error or "loads")
-    put_record(found, [*_COLUMNS[:-1], dependencies, Column("KNOBS", _knobs), state], format)
+    checked: Column[ModelView] = Column(
+        "CHECKED", lambda r: values.local_time(r.datetime_checked) if r.datetime_checked else "at its upload"
+    )
+    versions: Column[ModelView] = Column("VERSIONS", lambda r: ", ".join(m.ref for m in _versions(client, r)))
+    put_record(found, [*_COLUMNS[:-1], versions, dependencies, Column("KNOBS", _knobs), state, checked], format)
+
+
+def _versions(client: AdminClient, model: ModelView) -> list[ModelView]:
+    rows = client.get_available_models(all_versions=True)
+    found = [r for r in rows if (r.user_id, r.name) == (model.user_id, model.name)]
+    return sorted(found, key=lambda r: r.version) or [model]
 
 
 def _find(client: AdminClient, wanted: str) -> ModelView:
@@ -208,21 +253,21 @@ def _save(client: AdminClient, model: ModelView, file: Path) -> None:
             client.download_model_file(model.id, file, progress=show_progress)
     except InvalidModelError as e:
         raise InvalidModelError(
-            f"The model {model.name!r} belongs to another user: its file is for its owner and admins."
+            f"The model {model.ref!r} belongs to another user: its file is for its owner and admins."
         ) from e
     terminal.say(f"Wrote {file}.")
 
 
-@app.command(epilog=examples("rafiki model delete SkSvm"))
+@app.command(epilog=examples("rafiki model delete wine@1"))
 def delete(
     cli: Application,
     model: ModelArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Delete a model that no train job refers to."""
+    """Delete one version of a model, if no train job refers to it. A name alone will do while it has one version."""
     client = cli.client()
     # A whole id also reaches what is not listed: an admin may delete everyone's models.
-    model_id = model if resolve.is_whole_id(model) else resolve.model(client, model).id
+    model_id = model if resolve.is_whole_id(model) else _one_version(client, model).id
     try:
         deleted = client.delete_model(model_id)
     except ModelUsedError as e:
@@ -232,10 +277,27 @@ def delete(
             raise
         raise InvalidModelError(f"The model {model!r} belongs to another user, so you cannot delete it.") from e
     if format is Format.TABLE:
-        terminal.say(f"Deleted the model {deleted.name} ({deleted.id}).")
+        terminal.say(f"Deleted the model {deleted.ref} ({deleted.id}).")
     else:
         put_record(deleted, [], format)
 
 
+def _one_version(client: AdminClient, wanted: str) -> ModelView:
+    """The version that is meant. A name alone must not delete one of several that nobody named.
+
+    Raises:
+        UsageError: when there are several.
+    """
+    found = resolve.model(client, wanted)
+    versions = _versions(client, found)
+    if wanted == found.name and len(versions) > 1:
+        raise terminal.UsageError(
+            f"{wanted!r} has {len(versions)} versions: {', '.join(m.ref for m in versions)}. Name one of them."
+        )
+    return found
+
+
 app.command_of("new", "rafiki_cli.commands.model_new")
 app.command_of("test", "rafiki_cli.commands.model_test")
+app.command_of("check", "rafiki_cli.commands.model_check")
+app.command_of("diff", "rafiki_cli.commands.model_diff")

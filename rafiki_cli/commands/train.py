@@ -64,7 +64,7 @@ _COLUMNS: list[Column[TrainJobView]] = [
     Column("VERSION", lambda r: r.app_version, is_right=True),
     Column("STATUS", train_watch.shown_status),
     Column("TASK", lambda r: r.task, rank=3),
-    Column("MODELS", lambda r: ", ".join(m.model_name for m in r.models), least=12),
+    Column("MODELS", lambda r: ", ".join(m.model_ref for m in r.models), least=12),
     Column("BUDGET", _budget, short=_short_budget, rank=2),
     time_column("STARTED", lambda r: r.datetime_started, rank=1),
     Column("TIME", lambda r: values.duration(values.between(r.datetime_started, r.datetime_stopped)), is_right=True),
@@ -251,10 +251,10 @@ def show(cli: Application, app: AppArgument, version: VersionOption = -1, format
 
 
 def _model_line(job: TrainJobView, model: SubTrainJobView, trials: Sequence[TrialView]) -> str:
-    own = [t for t in trials if t.model_name == model.model_name]
+    own = [t for t in trials if t.model_ref == model.model_ref]
     status = find_outcome(model.status, job.datetime_stop_requested) or model.status
     best = best_trial(own)
-    text = f"{model.model_name} {status}, {values.count(len(own), 'trial')}"
+    text = f"{model.model_ref} {status}, {values.count(len(own), 'trial')}"
     text += f", best {values.score(best.score)} (#{best.no})" if best else ""
     if model.error:
         return f"{text}: {model.error}"

@@ -49,7 +49,7 @@ def importance(
     trials = client.get_trials_of_train_job(app, job.app_version)
     models = _chosen(job, model)
     configs = knob_configs(client, job, models)
-    by_model = {m.model_name: [t for t in trials if t.model_name == m.model_name] for m in models}
+    by_model = {m.model_label: [t for t in trials if t.model_ref == m.model_ref] for m in models}
     if knob is None:
         _put_importances(by_model, configs, quantile, format)
     else:
@@ -65,9 +65,9 @@ def _chosen(job: TrainJobView, wanted: str | None) -> list[SubTrainJobView]:
     models = job.models
     if wanted is None:
         return models
-    found = [m for m in models if m.model_name == wanted]
+    found = [m for m in models if wanted in (m.model_name, m.model_ref)]
     if not found:
-        names = [m.model_name for m in models]
+        names = [m.model_label for m in models]
         hint = did_you_mean(wanted, names, f"Its models are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: this train job has no such model. {hint}")
     return found
@@ -77,17 +77,17 @@ def knob_configs(
     client: AdminClient, job: TrainJobView, models: Sequence[SubTrainJobView]
 ) -> dict[str, KnobSpecs | None]:
     """The knobs of each model by its name; None where this user may not see the model any more."""
-    known = {m.id: m.knob_config for m in client.get_available_models(job.task)}
+    known = {m.id: m.knob_config for m in client.get_available_models(job.task, all_versions=True)}
     found: dict[str, KnobSpecs | None] = {}
     for model in models:
         if model.model_id in known:
-            found[model.model_name] = known[model.model_id]
+            found[model.model_label] = known[model.model_id]
             continue
         try:
-            found[model.model_name] = client.get_model(model.model_id).knob_config
+            found[model.model_label] = client.get_model(model.model_id).knob_config
         except RafikiError:
             # A model of somebody else that is public no more: the trials tell what they tried.
-            found[model.model_name] = None
+            found[model.model_label] = None
     return found
 
 

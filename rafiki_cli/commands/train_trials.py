@@ -89,8 +89,8 @@ def best(
 def _of_model(rows: list[TrialView], wanted: str | None) -> list[TrialView]:
     if wanted is None:
         return rows
-    found = [r for r in rows if r.model_name == wanted]
-    names = list(dict.fromkeys(r.model_name for r in rows))
+    found = [r for r in rows if wanted in (r.model_name, r.model_ref)]
+    names = list(dict.fromkeys(r.model_label for r in rows))
     if not found and names:
         hint = did_you_mean(wanted, names, f"The models with trials are {', '.join(names)}.")
         raise terminal.UsageError(f"--model {wanted!r}: no trial is of this model. {hint}")
@@ -101,7 +101,7 @@ _KEYS: dict[str, Callable[[TrialView], object]] = {
     "no": lambda r: r.no,
     "time": lambda r: values.between(r.datetime_started, r.datetime_stopped),
     "started": lambda r: r.datetime_started,
-    "model": lambda r: r.model_name,
+    "model": lambda r: (r.model_name, r.model_version),
     "status": lambda r: r.status,
 }
 
@@ -162,7 +162,7 @@ def put_trials(rows: Sequence[TrialView], format: Format, *, nothing: str) -> No
         noun = "these knobs" if len(hidden) > 1 else "this knob"
         terminal.say(f"No room for {noun}: {', '.join(hidden)}. A wider terminal or `-o json` shows all.")
     alike = {k: v for k, v in rows[0].proposal.knobs.items() if k not in varying}
-    if alike and len({r.model_name for r in rows}) == 1:
+    if alike and len({r.model_ref for r in rows}) == 1:
         terminal.say(f"Alike in all of these: {values.knobs(alike)}")
 
 
@@ -193,7 +193,7 @@ _MOST_NAME_CHARS = 24
 
 def _short_name(row: TrialView) -> str:
     """The trial's name, of a long model name only the beginning: the number is what commands ask for."""
-    name, number = row.model_name, f"#{row.no}"
+    name, number = row.model_label, f"#{row.no}"
     most = _MOST_NAME_CHARS - len(number)
     return f"{name if len(name) <= most else name[: most - 1] + '…'}{number}"
 

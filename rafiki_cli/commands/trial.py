@@ -49,7 +49,7 @@ def duration(row: TrialView, now: datetime | None = None) -> str:
 TRIAL_COLUMNS: list[Column[TrialView]] = [
     id_column(rank=2),
     Column("NO", lambda r: r.no, is_right=True),
-    Column("MODEL", lambda r: r.model_name, least=12),
+    Column("MODEL", lambda r: r.model_ref, least=12),
     Column("STATUS", lambda r: r.status),
     Column("SCORE", lambda r: values.score(r.score), is_right=True),
     Column("TIME", duration, is_right=True),

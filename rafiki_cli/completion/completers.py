@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -49,9 +49,23 @@ def _ask(ctx: typer.Context, endpoint: Endpoint[Request, list[Answer]], request:
         token = given or (login["token"] if login else None)
         if token:
             path = endpoint.path.format(**{n: quote(str(getattr(request, n)), safe="") for n in endpoint.path_fields})
+            if query := _query(endpoint, request):
+                path = f"{path}?{query}"
             answer: list[Answer] = msgspec.json.decode(_cached(admin, token, path), type=endpoint.response)
             return answer
     return []
+
+
+def _query(endpoint: Endpoint[Request, list[Answer]], request: Request) -> str:
+    """What else than the path the request says; what is as by default is left out."""
+    import msgspec
+
+    values: list[tuple[str, str]] = []
+    for field in msgspec.structs.fields(type(request)):
+        value = getattr(request, field.name)
+        if field.name not in endpoint.path_fields and value is not None and value != field.default:
+            values.append((field.encode_name, str(value).lower() if isinstance(value, bool) else str(value)))
+    return urlencode(values)
 
 
 def _cached(admin: Target, token: str, path: str) -> bytes:
@@ -162,10 +176,13 @@ def datasets(ctx: typer.Context) -> Values:
 
 
 def models(ctx: typer.Context) -> Values:
-    """Models by name."""
+    """Models by name, and by name and version where there are several."""
     from rafiki.contract.models import GET_AVAILABLE_MODELS, ListModelsRequest
 
-    return _distinct((m.name, m.task) for m in _ask(ctx, GET_AVAILABLE_MODELS, ListModelsRequest()))
+    rows = _ask(ctx, GET_AVAILABLE_MODELS, ListModelsRequest(all_versions=True))
+    several = {m.name for m in rows if m.version > 1}
+    versions = sorted((m for m in rows if m.name in several), key=lambda m: (m.name, -m.version))
+    return _distinct([*((m.name, m.task) for m in rows), *((m.ref, m.task) for m in versions)])
 
 
 def trials(ctx: typer.Context) -> Values:
@@ -176,7 +193,7 @@ def trials(ctx: typer.Context) -> Values:
     if not app:
         return []
     request = ListTrialsRequest(app=app, app_version=ctx.params.get("version") or -1)
-    return [(f"{t.model_name}#{t.no}", _score(t)) for t in _ask(ctx, GET_TRIALS_OF_TRAIN_JOB, request)]
+    return [(t.label, _score(t)) for t in _ask(ctx, GET_TRIALS_OF_TRAIN_JOB, request)]
 
 
 def _score(trial: TrialView) -> str:

@@ -21,6 +21,7 @@ from rafiki.errors import DamagedFileError, RafikiError
 from rafiki.registry import RAFIKI
 from rafiki.tasks.registry import TASKS, get_task
 from rafiki.utils.clock import utc_now
+from rafiki.utils.ids import model_ref
 from rafiki_cli.export import texts, vendor
 from rafiki_cli.export.manifest import Manifest, Member
 from rafiki_cli.terminal import UsageError
@@ -128,7 +129,8 @@ def write_export(
         _write(folder / path, read_params(m.trial_id), m.params_sha256)
         members.append(
             {
-                "trial_id": m.trial_id, "name": f"{m.model_name}#{m.no}", "model_class": model.model_class,
+                "trial_id": m.trial_id, "name": m.label, "model": model_ref(model.name, model.version),
+                "model_class": model.model_class,
                 "model_file": {"path": files[model.id], "sha256": model.file_sha256},
                 "parameters": {"path": path, "sha256": m.params_sha256},
                 "knobs": m.knobs, "score": m.score, "weight": m.weight,

@@ -20,6 +20,8 @@ class Member(TypedDict):
 
     trial_id: str
     name: str
+    model: str
+    """Name and version: ``wine@3``."""
     model_class: str
     model_file: StoredFile
     parameters: StoredFile

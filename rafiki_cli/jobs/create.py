@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import CAN_CHANGE, ExistingName, LoadFailure, ModelAccessRight
 from rafiki.contract.datasets import DatasetView
 from rafiki.contract.models import ModelView
 from rafiki.contract.train_jobs import CreateTrainJobRequest, TrainJobView
-from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidTrainJobError, RafikiError
+from rafiki.errors import InvalidModelError, InvalidTrainJobError, RafikiError
 from rafiki_cli.jobs.load import LoadedJob
-from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel, observe
+from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
 from rafiki_cli.jobs.plan import PARTS_LABEL, SPEC_LABEL, advisor_of, budget_of, train_hash, train_parts
 from rafiki_cli.jobs.timing import Timing
 from rafiki_cli.render import progress
@@ -124,38 +124,38 @@ class JobCreator:
         found = m.found
         if found is None:
             with self._timing.part("models"):
-                self._say(f"uploading the model {m.upload_name}")
+                version = f" as version {m.newest.version + 1}" if m.newest and m.changes else ""
+                self._say(f"uploading the model {m.upload_name}{version}")
                 try:
                     found = self._upload(m, task)
                 except RafikiError as e:
                     raise self._job.placed(("models", i), e) from e
-        if found.load_error:
-            raise self._job.placed(("models", i), _does_not_load(found.name, found.load_error))
+        # What another check may not find again, the job itself has checked again.
+        if found.load_error and found.load_failure not in CAN_CHANGE:
+            raise self._job.placed(("models", i), _does_not_load(found.ref, found.load_error))
         return found
 
     def _upload(self, m: WantedModel, task: str) -> ModelView:
         source = m.source
         assert m.file is not None, "what has no file is on the server"
         packages = source.dependencies or {}
-        try:
-            with progress.installing(self._client, packages):
-                created = self._client.create_model(
-                    m.upload_name, task, m.file, source.class_ or "", packages,
-                    ModelAccessRight(source.access.upper()), source.docker_image,
-                )  # fmt: skip
-        except DuplicateModelNameError:
-            # Somebody else may have uploaded the same at this moment.
-            again = next(o for o in observe(self._client, self._job).models if o.source == source)
-            if again.found is None:
-                raise
-            return again.found
-        if created.load_error:
-            # Nothing refers to it yet: the next run is to find the name free.
-            with contextlib.suppress(RafikiError):
-                self._client.delete_model(created.id)
-            raise _does_not_load(created.name, created.load_error)
-        return self._client.get_model(created.id)
+        with progress.installing(self._client, packages):
+            created = self._client.create_model(
+                m.upload_name, task, m.file, source.class_ or "", packages,
+                ModelAccessRight(source.access.upper()), source.docker_image, existing_name=ExistingName.VERSION,
+            )  # fmt: skip
+        found = self._client.get_model(created.id)
+        if found.load_failure is LoadFailure.MACHINE:
+            self._say(f"{found.ref} does not load: {found.load_error} Checking it again, with more time")
+            found = self._client.check_model(created.id)
+        if found.load_error:
+            if created.is_new:
+                # Nothing refers to it yet: the next run is to find the version free.
+                with contextlib.suppress(RafikiError):
+                    self._client.delete_model(created.id)
+            raise _does_not_load(found.ref, found.load_error)
+        return found
 
 
-def _does_not_load(name: str, reason: str) -> InvalidModelError:
-    return InvalidModelError(f"{name!r} does not load: {reason}")
+def _does_not_load(ref: str, reason: str) -> InvalidModelError:
+    return InvalidModelError(f"{ref!r} does not load: {reason}")

@@ -15,6 +15,7 @@ from rafiki.contract.inference_jobs import InferenceJobView
 from rafiki.contract.models import ModelView
 from rafiki.contract.train_jobs import TrainJobView
 from rafiki.errors import InvalidDatasetError, InvalidModelError
+from rafiki_cli.jobs.content import ModelContent, hash_file
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.spec import DatasetSource, ModelSource
 from rafiki_cli.target import resolve
@@ -54,6 +55,10 @@ class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Tells apart what trains differently: a hash of the file, the class and the packages."""
     upload_name: str
     found: ModelView | None
+    newest: ModelView | None = None
+    """The newest version of the user's model of that name: what is uploaded becomes the next one."""
+    changes: list[str] = []
+    """What it differs from that one in, in words."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,16 +83,16 @@ def observe(client: AdminClient, job: LoadedJob) -> Observed:
     """
     me = client.get_current_user().id
     datasets = client.get_datasets()
-    models = sorted(client.get_available_models(), key=lambda m: m.user_id != me)
+    models = client.get_available_models(all_versions=True)
     named = {part: _named_dataset(job, part, datasets) for part in ("train", "val")}
-    named_models = [_named_model(job, i, models) for i in range(len(job.models))]
+    named_models = [_named_model(job, i, models, me) for i in range(len(job.models))]
     task = _task(job, named, named_models)
     for part, dataset in named.items():
         if dataset and dataset.task != task:
             raise job.error(("datasets", part), f"the dataset {dataset.name!r} is for {dataset.task}, not for {task}.")
     for i, model in enumerate(named_models):
         if model and model.task != task:
-            raise job.error(("models", i), f"the model {model.name!r} is for {model.task}, not for {task}.")
+            raise job.error(("models", i), f"the model {model.ref!r} is for {model.task}, not for {task}.")
     own = [m for m in models if m.user_id == me]
     train_jobs = client.get_train_jobs_of_app(job.spec.app)
     return Observed(
@@ -118,15 +123,14 @@ def _named_dataset(job: LoadedJob, part: str, datasets: list[DatasetView]) -> Da
         raise job.placed(("datasets", part), e.with_message(e.message + hint)) from e
 
 
-def _named_model(job: LoadedJob, i: int, models: list[ModelView]) -> ModelView | None:
+def _named_model(job: LoadedJob, i: int, models: list[ModelView], user_id: str) -> ModelView | None:
     source = job.models[i]
     if source.file is not None:
         return None
     key = "id" if source.id else "name"
     wanted = source.id or source.name or ""
-    rows = [m for m in models if job.spec.task in (None, m.task)] or models
     try:
-        return resolve.choose(rows, wanted, "model", InvalidModelError)
+        return resolve.choose_model(models, wanted, user_id, job.spec.task)
     except InvalidModelError as e:
         raise job.placed(("models", i, key), e) from e
 
@@ -178,43 +182,24 @@ def _name_of_url(url: str) -> str:
     return Path(unquote(urlsplit(url).path)).stem or "dataset"
 
 
-def hash_file(file: Path) -> str:
-    """SHA-256 of a file's contents, in hex."""
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def content_of(sha256: str, class_name: str, dependencies: dict[str, str], image: str | None) -> str:
-    """A hash of all of a model that bears on how it trains."""
-    told = msgspec.json.encode([sha256, class_name, sorted(dependencies.items()), image])
-    return hashlib.sha256(told).hexdigest()
-
-
-def _content_of_row(m: ModelView) -> str:
-    return content_of(m.model_file_sha256, m.model_class, m.dependencies, m.docker_image)
-
-
 def _model(
     job: LoadedJob, i: int, source: ModelSource, task: str, named: ModelView | None, own: list[ModelView]
 ) -> WantedModel:  # fmt: skip
     if named is not None:
-        return WantedModel(
-            source=source, file=None, content=_content_of_row(named), upload_name=named.name, found=named
-        )
+        content = ModelContent.of_row(named)
+        return WantedModel(source=source, file=None, content=content.train_hash, upload_name=named.name, found=named)
     file = job.path(source.file or "")
-    content = content_of(hash_file(file), source.class_ or "", source.dependencies or {}, source.docker_image)
-    access = source.access.upper()
-    same = [
-        m for m in own
-        # One that did not load is uploaded again: what it lacked may be there now.
-        if m.task == task and m.access_right == access and not m.load_error and _content_of_row(m) == content
-    ]  # fmt: skip
+    content = ModelContent(
+        file_sha256=hash_file(file), model_class=source.class_ or "", task=task,
+        dependencies=source.dependencies or {}, access=source.access.upper(), image=source.docker_image,
+    )  # fmt: skip
+    # One that did not load is uploaded again: what it lacked may be there now.
+    same = [m for m in own if not m.load_error and ModelContent.of_row(m) == content]
     name = source.name or source.class_ or ""
-    found = next((m for m in same if m.name == name), same[0] if same else None)
-    if found is None and any(m.name == name for m in own):
-        # Earlier train jobs may refer to the model of that name, so a changed one stands beside it.
-        name = f"{name}-{content[:8]}"
-        taken = {m.name for m in own}
-        if name in taken:
-            raise job.error(("models", i, "name"), f"your models {source.name!r} and {name!r} are both other ones.")
-    return WantedModel(source=source, file=file, content=content, upload_name=name, found=found)
+    # Newest first; under another name, as earlier versions of Rafiki gave to what had changed, it is the same too.
+    found = min(same, key=lambda m: (m.name != name, -m.version), default=None)
+    newest = max((m for m in own if m.name == name), key=lambda m: m.version, default=None)
+    return WantedModel(
+        source=source, file=file, content=content.train_hash, upload_name=name, found=found, newest=newest,
+        changes=content.changes_since(ModelContent.of_row(newest)) if newest else [],
+    )  # fmt: skip

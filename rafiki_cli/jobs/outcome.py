@@ -68,8 +68,8 @@ class Outcome(msgspec.Struct, kw_only=True):
             "trials_failed": self.count(TrialStatus.ERRORED),
             "best": best
             and {
-                "trial_id": best.id, "model": best.model_name, "no": best.no, "score": best.score,
-                "knobs": best.proposal.knobs,
+                "trial_id": best.id, "model": best.model_name, "model_version": best.model_version, "no": best.no,
+                "score": best.score, "knobs": best.proposal.knobs,
             },
             "gates": [msgspec.to_builtins(gate) for gate in self.gates],
             "ensemble": msgspec.to_builtins(self.ensemble),

@@ -14,6 +14,7 @@ from rafiki.contract.train_jobs import TrainJobView
 from rafiki.ensembles import EnsembleSetting
 from rafiki.search_setting import AdvisorSetting, EarlyEnding
 from rafiki.utils.urls import mask_url
+from rafiki_cli.jobs.content import changed_text
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
 from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec
@@ -197,11 +198,17 @@ def _dataset_step(d: WantedDataset) -> Step:
 
 def _model_step(m: WantedModel) -> Step:
     if m.found is not None:
-        said = f" as {m.found.name!r}" if m.found.name != m.upload_name else ""
-        return Step(kind="model", name=m.upload_name, verb=Verb.REUSE, reason=f"on the server{said}")
-    file = m.source.template or m.source.file
-    changed = m.upload_name != (m.source.name or m.source.class_)
-    why = f"{file}, which differs from your {m.source.name or m.source.class_!r}" if changed else str(file)
+        is_older = m.newest is not None and m.found.name == m.upload_name and m.found.version < m.newest.version
+        said = f" as {m.found.ref!r}" if m.found.name != m.upload_name else ""
+        said = f"; {m.newest.ref} is another one" if is_older and m.newest else said
+        name = m.found.ref if m.found.name == m.upload_name else m.upload_name
+        return Step(kind="model", name=name, verb=Verb.REUSE, reason=f"on the server{said}")
+    if m.newest is None:
+        return Step(kind="model", name=m.upload_name, verb=Verb.UPLOAD, reason=str(m.source.template or m.source.file))
+    if not m.changes:
+        why = "checked again, because it did not load"
+        return Step(kind="model", name=m.newest.ref, verb=Verb.UPLOAD, reason=why)
+    why = f"as version {m.newest.version + 1}, because {changed_text(m.changes)}"
     return Step(kind="model", name=m.upload_name, verb=Verb.UPLOAD, reason=why)
 
 

@@ -122,8 +122,7 @@ def _model_for(client: AdminClient, wanted: str, task: str) -> ModelView:
     Raises:
         InvalidModelError: when there is none, or it is for another task.
     """
-    try:
-        return resolve.model(client, wanted, task)
-    except InvalidModelError:
-        other = resolve.model(client, wanted)  # Without a task: tells a wrong name from a wrong task.
-    raise InvalidModelError(f"The model {other.name!r} is for {other.task}, not for {task}.")
+    found = resolve.model(client, wanted, task)
+    if found.task != task:
+        raise InvalidModelError(f"The model {found.ref!r} is for {found.task}, not for {task}.")
+    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rafiki.budget import TrainBudget
-from rafiki.constants import InferenceJobStatus, Task
+from rafiki.constants import ExistingName, InferenceJobStatus, Task
 from rafiki.contract.inference_jobs import CreateInferenceJobRequest
 from rafiki.contract.train_jobs import CreateTrainJobRequest
 from rafiki.errors import StackError
@@ -39,34 +38,18 @@ def upload_dataset(client: AdminClient, file: Path) -> DatasetView:
 
 
 def upload_model(client: AdminClient, model_class: str) -> str:
-    """The id of the bundled template: uploaded unless it is there already.
+    """The id of the bundled template: uploaded unless its newest version is just that.
 
     Raises:
         StackError: when the template does not load on this stack, with the reason.
     """
     file = find_asset("templates", f"models/image_classification/{MODELS[model_class]}")
-    me = client.get_current_user().id
-    name = model_class
-    for model in client.get_available_models(TASK):
-        if model.user_id == me and model.name == name:
-            if _is_same_file(client, model.id, file):
-                return model.id
-            # Train jobs may refer to the other one, so this one stands beside it.
-            name = f"{model_class}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
-    for model in client.get_available_models(TASK):
-        if model.user_id == me and model.name == name:
-            return model.id
-    created = client.create_model(name, TASK, file, model_class, {"scikit-learn": ">=1.4"})
+    created = client.create_model(
+        model_class, TASK, file, model_class, {"scikit-learn": ">=1.4"}, existing_name=ExistingName.VERSION
+    )
     if created.load_error:
         raise StackError(f"The template {file} does not load: {created.load_error}")
     return created.id
-
-
-def _is_same_file(client: AdminClient, model_id: str, file: Path) -> bool:
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "model.py"
-        client.download_model_file(model_id, kept)
-        return kept.read_bytes() == file.read_bytes()
 
 
 def start_training(

@@ -176,7 +176,7 @@ def _trials(job: ComparedJob) -> str:
 
 
 def _best_model(job: ComparedJob) -> str:
-    return f"{job.best.model_name}#{job.best.no}" if job.best else values.NOTHING
+    return job.best.label if job.best else values.NOTHING
 
 
 def _score(job: ComparedJob, is_first: bool) -> Cell:

@@ -24,8 +24,7 @@ _MOST_CURVE = 120
 class MemberRow(NamedTuple):
     """A member of the ensemble as it is shown."""
 
-    model_name: str
-    no: int
+    label: str
     shown_state: str
     score: float | None
     weight: float
@@ -35,7 +34,7 @@ class MemberRow(NamedTuple):
 
 
 _MEMBERS: list[Column[MemberRow]] = [
-    Column("TRIAL", lambda r: f"{r.model_name}#{r.no}", least=12),
+    Column("TRIAL", lambda r: r.label, least=12),
     Column("STATE", lambda r: r.shown_state),
     Column("SCORE", lambda r: values.score(r.score), is_right=True),
     Column("WEIGHT", lambda r: f"{r.weight:.1%}", is_right=True),
@@ -61,7 +60,7 @@ def member_rows(members: Sequence[MemberView], figures: InferenceFigures | None)
             state = ABSENT
         rows.append(
             MemberRow(
-                model_name=member.model_name, no=member.no, shown_state=state, score=member.score, weight=member.weight,
+                label=member.label, shown_state=state, score=member.score, weight=member.weight,
                 workers=member.workers if found is None else found.workers,
                 waiting=0 if found is None else found.waiting, error=member.error,
             )

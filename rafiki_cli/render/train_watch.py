@@ -94,7 +94,7 @@ def progress(job: TrainJobView, trials: Sequence[TrialView], now: datetime) -> P
 
 def choose_rows(trials: Sequence[TrialView], count: int) -> list[TrialView]:
     """At most ``count`` trials in the order they started: the running ones, then the best, then the latest."""
-    in_order = sorted(trials, key=lambda t: (t.datetime_started, t.model_name, t.no))
+    in_order = sorted(trials, key=lambda t: (t.datetime_started, t.model_label, t.no))
     if len(in_order) <= count:
         return in_order
     running = [t for t in in_order if not is_done(t)][-count:]
@@ -123,7 +123,7 @@ def progress_text(p: Progress) -> str:
 def trial_line(trial: TrialView) -> str:
     """A finished trial in one line, for logs and pipes."""
     time = values.duration(values.between(trial.datetime_started, trial.datetime_stopped))
-    head = f"{trial.model_name}#{trial.no} {trial.status}"
+    head = f"{trial.label} {trial.status}"
     if trial.status == TrialStatus.ERRORED:
         return f"{head} {time} {values.one_line(trial.error)}"
     text = f"{head} score={values.score(trial.score)} {time} {values.knobs(trial.proposal.knobs)}"
@@ -139,7 +139,7 @@ def summary_line(job: TrainJobView, trials: Sequence[TrialView]) -> str:
     text += f"{values.count(completed, 'trial')} completed, {failed} failed"
     time = values.between(job.datetime_started, job.datetime_stopped)
     text += f", in {values.duration(time)}" if time is not None else ""
-    return f"{text}; best {values.score(best.score)} by {best.model_name}#{best.no}" if best else text
+    return f"{text}; best {values.score(best.score)} by {best.label}" if best else text
 
 
 def best_line(trials: Sequence[TrialView], width: int, *, is_ascii: bool = False) -> str:
@@ -147,7 +147,7 @@ def best_line(trials: Sequence[TrialView], width: int, *, is_ascii: bool = False
     best = best_trial(trials)
     if best is None:
         return ""
-    text = f"best {values.score(best.score)} by {best.model_name}#{best.no}"
+    text = f"best {values.score(best.score)} by {best.label}"
     finished = sorted((t for t in trials if is_done(t)), key=ended_at)
     scores = [t.score if t.status == TrialStatus.COMPLETED else None for t in finished]
     room = min(_MOST_CURVE, width - len(text) - 2)
@@ -162,14 +162,14 @@ def early_line(trials: Sequence[TrialView]) -> str:
     if not early:
         return ""
     latest = max(early, key=ended_at)
-    return f"{latest.model_name}#{latest.no} was ended early: {values.first_line(latest.ended_early, 200)}"
+    return f"{latest.label} was ended early: {values.first_line(latest.ended_early, 200)}"
 
 
 def varying_knobs(trials: Sequence[TrialView]) -> dict[str, set[str]]:
     """For each model the knobs to show: those with different values in its trials, or all of them in its first."""
     by_model: dict[str, list[Knobs]] = {}
     for trial in trials:
-        by_model.setdefault(trial.model_name, []).append(trial.proposal.knobs)
+        by_model.setdefault(trial.model_label, []).append(trial.proposal.knobs)
     return {
         model: {name for k in rows for name in k if len(rows) == 1 or len({repr(r.get(name)) for r in rows}) > 1}
         for model, rows in by_model.items()
@@ -216,9 +216,9 @@ def live_view(
         parts.append(Text(notice, style="yellow"))
     for model in job.models:
         if model.error:
-            parts.append(Text(f"{model.model_name}: {values.first_line(model.error, 200)}", style="red"))
+            parts.append(Text(f"{model.model_label}: {values.first_line(model.error, 200)}", style="red"))
         elif model.waits_for:
-            parts.append(Text(f"{model.model_name} waits: {model.waits_for}", style="yellow"))
+            parts.append(Text(f"{model.model_label} waits: {model.waits_for}", style="yellow"))
     # What is told of models may take several lines each.
     used = sum(-(-max(1, p.cell_len) // width) if isinstance(p, Text) else 1 for p in parts)
     shown = choose_rows(trials, max(3, height - used - 5))
@@ -245,7 +245,7 @@ def _table(trials: Sequence[TrialView], best: TrialView | None, now: datetime, k
     for trial in trials:
         is_best = best is not None and trial.id == best.id
         is_failed = trial.status == TrialStatus.ERRORED
-        chosen = {k: v for k, v in trial.proposal.knobs.items() if k in knobs[trial.model_name]}
+        chosen = {k: v for k, v in trial.proposal.knobs.items() if k in knobs[trial.model_label]}
         is_waiting = trial.status == TrialStatus.PENDING
         about = values.knobs(chosen)
         if is_failed:
@@ -258,7 +258,7 @@ def _table(trials: Sequence[TrialView], best: TrialView | None, now: datetime, k
         time = values.duration(values.between(trial.datetime_started, trial.datetime_stopped, now))
         table.add_row(
             Text("★" if is_best else "", style=STATUS_STYLES["★"]),
-            Text(trial.model_name),
+            Text(trial.model_label),
             Text(str(trial.no)),
             Text(trial.status, style=STATUS_STYLES.get(trial.status, "")),
             Text(values.score(trial.score), style="bold" if is_best else ""),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rafiki.constants import InferenceJobStatus
 from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
+from rafiki.utils.ids import model_ref, parse_model_ref
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
 
@@ -63,10 +64,51 @@ def dataset(client: AdminClient, wanted: str) -> DatasetView:
 
 
 def model(client: AdminClient, wanted: str, task: str | None = None) -> ModelView:
-    """A model that you can use; your own go before public ones of the same name."""
-    me = client.get_current_user().id
-    rows = sorted(client.get_available_models(task), key=lambda row: row.user_id != me)
-    return choose(rows, wanted, "model", InvalidModelError)
+    """A model that you can use: see :func:`choose_model`."""
+    rows = client.get_available_models(all_versions=True)
+    return choose_model(rows, wanted, client.get_current_user().id, task)
+
+
+def newest_versions(rows: Iterable[ModelView]) -> list[ModelView]:
+    """Of each model of each owner the newest version, in the order of the first ones."""
+    newest: dict[tuple[str, str], ModelView] = {}
+    for row in rows:
+        known = newest.get((row.user_id, row.name))
+        if known is None or known.version < row.version:
+            newest[row.user_id, row.name] = row
+    return list(newest.values())
+
+
+def choose_model(rows: Sequence[ModelView], wanted: str, user_id: str, task: str | None = None) -> ModelView:
+    """The model that ``wanted`` means: ``wine`` is its newest version, ``wine@2`` that one.
+
+    Of several with the name, one of the task goes before others, and the user's own before public ones.
+
+    Args:
+        rows: all versions.
+
+    Raises:
+        InvalidModelError: when none is meant, or the beginning of an id fits several.
+    """
+
+    def best_first(found: Iterable[ModelView]) -> list[ModelView]:
+        return sorted(found, key=lambda row: (task not in (None, row.task), row.user_id != user_id))
+
+    if any(row.id == wanted for row in rows):
+        return next(row for row in rows if row.id == wanted)
+    # A name first: models of earlier versions of Rafiki may have one like `wine@2`.
+    if named := best_first(row for row in newest_versions(rows) if row.name == wanted):
+        return named[0]
+    if (ref := parse_model_ref(wanted)) is not None:
+        name, version = ref
+        versions = best_first(row for row in rows if row.name == name)
+        if found := next((row for row in versions if row.version == version), None):
+            return found
+        if versions:
+            numbers = sorted(row.version for row in versions if row.user_id == versions[0].user_id)
+            there_are = ", ".join(model_ref(name, number) for number in numbers)
+            raise InvalidModelError.not_found(f"There is no version {version} of {name!r}. There are: {there_are}.")
+    return choose(newest_versions(rows), wanted, "model", InvalidModelError)
 
 
 def served_version(client: AdminClient, app: str, version: int) -> int:
@@ -88,7 +130,7 @@ def is_whole_id(text: str) -> bool:
 
 def trial_name(trial: TrialView) -> str:
     """``SkSvm#10``: a trial within its train job."""
-    return f"{trial.model_name}#{trial.no}"
+    return trial.label
 
 
 def trial(client: AdminClient, wanted: str, name: str | None = None, version: int = -1) -> TrialView:
@@ -111,6 +153,12 @@ def trial(client: AdminClient, wanted: str, name: str | None = None, version: in
         if found:
             raise InvalidTrialError(f"{wanted!r} begins the ids of {len(found)} trials. Write more of the id.")
     return _trial_in_words(client, wanted, version, [job.app for job in jobs])
+
+
+def _is_named(trial: TrialView, text: str) -> bool:
+    """Whether ``text`` names the trial: with the version of its model (``wine@3#4``) or without."""
+    names = (f"{trial.model_name}#{trial.no}", f"{trial.model_ref}#{trial.no}")
+    return text.lower() in [name.lower() for name in names]
 
 
 def _is_prefix(text: str) -> bool:
@@ -136,7 +184,7 @@ def _trial_in_words(client: AdminClient, wanted: str, version: int, apps: Sequen
             (app, t)
             for app in dict.fromkeys(apps)
             for t in client.get_trials_of_train_job(app, -1)
-            if trial_name(t).lower() == wanted.lower()
+            if _is_named(t, wanted)
         ]
         if len(found) == 1:
             return found[0][1]
@@ -169,6 +217,7 @@ def _to_type(app: str, trials: Sequence[TrialView]) -> str:
 def _trial_of_app(client: AdminClient, app: str, version: int, name: str) -> TrialView:
     rows = client.get_trials_of_train_job(app, version)
     exact = [t for t in rows if trial_name(t).lower() == name.lower()]
+    exact = exact or [t for t in rows if _is_named(t, name)]
     number = name.removeprefix("#")
     found = exact or [t for t in rows if number.isdecimal() and t.no == int(number)]
     found = found or [t for t in rows if "#" not in name and t.id.startswith(name.lower())]

@@ -130,7 +130,7 @@ def judge(job: TrainJobView, trials: Sequence[TrialView], report: Callable[[str]
     for model in job.models:
         # Where the job failed for a model's reason, it is told once.
         if model.error and not (is_errored and model.error in reason):
-            terminal.warn(f"{model.model_name}: {model.error}")
+            terminal.warn(f"{model.model_label}: {model.error}")
     if is_errored:
         report(f"The train job ended ERRORED: {reason}")
         return ExitCode.JOB_ERRORED
@@ -184,9 +184,9 @@ def _tell_waits(models: Iterable[SubTrainJobView], told: dict[str, str]) -> None
     """What a model waits for, once."""
     for model in models:
         reason = model.waits_for
-        if reason and told.get(model.model_name) != reason:
-            told[model.model_name] = reason
-            terminal.say(f"{model.model_name} waits: {reason}")
+        if reason and told.get(model.model_label) != reason:
+            told[model.model_label] = reason
+            terminal.say(f"{model.model_label} waits: {reason}")
 
 
 def _follow_events(follower: JobFollower, deadline: Deadline | None, on_event: Callable[[TrainJobEvent], None]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 from support.http.raw_http import TASK, unique
 from support.stacks.admin_people import Hostile
-from support.stacks.running_stack import MODELS
+from support.stacks.running_stack import MODELS, eventually
 
 TINY = (MODELS / "tiny.py").read_text()
 KNOBS = 'return {"x": FloatKnob(0.0, 1.0), "size": FixedKnob(4)}'
@@ -104,3 +105,38 @@ def test_a_model_that_loads_here_but_not_in_its_worker_makes_the_job_errored(hos
     job = hostile.me.wait_for_job(hostile.me.start_job(model_id=made["id"], dataset_id=hostile.dataset))
     assert job["status"] == "ERRORED"
     assert "OSError: only at upload (line 3 of" in job["error"]
+
+
+def slow_at_first(gate: Path) -> bytes:
+    """A model whose import does not end until the gate is there, as on a machine that is too busy."""
+    wait = f"import os, threading\nif not os.path.exists({str(gate)!r}):\n    threading.Event().wait()\n"
+    return (wait + TINY).encode()
+
+
+def test_a_model_that_took_too_long_is_checked_again_before_its_job_is_given_up(
+    hostile: Hostile, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    made = hostile.me.send_model(slow_at_first(gate), "Tiny").json()
+    assert "did not finish within 4 s" in made["load_error"]
+    assert hostile.me.ok("GET", f"/models/{made['id']}")["load_failure"] == "machine"
+    app = hostile.me.start_job(model_id=made["id"], dataset_id=hostile.dataset)
+    waiting = eventually(lambda: hostile.me.job(app)["models"][0]["waits_for"], "the check before the job")
+    assert "checked again, now with up to 16 s" in waiting
+    assert "did not finish within 4 s" in waiting
+    gate.touch()
+    # The check that has begun before the gate was there may end late; the next job has another one.
+    if hostile.me.wait_for_job(app)["status"] == "ERRORED":
+        assert "did not finish within 16 s" in hostile.me.job(app)["error"]
+        app = hostile.me.start_job(model_id=made["id"], dataset_id=hostile.dataset)
+        assert hostile.me.wait_for_job(app)["status"] == "STOPPED"
+    assert [t["status"] for t in hostile.me.trials(app)] == ["COMPLETED"]
+    assert hostile.me.ok("GET", f"/models/{made['id']}")["load_error"] is None
+
+
+def test_a_job_that_waits_for_a_check_is_stopped_at_once(hostile: Hostile, tmp_path: Path) -> None:
+    made = hostile.me.send_model(slow_at_first(tmp_path / "never"), "Tiny").json()
+    app = hostile.me.start_job(model_id=made["id"], dataset_id=hostile.dataset)
+    hostile.me.ok("POST", f"/train_jobs/{app}/-1/stop")
+    assert hostile.me.job(app)["status"] == "STOPPED"
+    assert hostile.me.trials(app) == []

@@ -267,7 +267,7 @@ def test_when_one_search_is_over_its_services_end_and_the_others_go_on() -> None
         (["STOPPED", "STARTED"], "RUNNING", None),
         (["STOPPED", "STOPPED"], "STOPPED", None),
         (["ERRORED", "STOPPED"], "STOPPED", None),
-        (["ERRORED", "ERRORED"], "ERRORED", "model0: why; model1: why"),
+        (["ERRORED", "ERRORED"], "ERRORED", "model0@1: why; model1@1: why"),
     ],
 )
 def test_the_status_of_a_job_follows_its_searches(subs: list[str], status: str, error: str | None) -> None:

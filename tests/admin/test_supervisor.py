@@ -14,6 +14,7 @@ from support.stores.store_and_cache import given, migrated_file, store, store_ur
 
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
+from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.budget import TrainBudget
@@ -46,6 +47,8 @@ class Scene:
         self.cache.read_reports.side_effect = lambda services: dict(self.reports)
         environments = create_autospec(EnvironmentStore, instance=True)
         environments.look.return_value = READY
+        checks = create_autospec(ModelChecks, instance=True)
+        checks.look.return_value = None
         config = Config(supervisor=SupervisorConfig(tick_s=0.02))
         address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
         specs = SpecBuilder(
@@ -55,7 +58,7 @@ class Scene:
         )  # fmt: skip
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
-            environments=environments, hub=create_autospec(EventHub, instance=True),
+            environments=environments, checks=checks, hub=create_autospec(EventHub, instance=True),
             names=ServiceNames(folder),
         )  # fmt: skip
 

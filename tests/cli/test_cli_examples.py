@@ -132,11 +132,6 @@ SPECIAL = {
     "rafiki model test models/my_model.py --knob max_depth=8 --arg epochs=2 --logs": Special(
         "the model of a project", puts=PROJECT_MODEL
     ),
-    "rafiki model delete SkSvm": Special(
-        "no train job refers to it",
-        before=("model upload svm.py --task CUSTOM --name Unused",),
-        puts=("SkSvm", "Unused"),
-    ),
     "rafiki environment log 1f3a": Special("an environment is there", before=HAS_ENVIRONMENT),
     "rafiki environment log 1f3a --follow": Special("an environment is there", before=HAS_ENVIRONMENT),
     "rafiki environment remove 1f3a": Special(
@@ -265,6 +260,8 @@ class World:
             made = client.create_model(name, task, file, name)
             assert made["load_error"] is None
             client.create_train_job(app, task, *datasets, {"MODEL_TRIAL_COUNT": n, "TIME_HOURS": 0.1}, [made["id"]])
+        for access in ("PRIVATE", "PUBLIC", "PRIVATE"):
+            client.create_model("wine", "T", self.folder / "svm.py", "Svm", None, access, existing_name="version")
         svm = next(m["id"] for m in client.get_available_models() if m["name"] == "SkSvm")
         # Versions of an app are trained one after the other.
         for apps in (("letters",), ("letters", "digits"), ("letters",)):

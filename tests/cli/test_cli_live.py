@@ -27,10 +27,10 @@ FIGURES: dict[str, Any] = {
     "members": [{"trial_id": "t1", "workers": 2, "waiting": 7}, {"trial_id": "t2", "workers": 0, "waiting": 0}],
 }  # fmt: skip
 MEMBERS: list[dict[str, Any]] = [
-    {"trial_id": "t1", "model_name": "SkSvm", "no": 10, "score": 0.9, "weight": 0.75, "state": "RUNNING", "workers": 2,
-     "error": None},
-    {"trial_id": "t2", "model_name": "SkDt", "no": 2, "score": 0.8, "weight": 0.25, "state": "RUNNING", "workers": 1,
-     "error": None},
+    {"trial_id": "t1", "model_name": "SkSvm", "model_version": 1, "no": 10, "score": 0.9, "weight": 0.75,
+     "state": "RUNNING", "workers": 2, "error": None},
+    {"trial_id": "t2", "model_name": "SkDt", "model_version": 3, "no": 2, "score": 0.8, "weight": 0.25,
+     "state": "RUNNING", "workers": 1, "error": None},
 ]  # fmt: skip
 SERVING: dict[str, Any] = completed({
     "id": "i1", "status": "RUNNING", "error": None, "train_job_id": "j1", "app": "digits", "app_version": 2,
@@ -324,7 +324,7 @@ def test_an_inference_job_on_a_terminal(logged_in, server: ContractServer, hold:
         assert header.split() == ["TRIAL", "STATE", "SCORE", "WEIGHT", "WORKERS", "WAITING", "REASON"]
         rows = [line.split() for line in lines if line.startswith(("SkSvm", "SkDt"))]
         assert rows[0][:6] == ["SkSvm#10", "RUNNING", "0.9000", "75.0%", "2", "7"]
-        assert rows[1][:6] == ["SkDt#2", "STOPPED", "0.8000", "25.0%", "0", "0"]
+        assert rows[1][:6] == ["SkDt@3#2", "STOPPED", "0.8000", "25.0%", "0", "0"]
         assert max(map(len, lines)) <= columns
         shown.interrupt()
         assert shown.wait() == 0

@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import LoadFailure, ModelAccessRight
 from rafiki.entities import User
 from rafiki.errors import (
     DuplicateModelNameError,
@@ -68,6 +69,37 @@ def test_a_model_name_is_unique_to_its_owner(store, given):
         given.model(user, name="tree")
     given.model(given.user(), name="tree")
     assert store.models.list_available_models(user.id) == [model]
+
+
+def test_versions_of_a_model_are_each_taken_once_and_the_newest_is_found(store, given):
+    user = given.user()
+    first, third = given.model(user, name="wine"), given.model(user, name="wine", version=3)
+    other = given.model(given.user(), name="wine", version=9)
+    with pytest.raises(DuplicateModelNameError, match="wine@3"):
+        given.model(user, name="wine", version=3)
+    assert (first.version, third.version) == (1, 3)
+    assert store.models.find_newest_model(user.id, "wine") == third
+    assert store.models.find_newest_model(other.user_id, "wine") == other
+    assert store.models.find_newest_model(user.id, "Wine") is None
+    job = given.stopped_train_job(user, models=[first, third])
+    assert [(s.model_name, s.model_version) for s in store.train_jobs.list_sub_train_jobs(job.id)] == [
+        ("wine", 1), ("wine", 3)
+    ]  # fmt: skip
+
+
+def test_what_a_later_check_finds_is_kept_and_the_rest_of_the_model_stays(store, given):
+    model = given.model(given.user(), load_error="too slow", load_failure=LoadFailure.MACHINE)
+    assert (model.load_failure, model.datetime_checked) == (LoadFailure.MACHINE, None)
+    knobs = {"on": FixedKnobSpec(True)}
+    checked = store.models.set_check(
+        model.id, knob_config=knobs, knob_constraints=["on == True"], load_error=None, load_failure=None
+    )
+    assert store.models.get_model(model.id) == checked
+    assert checked.datetime_checked is not None
+    changed = ("knob_config", "knob_constraints", "load_error", "load_failure", "datetime_checked")
+    assert msgspec.structs.replace(checked, **{n: getattr(model, n) for n in changed}) == model
+    with pytest.raises(InvalidModelError, match="nothing"):
+        store.models.set_check("nothing", knob_config=None, knob_constraints=[], load_error="x", load_failure=None)
 
 
 def test_own_and_public_models_are_available(store, given):

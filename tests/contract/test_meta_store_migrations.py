@@ -178,3 +178,30 @@ def test_services_of_earlier_versions_keep_their_gpus_handles_and_failures(meta_
     store.migrate()
     found = store.services.list_services("job")
     assert found == [msgspec.structs.replace(now[0], handle=handle), *now[1:]]
+
+
+def test_models_of_earlier_versions_keep_ids_names_and_files_and_a_downgrade_tells_versions_apart_by_name(
+    meta_store_url, store, given, execute
+):
+    user, other = given.user(), given.user()
+    models = [given.model(user, name="wine", version=v, model_file=b"class W: ...") for v in (1, 2, 4)]
+    hashed, lonely = given.model(user, name="wine-3f9c2a71"), given.model(other, name="wine@2")
+    late = given.model(other, name="late", load_error="m.py: importing it did not finish within 30 s (why?).")
+    job = given.stopped_train_job(user, models=models)
+    sub = store.train_jobs.set_advisor(store.train_jobs.list_sub_train_jobs(job.id)[1].id, "adv")
+    trial = given.trial(sub)
+    assert (trial.model_name, trial.model_version) == ("wine", 2)
+    now = store.models.list_models()
+    db = Database(meta_store_url)
+    downgrade(db, "0006")
+    db.close()
+    names = {row[0]: row[1] for row in execute("SELECT id, name FROM models")}
+    assert [names[m.id] for m in (*models, hashed, lonely)] == ["wine", "wine@2", "wine@4", "wine-3f9c2a71", "wine@2"]
+    assert [row[0] for row in execute("SELECT model_name FROM trials")] == ["wine@2"]
+    store.migrate()
+    found = {m.id: m for m in store.models.list_models()}
+    assert found[late.id].load_failure == "machine"
+    assert {**found, late.id: late} == {m.id: m for m in now}
+    assert store.models.read_model_file(models[2].id) == b"class W: ..."
+    assert store.trials.get_trial(trial.id) == trial
+    assert store.train_jobs.list_sub_train_jobs(job.id)[1] == sub

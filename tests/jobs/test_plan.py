@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.http.complete_answers import record, records
 
@@ -263,3 +264,47 @@ def test_what_an_address_holds_is_not_known_before_it_is_fetched(job: LoadedJob)
     plan = make_plan(job, msgspec.structs.replace(there, datasets=[fetched, there.datasets[1]]))
     assert (plan.steps[0].verb, plan.step("train").verb) == (Verb.FETCH, Verb.CREATE)
     assert "secret" not in plan.steps[0].reason
+
+
+def with_model(job: LoadedJob, **fields: Any) -> Observed:
+    """What is observed when the job's model has these fields."""
+    seen = observed(job)
+    return msgspec.structs.replace(seen, models=[msgspec.structs.replace(seen.models[0], **fields)])
+
+
+def model_row(version: int, **fields: Any) -> ModelView:
+    return record({"id": f"m{version}", "name": "Model", "version": version, **fields}, ModelView)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "verb", "reason"),
+    [
+        ({"found": None}, "Model", Verb.UPLOAD, "model.py"),
+        ({"found": model_row(2), "newest": model_row(2)}, "Model@2", Verb.REUSE, "on the server"),
+        (
+            {"found": model_row(1), "newest": model_row(2)},
+            "Model@1", Verb.REUSE, "on the server; Model@2 is another one",
+        ),
+        (
+            {"found": None, "newest": model_row(2), "changes": ["dependencies"]},
+            "Model", Verb.UPLOAD, "as version 3, because its dependencies changed",
+        ),
+        (
+            {"found": None, "newest": model_row(2), "changes": ["file", "class", "access"]},
+            "Model", Verb.UPLOAD, "as version 3, because its file, class and access changed",
+        ),
+        (
+            {"found": None, "newest": model_row(2, load_error="no torch")},
+            "Model@2", Verb.UPLOAD, "checked again, because it did not load",
+        ),
+        (
+            {"found": record({"id": "o", "name": "Model-3f9c2a71"}, ModelView), "newest": model_row(1)},
+            "Model", Verb.REUSE, "on the server as 'Model-3f9c2a71@1'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_happens_to_a_model_names_its_version(
+    job: LoadedJob, fields: dict[str, Any], name: str, verb: Verb, reason: str
+) -> None:
+    step = make_plan(job, with_model(job, **fields)).step("model")
+    assert (step.name, step.verb, step.reason) == (name, verb, reason)

@@ -42,7 +42,8 @@ def get_export(context: AdminContext, actor: User, request: ExportRequest) -> Ex
     members = [
         ExportMemberView(
             trial_id=t.id, no=t.no, model_id=subs[t.sub_train_job_id], model_name=t.model_name,
-            knobs=t.proposal.knobs, score=t.score, weight=weight / sum(chosen.weights), params_sha256=_sha256_of(t),
+            model_version=t.model_version, knobs=t.proposal.knobs, score=t.score,
+            weight=weight / sum(chosen.weights), params_sha256=_sha256_of(t),
         )
         for t, weight in zip(chosen.trials, chosen.weights, strict=True)
     ]  # fmt: skip
@@ -120,19 +121,19 @@ def _model_view(context: AdminContext, actor: User, model_id: str) -> ExportMode
     model = context.store.models.get_model(model_id)
     if model.user_id != actor.id and not is_admin(actor):
         raise InvalidModelError(
-            f"The model {model.name!r} belongs to another user, who shares it for training and serving, but not its "
+            f"The model {model.ref!r} belongs to another user, who shares it for training and serving, but not its "
             "file. Have its owner or an admin train and export it, or choose trials of your own models."
         )
     return ExportModelView(
-        id=model.id, name=model.name, model_class=model.model_class, file_sha256=model.model_file_sha256,
-        dependencies=model.dependencies, packages=_packages(context, model),
+        id=model.id, name=model.name, version=model.version, model_class=model.model_class,
+        file_sha256=model.model_file_sha256, dependencies=model.dependencies, packages=_packages(context, model),
     )  # fmt: skip
 
 
 def _packages(context: AdminContext, model: Model) -> dict[str, str]:
     environment = context.environments.wait(model.dependencies)
     if environment.status is not EnvironmentStatus.READY:
-        raise InvalidModelError(f"The model {model.name!r} cannot run here: {environment.reason}")
+        raise InvalidModelError(f"The model {model.ref!r} cannot run here: {environment.reason}")
     source = context.store.models.read_model_file(model.id)
     names = [*ENGINE_PACKAGES, *model.dependencies]
     return list_packages(PackagesRequest(source=source, names=names), package_environment(), environment.python)

@@ -90,8 +90,8 @@ def _member(trial: Trial, weight: float, services: list[Service]) -> MemberView:
     ended = [s for s in services if s.datetime_stopped is not None]
     error = None if running or not ended else max(ended, key=lambda s: s.datetime_stopped or s.datetime_started).error
     return MemberView(
-        trial_id=trial.id, model_name=trial.model_name, no=trial.no, score=trial.score, weight=weight, state=state,
-        workers=len(running), error=error,
+        trial_id=trial.id, model_name=trial.model_name, model_version=trial.model_version, no=trial.no,
+        score=trial.score, weight=weight, state=state, workers=len(running), error=error,
     )  # fmt: skip
 
 

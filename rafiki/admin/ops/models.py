@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import random
 
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name
-from rafiki.advisor.space import SearchSpace
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import ExistingName, ModelAccessRight
 from rafiki.contract.models import (
+    CHECK_MODEL,
     CREATE_MODEL,
     DELETE_MODEL,
     GET_AVAILABLE_MODELS,
@@ -24,29 +24,30 @@ from rafiki.contract.models import (
     ModelView,
 )
 from rafiki.entities import Model, User
-from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import (
     DuplicateModelNameError,
     InvalidModelError,
     InvalidRequestError,
-    ModelError,
     RequestTooLargeError,
 )
-from rafiki.model.knobs import from_knob_specs
-from rafiki.model_check.knob_reader import KnobReading, read_knob_config
+from rafiki.utils.ids import VERSION_SIGN
+
+_MOST_TRIES = 50
+"""Each one that fails is a version that somebody else has made."""
 
 
 def _view(m: Model) -> ModelView:
     return ModelView(
-        id=m.id, user_id=m.user_id, name=m.name, task=m.task, model_class=m.model_class,
+        id=m.id, user_id=m.user_id, name=m.name, version=m.version, task=m.task, model_class=m.model_class,
         model_file_sha256=m.model_file_sha256, datetime_created=m.datetime_created, dependencies=m.dependencies,
         access_right=m.access_right, docker_image=m.docker_image, knob_config=m.knob_config,
-        knob_constraints=m.knob_constraints, load_error=m.load_error,
+        knob_constraints=m.knob_constraints, load_error=m.load_error, load_failure=m.load_failure,
+        datetime_checked=m.datetime_checked,
     )  # fmt: skip
 
 
 def create_model(context: AdminContext, actor: User, request: CreateModelRequest) -> ModelCreatedView:
-    check_name("name", request.name)
+    _check_new_name(request.name)
     check_name("task", request.task)
     if not request.model_class.isidentifier():
         raise InvalidRequestError(f"Field 'model_class': {request.model_class[:80]!r} is no name of a Python class.")
@@ -56,43 +57,86 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
         raise RequestTooLargeError(f"The model file is larger than {most >> 20} MB (admin.max_model_file_mb).")
     if not file:
         raise InvalidModelError("The model file is empty.")
-    # Asked before the file is loaded, which may take its time; the store refuses it again should another come between.
-    if any(
-        m.user_id == actor.id and m.name == request.name for m in context.store.models.list_available_models(actor.id)
-    ):
-        raise DuplicateModelNameError(
-            f"You have a model named {request.name!r} already. Choose another name or delete the old model."
-        )
-    reading = _read_knobs(context, request, file)
-    model = context.store.models.create_model(
-        user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class, model_file=file,
-        model_file_sha256=hashlib.sha256(file).hexdigest(), dependencies=request.dependencies,
-        access_right=request.access_right, docker_image=request.docker_image,
-        knob_config=reading.knob_config, knob_constraints=reading.constraints, load_error=reading.error,
-    )  # fmt: skip
-    return ModelCreatedView(id=model.id, user_id=model.user_id, name=model.name, load_error=model.load_error)
-
-
-def _read_knobs(context: AdminContext, request: CreateModelRequest, file: bytes) -> KnobReading:
-    """Read where the model's packages are; they are installed first when they are nowhere yet."""
-    environment = context.environments.wait(request.dependencies)
-    if environment.status is not EnvironmentStatus.READY:
-        return KnobReading(error=environment.reason)
+    sha256 = hashlib.sha256(file).hexdigest()
+    # Asked before the file is loaded, which may take its time, and again before each attempt to store it.
+    newest = context.store.models.find_newest_model(actor.id, request.name)
+    _refuse_taken(newest, request)
+    if newest is not None and _is_same(newest, request, sha256):
+        # What kept it from loading may be gone.
+        return _created_view(context.checks.check(newest) if newest.load_error else newest, is_new=False)
     file_name = request.model_file_bytes.file_name or f"{request.name}.py"
-    reading = read_knob_config(
-        file, request.model_class, file_name, timeout_s=context.config.admin.model_load_timeout_s,
-        python=environment.python,
+    reading = context.checks.read(file, request.model_class, request.dependencies, file_name)
+    for _ in range(_MOST_TRIES):
+        newest = context.store.models.find_newest_model(actor.id, request.name)
+        _refuse_taken(newest, request)
+        if newest is not None and _is_same(newest, request, sha256):
+            return _created_view(newest, is_new=False)
+        # Another upload may make this version at this moment; what it made is looked at, then.
+        with contextlib.suppress(DuplicateModelNameError):
+            model = context.store.models.create_model(
+                user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class,
+                model_file=file, model_file_sha256=sha256, dependencies=request.dependencies,
+                access_right=request.access_right, docker_image=request.docker_image,
+                knob_config=reading.knob_config, knob_constraints=reading.constraints, load_error=reading.error,
+                load_failure=reading.failure, version=newest.version + 1 if newest else 1,
+            )  # fmt: skip
+            return _created_view(model, is_new=True)
+    raise DuplicateModelNameError(
+        f"Others make versions of your model {request.name!r} all the time. Try again, or choose another name."
+    )
+
+
+def _created_view(model: Model, *, is_new: bool) -> ModelCreatedView:
+    return ModelCreatedView(
+        id=model.id, user_id=model.user_id, name=model.name, version=model.version, is_new=is_new,
+        load_error=model.load_error,
     )  # fmt: skip
-    if reading.knob_config is not None and reading.constraints:
-        try:
-            SearchSpace(from_knob_specs(reading.knob_config), reading.constraints).draw(random.Random(0))
-        except ModelError as e:
-            return KnobReading(error=f"{file_name}: get_knob_constraints(): {e.message}")
-    return reading
+
+
+def _refuse_taken(newest: Model | None, request: CreateModelRequest) -> None:
+    """Raises DuplicateModelNameError when the name is taken, and no version was asked for."""
+    if newest is not None and request.existing_name is ExistingName.REFUSE:
+        raise DuplicateModelNameError(
+            f"You have a model named {request.name!r} already ({newest.ref}). Choose another name, delete that one, "
+            "or ask for a new version of it (existing_name)."
+        )
+
+
+def _is_same(model: Model, request: CreateModelRequest, sha256: str) -> bool:
+    """Whether the model is just like what was sent."""
+    sent = (sha256, request.model_class, request.task, request.dependencies, request.access_right, request.docker_image)
+    return sent == (
+        model.model_file_sha256, model.model_class, model.task, model.dependencies, model.access_right,
+        model.docker_image,
+    )  # fmt: skip
+
+
+def _check_new_name(name: str) -> None:
+    check_name("name", name)
+    if VERSION_SIGN in name:
+        raise InvalidRequestError(
+            f"Field 'name': a new model's name holds no {VERSION_SIGN}, which stands before a version ({name[:80]!r}). "
+            "The version is counted by itself."
+        )
 
 
 def get_available_models(context: AdminContext, actor: User, request: ListModelsRequest) -> list[ModelView]:
-    return [_view(m) for m in context.store.models.list_available_models(actor.id, task=request.task)]
+    found = available_models(context, actor, all_versions=request.all_versions)
+    return [_view(m) for m in found if request.task in (None, m.task)]
+
+
+def available_models(context: AdminContext, actor: User, *, all_versions: bool = False) -> list[Model]:
+    """What the actor may train, in order of creation: of each model the newest version that is available, or all."""
+    found = context.store.models.list_available_models(actor.id)
+    if all_versions:
+        return found
+    newest: dict[tuple[str, str], Model] = {}
+    for model in found:
+        key = (model.user_id, model.name)
+        if key not in newest or newest[key].version < model.version:
+            newest[key] = model
+    chosen = {model.id for model in newest.values()}
+    return [model for model in found if model.id in chosen]
 
 
 def get_model(context: AdminContext, actor: User, request: ModelRequest) -> ModelView:
@@ -103,10 +147,14 @@ def get_model_file(context: AdminContext, actor: User, request: ModelRequest) ->
     return context.store.models.read_model_file(_own_model(context, actor, request.model_id).id)
 
 
+def check_model(context: AdminContext, actor: User, request: ModelRequest) -> ModelView:
+    return _view(context.checks.check(_own_model(context, actor, request.model_id)))
+
+
 def delete_model(context: AdminContext, actor: User, request: ModelRequest) -> ModelDeletedView:
     model = _own_model(context, actor, request.model_id)
     context.store.models.delete_model(model.id)
-    return ModelDeletedView(id=model.id, user_id=model.user_id, name=model.name)
+    return ModelDeletedView(id=model.id, user_id=model.user_id, name=model.name, version=model.version)
 
 
 def _own_model(context: AdminContext, actor: User, model_id: str) -> Model:
@@ -135,5 +183,6 @@ OPERATIONS = [
     bind(GET_AVAILABLE_MODELS, get_available_models),
     bind(GET_MODEL, get_model),
     bind(GET_MODEL_FILE, get_model_file),
+    bind(CHECK_MODEL, check_model),
     bind(DELETE_MODEL, delete_model),
 ]

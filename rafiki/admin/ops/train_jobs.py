@@ -7,7 +7,7 @@ import msgspec
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name, own_dataset
-from rafiki.admin.ops.models import usable_model
+from rafiki.admin.ops.models import available_models, usable_model
 from rafiki.admin.planner import share_gpus
 from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
@@ -50,8 +50,9 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     without_gpu = _without_gpu(context, job, subs)
     models = [
         SubTrainJobView(
-            id=s.id, model_id=s.model_id, model_name=s.model_name, status=s.status, error=s.error,
-            waits_for=_waits_for(context, s) or without_gpu.get(s.id),
+            id=s.id, model_id=s.model_id, model_name=s.model_name, model_version=s.model_version, status=s.status,
+            error=s.error,
+            waits_for=_waits_for(context, job, s) or without_gpu.get(s.id),
         )
         for s in subs
     ]  # fmt: skip
@@ -66,12 +67,19 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     )  # fmt: skip
 
 
-def _waits_for(context: AdminContext, sub: SubTrainJob) -> str | None:
+def _waits_for(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | None:
     if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
         return None
-    state = context.environments.look(context.store.models.get_model(sub.model_id).dependencies)
+    model = context.store.models.get_model(sub.model_id)
+    state = context.environments.look(model.dependencies)
     if state.status is EnvironmentStatus.BUILDING:
         return f"the packages that the model depends on are being installed: `rafiki environment log {state.key}`"
+    check = context.checks.look(model, job.datetime_started)
+    if check is not None and check.is_checking:
+        return (
+            f"whether the model loads is checked again, now with up to {context.checks.longer_timeout_s:g} s; before: "
+            f"{check.reason}"
+        )
     return None
 
 
@@ -127,7 +135,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
         val_dataset_id=request.val_dataset_id, budget=budget, train_args=request.train_args or {},
         models=models, advisor=setting, labels=request.labels,
     )  # fmt: skip
-    broken = [m for m in models if m.knob_config is None]
+    # What a busy machine or a failed installation kept from loading is checked again before the job is given up.
+    broken = [m for m in models if (c := context.checks.look(m, job.datetime_started)) and not c.is_checking]
     if broken:
         _refuse_to_run(context, job, broken)
     else:
@@ -142,7 +151,7 @@ def _check_setting(setting: AdvisorSetting, model: Model) -> None:
     try:
         check_setting(setting, from_knob_specs(model.knob_config), model.knob_constraints)
     except InvalidTrainJobError as e:
-        raise InvalidTrainJobError(f"Field 'advisor', model {model.name!r}: {e.message}") from e
+        raise InvalidTrainJobError(f"Field 'advisor', model {model.ref!r}: {e.message}") from e
 
 
 def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:
@@ -163,7 +172,7 @@ def _check_train_args(train_args: JsonObject) -> None:
 
 def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> list[Model]:
     if request.model_ids is None:
-        available = context.store.models.list_available_models(actor.id, task=request.task)
+        available = [m for m in available_models(context, actor) if m.task == request.task]
         # Somebody's broken public model must not stop everybody's jobs that did not ask for it.
         models = [m for m in available if m.knob_config is not None] or available
     else:
@@ -173,7 +182,7 @@ def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRe
             raise InvalidModelError(f"Field 'model_ids': {e.message}") from e
         for model in models:
             if model.task != request.task:
-                raise InvalidModelError(f"The model {model.name!r} is for {model.task}, not for {request.task}.")
+                raise InvalidModelError(f"The model {model.ref!r} is for {model.task}, not for {request.task}.")
     if request.model_ids == []:
         raise NoModelsForTrainJobError(
             "Field 'model_ids' is empty. Name models, or leave it out for all available ones."
@@ -187,7 +196,7 @@ def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRe
 
 def _refuse_to_run(context: AdminContext, job: TrainJob, broken: list[Model]) -> None:
     """A model file that does not load is accepted at upload, and makes a job that uses it ERRORED."""
-    reason = "; ".join(f"The model {m.name!r} does not load: {m.load_error}" for m in broken)
+    reason = "; ".join(f"The model {m.ref!r} does not load: {m.load_error}" for m in broken)
     jobs = context.store.train_jobs
     for sub in jobs.list_sub_train_jobs(job.id):
         jobs.set_sub_train_job_status(sub.id, TrainJobStatus.ERRORED, reason, owner_id=None)

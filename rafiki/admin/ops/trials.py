@@ -24,7 +24,7 @@ def trial_view(t: Trial) -> TrialView:
     return TrialView(
         id=t.id, train_job_id=t.train_job_id, no=t.no, worker_id=t.worker_id, attempt=t.attempt, proposal=t.proposal,
         status=t.status, score=t.score, ended_early=t.ended_early, error=t.error, model_name=t.model_name,
-        is_params_saved=t.is_params_saved,
+        model_version=t.model_version, is_params_saved=t.is_params_saved,
         datetime_started=t.datetime_started, datetime_stopped=t.datetime_stopped,
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def params_are_gone(trial: Trial) -> InvalidTrialError:
     if trial.status is not TrialStatus.COMPLETED:
         return InvalidTrialError(f"Trial {trial.no} has no saved parameters (it is {trial.status}).")
     return InvalidTrialError(
-        f"The parameters of trial {trial.no} of {trial.model_name} are not kept any more: `rafiki gc` frees those of "
+        f"The parameters of the trial {trial.label} are not kept any more: `rafiki gc` frees those of "
         "trials that are neither among the best nor deployed. Train again with its knobs to have them back."
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rafiki.client.contract_caller import Away
 from rafiki.client.http_server import WATCH_PATIENCE_S, Progress
 from rafiki.client.records.calls import Calls
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import ExistingName, ModelAccessRight
 from rafiki.contract.datasets import (
     CREATE_DATASET,
     GET_DATASET,
@@ -34,6 +34,7 @@ from rafiki.contract.environments import (
     EnvironmentView,
 )
 from rafiki.contract.models import (
+    CHECK_MODEL,
     CREATE_MODEL,
     DELETE_MODEL,
     GET_AVAILABLE_MODELS,
@@ -82,12 +83,14 @@ class AssetCalls(Calls):
         dependencies: Mapping[str, str] | None = None,
         access_right: ModelAccessRight = ModelAccessRight.PRIVATE,
         docker_image: str | None = None,
+        *,
+        existing_name: ExistingName = ExistingName.REFUSE,
     ) -> ModelCreatedView:
-        """Upload a model template."""
+        """Upload a model template; with ``existing_name`` also as a new version of one that is there."""
         request = CreateModelRequest(
             name=name, task=task, model_class=model_class, access_right=access_right, docker_image=docker_image,
             model_file_bytes=FilePart(str(model_file_path), model_file_path.name),
-            dependencies=dict(dependencies or {}),
+            dependencies=dict(dependencies or {}), existing_name=existing_name,
         )  # fmt: skip
         return self._call(CREATE_MODEL, request)
 
@@ -107,9 +110,13 @@ class AssetCalls(Calls):
         """The file of a model."""
         return self._call(GET_MODEL_FILE, ModelRequest(model_id=model_id))
 
-    def get_available_models(self, task: str | None = None) -> list[ModelView]:
-        """Your own models and all public ones (of one task)."""
-        return self._call(GET_AVAILABLE_MODELS, ListModelsRequest(task=task))
+    def get_available_models(self, task: str | None = None, *, all_versions: bool = False) -> list[ModelView]:
+        """Your own models and all public ones (of one task): of each its newest version, or all of them."""
+        return self._call(GET_AVAILABLE_MODELS, ListModelsRequest(task=task, all_versions=all_versions))
+
+    def check_model(self, model_id: str) -> ModelView:
+        """Check again whether a model loads; returns it with what was found."""
+        return self._call(CHECK_MODEL, ModelRequest(model_id=model_id))
 
     def delete_model(self, model_id: str) -> ModelDeletedView:
         """Delete a model that no train job refers to."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import LoadFailure, ModelAccessRight
 from rafiki.entities import Model
 from rafiki.knob_specs import KnobSpecs
 
 
 class ModelStore(ABC):
-    """Model templates and their files. A model does not change once it is created."""
+    """Model templates and their files. What a model is never changes once it is created; what its latest check found
+    does."""
 
     @abstractmethod
     def create_model(
@@ -29,17 +30,39 @@ class ModelStore(ABC):
         knob_config: KnobSpecs | None = None,
         knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
+        load_failure: LoadFailure | None = None,
+        version: int = 1,
     ) -> Model:
-        """Add a model together with its file.
+        """Add a version of a model together with its file. Of two callers that add the same one, one is refused.
 
         Raises:
-            DuplicateModelNameError: the user has a model of that name.
+            DuplicateModelNameError: the user has that version of a model of that name.
             InvalidUserError: there is no such user.
         """
 
     @abstractmethod
     def get_model(self, model_id: str) -> Model:
         """The model, without its file.
+
+        Raises:
+            InvalidModelError: there is none with that id.
+        """
+
+    @abstractmethod
+    def find_newest_model(self, user_id: str, name: str) -> Model | None:
+        """The newest version of the user's model of that name."""
+
+    @abstractmethod
+    def set_check(
+        self,
+        model_id: str,
+        *,
+        knob_config: KnobSpecs | None,
+        knob_constraints: Sequence[str],
+        load_error: str | None,
+        load_failure: LoadFailure | None,
+    ) -> Model:
+        """Note what a new check of the model has found, and that it was made now.
 
         Raises:
             InvalidModelError: there is none with that id.

@@ -102,6 +102,35 @@ class Database:
             yield connection
 
     @contextmanager
+    def change_schema(self) -> Iterator[Connection]:
+        """As :meth:`write` for migrations.
+
+        SQLite changes a constraint by making a new table and dropping the old one. With foreign keys enforced, that
+        would delete the rows of other tables that refer to it; so they are enforced again only afterwards, and all
+        of them are checked before the transaction ends (https://www.sqlite.org/lang_altertable.html, section 7).
+        """
+        if not self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        with self._translated(_NO_REFUSALS), self._gate, self._writer.connect() as connection:
+            # The transaction that SQLAlchemy begins by itself is of no use here: the pragma has to come before it.
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA foreign_keys=OFF").close()
+            try:
+                with connection.begin():
+                    yield connection
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                    if broken:
+                        raise MetaStoreError(
+                            f"The database {self} has rows that refer to missing ones, first in the table "
+                            f"{broken[0][0]}. Nothing was changed."
+                        )
+            finally:
+                driver.execute("PRAGMA foreign_keys=ON").close()
+
+    @contextmanager
     def write_once(self, refusals: Refusals = _NO_REFUSALS) -> Iterator[Connection]:
         """As :meth:`write` for exactly one statement, which PostgreSQL needs no BEGIN and COMMIT for."""
         if self.is_sqlite:

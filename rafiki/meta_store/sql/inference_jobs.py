@@ -32,7 +32,7 @@ from rafiki.meta_store.sql.schema import (
 )
 from rafiki.states import INFERENCE_JOB_TRANSITIONS
 from rafiki.utils.clock import utc_now
-from rafiki.utils.ids import new_id
+from rafiki.utils.ids import new_id, trial_label
 
 _LATEST_FIRST = [inference_jobs.c.datetime_started.desc(), inference_jobs.c.id]
 
@@ -170,14 +170,15 @@ def _hold_params(connection: Connection, trial_ids: Sequence[str]) -> None:
     """
     # FOR SHARE waits for a free_params() of the same trial that was first, and makes one that comes later wait.
     wanted = (
-        select(trials.c.no, trials.c.model_name, trials.c.status, trials.c.params_id)
+        select(trials.c.no, trials.c.model_name, trials.c.model_version, trials.c.status, trials.c.params_id)
         .where(trials.c.id.in_(trial_ids))
         .order_by(trials.c.id)
         .with_for_update(read=True)
     )
     for row in connection.execute(wanted):
         if row.status is TrialStatus.COMPLETED and row.params_id is None:
+            label = trial_label(row.model_name, row.model_version, row.no)
             raise InvalidTrialError(
-                f"The parameters of trial {row.no} of {row.model_name} are not kept any more: `rafiki gc` has freed "
-                "them. Deploy again: other trials are chosen."
+                f"The parameters of the trial {label} are not kept any more: `rafiki gc` has freed them. Deploy again: "
+                "other trials are chosen."
             )

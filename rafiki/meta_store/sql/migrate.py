@@ -16,7 +16,7 @@ from rafiki.meta_store.sql.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in ``rafiki/meta_store/migrations/versions``."""
 
 _VERSION_TABLE = "alembic_version"
@@ -68,7 +68,7 @@ def downgrade(db: Database, revision: str) -> None:
 @contextmanager
 def _locked(db: Database) -> Iterator[Connection]:
     """One transaction around all of it (both databases take back DDL), which other processes wait for."""
-    with _ALEMBIC, db.write() as connection:
+    with _ALEMBIC, db.change_schema() as connection:
         if not db.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         yield connection

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, delete, select
 
-from rafiki.constants import ModelAccessRight
+from rafiki.constants import LoadFailure, ModelAccessRight
 from rafiki.entities import Model
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, InvalidUserError, ModelUsedError
 from rafiki.knob_specs import KnobSpecs
@@ -15,7 +15,7 @@ from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import model_files, models, users
 from rafiki.utils.clock import utc_now
-from rafiki.utils.ids import new_id
+from rafiki.utils.ids import model_ref, new_id
 
 
 class SqlModelStore(Records, ModelStore):
@@ -34,11 +34,14 @@ class SqlModelStore(Records, ModelStore):
         knob_config: KnobSpecs | None = None,
         knob_constraints: Sequence[str] = (),
         load_error: str | None = None,
+        load_failure: LoadFailure | None = None,
+        version: int = 1,
     ) -> Model:
         values = {
             "id": new_id(),
             "user_id": user_id,
             "name": name,
+            "version": version,
             "task": task,
             "model_class": model_class,
             "model_file_sha256": model_file_sha256,
@@ -48,13 +51,12 @@ class SqlModelStore(Records, ModelStore):
             "knob_config": knob_config,
             "knob_constraints": list(knob_constraints),
             "load_error": load_error,
+            "load_failure": load_failure,
             "datetime_created": utc_now(),
         }
-        taken = DuplicateModelNameError(
-            f"You have a model named {name!r} already. Choose another name or delete the old model."
-        )
+        taken = DuplicateModelNameError(f"You have a model {model_ref(name, version)!r} already.")
         refusals = Refusals(
-            unique={"uq_models_user_id_name": taken},
+            unique={"uq_models_user_id_name_version": taken},
             parents=[Parents(users, [user_id], "user", InvalidUserError)],
         )
         with self._db.write(refusals) as connection:
@@ -64,6 +66,31 @@ class SqlModelStore(Records, ModelStore):
 
     def get_model(self, model_id: str) -> Model:
         return self._get(models, Model, model_id, "model", InvalidModelError)
+
+    def find_newest_model(self, user_id: str, name: str) -> Model | None:
+        where = [models.c.user_id == user_id, models.c.name == name]
+        return next(iter(self._list(models, Model, where, [models.c.version.desc()], limit=1)), None)
+
+    def set_check(
+        self,
+        model_id: str,
+        *,
+        knob_config: KnobSpecs | None,
+        knob_constraints: Sequence[str],
+        load_error: str | None,
+        load_failure: LoadFailure | None,
+    ) -> Model:
+        values = {
+            "knob_config": knob_config,
+            "knob_constraints": list(knob_constraints),
+            "load_error": load_error,
+            "load_failure": load_failure,
+            "datetime_checked": utc_now(),
+        }
+        changed = self._update(models, Model, [models.c.id == model_id], values)
+        if changed is None:
+            raise not_found(InvalidModelError, "model", model_id)
+        return changed
 
     def read_model_file(self, model_id: str) -> bytes:
         with self._db.read() as connection:

@@ -26,6 +26,7 @@ from rafiki import states
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
     InferenceJobStatus,
+    LoadFailure,
     ModelAccessRight,
     ServiceStatus,
     ServiceType,
@@ -125,6 +126,7 @@ models = Table(
     _id(),
     _ref("user_id", "users"),
     Column("name", Str, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
     Column("task", Str, nullable=False),
     Column("model_class", Str, nullable=False),
     Column("model_file_sha256", Str, nullable=False),
@@ -134,8 +136,10 @@ models = Table(
     Column("knob_config", JsonStruct(KnobSpecs)),
     Column("knob_constraints", Json, nullable=False, server_default="[]"),
     Column("load_error", Message),
+    Column("load_failure", Choice(LoadFailure)),
     Column("datetime_created", UtcDateTime, nullable=False),
-    UniqueConstraint("user_id", "name"),
+    Column("datetime_checked", UtcDateTime),
+    UniqueConstraint("user_id", "name", "version"),
     Index(None, "access_right"),
 )
 
@@ -180,6 +184,7 @@ sub_train_jobs = Table(
     Column("position", Integer, nullable=False),
     _ref("model_id", "models"),
     Column("model_name", Str, nullable=False),
+    Column("model_version", Integer, nullable=False, server_default="1"),
     _status(TrainJobStatus),
     Column("error", Message),
     Column("advisor_id", Str),
@@ -195,6 +200,7 @@ trials = Table(
     _ref("train_job_id", "train_jobs"),
     Column("no", Integer, nullable=False),
     Column("model_name", Str, nullable=False),
+    Column("model_version", Integer, nullable=False, server_default="1"),
     Column("worker_id", Str),
     Column("attempt", Integer, nullable=False),
     Column("proposal", JsonStruct(Proposal), nullable=False),

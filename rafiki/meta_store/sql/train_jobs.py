@@ -172,6 +172,7 @@ def _parts(train_job: TrainJob, models: Sequence[Model]) -> list[dict[str, objec
             "position": position,
             "model_id": model.id,
             "model_name": model.name,
+            "model_version": model.version,
             "status": TrainJobStatus.STARTED,
         }
         for position, model in enumerate(models)

@@ -65,6 +65,7 @@ class SqlTrialStore(Records, TrialStore):
             "train_job_id": sub_train_job.train_job_id,
             "no": no,
             "model_name": sub_train_job.model_name,
+            "model_version": sub_train_job.model_version,
             "worker_id": worker_id,
             "attempt": 1,
             "proposal": proposal,
