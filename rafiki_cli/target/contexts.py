@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 from rafiki.constants import ExitCode
 from rafiki.errors import ConfigError
 from rafiki.utils.nearest import did_you_mean
+from rafiki.utils.paths import why
 from rafiki_cli.terminal import UsageError
 
 LOCAL = "local"
@@ -104,7 +105,7 @@ def write_user_file(file: Path, tree: Mapping[str, object]) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(file, msgspec.json.format(msgspec.json.encode(tree)).decode() + "\n")
     except OSError as e:
-        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+        raise ConfigError(f"{file}: this file cannot be written: {why(e)}.") from e
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def user_files_locked() -> Iterator[None]:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = file.open("a")
     except OSError as e:
-        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+        raise ConfigError(f"{file}: this file cannot be written: {why(e)}.") from e
     with lock:
         if not wait_until(lambda: _is_locked(lock), Deadline(_LOCK_TIMEOUT_S)):
             raise ConfigError(f"{file}: another command has held this lock for {_LOCK_TIMEOUT_S:g} s. Try again.")
