@@ -16,6 +16,7 @@ import msgspec
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
 from rafiki.utils.nearest import nearest_or_all
+from rafiki.utils.paths import expand, why
 from rafiki.utils.plain_yaml import read_plain_yaml
 
 SUPERADMIN_EMAIL = "superadmin@rafiki"
@@ -218,7 +219,8 @@ def _file_layer(file: Path) -> tuple[dict[str, dict[str, object]], dict[str, int
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{file}: cannot be read: {e}.") from e
+        reason = why(e) if isinstance(e, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file}: cannot be read: {reason}.") from e
     return _tree_of(text, file)
 
 
@@ -297,6 +299,8 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             value = getattr(values, name)
             key = f"{section}.{name}"
             where = origins.get(key, "default")
+            if isinstance(value, str) and not value.strip():
+                raise ConfigError(f"{where}: {key} = {value!r}: must not be empty. Leave it out for its default.")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             if name == "port":
@@ -320,7 +324,12 @@ def configured_file(
     environ = os.environ if environ is None else environ
     if file is None and environ.get("RAFIKI_CONFIG"):
         file = Path(environ["RAFIKI_CONFIG"])
-    found = file or find_config_file((start or Path.cwd()).resolve())
+    if file is not None:
+        try:
+            return expand(Path.cwd(), str(file))
+        except ValueError as e:
+            raise ConfigError(f"{file}: cannot be the configuration file: {e}.") from e
+    found = find_config_file((start or Path.cwd()).resolve())
     return found.resolve() if found else None
 
 
@@ -346,7 +355,8 @@ def load_config(
     start = (start or Path.cwd()).resolve()
     found = configured_file(file, start=start, environ=environ)
     if found is not None and not found.is_file():
-        raise ConfigError(f"{found}: there is no such configuration file.")
+        reason = "this is a folder; name the file in it" if found.is_dir() else "there is no such configuration file"
+        raise ConfigError(f"{found}: {reason}.")
 
     layers: list[tuple[str, dict[str, dict[str, object]]]] = []
     lines: dict[str, int] = {}

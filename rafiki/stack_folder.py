@@ -12,6 +12,7 @@ from rafiki.errors import ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
+from rafiki.utils.paths import expand, why, why_no_folder
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,19 +30,37 @@ class StackFolder:
     """Paths of one stack."""
 
     def __init__(self, loaded: LoadedConfig) -> None:
+        """
+        Raises:
+            ConfigError: when ``stack.folder`` names what can be no folder, with its file and line.
+        """
         config = loaded.config
-        self.root = (loaded.base_folder / config.stack.folder).resolve()
         self._base = loaded.base_folder
+        self._origins = {o.key: o.origin for o in loaded.origins}
+        self.root = self._folder("stack.folder", config.stack.folder)
         self._stores = config.stores
         self._environments = config.stores.environments_folder
         self._meta_store_url = config.meta_store.url
 
-    def _resolved(self, setting: str | None, default: str) -> Path:
-        return (self._base / setting).resolve() if setting else self.root / default
+    def _folder(self, key: str, setting: str) -> Path:
+        """The folder that a setting names, which need not be there yet."""
+        where = f"{self._origins.get(key, 'default')}: {key} = {setting!r}"
+        try:
+            folder = expand(self._base, setting)
+        except ValueError as e:
+            raise ConfigError(f"{where}: {e}. Name a folder, or leave the setting out.") from e
+        # The folder as it is written: once its links are followed, one that leads nowhere is not seen any more.
+        written = self._base / Path(setting).expanduser()
+        if (reason := why_no_folder(written) or why_no_folder(folder)) is not None:
+            raise ConfigError(f"{where}: {folder} cannot be a folder: {reason}. Name another one.")
+        return folder
+
+    def _resolved(self, key: str, setting: str | None, default: str) -> Path:
+        return self._folder(key, setting) if setting is not None else self.root / default
 
     def _location(self, name: str, url: str | None, folder: str | None) -> StoreLocation:
         if url is None:
-            return folder_location(self._resolved(folder, name))
+            return folder_location(self._resolved(f"stores.{name}_folder", folder, name))
         if folder is not None:
             raise ConfigError(f"stores.{name} and stores.{name}_folder are both set. Leave one of them out.")
         return parse_location(url, f"stores.{name}")
@@ -71,7 +90,7 @@ class StackFolder:
 
     @property
     def environments(self) -> Path:
-        return self._resolved(self._environments, "environments")
+        return self._resolved("stores.environments_folder", self._environments, "environments")
 
     @property
     def logs(self) -> Path:
@@ -106,19 +125,28 @@ class StackFolder:
             StackError: when a folder cannot be made or written, naming it.
             ConfigError: when the settings name no store, or two.
         """
-        stores = [folder for at in (self.datasets, self.params) if (folder := find_folder(at)) is not None]
-        for folder in (self.root, *stores, self.environments, self.logs, self.run):
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as e:
-                raise StackError(
-                    f"{folder}: cannot make this folder ({e.strerror}). "
-                    "Choose another with stack.folder in rafiki.yaml."
-                ) from e
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise StackError(
-                    f"{folder}: no permission to write here. Choose another with stack.folder in rafiki.yaml."
-                )
+        folders = {"stack.folder": [self.root, self.logs, self.run], "stores.environments_folder": [self.environments]}
+        for name, at in (("datasets", self.datasets), ("params", self.params)):
+            if (store := find_folder(at)) is not None:
+                folders[f"stores.{name}" if f"stores.{name}" in self._set else f"stores.{name}_folder"] = [store]
+        for key, named in folders.items():
+            for folder in named:
+                self._create(key if key in self._set else "stack.folder", folder)
+
+    @property
+    def _set(self) -> set[str]:
+        """The settings that somebody has set."""
+        return {key for key, origin in self._origins.items() if origin != "default"}
+
+    def _create(self, key: str, folder: Path) -> None:
+        where = f"{self._origins[key]}: {key}" if key in self._set else f"{key} (its default)"
+        hint = "Choose another folder there." if key in self._set else f"Choose another with {key} in rafiki.yaml."
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as e:
+            raise StackError(f"{where}: cannot make the folder {folder}: {why(e)}. {hint}") from e
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StackError(f"{where}: no permission to write in {folder}. {hint}")
 
     def secrets(self) -> Secrets:
         """The stack's secrets, made if there are none yet.

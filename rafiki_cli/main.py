@@ -14,6 +14,7 @@ import typer.main
 from rafiki import __version__
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError, UnauthorizedError
+from rafiki.utils.paths import why
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import shell as shell_completion
@@ -182,6 +183,14 @@ def main(arguments: list[str] | None = None) -> int:
         code = _run(cli, sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except OSError as e:
+        if cli.options.is_debug:
+            raise
+        # A disk that is full, a folder that may not be written: the machine's state, no fault of the program.
+        place = f"{os.fsdecode(e.filename)}: " if isinstance(e.filename, (str, bytes)) else ""
+        reason = why(e)
+        terminal.report(f"{place}{reason[:1].upper() if not place else reason[:1]}{reason[1:]}.")
+        code = ExitCode.FAILURE
     except Exception as e:
         if cli.options.is_debug:
             raise

@@ -15,6 +15,7 @@ import typer
 
 from rafiki.constants import ExitCode
 from rafiki.errors import RafikiError
+from rafiki.utils.paths import why
 
 if TYPE_CHECKING:
     from rafiki_cli.click_types import Context
@@ -234,7 +235,7 @@ def check_file(file: Path, *, folder_hint: str = "a file is needed here") -> Non
     try:
         is_there, is_folder = file.exists(), file.is_dir()
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}.") from e
+        raise UsageError(f"{file}: cannot be read: {why(e)}.") from e
     if not is_there:
         raise UsageError(f"{file}: there is no such file.")
     if is_folder:
@@ -285,7 +286,7 @@ def read_text(file: Path, what: str) -> str:
     except UnicodeDecodeError as e:
         raise UsageError(f"{file}: {what} cannot be read: it is not UTF-8 text.") from e
     except OSError as e:
-        raise UsageError(f"{file}: {what} cannot be read: {e.strerror}.") from e
+        raise UsageError(f"{file}: {what} cannot be read: {why(e)}.") from e
 
 
 def is_interactive() -> bool:

@@ -22,6 +22,7 @@ from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackError
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.logs import log_unexpected, set_up_logging
+from rafiki.utils.paths import why
 from rafiki.utils.pid_file import PidFile, handle_of
 from rafiki.utils.process import STACK_VARIABLE
 from rafiki.utils.sockets import listen
@@ -118,7 +119,10 @@ def main() -> int:
         _logger.error("%s", e.message)
         return e.exit_code
     except Exception as e:  # noqa: BLE001 - the last place that can log it
-        log_unexpected(_logger, e)
+        if isinstance(e, OSError) and isinstance(e.filename, str):
+            _logger.error("%s: %s.", e.filename, why(e))
+        else:
+            log_unexpected(_logger, e)
         return ExitCode.FAILURE
     return ExitCode.OK
 

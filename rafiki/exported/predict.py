@@ -12,6 +12,7 @@ from pathlib import Path
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidQueryError, RafikiError
 from rafiki.exported.ensemble import Answer, Ensemble
+from rafiki.utils.json_text import why_not_json
 from rafiki.utils.logs import set_up_logging
 from rafiki.utils.values import JsonValue
 
@@ -110,7 +111,7 @@ def _check_json(data: bytes, where: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(data)
     except ValueError as e:
-        raise InvalidQueryError(f"{where}: this is not JSON: {e}. Texts need double quotes.") from e
+        raise InvalidQueryError(f"{where}: this is not JSON: {why_not_json(data)}. Texts need double quotes.") from e
     return value
 
 

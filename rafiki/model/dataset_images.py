@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.tasks.image_files import ImageRow, read_image_rows
+from rafiki.tasks.image_files import ImageRow, read_image_rows, why_no_image
 from rafiki.tasks.zip_files import open_dataset_zip, read_member
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
@@ -31,7 +31,7 @@ def _open(data: bytes, origin: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as e:
-        raise InvalidDatasetError(f"{origin} is not a readable image ({e}).") from e
+        raise InvalidDatasetError(f"{origin} is not a readable image: {why_no_image(e)}.") from e
 
 
 def _to_array(image: Image.Image, mode: str, image_size: int | None, origin: str) -> ImageArray:
@@ -42,7 +42,7 @@ def _to_array(image: Image.Image, mode: str, image_size: int | None, origin: str
             image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
         return np.asarray(image, dtype=np.uint8)
     except (OSError, ValueError, SyntaxError) as e:
-        raise InvalidDatasetError(f"{origin} cannot be decoded as a {mode} image ({e}).") from e
+        raise InvalidDatasetError(f"{origin} cannot be decoded as a {mode} image: {why_no_image(e)}.") from e
 
 
 class ImageFilesDataset:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rafiki.errors import InvalidQueryError, ModelError, ModelPredictError
 from rafiki.model.base import BaseModel, Params
 from rafiki.model.loader import load_model_class, user_traceback
+from rafiki.model.predictions import listed_predictions
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.json_text import why_not_json
 
@@ -107,10 +108,13 @@ class ServedModel:
 
     def _predict_together(self, decoded: list[object]) -> list[object]:
         try:
-            predictions = self._model.predict(decoded)
-            found = list(predictions)
+            returned = self._model.predict(decoded)
         except (Exception, SystemExit) as e:  # model code may raise anything
             raise ModelPredictError(f"predict() failed: {user_traceback(e, self._file_name)}") from e
-        if len(found) != len(decoded):
-            raise ModelPredictError(f"predict() returned {len(found)} predictions for {len(decoded)} queries.")
-        return found
+        try:
+            return listed_predictions(returned, len(decoded))
+        except ModelPredictError:
+            raise
+        # To read what it returned is to run model code too: it may be a generator.
+        except (Exception, SystemExit) as e:  # model code may raise anything
+            raise ModelPredictError(f"predict() failed: {user_traceback(e, self._file_name)}") from e

@@ -30,6 +30,7 @@ from rafiki.model.knobs import (
     to_knob_specs,
 )
 from rafiki.model.loader import UserFrame, user_frames, user_traceback
+from rafiki.model.predictions import HINT, listed_predictions
 from rafiki.model.score import checked_score
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.base import TaskSpec
@@ -242,18 +243,10 @@ def predict(model: BaseModel, queries: Sequence[object], rules: TaskSpec, file_n
         return []
     with calling("predict()", file_name):
         returned = model.predict(list(queries))
-    try:
-        answers = list(returned)
-    except TypeError as e:
-        raise MethodFailedError.of(
-            "predict()", f"it returned a {type(returned).__name__}", "Return a list with one prediction a query."
-        ) from e
-    if len(answers) != len(queries):
-        raise MethodFailedError.of(
-            "predict()",
-            f"it returned {len(answers)} predictions for {len(queries)} queries",
-            "Return one prediction for each query, in the same order.",
-        )
+        try:
+            answers = listed_predictions(returned, len(queries))
+        except ModelPredictError as e:
+            raise MethodFailedError.of("predict()", e.message.removeprefix("predict() ").rstrip("."), HINT) from e
     found: list[JsonValue] = []
     for no, answer in enumerate(answers, 1):
         try:

@@ -92,7 +92,9 @@ def check_wav(archive: zipfile.ZipFile, row: AudioRow) -> None:
                 while missing > 0 and (block := recording.readframes(min(missing, _BLOCK))):
                     missing -= len(block) // (form[0] * form[2] // 8)
         except (wave.Error, EOFError, struct.error, RuntimeError, ValueError) as e:
-            raise InvalidDatasetError(f"{origin}{row.wav_filename!r} is not a readable PCM wav file ({e}).") from e
+            raise InvalidDatasetError(
+                f"{origin}{row.wav_filename!r} is not a readable PCM wav file: it is damaged, or of another format."
+            ) from e
         if form != (1, SAMPLE_RATE_HZ, 16):
             raise InvalidDatasetError(
                 f"{origin}{row.wav_filename!r} has {form[0]} channel(s), {form[1]} Hz and {form[2]} bits a sample; "

@@ -25,6 +25,17 @@ _MAX_IMAGE_BYTES = 512 << 20
 _HELD_BYTES = 64 << 20
 
 
+def why_no_image(error: Exception) -> str:
+    """Why an image cannot be opened or decoded, in words of our own: those of the decoder name its own objects."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has too many pixels"
+    return "it is cut off" if "truncated" in str(error).lower() else "its data is damaged"
+
+
 class ImageRow(NamedTuple):
     row_no: int
     """Counted as spreadsheets do: the header is row 1."""
@@ -142,7 +153,7 @@ class ImageQueries(Sequence["npt.NDArray[np.uint8]"]):
             image = Image.open(io.BytesIO(read_member(archive, row.path, _MAX_IMAGE_BYTES, origin)))
             pixels = np.array(image.convert("RGB"), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            raise InvalidDatasetError(f"{origin}{row.path!r} cannot be decoded ({e}).") from e
+            raise InvalidDatasetError(f"{origin}{row.path!r} cannot be decoded: {why_no_image(e)}.") from e
         if self._held_bytes + pixels.nbytes <= _HELD_BYTES:
             self._held[i] = pixels
             self._held_bytes += pixels.nbytes

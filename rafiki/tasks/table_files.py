@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from rafiki.errors import InvalidDatasetError
 
 CSV_FILE = "csv file"
 _MAX_LINE_BYTES = 4 << 20
+_AFTER_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
+"""Where a line ends with a carriage return alone."""
 _MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
 
 
@@ -51,21 +54,45 @@ def place(file_name: str, row_no: int, column: str | None = None) -> str:
     return f"{file_name}, row {row_no}" + ("" if column is None else f", column {column!r}")
 
 
+def _split(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file with their ends: a line feed, a carriage return (as old spreadsheets write), or both."""
+    rest = b""
+    while True:
+        read = stream.readline(_MAX_LINE_BYTES + 1)
+        # What the last piece ends with may go on in what is read next.
+        *whole, rest = _AFTER_RETURN.split(rest + read)
+        yield from whole
+        if not read or rest.endswith(b"\n") or len(rest) > _MAX_LINE_BYTES:
+            if rest:
+                yield rest
+            rest = b""
+        if not read:
+            return
+
+
 def _lines(stream: IO[bytes], file_name: str) -> Iterator[str]:
-    line_no = 0
-    while line := stream.readline(_MAX_LINE_BYTES + 1):
-        line_no += 1
+    for line_no, line in enumerate(_split(stream), 1):
         if len(line) > _MAX_LINE_BYTES:
             raise InvalidDatasetError(
-                f"{file_name}, line {line_no} is longer than {_MAX_LINE_BYTES:,} bytes; lines end with a line feed."
+                f"{file_name}, line {line_no} is longer than {_MAX_LINE_BYTES:,} bytes: is it a table?"
             )
         try:
             text = line.decode("utf-8-sig" if line_no == 1 else "utf-8")
         except UnicodeDecodeError as e:
-            raise InvalidDatasetError(f"{file_name}, line {line_no} is no UTF-8 text ({e}).") from e
+            raise InvalidDatasetError(f"{file_name}, line {line_no} is no UTF-8 text (its byte {e.start + 1}).") from e
         if "\0" in text:
             raise InvalidDatasetError(f"{file_name}, line {line_no} holds a zero byte: the file is no UTF-8 text.")
         yield text
+
+
+def _why(error: csv.Error) -> str:
+    """In words of our own: those of the reader speak of its own states."""
+    text = str(error)
+    if "expected after" in text:
+        return "something stands between the end of a quoted value and the next comma"
+    if "field limit" in text:
+        return f"a value is longer than {csv.field_size_limit():,} characters"
+    return "a quoted value has no end" if "unexpected end" in text else "its values cannot be told apart"
 
 
 def iter_rows(
@@ -89,7 +116,7 @@ def iter_rows(
         for row_no, row in enumerate(reader, 1):
             yield row_no, row
     except csv.Error as e:
-        raise InvalidDatasetError(f"{place(file_name, row_no + 1)} cannot be read: {e}. Check its quotes.") from e
+        raise InvalidDatasetError(f"{place(file_name, row_no + 1)} cannot be read: {_why(e)}. Check its quotes.") from e
 
 
 def find_columns(file_name: str, header: Sequence[str], wanted: Sequence[str]) -> list[int]:

@@ -65,7 +65,11 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGE as e:
-        raise InvalidDatasetError(f"The dataset is no zip file, or a damaged one ({e}).") from e
+        if isinstance(e, OSError) and e.errno:
+            raise InvalidDatasetError(f"The dataset cannot be read: {e.strerror}.") from e
+        is_zip = zipfile.is_zipfile(path)
+        what = "is a damaged zip file: its list of files cannot be read" if is_zip else "is no zip file, or is cut off"
+        raise InvalidDatasetError(f"The dataset {what}.") from e
     with archive:
         infos = archive.infolist()
         if len(infos) > limits.max_entries:

@@ -19,6 +19,7 @@ import msgspec
 from rafiki.errors import ModelPredictError
 from rafiki.model.base import BaseModel
 from rafiki.model.loader import user_traceback
+from rafiki.model.predictions import listed_predictions
 from rafiki.param_store.base import ParamStore
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask, ValidationSample
@@ -128,9 +129,7 @@ class ValidationKeeper:
                 raise _TimeIsUp
             # Copies: a model may change what it is asked, and the next one is asked the same.
             batch = [copy.copy(query) for query in queries[start : start + _BATCH_SIZE]]
-            found = list(model.predict(batch))
-            if len(found) != len(batch):
-                raise ModelPredictError(f"predict() returned {len(found)} predictions for {len(batch)} queries.")
+            found = listed_predictions(model.predict(batch), len(batch))
             # As they would be served.
             predictions += [msgspec.json.decode(task.encode_prediction(p)) for p in found]
         return task.pack(labels, predictions)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rafiki.utils.paths import why
 from rafiki_cli import terminal
 from rafiki_cli.lazy import examples, new_app
 
@@ -102,5 +103,5 @@ def _install(file: Path, script: str, start_file: Path | None, yes: bool) -> Non
                 f.write(f"{gap}\n{_MARK}\n{line}\n")
             terminal.say(f"Added a line to {start_file} that reads it.")
     except OSError as e:
-        raise terminal.UsageError(f"{e.filename}: cannot be written: {e.strerror}.") from e
+        raise terminal.UsageError(f"{e.filename}: cannot be written: {why(e)}.") from e
     terminal.say("It counts in shells that start from now on.")

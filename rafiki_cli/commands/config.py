@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rafiki.errors import ConfigError
+from rafiki.utils.paths import why
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
@@ -141,7 +142,7 @@ def set_(
     try:
         write_atomic(file, new.encode(), mode=file.stat().st_mode & 0o777 if file.exists() else 0o644)
     except OSError as e:
-        raise ConfigError(f"{file}: cannot be written: {e.strerror}.") from e
+        raise ConfigError(f"{file}: cannot be written: {why(e)}.") from e
     terminal.say(f"{file}: {f'took {key} out' if unset else f'set {key}'}.")
     _show_effect(cli, key)
 

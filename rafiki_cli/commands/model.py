@@ -153,7 +153,9 @@ def parse_dependencies(text: str | None, pairs: list[str]) -> dict[str, str]:
         try:
             given: JsonValue = json.loads(text)
         except ValueError as e:
-            raise terminal.UsageError(f"--dependencies: this is not JSON: {e}.") from e
+            from rafiki.utils.json_text import why_not_json
+
+            raise terminal.UsageError(f"--dependencies: this is not JSON: {why_not_json(text)}.") from e
         versions = given if isinstance(given, dict) else {}
         found = {name: version for name, version in versions.items() if isinstance(version, str)}
         if found != given:

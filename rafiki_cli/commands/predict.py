@@ -123,7 +123,9 @@ def parse_json(text: str, where: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(text)
     except ValueError as e:
-        raise terminal.UsageError(f"{where}: this is not JSON: {e}. Texts need double quotes.") from e
+        from rafiki.utils.json_text import why_not_json
+
+        raise terminal.UsageError(f"{where}: this is not JSON: {why_not_json(text)}. Texts need double quotes.") from e
     return value
 
 

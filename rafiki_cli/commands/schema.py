@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rafiki.utils.paths import why
 from rafiki_cli import terminal
 from rafiki_cli.lazy import new_app
 
@@ -50,5 +51,5 @@ def schema(
         to.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(to, text.encode() + b"\n")
     except OSError as e:
-        raise terminal.UsageError(f"{to}: cannot be written: {e.strerror}.") from e
+        raise terminal.UsageError(f"{to}: cannot be written: {why(e)}.") from e
     terminal.say(f"Wrote {to}.")

@@ -22,6 +22,7 @@ from rafiki.registry import RAFIKI
 from rafiki.tasks.registry import TASKS, get_task
 from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import model_ref
+from rafiki.utils.paths import why
 from rafiki_cli.export import texts, vendor
 from rafiki_cli.export.manifest import Manifest, Member
 from rafiki_cli.terminal import UsageError
@@ -78,7 +79,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         home = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     except OSError as e:
-        raise UsageError(f"{target}: cannot be written: {e.strerror}.") from e
+        raise UsageError(f"{target}: cannot be written: {why(e)}.") from e
     folder = home / target.name
     folder.mkdir()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from rafiki.utils.json_text import why_not_json
 from rafiki.utils.values import JsonObject
 from rafiki_cli.terminal import UsageError
 
@@ -20,7 +21,7 @@ def parse_knobs(texts: Iterable[str]) -> list[JsonObject]:
         try:
             knobs = json.loads(text)
         except ValueError as e:
-            raise UsageError(f"--try {text}: this is not JSON: {e}.") from e
+            raise UsageError(f"--try {text}: this is not JSON: {why_not_json(text)}.") from e
         if not isinstance(knobs, dict):
             raise UsageError(f"--try {text}: write a JSON object of knobs: '{{\"depth\": 3}}'.")
         found.append(knobs)

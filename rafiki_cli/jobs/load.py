@@ -337,7 +337,7 @@ def _model_class(job: LoadedJob, key: Key, file: Path, wanted: str | None) -> st
     except SyntaxError as e:
         raise job.error((*key, "file"), f"{file}, line {e.lineno}: this is not valid Python: {e.msg}.") from e
     except ValueError as e:
-        raise job.error((*key, "file"), f"{file}: this is not valid Python: {e}.") from e
+        raise job.error((*key, "file"), f"{file}: this is no UTF-8 text, or holds a zero byte.") from e
     if names and wanted not in names and not re.search(rf"^(from|import)\b.*\b{re.escape(wanted)}\b", source, re.M):
         raise job.error(
             (*key, "class"), f"{file} has no class {wanted!r}. {nearest_or_all(wanted, model_classes(source) or names)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
 from rafiki.utils.files import write_atomic
+from rafiki.utils.paths import why
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.render import values
 from rafiki_cli.render.ensembles import ensemble_line
@@ -54,7 +55,7 @@ def write_report(file: Path, text: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, text.encode(errors="replace"))
     except OSError as e:
-        raise UsageError(f"{file}: the report cannot be written: {e.strerror}.") from e
+        raise UsageError(f"{file}: the report cannot be written: {why(e)}.") from e
 
 
 # ---- JUnit

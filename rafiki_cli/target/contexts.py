@@ -15,6 +15,7 @@ from rafiki.client.kept_contexts import Contexts as Contexts
 from rafiki.client.kept_contexts import contexts_file as contexts_file
 from rafiki.client.kept_contexts import read_contexts as read_contexts
 from rafiki.errors import ConfigError
+from rafiki.utils.paths import why
 from rafiki_cli.terminal import UsageError
 
 _LOCK_TIMEOUT_S = 10.0
@@ -41,7 +42,7 @@ def write_user_file(file: Path, tree: Mapping[str, object]) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(file, msgspec.json.format(msgspec.json.encode(tree)).decode() + "\n")
     except OSError as e:
-        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+        raise ConfigError(f"{file}: this file cannot be written: {why(e)}.") from e
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def user_files_locked() -> Iterator[None]:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = file.open("a")
     except OSError as e:
-        raise ConfigError(f"{file}: this file cannot be written: {e.strerror}.") from e
+        raise ConfigError(f"{file}: this file cannot be written: {why(e)}.") from e
     with lock:
         if not wait_until(lambda: _is_locked(lock), Deadline(_LOCK_TIMEOUT_S)):
             raise ConfigError(f"{file}: another command has held this lock for {_LOCK_TIMEOUT_S:g} s. Try again.")

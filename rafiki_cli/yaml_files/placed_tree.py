@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rafiki.utils import yaml_numbers
+from rafiki.utils.paths import why
 from rafiki.utils.values import JsonObject, JsonValue
 from rafiki.utils.yaml_keys import find_duplicate_key
 from rafiki.utils.yaml_reasons import why_not_yaml
@@ -76,7 +77,7 @@ def read_placed_tree(file: Path, environ: Mapping[str, str], *, must_be_set: boo
     try:
         data = file.read_bytes()
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}.") from e
+        raise UsageError(f"{file}: cannot be read: {why(e)}.") from e
     return parse_placed_tree(_as_text(data, str(file)), str(file), environ, must_be_set=must_be_set)
 
 

@@ -101,10 +101,15 @@ def test_a_query_that_is_not_what_the_task_takes_never_reaches_the_model(raw: by
 @pytest.mark.parametrize(
     ("whole", "reason"),
     [
-        (lambda qs: qs[:-1], "predict() returned 0 predictions for 1 queries."),
-        (lambda qs: [*qs, 1], "predict() returned 2 predictions for 1 queries."),
-        (lambda qs: None, "predict() failed: TypeError"),
-        (lambda qs: 3.5, "predict() failed: TypeError"),
+        (lambda qs: qs[:-1], "predict() returned 0 predictions (a list), and a list with one prediction is expected."),
+        (lambda qs: [*qs, 1], "predict() returned 2 predictions (a list), and a list with one prediction is expected."),
+        (
+            lambda qs: None,
+            "predict() returned None (is a `return` missing?), and a list with one prediction is expected.",
+        ),
+        (lambda qs: 3.5, "predict() returned a float (3.5), and a list with one prediction is expected."),
+        (lambda qs: "yes", "predict() returned a str ('yes'), and a list with one prediction is expected."),
+        (lambda qs: (q / 0 for q in qs), "predict() failed: ZeroDivisionError"),
     ],
 )
 def test_the_wrong_number_of_predictions_is_a_clear_error_for_each_query(

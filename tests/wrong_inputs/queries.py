@@ -75,7 +75,7 @@ WRONG: dict[str, dict[str, tuple[Any, str]]] = {
 POISON: dict[str, dict[str, tuple[Any, tuple[str, ...]]]] = {
     IMAGES: {
         "that fails": (picture(255, 255, 255), ("predict() failed", "ValueError: a white picture", "line")),
-        "without an answer": (picture(255, 0, 0), ("0 predictions for 1 queries",)),
+        "without an answer": (picture(255, 0, 0), ("predict() returned 0 predictions",)),
         "with NaN for an answer": (picture(0, 0, 255), ("finite probability", "nan")),
     },
     TAGS: {
