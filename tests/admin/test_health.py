@@ -153,7 +153,8 @@ def supervised(
     made = Supervisor(
         config=Config(supervisor=SupervisorConfig(tick_s=0.02)), store=store, containers=FakeContainerManager(),
         cache=cache, specs=create_autospec(SpecBuilder, instance=True),
-        environments=create_autospec(EnvironmentStore, instance=True), hub=create_autospec(EventHub, instance=True), names=ServiceNames(tmp_path),
+        environments=create_autospec(EnvironmentStore, instance=True), hub=create_autospec(EventHub, instance=True),
+        names=ServiceNames(tmp_path),
     )  # fmt: skip
     yield made
     made.shut_down()
