@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,10 +146,11 @@ def create(
         first_knobs=parse_knobs(try_) if try_ else None, early_ending=early_ending, warm_start=warm_start,
     )  # fmt: skip
     if file is not None:
-        client, created = _create_from_file(cli, file, options)
+        client, created = _create_from_file(cli, file, options, wait)
     else:
         client = cli.client()
-        created = _create(client, options.request(client))
+        with _healthy_for(client, wait):
+            created = _create(client, options.request(client))
     if wait:
         _wait(client, created, format)
     columns: list[Column[TrainJobCreatedView]] = [
@@ -161,7 +163,16 @@ def create(
         terminal.say(f"Watch it with `rafiki train watch {created.app}`.")
 
 
-def _create_from_file(cli: Application, file: Path, options: TrainOptions) -> tuple[AdminClient, TrainJobCreatedView]:
+def _healthy_for(client: AdminClient, wait: bool) -> contextlib.AbstractContextManager[None]:
+    """Who goes on to wait for the job learns at once that it would wait in vain."""
+    from rafiki_cli.watch.health import while_healthy
+
+    return while_healthy(client.address) if wait else contextlib.nullcontext()
+
+
+def _create_from_file(
+    cli: Application, file: Path, options: TrainOptions, wait: bool
+) -> tuple[AdminClient, TrainJobCreatedView]:
     """Upload what the job of a file needs and create it; what comes after the training is `rafiki run`'s."""
     from rafiki.config import environment
     from rafiki.contract.train_jobs import TrainJobCreatedView
@@ -183,7 +194,8 @@ def _create_from_file(cli: Application, file: Path, options: TrainOptions) -> tu
         parts = " and ".join(f"`{key}`" for key in training.left_out)
         terminal.say(f"Only training is started: {parts} of {file} take effect with `rafiki run`.")
     creator = JobCreator(client, job, say=terminal.say)
-    created = creator.create(creator.provide(observed), may_adopt=False)
+    with _healthy_for(client, wait):
+        created = creator.create(creator.provide(observed), may_adopt=False)
     return client, TrainJobCreatedView(id=created.id, app=created.app, app_version=created.app_version)
 
 

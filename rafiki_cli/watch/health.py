@@ -35,11 +35,13 @@ class HealthWatch:
         self._stopped = threading.Event()
         self._silent_since: float | None = None
         self._error: RafikiError | None = None
+        self._may_interrupt = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Whatever the main thread does in here ends with the error that says what is wrong with the stack.
+        """Whatever the main thread does in here ends with the error that says what is wrong with the stack. What another
+        thread does is not interrupted: only its failure is explained.
 
         A wait has many shapes: a stream, a call that hangs, a deadline. A signal ends each of them, as Ctrl-C does.
 
@@ -49,6 +51,7 @@ class HealthWatch:
         """
         is_main = threading.current_thread() is threading.main_thread()
         before = signal.signal(_SIGNAL, self._interrupt) if is_main else None
+        self._may_interrupt = is_main
         self._thread.start()
         try:
             yield
@@ -75,7 +78,7 @@ class HealthWatch:
         main = threading.main_thread().ident
         while not self._stopped.is_set():
             error = self._look()
-            if error is not None and main is not None and not self._stopped.is_set():
+            if error is not None and main is not None and self._may_interrupt and not self._stopped.is_set():
                 self._error = error
                 signal.pthread_kill(main, _SIGNAL)
             self._stopped.wait(_EVERY_S)

@@ -21,6 +21,7 @@ from rafiki.admin.supervisor import Supervisor
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, ContainerError
 from rafiki.meta_store import MetaStore
+from rafiki.service_names import ServiceNames
 from rafiki.settings import Config, SupervisorConfig
 
 __all__ = ["given", "migrated_file", "store", "store_url"]
@@ -145,12 +146,15 @@ def cache() -> CacheKeeper:
 
 
 @pytest.fixture
-def supervised(store: MetaStore, cache: CacheKeeper, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+def supervised(
+    store: MetaStore, cache: CacheKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Supervisor]:
     monkeypatch.setattr(health, "PATIENCE_S", 0.0)
     made = Supervisor(
         config=Config(supervisor=SupervisorConfig(tick_s=0.02)), store=store, containers=FakeContainerManager(),
         cache=cache, specs=create_autospec(SpecBuilder, instance=True),
         environments=create_autospec(EnvironmentStore, instance=True), hub=create_autospec(EventHub, instance=True),
+        names=ServiceNames(tmp_path),
     )  # fmt: skip
     yield made
     made.shut_down()

@@ -20,6 +20,7 @@ WAITING = [
     ("train", "watch", "digits", "--version", "1"),
     ("trial", "logs", "00000000-0000-4000-8000-000000000001", "--follow"),
     ("infer", "watch", "digits", "--version", "1"),
+    ("train", "create", "--app", "digits", "--task", "CUSTOM", "--train", "d", "--val", "d", "--wait"),
 ]
 
 
