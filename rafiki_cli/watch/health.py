@@ -40,8 +40,9 @@ class HealthWatch:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Whatever the main thread does in here ends with the error that says what is wrong with the stack. What another
-        thread does is not interrupted: only its failure is explained.
+        """Whatever the main thread does in here ends with the error that says what is wrong with the stack.
+
+        What another thread does is not interrupted: only its failure is explained.
 
         A wait has many shapes: a stream, a call that hangs, a deadline. A signal ends each of them, as Ctrl-C does.
 
