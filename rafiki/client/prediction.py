@@ -35,14 +35,13 @@ class PredictorClient:
         self._server = HttpServer(host, port, what="predictor", hint=hint, is_light=self._is_light)
         self._timeout_s = timeout_s
 
-    def predict(self, query: object) -> Any:
+    def predict(self, query: object) -> Any:  # type: ignore[explicit-any]
         """The prediction for one query."""
         return self.post({"query": query})["prediction"]
 
-    def predict_many(self, queries: Sequence[object]) -> list[Any]:
+    def predict_many(self, queries: Sequence[object]) -> list[Any]:  # type: ignore[explicit-any]
         """The predictions for a batch of queries, in their order."""
-        predictions: list[Any] = self.post({"queries": list(queries)})["predictions"]
-        return predictions
+        return list(self.post({"queries": list(queries)})["predictions"])
 
     def post(self, body: Mapping[str, object]) -> Json:
         """The predictor's whole answer: ``{"prediction": ..., "predictions": [...]}`` and what else is in it.
