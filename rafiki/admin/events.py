@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack, cast
 
 import anyio
 import msgspec
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 F = TypeVar("F")
 
 PAUSE_S = 0.1
@@ -104,7 +105,7 @@ class EventHub:
         """Something has changed that may concern everybody."""
         self._on_loop(self._tell_all, change)
 
-    def _on_loop(self, f: Callable[..., None], *arguments: object) -> None:
+    def _on_loop(self, f: Callable[[Unpack[Arguments]], None], *arguments: *Arguments) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(f, *arguments)
@@ -170,7 +171,7 @@ class EventHub:
     def n_streams(self) -> int:
         return sum(self._by_user.values())
 
-    async def in_thread(self, f: Callable[..., T], *arguments: object) -> T:
+    async def in_thread(self, f: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
         """Call what blocks, such as a read of the meta store."""
         if self._readers is None:
             self._readers = anyio.CapacityLimiter(_READERS)

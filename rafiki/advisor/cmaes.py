@@ -102,7 +102,7 @@ class CmaesAdvisor(Advisor):
             return np.full(len(self._numbers), 0.5)
         return np.array([_to_unit(self.space.dimensions[i], keys[0][i]) for i in self._numbers])
 
-    def _start(self, mean: Array) -> CMAwM | None:
+    def _start(self, mean: Array) -> CMAwM | None:  # type: ignore[no-any-unimported]  # cmaes has no types
         """None where there is no number to search."""
         if not self._numbers:
             return None

@@ -67,13 +67,13 @@ class NoRule(StoppingRule):
         return None
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, kw_only=True):  # type: ignore[explicit-any]  # of make
     """One stopping rule, as it is registered."""
 
     name: str
     summary: str
     """When it ends a trial, in a few words, for people."""
-    make: Callable[..., StoppingRule]
+    make: Callable[..., StoppingRule]  # type: ignore[explicit-any]
     """Its class."""
     options: type[RuleOptions] = RuleOptions
 

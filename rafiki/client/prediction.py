@@ -21,9 +21,9 @@ _JSON = {"Content-Type": "application/json"}
 class PredictorAnswer(TypedDict):
     """What a predictor answers."""
 
-    prediction: Any
+    prediction: Any  # type: ignore[explicit-any]
     """That for one query; None for a batch."""
-    predictions: list[Any]
+    predictions: list[Any]  # type: ignore[explicit-any]
     """Those for a batch, in its order."""
     left_out: NotRequired[list[str]]
     """Ids of the served trials that did not take part in every prediction, where there are any."""
@@ -51,14 +51,13 @@ class PredictorClient:
         self._server = HttpServer(host, port, what="predictor", hint=hint, is_light=self._is_light)
         self._timeout_s = timeout_s
 
-    def predict(self, query: object) -> Any:
+    def predict(self, query: object) -> Any:  # type: ignore[explicit-any]
         """The prediction for one query."""
         return self.post({"query": query})["prediction"]
 
-    def predict_many(self, queries: Sequence[object]) -> list[Any]:
+    def predict_many(self, queries: Sequence[object]) -> list[Any]:  # type: ignore[explicit-any]
         """The predictions for a batch of queries of any size, in their order; see :meth:`ask_many`."""
-        predictions: list[Any] = self.ask_many(queries)["predictions"]
-        return predictions
+        return self.ask_many(queries)["predictions"]
 
     def ask_many(self, queries: Sequence[object]) -> PredictorAnswer:
         """The whole answer for a batch of queries of any size: ``{"prediction": None, "predictions": [...]}`` and what

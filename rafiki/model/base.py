@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeAlias
 from rafiki.errors import ModelError
 from rafiki.model.knobs import KnobConfig
 
-Params: TypeAlias = dict[str, Any]
+Params: TypeAlias = dict[str, Any]  # type: ignore[explicit-any]
 """A model's whole trained state: name -> None, str, bytes, int, float, bool, numpy array, or lists, tuples and dicts of
 these, within each other too."""
 
@@ -44,7 +44,9 @@ class BaseModel:
         """Optional: expressions that the knobs of every trial satisfy, such as ``"min_leaf <= max_leaf"``."""
         return []
 
-    def train(self, dataset_path: str, shared_params: Params | None = None, **train_args: Any) -> None:
+    def train(  # type: ignore[explicit-any]  # models override it with arguments of their own
+        self, dataset_path: str, shared_params: Params | None = None, **train_args: Any
+    ) -> None:
         """Trains on the dataset at ``dataset_path``, a path on the local file system.
 
         Args:
@@ -61,7 +63,7 @@ class BaseModel:
         """
         _missing(type(self).__name__, "evaluate")
 
-    def predict(self, queries: list[Any]) -> list[Any]:
+    def predict(self, queries: list[Any]) -> list[Any]:  # type: ignore[explicit-any]  # as train()
         """One prediction for each query, in the same order, in the formats of the model's task.
 
         Gets 1 to ``predictor.batch_size`` queries at once.

@@ -39,7 +39,7 @@ class AudioFilesDataset:
                 except OSError as e:
                     raise InvalidDatasetError(f"{target} cannot be written: {e.strerror}.") from e
         self.size = len(rows)
-        self.df: Any = make_table(
+        self.df: Any = make_table(  # type: ignore[explicit-any]
             {
                 "wav_filename": paths,
                 "wav_filesize": [row.wav_filesize for row in rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from rafiki.model.base import BaseModel
@@ -96,7 +96,9 @@ def _check(model_class: type[BaseModel], call: _Call) -> Problem | None:
     return None
 
 
-def _why_not_callable(function: Callable[..., object], call: _Call, needs_no_instance: bool) -> str | None:
+def _why_not_callable(function: object, call: _Call, needs_no_instance: bool) -> str | None:
+    if not callable(function):
+        return "it is not callable"
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

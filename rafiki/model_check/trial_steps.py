@@ -206,7 +206,7 @@ def train(
 ) -> None:
     """Train it, from shared parameters where there are some."""
     arguments: dict[str, object] = {**({} if shared_params is None else {"shared_params": shared_params}), **train_args}
-    call: Callable[..., None] = model.train
+    call: Callable[..., None] = model.train  # type: ignore[explicit-any]
     with calling("train()", file_name):
         call(path, **arguments)
 

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import iter_rows, place
@@ -16,6 +16,8 @@ from rafiki.tasks.zip_files import open_dataset_zip, read_member
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 IMAGES_CSV = "images.csv"
 _MAX_CSV_BYTES = 256 << 20
@@ -110,7 +112,7 @@ def check_image(data: bytes, origin: str, max_pixels: int) -> tuple[int, int]:
     return width, height
 
 
-class ImageQueries(Sequence["npt.NDArray[np.uint8]"]):
+class ImageQueries(Sequence["Pixels"]):
     """Images of a dataset as ``predict()`` gets them, W x H x 3 of uint8; decoded when they are asked for.
 
     The first ones are held, up to 64 MiB of pixels: small images are decoded once.
@@ -118,17 +120,17 @@ class ImageQueries(Sequence["npt.NDArray[np.uint8]"]):
 
     def __init__(self, path: Path, rows: Sequence[ImageRow]) -> None:
         self._path, self._rows = path, rows
-        self._held: dict[int, npt.NDArray[np.uint8]] = {}
+        self._held: dict[int, Pixels] = {}
         self._held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @overload
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
+    def __getitem__(self, index: int) -> Pixels: ...
     @overload
-    def __getitem__(self, index: slice) -> list[npt.NDArray[np.uint8]]: ...
-    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+    def __getitem__(self, index: slice) -> list[Pixels]: ...  # type: ignore[explicit-any]
+    def __getitem__(self, index: int | slice) -> Pixels | list[Pixels]:  # type: ignore[explicit-any]
         """
         Raises:
             InvalidDatasetError: when an image cannot be decoded.
@@ -141,7 +143,7 @@ class ImageQueries(Sequence["npt.NDArray[np.uint8]"]):
         with open_dataset_zip(self._path) as archive:
             return [self._decode(archive, i) for i in wanted]
 
-    def _decode(self, archive: zipfile.ZipFile, i: int) -> npt.NDArray[np.uint8]:
+    def _decode(self, archive: zipfile.ZipFile, i: int) -> Pixels:
         import numpy as np
         from PIL import Image
 

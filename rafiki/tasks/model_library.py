@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
+
 Floats: TypeAlias = npt.NDArray[np.float64]
-Packed: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+Packed: TypeAlias = Mapping[str, "Array"]
 
 _LEAST_PROBABILITY = 1e-7
 _CLEARLY_BETTER = 0.1

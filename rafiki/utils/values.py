@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
     """What JSON holds, as a decoder returns it."""
-    Array: TypeAlias = npt.NDArray[np.generic]
+    Array: TypeAlias = npt.NDArray[np.generic]  # type: ignore[explicit-any]  # in numpy's own alias
     """A numpy array of any shape and type."""
 else:
     from typing import Any as JsonValue  # msgspec reads this type's fields, and knows no recursive types.

@@ -180,7 +180,7 @@ class TrainWorker:
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
         """Train the model; the reason for which it was ended early, or None."""
-        train: Callable[..., None] = model.train
+        train: Callable[..., None] = model.train  # type: ignore[explicit-any]
         logger.set_stopping_check(lambda step, score: self._check_for_stop(order, step, score))
         try:
             train(self._train_path, **self._shared_params(order), **self._spec.train_args)

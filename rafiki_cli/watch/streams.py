@@ -14,7 +14,7 @@ _MOST_WAITING = 1000
 """Events that nobody has taken yet; then the stream waits, and the admin tells less often."""
 
 
-def batches(
+def batches(  # type: ignore[explicit-any]  # watch(*arguments, stop=...)
     watch: Callable[..., Iterator[Event]], *arguments: object, tick_s: float, deadline: Deadline | None = None
 ) -> Iterator[list[Event]]:
     """The events of a stream of the client, together as they come; an empty list when none came for ``tick_s``.

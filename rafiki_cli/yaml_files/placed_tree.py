@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rafiki.utils import yaml_numbers
 from rafiki.utils.paths import why
@@ -137,7 +137,7 @@ class _Reader:
         self._must_be_set = must_be_set
         self._yaml = yaml
         self._constructor = yaml.constructor.SafeConstructor()
-        self._resolve: Any = yaml_numbers.resolver().resolve
+        self._resolve: Callable[[type[yaml.Node], str, tuple[bool, bool]], str] = yaml_numbers.resolver().resolve
         self._open: set[int] = set()
         self._n_values = 0
 

@@ -6,7 +6,6 @@ Revises: 0005
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,7 +37,7 @@ def downgrade() -> None:
     op.drop_column("services", "is_permanent")
 
 
-def _rewrite_gpus(one: Callable[[Any], Any]) -> None:
+def _rewrite_gpus(one: Callable[[str], object]) -> None:
     connection = op.get_bind()
     rows = connection.execute(sa.select(_services.c.id, _services.c.gpus).where(_services.c.gpus != "[]")).all()
     for service_id, gpus in rows:
