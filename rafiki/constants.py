@@ -172,7 +172,7 @@ class GarbageKind(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What the command line and every process of Rafiki exit with; documented in docs/reference/exit-codes.md."""
+    """What the command line and every process of Rafiki exit with; the documentation has a page of them."""
 
     OK = 0
     """Done."""

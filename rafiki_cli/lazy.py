@@ -32,6 +32,14 @@ Function = TypeVar("Function", bound=Callable[..., object])
 # The class that Typer raises for wrong use is that of click, which newer versions of Typer hold a copy of.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
+_MEANT = {
+    "start": "up", "stop": "down", "kill": "down", "shutdown": "down", "restart": "up", "ps": "status", "top": "status",
+    "new": "init", "create": "init", "serve": "infer create", "deploy": "infer create", "jobs": "train list",
+    "list": "train list", "upload": "model upload", "test": "model test", "tune": "train create", "log": "logs",
+    "query": "predict", "clean": "gc", "check": "doctor", "settings": "config show",
+}  # fmt: skip
+"""What other programs call a command -> its name here. The nearest name in letters would be another: of ``stop``,
+``stop-all``."""
 _LEFT_COLUMN = 30
 """The widest option that its help stands beside; that of a wider one stands below it."""
 
@@ -190,7 +198,9 @@ class LazyGroup(PlainGroup):
         if cmd_name not in modules:
             if ctx.resilient_parsing:
                 return None
-            ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, modules)}".rstrip())
+            meant = _MEANT.get(cmd_name.lower())
+            hint = f"Did you mean {meant!r}?" if meant else did_you_mean(cmd_name, modules)
+            ctx.fail(f"No such command {cmd_name!r}. {hint}".rstrip())
         app: App = importlib.import_module(modules[cmd_name]).app
         # A module may hold several commands of the root (up, down, status) or one group of its own (train).
         return app.commands[cmd_name] if cmd_name in app.commands else app.group()

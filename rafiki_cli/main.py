@@ -38,6 +38,7 @@ class RafikiGroup(LazyGroup):
             "template": ("rafiki_cli.commands.template", "The model templates that come with Rafiki."),
             "quickstart": ("rafiki_cli.commands.quickstart", "See everything work: train, deploy, predict."),
             "up": ("rafiki_cli.commands.stack", "Start the stack."),
+            "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
             "run": ("rafiki_cli.commands.run", "Make what a job file asks for: train, check, deploy."),
             "doctor": ("rafiki_cli.commands.doctor", "Check everything that Rafiki needs, and say how to mend it."),
         },
@@ -60,6 +61,7 @@ class RafikiGroup(LazyGroup):
             "status": ("rafiki_cli.commands.stack", "What of the stack runs."),
             "logs": ("rafiki_cli.commands.logs", "Show the log of the admin or of a service."),
             "version": ("rafiki_cli.commands.version", "The version of Rafiki."),
+            "help": ("rafiki_cli.commands.help", "The help of a command, and pages of the reference."),
         },
         "Access": {
             "login": ("rafiki_cli.commands.login", "Log in at the admin."),
@@ -69,7 +71,6 @@ class RafikiGroup(LazyGroup):
             "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
         },
         "Administer": {
-            "down": ("rafiki_cli.commands.stack", "Stop the stack; jobs go on at the next `rafiki up`."),
             "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),

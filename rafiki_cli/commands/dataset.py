@@ -39,7 +39,7 @@ def upload(
     cli: Application,
     task: TaskOption,
     file: Annotated[
-        Path | None, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")
+        Path | None, typer.Argument(help="The dataset, in the format of its task: see `rafiki help tasks`.")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="Instead of FILE: an http or https address from which the admin fetches it.")
@@ -76,7 +76,7 @@ def _name_in(url: str) -> str:
 
 @app.command(epilog=examples("rafiki dataset validate data/train.zip --task IMAGE_CLASSIFICATION"))
 def validate(
-    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task (docs/reference/tasks.md).")],
+    file: Annotated[Path, typer.Argument(help="The dataset, in the format of its task: see `rafiki help tasks`.")],
     task: TaskOption,
 ) -> None:
     """Check a dataset as the admin does at upload, without uploading it."""

@@ -66,6 +66,8 @@ def init(
         return
     for line in tree_lines(str(folder), written):
         terminal.put(line)
+    if name is None and app_name != folder.resolve().name:
+        terminal.say(f"The app is called {app_name}, after the folder; --name gives it another name.")
     module = model_name(app_name, chosen).module
     query = chosen.sample_files()["query"].name
     steps = [] if folder.absolute() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]

@@ -8,6 +8,7 @@ key again.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -222,6 +223,18 @@ def environments(ctx: typer.Context) -> Values:
     from rafiki.contract.environments import GET_ENVIRONMENTS
 
     return _distinct((e.key, ", ".join(e.requirements)) for e in _ask(ctx, GET_ENVIRONMENTS, Empty()))
+
+
+def help_words(ctx: typer.Context) -> Values:
+    """The commands below the words of ``rafiki help`` that are there, and its pages."""
+    from rafiki_cli.commands.help import TOPICS
+    from rafiki_cli.main import RafikiGroup
+
+    words = ctx.params.get("words") or ()
+    if not words:
+        return [*RafikiGroup.help_texts().items(), *TOPICS.items()]
+    app = importlib.import_module(RafikiGroup.modules()[words[0]]).app
+    return [(name, "") for name in app.commands if words[0] not in app.commands] if len(words) == 1 else []
 
 
 # ---- names that this machine knows ---------------------------------------------------------------------------------

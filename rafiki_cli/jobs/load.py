@@ -213,7 +213,9 @@ _NAME = re.compile(r"[^\s/\\#@]+")
 
 def _check_name(job: LoadedJob, key: Key, name: str) -> None:
     if not _NAME.fullmatch(name) or not name.isprintable():
-        raise job.error(key, f"{name!r} cannot be a name: no spaces, slashes, `#` or `@`.")
+        fitting = "-".join(re.findall(_NAME.pattern, "".join(c if c.isprintable() else " " for c in name)))
+        hint = f" Write {fitting}." if fitting else ""
+        raise job.error(key, f"{name!r} cannot be a name: no spaces, slashes, `#` or `@`.{hint}")
 
 
 def _check_task(job: LoadedJob) -> None:

@@ -14,6 +14,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _HOMES = {
     "templates": (_PACKAGE / "_templates", _PACKAGE.parent / "templates"),
     "examples": (_PACKAGE / "_examples", _PACKAGE.parent / "examples"),
+    "pages": (_PACKAGE / "_pages", _PACKAGE.parent / "docs" / "reference"),
 }
 
 
@@ -22,7 +23,7 @@ class MissingAssetError(RafikiError):
 
 
 def find_asset(kind: str, name: str) -> Path:
-    """The file or folder ``name`` among ``templates`` or ``examples``.
+    """The file or folder ``name`` among ``templates``, ``examples`` or ``pages``.
 
     Raises:
         MissingAssetError: naming where it was looked for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from typing import NamedTuple
 
 from rafiki_cli.terminal import UsageError
@@ -31,10 +32,10 @@ def parse_model_name(name: str) -> ModelName:
         UsageError: when it can be no class, saying why and, where there is one, a name that can.
     """
     if not name.isidentifier() or not name.isascii():
-        fitting = camel_case(name)
-        hint = f" Write {fitting!r}." if fitting.isidentifier() else ""
+        fitting = _fitting_class(name)
+        hint = f" Write {fitting!r}." if fitting else " Write a name such as 'DigitsTree'."
         raise UsageError(
-            f"{name!r} is no name of a Python class: letters, digits and _ alone, no digit at first.{hint}"
+            f"{name!r} is no name of a Python class: letters (A to Z), digits and _ alone, no digit at first.{hint}"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         raise UsageError(f"{name!r} is a word of Python itself. Choose another name, such as {camel_case(name)}Model.")
@@ -49,9 +50,32 @@ def parse_model_name(name: str) -> ModelName:
     return ModelName(model_class, module)
 
 
+def _fitting_class(name: str) -> str | None:
+    """A class's name that follows from ``name``; None where none does."""
+    found = re.sub(r"^[0-9]+", "", camel_case(name))[:_MOST_CHARS]
+    try:
+        return parse_model_name(found).model_class if found else None
+    except UsageError:
+        return None
+
+
+_LETTERS = str.maketrans({
+    "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ß": "ss", "ẞ": "SS", "ð": "d", "Ð": "D",
+    "þ": "th", "Þ": "TH", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "NG",
+    "ŧ": "t", "Ŧ": "T", "ĸ": "k", "ə": "e", "Ə": "E",
+})  # fmt: skip
+"""Letters of the Latin script that are no plain letter with a mark."""
+
+
+def plain_letters(text: str) -> str:
+    """``blå bær`` -> ``bla baer``: letters without their marks. Letters of other scripts stay as they are."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
 def camel_case(text: str) -> str:
     """``my-digits_tree`` -> ``MyDigitsTree``."""
-    return "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", text) if word)
+    return "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", plain_letters(text)) if word)
 
 
 def snake_case(text: str) -> str:
@@ -67,14 +91,31 @@ def check_app(name: str) -> str:
     """
     if not _APP.fullmatch(name):
         raise UsageError(
-            f"--name {name!r}: write a letter first, then letters, digits, '.', '_' and '-'; 80 at most. "
-            f"{app_from(name)!r} would do."
+            f"--name {name!r}: write a letter (A to Z) first, then letters, digits, '.', '_' and '-'; {_MOST_CHARS} at "
+            f"most. {_would_do(name)}"
         )
     return name
 
 
 def app_from(folder_name: str) -> str:
-    """A name for the app of a project in a folder of that name."""
-    found = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder_name).strip("-._")
-    found = found if found[:1].isalpha() else f"app-{found}".rstrip("-")
-    return found[:_MOST_CHARS]
+    """A name for the app of a project in a folder of that name.
+
+    Raises:
+        UsageError: when none follows from it: it has no letter that a name may hold.
+    """
+    found = _find_app(folder_name)
+    if found is None:
+        raise UsageError(f"No name of an app follows from the folder {folder_name!r}. Choose one: --name my-app.")
+    return found
+
+
+def _would_do(name: str) -> str:
+    return f"{_find_app(name) or 'my-app'!r} would do."
+
+
+def _find_app(text: str) -> str | None:
+    found = re.sub(r"[^A-Za-z0-9_.-]+", "-", plain_letters(text)).strip("-._")
+    if not found:
+        return None
+    found = found if found[0].isalpha() else f"app-{found}"
+    return found[:_MOST_CHARS].rstrip("-._")

@@ -22,6 +22,7 @@ from trove_classifiers import classifiers
 from rafiki.constants import ExitCode
 from rafiki.utils.sockets import any_free_port
 from rafiki.version import __version__
+from rafiki_cli.commands.help import TOPICS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 WORKFLOW, GITLAB = ".github/workflows/rafiki.yml", ".gitlab-ci.yml"
@@ -171,7 +172,8 @@ def test_the_wheel_holds_the_packages_and_what_they_copy_and_nothing_else(room: 
         for file in (ROOT / folder).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 expected.add(f"{place}/{file.relative_to(ROOT / folder).as_posix()}")
-    assert others == expected | {"rafiki_cli/_templates/catalogue.yaml"}
+    pages = {f"rafiki_cli/_pages/{topic}.md" for topic in TOPICS}
+    assert others == expected | {"rafiki_cli/_templates/catalogue.yaml"} | pages
     assert not [name for name in others if Path(name).suffix in ("", ".pyc", ".log", ".db") and "dot_" not in name]
     # A project's own test is a template; no test of ours travels.
     assert [name for name in others if "tests/" in name] == ["rafiki_cli/_templates/project/tests/test_model.py.tmpl"]

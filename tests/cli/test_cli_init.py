@@ -21,7 +21,7 @@ from rafiki.errors import RafikiError
 from rafiki_cli.scaffold import files as files_module
 from rafiki_cli.scaffold.catalogue import Template, list_templates
 from rafiki_cli.scaffold.files import tree_lines, write_files
-from rafiki_cli.scaffold.names import app_from
+from rafiki_cli.scaffold.names import app_from, check_app
 from rafiki_cli.scaffold.project import yaml_text
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +230,7 @@ def test_a_folder_that_is_not_ones_own_is_told(cli, folder: Path) -> None:
     closed.mkdir(mode=0o500)
     result = cli("init", "closed/demo")
     assert result.code == ExitCode.FAILURE
-    assert "Permission denied" in result.err
+    assert "ermission" in result.err
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
@@ -238,17 +238,37 @@ def test_a_folder_that_is_not_ones_own_is_told(cli, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder_name", "app"),
-    [("demo", "demo"), ("My project!", "My-project"), ("2024", "app-2024"), ("...", "app"), ("größe", "gr-e")],
-)
+    [
+        ("demo", "demo"), ("My project!", "My-project"), ("2024", "app-2024"), ("größe", "grosse"),
+        ("blå bær", "bla-baer"), ("Þórr & Œdipe", "THorr-OEdipe"), ("łódź", "lodz"), ("葡萄酒 2024", "app-2024"),
+        ("wine.2", "wine.2"), ("x" * 200, "x" * 80), (f"{'x' * 79} y", "x" * 79), ("ﬁne", "fine"),
+    ],
+)  # fmt: skip
 def test_the_app_is_named_after_the_folder(folder_name: str, app: str) -> None:
     assert app_from(folder_name) == app
+    assert check_app(app_from(folder_name)) == app
 
 
-@pytest.mark.parametrize("name", ["", "a b", "$(rm)", "../up", "a'b", "7up", "x" * 81])
+@pytest.mark.parametrize("folder_name", ["葡萄酒", "🍷", "...", "-", "вино"])
+def test_a_folder_without_a_letter_that_a_name_may_hold_asks_for_one(cli, folder: Path, folder_name: str) -> None:
+    result = cli("init", "--", folder_name)
+    assert (result.code, list(folder.iterdir())) == (ExitCode.USAGE, [])
+    assert "Choose one: --name my-app." in result.err
+    assert cli("init", "demo", "--name", "my-app").code == 0
+
+
+def test_a_name_that_is_not_the_folders_is_told(cli, folder: Path) -> None:
+    assert "The app is called bla-baer, after the folder; --name gives it another name." in cli("init", "blå bær").err
+    assert "class BlaBaer" in next((folder / "blå bær" / "models").glob("*.py")).read_text()
+    assert "is called" not in cli("init", "demo").err
+
+
+@pytest.mark.parametrize("name", ["", "a b", "$(rm)", "../up", "a'b", "7up", "x" * 81, "blå bær", "葡萄酒"])
 def test_a_name_that_no_app_can_have_is_refused(cli, folder: Path, name: str) -> None:
     result = cli("init", "demo", "--name", name)
     assert result.code == ExitCode.USAGE
-    assert "would do" in result.err
+    [suggested] = re.findall(r"'([^']+)' would do", result.err)
+    assert check_app(suggested) == suggested
     assert list(folder.iterdir()) == []
 
 

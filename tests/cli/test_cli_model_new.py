@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,8 @@ def test_class_and_file_follow_from_one_name(name: str, model_class: str, module
     [
         ("class", "a word of Python itself"), ("None", "a word of Python itself"), ("match", "a word of Python itself"),
         ("1st", "no name of a Python class"), ("my-model", "Write 'MyModel'"), ("a b", "Write 'AB'"),
-        ("", "no name of a Python class"), ("../evil", "no name of a Python class"), ("Größe", "no name of a Python"),
+        ("", "no name of a Python class"), ("../evil", "no name of a Python class"), ("Größe", "Write 'Grosse'"),
+        ("blå bær", "Write 'BlaBaer'"), ("1st", "Write 'St'"), ("葡萄酒", "Write a name such as 'DigitsTree'"),
         ("_", "a word of Python itself"), ("__", "holds no letter"), ("test_tree", "meaning of its own"),
         ("conftest", "meaning of its own"), ("Lambda", "meaning of its own"), ("X" * 81, "80 are the most"),
     ],
@@ -49,6 +51,8 @@ def test_a_bad_name_is_refused_before_anything_is_written(cli, folder: Path, nam
     assert result.code == ExitCode.USAGE
     assert message in result.err
     assert list(folder.iterdir()) == []
+    if meant := re.search(r"Write '(\w+)'", result.err):
+        assert parse_model_name(meant[1])
 
 
 def test_a_model_comes_with_its_test_and_its_data(cli, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def test_what_yaml_1_1_reads_as_another_number_is_a_text(tmp_path: Path, value: 
     with pytest.raises(ConfigError) as caught:
         load_config(start=tmp_path, environ={})
     assert f", line 1: admin.port = '{value}': expected `int`" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["blå bær", "a/b", "x@2", "#1", "two  words", "a\\b", "a\tb", "a\u00a0b"])
+def test_a_name_that_is_none_is_answered_with_one_that_is(tmp_path: Path, name: str) -> None:
+    message = refusal(tmp_path, GOOD.replace("demo", json.dumps(name)))
+    [suggested] = suggestions(message)
+    assert refusal(tmp_path, GOOD.replace("demo", json.dumps(suggested))) == ""
 
 
 def test_a_setting_of_the_command_line_is_suggested_as_a_shell_takes_it(tmp_path: Path) -> None:
