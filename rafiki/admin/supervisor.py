@@ -52,7 +52,7 @@ from rafiki.messages import PredictorReport, ServiceReport, StopRequested, Worke
 from rafiki.meta_store import MetaStore
 from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
-from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
+from rafiki.states import TRAIN_JOB_TRANSITIONS, find_outcome, is_final
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.ids import new_id
 from rafiki.utils.logs import log_unexpected
@@ -494,5 +494,8 @@ def _fields_of(service: Service) -> dict[str, str]:
 def _log_job(kind: str, action: SetTrainJobStatus | SetInferenceJobStatus) -> None:
     job = action.job
     level = logging.INFO if action.error is None else logging.ERROR
-    what = f"{action.status}: {action.error}" if action.error else str(action.status)
+    status: str = action.status
+    if isinstance(action, SetTrainJobStatus):
+        status = find_outcome(action.status, action.job.datetime_stop_requested) or status
+    what = f"{status}: {action.error}" if action.error else status
     _logger.log(level, "%s %s v%s: %s", kind, job.app, job.app_version, what, extra={"job": job.id})

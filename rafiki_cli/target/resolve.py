@@ -220,7 +220,7 @@ def _trial_of_app(client: AdminClient, app: str, version: int, name: str) -> Tri
     exact = exact or [t for t in rows if _is_named(t, name)]
     number = name.removeprefix("#")
     found = exact or [t for t in rows if number.isdecimal() and t.no == int(number)]
-    found = found or [t for t in rows if "#" not in name and t.id.startswith(name.lower())]
+    found = found or [t for t in rows if _is_prefix(name) and t.id.startswith(name.lower())]
     if len(found) == 1:
         return found[0]
     if found:
