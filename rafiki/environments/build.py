@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import msgspec
 from packaging.requirements import Requirement
 
 from rafiki import distribution
+from rafiki.environments.reasons import explain, explain_no_space, explain_os_error
 from rafiki.environments.requirements import base_site_folders, lines_of
 from rafiki.errors import EnvironmentBuildError
 from rafiki.utils.clock import Deadline, utc_now
@@ -71,7 +71,7 @@ class Build:
                 self._install(log, start)
                 self._check(log)
         except OSError as e:
-            raise EnvironmentBuildError(f"{e.strerror} ({e.filename or self._folder})") from e
+            raise EnvironmentBuildError(explain_os_error(e, str(self._folder))) from e
 
     def stop(self) -> None:
         """End the attempt: :meth:`run` then raises."""
@@ -100,8 +100,8 @@ class Build:
         ]  # fmt: skip
         if self._options.only_wheels:
             command += ["--only-binary", ":all:"]
-        if self._run(command, log):
-            raise EnvironmentBuildError(self._pip_reason(start))
+        if code := self._run(command, log):
+            raise EnvironmentBuildError(self._pip_reason(start, code))
 
     def _check(self, log: IO[bytes]) -> None:
         """Rafiki's own workers must start with what was installed."""
@@ -142,37 +142,17 @@ class Build:
 
     def _last_words(self) -> str:
         last = [line.strip() for line in tail_lines(self._log_file, 5) if line.strip()]
+        if last and (full := explain_no_space(last)):
+            return f": {full}"
         return f": {last[-1][:_MOST_REASON_CHARS]}" if last else ""
 
-    def _pip_reason(self, start: int) -> str:
-        """What pip says went wrong in this attempt, in one line."""
+    def _pip_reason(self, start: int, exit_code: int) -> str:
+        """What went wrong in this attempt, in one sentence."""
         with self._log_file.open("rb") as f:
             f.seek(start)
             lines = f.read().decode("utf-8", "replace").splitlines()
-        errors = [line.strip().removeprefix("ERROR:").strip() for line in lines if line.strip().startswith("ERROR:")]
-        found = _conflict(lines) or list(dict.fromkeys(errors)) or lines[-1:]
-        text = _VERSIONS.sub(_shorten, " ".join(found))
+        text = explain(lines, exit_code)
         return text[:_MOST_REASON_CHARS] or "pip ended without a word"
-
-
-_CONFLICT = "The conflict is caused by:"
-_VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
-
-
-def _shorten(match: re.Match[str]) -> str:
-    """Of all versions that there are, the last ones: the rest would hide what else pip says."""
-    versions = match[1].split(", ")
-    return f"(from versions: {', '.join(['...', *versions[-3:]] if len(versions) > 3 else versions)})"
-
-
-def _conflict(lines: Sequence[str]) -> list[str]:
-    """What pip lists when requirements exclude each other; its error itself names a file only."""
-    found: list[str] = []
-    for line in lines[lines.index(_CONFLICT) :] if _CONFLICT in lines else ():
-        if not line.strip():
-            break
-        found.append(f"{line.strip()};" if found else line.strip())
-    return found
 
 
 def python_of(folder: Path) -> Path:

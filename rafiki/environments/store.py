@@ -15,6 +15,7 @@ import msgspec
 from packaging.requirements import Requirement
 
 from rafiki.environments.build import Build, BuildOptions, python_of
+from rafiki.environments.reasons import explain_os_error
 from rafiki.environments.requirements import are_satisfied, key_of, lines_of, parse_dependencies
 from rafiki.environments.state import Environment, EnvironmentState, EnvironmentStatus
 from rafiki.errors import EnvironmentBuildError, EnvironmentBusyError, InvalidEnvironmentError, InvalidModelError
@@ -251,7 +252,7 @@ class EnvironmentStore:
         except EnvironmentBuildError as e:
             reason = e.message
         except OSError as e:
-            reason = f"{e.strerror} ({e.filename})"
+            reason = explain_os_error(e, str(folder))
         except Exception as e:  # noqa: BLE001 - nobody above a pool's thread sees it
             log_unexpected(_logger, e)
             reason = "Rafiki failed unexpectedly; see the admin's log"

@@ -95,7 +95,7 @@ class Project:
         """All that a run may add to, as it stands on the server."""
         return {
             "datasets": [d["id"] for d in self.client.get_datasets()],
-            "models": [m["id"] for m in self.client.get_available_models()],
+            "models": [m["id"] for m in self.client.get_available_models(all_versions=True)],
             "train_jobs": self.client.get_train_jobs_of_app(self.app),
             "inference_jobs": self.client.get_inference_jobs_of_app(self.app),
         }
@@ -146,6 +146,7 @@ def test_only_what_changed_is_uploaded_and_the_new_version_takes_the_old_ones_pl
     (project.folder / "model.py").write_text(project.model + "\n# changed\n")
     changed = project.run()
     assert changed.returncode == ExitCode.OK, changed.stderr
+    assert "as version 2, because its file changed" in changed.stderr + changed.stdout
     after = project.records()
     assert after["datasets"] == before["datasets"]
     assert len(after["models"]) == len(before["models"]) + 1
@@ -155,7 +156,7 @@ def test_only_what_changed_is_uploaded_and_the_new_version_takes_the_old_ones_pl
     (project.folder / "model.py").write_text(project.model)
     back = project.run()
     assert back.returncode == ExitCode.OK, back.stderr
-    assert project.records()["models"] == after["models"], "the old file is there under its old name"
+    assert project.records()["models"] == after["models"], "the old file is the first version"
     assert project.serving() == [3]
 
 

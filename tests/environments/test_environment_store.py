@@ -122,7 +122,7 @@ def test_of_many_versions_the_reason_names_the_last(store: EnvironmentStore, whe
     for minor in range(200):
         make_wheel(wheels, "glimmer", f"5.{minor}")
     reason = store.wait({"glimmer": "9.9"}).reason or ""
-    assert "..., 5.197, 5.198, 5.199" in reason
+    assert "the newest there are: 5.197, 5.198, 5.199" in reason
     assert "5.100" not in reason
     assert "glimmer==9.9" in reason
 
