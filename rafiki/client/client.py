@@ -6,18 +6,18 @@ import contextlib
 
 from rafiki.client.assets import AssetCalls
 from rafiki.client.find_admin import find_admin
+from rafiki.client.frames import FrameCalls
 from rafiki.client.inference_jobs import InferenceJobCalls
 from rafiki.client.kept_logins import find_login
 from rafiki.client.stack import StackCalls
-from rafiki.client.train_jobs import TrainJobCalls
 from rafiki.client.users import UserCalls
-from rafiki.client.watching import Watching
+from rafiki.client.waiting import Waiting
 from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 from rafiki.contract import users
 from rafiki.errors import InvalidPasswordError
 
 
-class Client(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls, Watching):
+class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, Waiting):
     """Calls the admin of a stack. Answers are plain dicts and lists; datetimes in them are ISO 8601 texts.
 
     Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when

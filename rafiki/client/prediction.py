@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, NotRequired, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict, cast
 
 from rafiki.client.http_server import HttpServer, encode_json, split_address
 from rafiki.client.plain_answers import Json
 from rafiki.errors import InvalidRequestError, PredictorBusyError, RequestTooLargeError, UnreachableError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICT_TIMEOUT_S = 30.0
 _ALONE = 64
@@ -58,6 +61,20 @@ class PredictorClient:
     def predict_many(self, queries: Sequence[object]) -> list[Any]:  # type: ignore[explicit-any]
         """The predictions for a batch of queries of any size, in their order; see :meth:`ask_many`."""
         return self.ask_many(queries)["predictions"]
+
+    def predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:  # type: ignore[no-any-unimported]
+        """The predictions for the rows of a table of pandas, as a table with the same index.
+
+        Args:
+            frame: a row a query, a column a feature; what is missing is sent as null.
+
+        Raises:
+            ImportError: when pandas is not installed.
+            RafikiError: as :meth:`ask_many` does.
+        """
+        from rafiki.client.frames import frame_to_queries, predictions_to_frame
+
+        return predictions_to_frame(self.predict_many(frame_to_queries(frame)), frame.index)
 
     def ask_many(self, queries: Sequence[object]) -> PredictorAnswer:
         """The whole answer for a batch of queries of any size: ``{"prediction": None, "predictions": [...]}`` and what
