@@ -33,6 +33,9 @@ FIGURES = [
     ),
     Figure(name="up_first", group="up", title="`rafiki up` to healthy, in a new folder", unit="s", mark=2),
     Figure(name="up_again", group="up", title="`rafiki up` to healthy, later", unit="s", mark=2),
+    Figure(
+        name="cache_rights", group="up", title="... of which a job's rights at the cache are tried", unit="ms", mark=50
+    ),
     Figure(name="down", group="up", title="`rafiki down`", unit="s"),
     Figure(
         name="train_start_noop", group="train_start", title="train job created to first trial running, no-op model",

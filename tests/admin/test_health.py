@@ -9,20 +9,16 @@ from unittest.mock import create_autospec
 
 import pytest
 from support.services.fake_containers import FakeContainerManager
+from support.services.supervised import Scene
 from support.stacks.running_stack import eventually
+from support.stores.meta_store_records import Given
 from support.stores.store_and_cache import given, migrated_file, store, store_url
 
 from rafiki.admin import health
-from rafiki.admin.cache_keeper import CacheKeeper
-from rafiki.admin.events import EventHub
 from rafiki.admin.health import Condition, Health, Starts
-from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
-from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, ContainerError
 from rafiki.meta_store import MetaStore
-from rafiki.service_names import ServiceNames
-from rafiki.settings import Config, SupervisorConfig
 
 __all__ = ["given", "migrated_file", "store", "store_url"]
 
@@ -139,25 +135,16 @@ def test_checks_hold_up_no_other_and_outlive_what_they_run_into(monkeypatch: pyt
 
 
 @pytest.fixture
-def cache() -> CacheKeeper:
-    made: CacheKeeper = create_autospec(CacheKeeper, instance=True)
-    made.read_reports.return_value = {}  # type: ignore[attr-defined]
-    return made
+def scene(store: MetaStore, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setattr(health, "PATIENCE_S", 0.0)
+    made = Scene(store, store_url, tmp_path)
+    yield made
+    made.supervisor.shut_down()
 
 
 @pytest.fixture
-def supervised(
-    store: MetaStore, cache: CacheKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Supervisor]:
-    monkeypatch.setattr(health, "PATIENCE_S", 0.0)
-    made = Supervisor(
-        config=Config(supervisor=SupervisorConfig(tick_s=0.02)), store=store, containers=FakeContainerManager(),
-        cache=cache, specs=create_autospec(SpecBuilder, instance=True),
-        environments=create_autospec(EnvironmentStore, instance=True), hub=create_autospec(EventHub, instance=True),
-        names=ServiceNames(tmp_path),
-    )  # fmt: skip
-    yield made
-    made.shut_down()
+def supervised(scene: Scene) -> Supervisor:
+    return scene.supervisor
 
 
 def messages(supervised: Supervisor) -> str:
@@ -178,28 +165,28 @@ def test_a_supervisor_is_healthy_after_its_first_look(supervised: Supervisor) ->
     ],
 )
 def test_a_loop_that_raises_each_time_is_told_until_it_does_not(
-    supervised: Supervisor, cache: CacheKeeper, error: Exception, reason: str
+    supervised: Supervisor, scene: Scene, error: Exception, reason: str
 ) -> None:
-    cache.ensure.side_effect = error  # type: ignore[attr-defined]
+    scene.cache.ensure.side_effect = error
     supervised.start()
     eventually(lambda: reason in messages(supervised), "the reason")
-    cache.ensure.side_effect = None  # type: ignore[attr-defined]
+    scene.cache.ensure.side_effect = None
     eventually(lambda: supervised.find_errors() == [], "a healthy supervisor")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_loop_that_has_ended_is_told(supervised: Supervisor, cache: CacheKeeper) -> None:
-    cache.ensure.side_effect = SystemExit  # type: ignore[attr-defined]
+def test_a_loop_that_has_ended_is_told(supervised: Supervisor, scene: Scene) -> None:
+    scene.cache.ensure.side_effect = SystemExit
     supervised.start()
     eventually(lambda: "has ended, so no job goes on" in messages(supervised), "the end")
 
 
-def test_a_look_that_hangs_is_told(supervised: Supervisor, cache: CacheKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_hangs_is_told(supervised: Supervisor, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     may_go_on = threading.Event()
     supervised.start()
     eventually(lambda: supervised.find_errors() == [], "a healthy supervisor")
     monkeypatch.setattr(health, "HANG_S", 0.05)
-    cache.ensure.side_effect = lambda _: may_go_on.wait(60)  # type: ignore[attr-defined]
+    scene.cache.ensure.side_effect = lambda _: may_go_on.wait(60)
     try:
         eventually(lambda: "does not answer for" in messages(supervised), "the hung look")
     finally:
@@ -208,7 +195,7 @@ def test_a_look_that_hangs_is_told(supervised: Supervisor, cache: CacheKeeper, m
 
 
 def test_services_that_the_machine_does_not_start_are_told(
-    supervised: Supervisor, given, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    supervised: Supervisor, given: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given.sub_train_job("owner")
     failing = create_autospec(FakeContainerManager, instance=True)

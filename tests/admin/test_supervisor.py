@@ -4,75 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import msgspec
 import pytest
-from support.services.fake_containers import INSIDE, FakeContainerManager
+from support.services.fake_containers import INSIDE
+from support.services.supervised import Scene
 from support.stores.meta_store_records import Given
 from support.stores.store_and_cache import given, migrated_file, store, store_url
 
-from rafiki.admin.cache_keeper import CacheKeeper
-from rafiki.admin.events import EventHub
-from rafiki.admin.model_checks import ModelChecks
-from rafiki.admin.specs import SpecBuilder
-from rafiki.admin.supervisor import Supervisor
 from rafiki.budget import TrainBudget
-from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import Address, StartedService
 from rafiki.entities import Gpu, InferenceJob, Service, TrainJob
-from rafiki.environments.state import EnvironmentState, EnvironmentStatus
-from rafiki.environments.store import EnvironmentStore
-from rafiki.messages import CacheAddress, PredictorSpec, ServiceReport
+from rafiki.messages import PredictorSpec, ServiceReport
 from rafiki.meta_store import MetaStore
-from rafiki.service_names import ServiceNames
-from rafiki.settings import Config, SupervisorConfig
-from rafiki.store_location import folder_location
-from rafiki.stores import open_data_store, open_param_store
 
 __all__ = ["given", "migrated_file", "store", "store_url"]
-
-READY = EnvironmentState(status=EnvironmentStatus.READY)
-
-
-class Scene:
-    """A supervisor that looks often, and what it acts on."""
-
-    def __init__(self, store: MetaStore, store_url: str, folder: Path) -> None:
-        self.store = store
-        self.containers = FakeContainerManager()
-        self.cache = create_autospec(CacheKeeper, instance=True)
-        self.reports: dict[str, ServiceReport] = {}
-        self.cache.read_reports.side_effect = lambda services: dict(self.reports)
-        environments = create_autospec(EnvironmentStore, instance=True)
-        environments.look.return_value = READY
-        checks = create_autospec(ModelChecks, instance=True)
-        checks.look.return_value = None
-        config = Config(supervisor=SupervisorConfig(tick_s=0.02))
-        address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
-        specs = SpecBuilder(
-            config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
-            params=open_param_store(folder_location(folder / "params")), meta_store_url=store_url,
-            credentials=Credentials(address, "k" * 40), environments=environments,
-        )  # fmt: skip
-        self.supervisor = Supervisor(
-            config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
-            environments=environments, checks=checks, hub=create_autospec(EventHub, instance=True),
-            names=ServiceNames(folder),
-        )  # fmt: skip
-
-    def wait_for_service(self, job_id: str, service_type: ServiceType, **fields: object) -> Service:
-        """The job's latest service of that type, once it has these fields."""
-        found: list[Service] = []
-
-        def has() -> bool:
-            services = [s for s in self.store.services.list_services(job_id) if s.service_type is service_type]
-            found[:] = [s for s in services if all(getattr(s, n) == v for n, v in fields.items())][-1:]
-            return bool(found)
-
-        assert self.supervisor.wait_until(has, 30.0), (service_type, fields)
-        return found[0]
 
 
 @pytest.fixture

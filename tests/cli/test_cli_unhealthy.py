@@ -37,6 +37,9 @@ def unhealthy(server: ContractServer, job: dict[str, Any], trial: dict[str, Any]
         return tell
 
     server.answers["get_health"] = {"name": "rafiki", "version": "1", "status": REASON}
+    server.answers["get_datasets"] = [{"id": "d1", "name": "d", "task": "CUSTOM"}]
+    server.answers["get_available_models"] = [{"id": "m1", "name": "m", "task": "CUSTOM"}]
+    server.answers["create_train_job"] = {"id": "j1", "app": "digits", "app_version": 1}
     server.answers["get_train_job"] = {**job, "status": "RUNNING"}
     server.answers["get_running_inference_job"] = {"app": "digits", "app_version": 1, "status": "RUNNING"}
     server.answers["get_trial"] = {**trial, "status": "RUNNING"}
