@@ -50,7 +50,7 @@ def tested_versions() -> dict[str, str]:
 
 def held_back(python: Path) -> list[str]:
     """A line for each library with a release that the bounds in pyproject.toml do not admit."""
-    # Not Rafiki, whose name another package has on the index, and not what installs.
+    # Not Rafiki itself, and not what installs.
     left_out = ["--exclude-editable", "--exclude", "pip", "--exclude", "setuptools"]
     command = [str(python), "-m", "pip", "list", "--outdated", "--format", "json", "--disable-pip-version-check"]
     command += left_out

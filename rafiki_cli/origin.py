@@ -18,6 +18,7 @@ _DIRECT_URL = "direct_url.json"
 _HASHES = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 """What pip replaces by an environment variable where it reads an address."""
+MISSING = "IS MISSING HERE"
 _WEB = ("https", "http")
 
 
@@ -86,16 +87,26 @@ def find_origin() -> Origin:
         found = importlib.metadata.distribution(NAME)
     except importlib.metadata.PackageNotFoundError:
         return sources
-    text = found.read_text(_DIRECT_URL)
-    if text is not None:
-        origin = parse_direct_url(text)
-        if origin.kind is OriginKind.LOCAL_FOLDER:
-            return origin
-    else:
-        origin = Origin(kind=OriginKind.INDEX)
+    origin = origin_of(found)
+    if origin.kind is OriginKind.LOCAL_FOLDER:
+        return origin
     # What is installed is not what runs where PYTHONPATH, say, leads to a checkout.
     is_running = Path(str(found.locate_file(""))).resolve() == home
     return origin if is_running else sources
+
+
+def origin_of(installed: importlib.metadata.Distribution) -> Origin:
+    """Where any installed package came from. Without a note of its installer's it was an index."""
+    text = installed.read_text(_DIRECT_URL)
+    return Origin(kind=OriginKind.INDEX) if text is None else parse_direct_url(text)
+
+
+def missing_line(name: str, origin: Origin) -> str:
+    """A line of a requirements.txt in place of a package that no other machine can fetch: pip stops and shows it."""
+    return (
+        f"{name.upper()} {MISSING}: it was installed from {origin.kind}, which no other machine can fetch. Replace "
+        "this line by where it can be fetched"
+    )
 
 
 def parse_direct_url(text: str) -> Origin:

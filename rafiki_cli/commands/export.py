@@ -112,6 +112,13 @@ def export(
         **manifest, "folder": str(target), "zip": str(_zip_of(target)) if zip else None, "checked": checked,
     }  # fmt: skip
     put_record(record, _COLUMNS, format)
+    package = folders.find_task_package(view.task)
+    if package is not None and package.origin.is_local:
+        terminal.warn(
+            f"{package.name}, which brings the task {view.task}, was installed from {package.origin.kind} "
+            f"({package.origin.address}), which no other machine can fetch. Say in {target}/requirements.txt where it "
+            "can be fetched: until then pip stops there."
+        )
     if format is Format.TABLE:
         terminal.say(f"Try it: `pip install -r {target}/requirements.txt`, then `python {target}/serve.py`.")
 

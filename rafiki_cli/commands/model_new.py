@@ -40,7 +40,8 @@ def new(
     from rafiki_cli.scaffold.catalogue import get_template
     from rafiki_cli.scaffold.files import tree_lines, write_files
     from rafiki_cli.scaffold.names import parse_model_name
-    from rafiki_cli.scaffold.project import job_lines, model_files, sample_files
+    from rafiki_cli.scaffold.project import REQUIREMENTS, job_lines, model_files, sample_files
+    from rafiki_cli.scaffold.requirement import line_with_extra
 
     names = parse_model_name(name)
     chosen = get_template(template)
@@ -60,6 +61,10 @@ def new(
     options = [str(part) for option in data.items() for part in option]
     steps.append(shlex.join(["rafiki", "model", "test", str(place), "--task", chosen.task, *options]))
     terminal.say("\nNext:\n" + "\n".join(f"  {step}" for step in steps))
+    if (file := project / REQUIREMENTS).is_file() and chosen.extra:
+        wanted = line_with_extra(file.read_text("utf-8", "replace"), chosen.extra)
+        if wanted is not None:
+            terminal.say(f"\nIts tests in CI need what it imports. Put this line into {file}:\n\n  {wanted}")
     terminal.say(f"\nA job for {chosen.task} trains it with these lines below `models:` in job.yaml:\n")
     terminal.say(job_lines(chosen, names))
 

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from rafiki.utils.ids import model_ref
 from rafiki.utils.paths import why
 from rafiki_cli.export import texts, vendor
 from rafiki_cli.export.manifest import Manifest, Member
+from rafiki_cli.origin import Origin, OriginKind, missing_line, origin_of
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def write_export(
         ConflictingPackagesError: when no one set of packages does for all members.
         DamagedFileError: when what came is not what the admin told of.
     """
-    requirements = _requirements([*((m.name, m.packages) for m in view.models), _task_package(view.task)])
+    package = find_task_package(view.task)
+    requirements = _requirements([*((m.name, m.packages) for m in view.models), _task_needs(view.task, package)])
     models = {m.id: m for m in view.models}
     names = _file_names([m.name for m in view.models])
     files = {model_id: f"models/{name}.py" for model_id, name in zip(models, names, strict=True)}
@@ -146,7 +148,7 @@ def write_export(
         "requirements": requirements,
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
+    (folder / "requirements.txt").write_text("".join(f"{_as_installed(line, package)}\n" for line in requirements))
     (folder / "README.md").write_text(texts.readme(view, members), encoding="utf-8")
     image = re.sub(r"[^a-z0-9]+", "-", view.app.lower()).strip("-") or "app"
     (folder / "Dockerfile").write_text(texts.DOCKERFILE.format(image=image, python=view.python_version))
@@ -170,11 +172,36 @@ def zip_folder(folder: Path, target: Path) -> None:
         raise
 
 
-def _task_package(task: str) -> tuple[str, dict[str, str]]:
-    """The name of a task and what it needs that a package of others brings: name -> version."""
-    package = TASKS.package_of(task)
-    packages = {} if package == RAFIKI else {package: importlib.metadata.version(package)}
-    return f"the task {task}", packages
+class TaskPackage(NamedTuple):
+    """The package of others that brings a task."""
+
+    name: str
+    version: str
+    origin: Origin
+
+
+def find_task_package(task: str) -> TaskPackage | None:
+    """What brings a task; None where it comes with Rafiki."""
+    name = TASKS.package_of(task)
+    if name == RAFIKI:
+        return None
+    found = importlib.metadata.distribution(name)
+    return TaskPackage(name, found.version, origin_of(found))
+
+
+def _task_needs(task: str, package: TaskPackage | None) -> tuple[str, dict[str, str]]:
+    """The name of a task, and name -> version of what brings it."""
+    return f"the task {task}", {package.name: package.version} if package else {}
+
+
+def _as_installed(requirement: str, package: TaskPackage | None) -> str:
+    """A line of requirements.txt. What came from elsewhere than an index is not asked for there by its name alone: that
+    may be somebody else's."""
+    if package is None or requirement.partition("==")[0] != package.name or package.origin.kind is OriginKind.INDEX:
+        return requirement
+    if package.origin.is_local:
+        return f"{missing_line(package.name, package.origin)}, or by {requirement} where an index has it."
+    return f"{package.name} @ {package.origin.address}"
 
 
 def _requirements(parts: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:

@@ -15,11 +15,11 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from rafiki.distribution import NAME, with_extra
 from rafiki.version import __version__
-from rafiki_cli.origin import Origin, OriginKind, without_secrets
+from rafiki_cli.origin import MISSING, Origin, OriginKind, missing_line, without_secrets
 from rafiki_cli.terminal import UsageError
 
 OPTION = "--requirement"
-_MARK = "RAFIKI IS MISSING HERE"
+_MARK = f"RAFIKI {MISSING}"
 _OTHER_LINE = "pytest>=8"
 _ARCHIVES = (".whl", ".tar.gz", ".zip")
 _REPOSITORY = re.compile(r"(git|hg|svn|bzr)\+[a-z]+://", re.ASCII)
@@ -107,6 +107,25 @@ def is_unfilled(requirements: bytes) -> bool:
     return len(kept) == 2 and kept[0].startswith(_MARK) and kept[1] == _OTHER_LINE
 
 
+def line_with_extra(requirements: str, extra: str) -> str | None:
+    """The line of a requirements.txt by which it asks for Rafiki, with an extra added; None when it has that extra, or
+    there is no such line."""
+    for line in map(str.strip, requirements.splitlines()):
+        bare, extras = _split_extras(line)
+        if bare.endswith(".whl") and " " not in bare:
+            return None if extra in extras or not _is_our_wheel(bare) else _with_extras(bare, extras | {extra})
+        try:
+            found = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(found.name) == NAME:
+            if extra in found.extras:
+                return None
+            found.extras.add(extra)
+            return str(found)
+    return None
+
+
 def is_this_machine(address: str) -> bool:
     """Whether an address leads to the machine that reads it."""
     host = urlsplit(address).hostname or ""
@@ -134,10 +153,7 @@ def _unfilled(origin: Origin, extra: str | None) -> ProjectRequirement:
     )
     notes += [f"  {form.ljust(width)}   {what}" for form, what in forms]
     return ProjectRequirement(
-        line=(
-            f"{_MARK}: it was installed from {origin.kind}, which no other machine can fetch. Replace this line by "
-            "where Rafiki can be fetched, as the lines before it show."
-        ),
+        line=f"{missing_line('rafiki', origin)}, as the lines before it show.",
         notes=notes,
         warning=(
             f"Rafiki was installed from {origin.kind}{f' ({origin.address})' if origin.address else ''}, which no "
@@ -208,6 +224,13 @@ def _check_wheel(name: str) -> None:
     except InvalidWheelFilename as e:
         raise UsageError(f"{OPTION}: {name} is no name of a wheel: {e}.") from e
     _check_name(distribution)
+
+
+def _is_our_wheel(path: str) -> bool:
+    try:
+        return parse_wheel_filename(PurePosixPath(path).name)[0] == NAME
+    except InvalidWheelFilename:
+        return False
 
 
 def _check_name(name: str) -> None:

@@ -137,14 +137,15 @@ def test_an_export_needs_the_package_and_holds_what_it_imports_of_rafiki(world: 
     code = (
         "import pathlib, sys; from rafiki_cli.export import folder, vendor\n"
         "from rafiki.tasks.registry import get_task\n"
-        f"print(folder._task_package({TASK!r})[1])\n"
+        f"package = folder.find_task_package({TASK!r})\n"
+        "print(*package[:2], folder._as_installed('rafiki-hills==1.0', package))\n"
         f"vendor.write_engine(pathlib.Path(sys.argv[1]), type(get_task({TASK!r})).__module__, [])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], env=world.stack.environment, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    assert done.stdout == "{'rafiki-hills': '1.0'}\n"
+    assert done.stdout == "rafiki-hills 1.0 rafiki-hills==1.0\n"
     # The scheme of the package travels as its task does: all that one of its modules may load.
     assert {"tasks", "advisor"} <= {f.name for f in (tmp_path / "rafiki").iterdir()}
 

@@ -19,8 +19,10 @@ from rafiki.constants import ExitCode, Task
 from rafiki.errors import InvalidModelError
 from rafiki.param_store.codec import encode_params
 from rafiki.tasks.registry import get_task
+from rafiki_cli.export import folder as exports
 from rafiki_cli.export import vendor
 from rafiki_cli.export.check import is_same
+from rafiki_cli.origin import Origin, OriginKind
 
 TINY = (MODELS / "tiny.py").read_bytes()
 
@@ -248,6 +250,33 @@ def test_a_refusal_of_the_admin_is_passed_on(logged_in, server: ContractServer, 
     result = logged_in("export", "demo", "--to", "out")
     assert "belongs to another user" in result.err
     assert (result.out, (folder / "out").exists()) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (Origin(kind=OriginKind.INDEX), "hills==1.0"),
+        (
+            Origin(kind=OriginKind.REPOSITORY, address="git+https://h/hills.git@1a"),
+            "hills @ git+https://h/hills.git@1a",
+        ),
+        (
+            Origin(kind=OriginKind.LOCAL_FOLDER, address="/srv/hills"),
+            "HILLS IS MISSING HERE: it was installed from a fold",
+        ),
+    ],
+)
+def test_the_package_of_a_task_is_required_by_where_it_came_from(
+    logged_in, view: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin, line: str
+) -> None:
+    found = exports.TaskPackage("hills", "1.0", origin)
+    monkeypatch.setattr(exports, "find_task_package", lambda task: found)
+    result = logged_in("export", "demo", "--no-check")
+    assert result.code == 0
+    first, *others = (folder / "demo-v3" / "requirements.txt").read_text().splitlines()
+    assert first.startswith(line)
+    assert others == [f"numpy=={np.__version__}"]
+    assert ("(/srv/hills), which no other machine can fetch" in result.err) is origin.is_local
 
 
 @pytest.mark.parametrize("task", [*Task, "CUSTOM"])

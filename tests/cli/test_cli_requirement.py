@@ -14,7 +14,13 @@ from packaging.requirements import Requirement
 from rafiki.constants import ExitCode
 from rafiki.version import __version__
 from rafiki_cli.origin import Origin, OriginKind, parse_direct_url, without_secrets
-from rafiki_cli.scaffold.requirement import ProjectRequirement, is_unfilled, parse_requirement, requirement_of
+from rafiki_cli.scaffold.requirement import (
+    ProjectRequirement,
+    is_unfilled,
+    line_with_extra,
+    parse_requirement,
+    requirement_of,
+)
 
 WHEEL = f"rafiki_ml-{__version__}-py3-none-any.whl"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -167,6 +173,34 @@ def test_a_second_init_fills_in_what_the_first_did_not_know(cli, folder: Path) -
     file = folder / "other" / "requirements.txt"
     file.write_text(file.read_text() + "pandas\n")
     assert cli("init", "other", "--requirement", "rafiki-ml==7.2").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("lines", "changed"),
+    [
+        ("rafiki-ml[templates]==1.0\npytest>=8", "rafiki-ml[templates,torch]==1.0"),
+        ("# rafiki-ml\nRafiki_ML", "Rafiki_ML[torch]"),
+        (
+            "rafiki-ml @ git+https://h/r.git@v1#subdirectory=x",
+            "rafiki-ml[torch]@ git+https://h/r.git@v1#subdirectory=x",
+        ),
+        (f"./wheels/{WHEEL}[templates]", f"./wheels/{WHEEL}[templates,torch]"),
+        ("rafiki-ml[torch,templates]==1.0", None),
+        (f"./{WHEEL}[torch]", None),
+        ("pytest>=8\n-r other.txt\nRAFIKI IS MISSING HERE: x", None),
+    ],
+)
+def test_the_line_for_another_extra(lines: str, changed: str | None) -> None:
+    found = line_with_extra(lines, "torch")
+    assert (found and found.replace(" @", "@")) == (changed and changed.replace(" @", "@"))
+
+
+def test_a_new_model_says_which_line_its_tests_need_in_ci(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("init", "demo", "--requirement", "rafiki-ml==7.1")
+    monkeypatch.chdir(folder / "demo")
+    said = cli("model", "new", "Net", "--template", "cnn").err
+    assert "Put this line into requirements.txt:\n\n  rafiki-ml[templates,torch]==7.1\n" in said
+    assert "requirements.txt" not in cli("model", "new", "Tree", "--template", "svm").err
 
 
 # ---- --requirement
