@@ -35,8 +35,11 @@ class ServerProgram(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Why it is taken and no other, for people."""
 
+    is_bundled: bool = False
+    """It comes with Rafiki: nobody needs to be told where it is."""
+
     def __str__(self) -> str:
-        return f"{self.name} {self.version} ({self.path})"
+        return f"{self.name} {self.version}" + ("" if self.is_bundled else f" ({self.path})")
 
 
 def is_too_old(name: str, version: str) -> bool:
@@ -68,9 +71,11 @@ def find_server_program(wanted: str | None, base_folder: Path) -> ServerProgram:
     candidates += [(path, why) for name in _PATH_NAMES if (path := shutil.which(name))]
     for path, reason in candidates:
         try:
-            return _examined(path, reason if not problems else f"{reason}; {' '.join(problems)}")
+            found = _examined(path, reason if not problems else f"{reason}; {' '.join(problems)}")
         except ConfigError as e:
             problems.append(e.message.removeprefix("cache.program: "))
+        else:
+            return msgspec.structs.replace(found, is_bundled=path == bundled)
     raise StackError(f"No cache server that can be used was found. {' '.join([*problems, _INSTALL])}")
 
 

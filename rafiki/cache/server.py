@@ -141,7 +141,7 @@ class CacheServer:
         write_private(self._port_file, f"{port}\n")
         PidFile(
             process=handle_of(child.pid), host="127.0.0.1", port=port,
-            details={"program": program.path, "version": f"{program.name} {program.version}"},
+            details={} if program.is_bundled else {"program": program.path},
         ).save(self._pid_file)  # fmt: skip
         return address
 

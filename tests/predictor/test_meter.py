@@ -113,7 +113,7 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
     assert list(found) == ["p1"]
     assert found["p1"].members == [MemberReport("t", 2, 1)]
     with connect(job) as client:
-        assert client.exists(predictor_report_key(job.prefix, "p1"))
+        assert client.get(predictor_report_key(job.prefix, "p1"))
     with connect(cache.address) as client:
         assert 0 < client.pttl(predictor_report_key(job.prefix, "p1")) <= 5000
         client.set(predictor_report_key(job.prefix, "p1"), b"what model code wrote")
