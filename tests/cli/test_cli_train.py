@@ -279,7 +279,7 @@ def test_a_job_that_somebody_stopped_is_shown_as_stopped_and_one_that_ended_by_i
     lines = logged_in("train", "list").out.splitlines()
     assert [next(word for word in line.split() if word.isupper()) for line in lines[1:]] == ["COMPLETED", "STOPPED"]
     server.answers["get_train_job"] = job
-    assert "SkSvm COMPLETED, 0 trials" in logged_in("train", "show", "digits").out
+    assert "SkSvm@1 COMPLETED, 0 trials" in logged_in("train", "show", "digits").out
     server.answers["get_train_job"] = stopped
     shown = logged_in("train", "show", "other").out
     assert ("COMPLETED" in shown, "SkSvm STOPPED, 0 trials" in shown) == (False, True)
