@@ -119,3 +119,21 @@ def test_an_old_model_file_runs_itself_with_its_own_options_and_ours(tmp_path: P
     assert "n_trees=40" in done.stdout
     assert done.stdout.count(": score ") == 2
     assert done.stdout.splitlines()[-1].replace("np.int64(", "").replace(")", "") == str(classes[:2])
+
+
+def test_a_script_with_a_model_of_mixed_knobs_and_nested_parameters(stack: RunningStack, tmp_path: Path) -> None:
+    rows = [f"{a},{b},{c},{'yes' if a == 'y' else 'no'}" for a in "xy" for b in "12" for c in "pq"] * 4
+    (tmp_path / "lookup.csv").write_text("a,b,c,label\n" + "\n".join(rows) + "\n")
+    variables = {
+        "RAFIKI_ADDR": "127.0.0.1",
+        "ADMIN_EXT_PORT": str(stack.port),
+        "SUPERADMIN_PASSWORD": (stack.root / "superadmin-password").read_text().strip(),
+    }
+    done = subprocess.run(
+        [sys.executable, str(OLD / "run_lookup.py"), "lookup.csv"], cwd=tmp_path, capture_output=True, text=True,
+        env={**stack.environment, **variables}, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{stack.logs()}"
+    # The key of old is told, and nothing else is wrong.
+    assert "'ENABLE_GPU' is unknown" in done.stderr
+    assert "Predictions: [0, 1]" in done.stdout
