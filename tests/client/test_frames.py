@@ -6,13 +6,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pandas as pd
 import pytest
 from support.http.contract_server import ContractServer
 
 from rafiki.client import Client
 from rafiki.client.frames import frame_to_queries, metrics_to_frame, predictions_to_frame, trials_to_frame
-
-pd = pytest.importorskip("pandas")
 
 TRIALS = [
     {
