@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 from support.stacks.running_stack import MODELS, RunningStack, eventually
+from support.terminals.command_line import run_here
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode
@@ -70,24 +71,23 @@ class Project:
         (self.folder / "job.yaml").write_text(self.text(**more))
 
     def start(self, *arguments: str, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """`rafiki run` in a process of its own, which can be interrupted."""
         return subprocess.Popen(
             [sys.executable, "-m", "rafiki_cli", "run", "job.yaml", *arguments], cwd=self.folder,
             env={**self.stack.environment, **(variables or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **more)
-        out, err = process.communicate(timeout=TIMEOUT_S)
-        assert "Traceback" not in err, err
-        return subprocess.CompletedProcess([], process.returncode, out, err)
+    def run(self, *arguments: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """`rafiki run` to its end."""
+        environment = {**self.stack.environment, **(variables or {})}
+        done = run_here("run", "job.yaml", *arguments, folder=self.folder, environment=environment)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
 
     def rafiki(self, *arguments: str) -> Any:
         """The JSON that another command puts out."""
-        done = subprocess.run(
-            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=self.folder, env=self.stack.environment,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
+        done = run_here(*arguments, folder=self.folder, environment=self.stack.environment)
         assert done.returncode == ExitCode.OK, done.stderr
         return json.loads(done.stdout)
 
@@ -435,10 +435,7 @@ def test_a_job_says_which_commit_it_was_made_from(project: Project) -> None:
 
 def test_a_new_projects_file_is_trained_alone_and_run_goes_on_from_there(stack: RunningStack, tmp_path: Path) -> None:
     def rafiki(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=tmp_path, env=stack.environment, check=False,
-            capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return run_here(*arguments, folder=tmp_path, environment=stack.environment)
 
     (tmp_path / "rafiki.yaml").write_text(f"admin: {{port: {stack.port}}}\n")
     app = f"app-{os.getpid()}-{next(_numbers)}"
