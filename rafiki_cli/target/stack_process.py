@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rafiki.stack_folder import StackFolder
 
 STOP_TIMEOUT_S = 20.0
+_SETTLE_TIMEOUT_S = 5.0
 
 
 class AdminEndedError(StackError):
@@ -175,12 +176,19 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
     """
     folder = create_folder(loaded)
     with start_lock(folder, loaded.config.stack.start_timeout_s):
+        wait_until(lambda: _is_settled(folder), Deadline(_SETTLE_TIMEOUT_S))
         if running := find_running(folder):
             return running
         folder.admin_pid_file.unlink(missing_ok=True)
         if loaded.config.admin.port:
             check_port(loaded.config.admin.host, loaded.config.admin.port)
         return launch(loaded, folder, port=port, on_failure=lambda _: stop(folder))
+
+
+def _is_settled(folder: StackFolder) -> bool:
+    """Whether the admin answers or is gone: one that ends at this moment does neither."""
+    running = find_running(folder)
+    return running is None or health(running.host, running.port) is not None
 
 
 def launch(loaded: LoadedConfig, folder: StackFolder, *, port: int | None, on_failure: OnFailure) -> Started:

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from support.http.raw_http import Caller, check_refusal, superadmin_of
@@ -74,9 +75,17 @@ def test_every_published_call_is_there(call: str) -> None:
 
 
 def test_the_admin_says_that_it_is_up_to_anyone(people: People) -> None:
-    assert people.nobody.ok("GET", "/") == {
-        "name": "rafiki admin", "version": rafiki.__version__, "status": "ok"
-    }  # fmt: skip
+    health = people.nobody.ok("GET", "/")
+    assert UUID(health.pop("stack_id"))
+    assert health == {"name": "rafiki admin", "version": rafiki.__version__, "status": "ok"}
+
+
+def test_a_call_that_is_meant_for_another_stack_is_refused_and_the_answer_tells_the_version(people: People) -> None:
+    meant = people.nobody.ok("GET", "/")["stack_id"]
+    assert people.nobody.http.get("/", headers={"X-Rafiki-Stack": meant}).status_code == 200
+    answer = people.nobody.http.get("/", headers={"X-Rafiki-Stack": "another"})
+    assert (answer.status_code, answer.json()["error"]) == (421, "OtherStackError")
+    assert answer.headers["X-Rafiki-Version"] == rafiki.__version__
 
 
 def test_services_are_listed_with_their_processes(people: People) -> None:
