@@ -80,6 +80,13 @@ class MethodNotAllowedError(RequestRefusedError):
     http_status = 405
 
 
+class OtherStackError(RequestRefusedError):
+    """The request is meant for another stack than the one that answers here."""
+
+    http_status = 421
+    exit_code = ExitCode.UNREACHABLE
+
+
 class UnauthorizedError(RequestRefusedError):
     """You are not allowed to do this. Log in with `rafiki login`, or ask an admin."""
 
@@ -231,6 +238,10 @@ class MetaStoreError(RafikiError):
     """The meta store (the database) failed."""
 
     http_status = 503
+
+
+class NewerDatabaseError(MetaStoreError):
+    """A newer version of Rafiki has written the database, and this one does not know its tables."""
 
 
 class InvalidServiceError(RafikiError):

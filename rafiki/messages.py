@@ -16,6 +16,12 @@ from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
 from rafiki.utils.values import JsonObject
 
+PROTOCOL = 1
+"""The number of what travels through the cache. It goes up when messages change so that earlier services would not
+understand them; new fields with defaults, and new events that only services of the same version get, leave it."""
+OLDEST_PROTOCOL = 1
+"""The oldest protocol that is still understood. A service that speaks an older one is replaced at once."""
+
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
 
 
@@ -199,7 +205,13 @@ class StopRequested(msgspec.Struct, frozen=True, tag="stop"):
     """The job's owner wants it stopped."""
 
 
-TrainEvent = Hello | TrialProgress | TrialScored | TrialDone | TrialFailed | WorkerLost | StopRequested
+class RetireWorker(msgspec.Struct, frozen=True, tag="retire"):
+    """The admin wants a train worker replaced (it is of another version): end it once it has no trial."""
+
+    worker_id: str
+
+
+TrainEvent = Hello | TrialProgress | TrialScored | TrialDone | TrialFailed | WorkerLost | StopRequested | RetireWorker
 
 
 # ---- training: advisor -> worker ---------------------------------------------------------------------------------
@@ -293,3 +305,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     is_permanent: bool = False
     """The failure would come again at once (the model file does not load): no restart."""
+    version: str = ""
+    """Of the Rafiki that the service runs; empty = one that did not say."""
+    protocol: int = 1
+    """The :data:`PROTOCOL` that it speaks."""

@@ -6,6 +6,9 @@ import msgspec
 
 from rafiki.constants import LogFormat, LogLevel
 
+DEFAULT_ADMIN_PORT = 3000
+"""Where an admin listens whose port nobody chose, when it is free."""
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section of rafiki.yaml."""
@@ -21,8 +24,9 @@ class StackConfig(Section, frozen=True, kw_only=True):
 class AdminConfig(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Where the admin listens; `0.0.0.0` is reached from other machines, without TLS."""
-    port: int = 3000
-    """Port of the admin, 0 to 65535; 0 is any free one, a new one at each start."""
+    port: int | None = None
+    """Port of the admin, 1 to 65535. Null finds one: 3000, or the next that is free, and the same at later starts. 0 is
+    any free one, a new one at each start."""
     token_hours: float = 24.0
     """How long a login lasts."""
     max_api_token_days: float = 366.0

@@ -13,6 +13,7 @@ from rafiki.store_location import StoreLocation, find_folder, folder_location, p
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
 from rafiki.utils.paths import expand, why, why_no_folder
+from rafiki.utils.pid_file import PidFile
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +107,19 @@ class StackFolder:
         return self.run / "admin.json"
 
     @property
+    def admin_port_file(self) -> Path:
+        """The port that the admin last found by itself."""
+        return self.root / "admin-port"
+
+    @property
+    def cache_port_file(self) -> Path:
+        return self.root / "cache-port"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
     def cache_pid_file(self) -> Path:
         return self.run / "cache.json"
 
@@ -117,6 +131,24 @@ class StackFolder:
     def meta_store_url(self) -> str:
         """SQLAlchemy URL. A relative SQLite path counts from the folder of rafiki.yaml."""
         return self._meta_store_url or f"sqlite:///{self.root / 'meta.db'}"
+
+    def find_admin(self) -> PidFile | None:
+        """The admin of this very folder's stack, if it runs.
+
+        Raises:
+            PermissionError: when the folder is another user's.
+        """
+        return PidFile.find(self.admin_pid_file, self.root)
+
+    def find_cache(self) -> PidFile | None:
+        """The private cache server of this very folder's stack, if it runs; raises as :meth:`find_admin`."""
+        return PidFile.find(self.cache_pid_file, self.root)
+
+    @property
+    def kept_admin_port(self) -> int | None:
+        """The port that the admin last found by itself."""
+        text = (read_text(self.admin_port_file) or "").strip()
+        return int(text) if text.isdecimal() and 0 < int(text) <= 65535 else None
 
     def create(self) -> None:
         """Make the folders.
@@ -154,7 +186,7 @@ class StackFolder:
         Raises:
             StackError: when the file is damaged or cannot be written.
         """
-        file = self.root / "secrets.json"
+        file = self.secrets_file
         text = read_text(file)
         if text is None:
             made = Secrets(token_key=new_secret(), cache_password=new_secret(), job_key=new_secret())

@@ -24,6 +24,8 @@ class Application:
     options: GlobalOptions = field(default_factory=GlobalOptions)
     is_token_from_environment: bool = False
     """Whether a client was made with ``RAFIKI_TOKEN``."""
+    has_told_target: bool = False
+    """Whether it was said that the command goes to another stack than the project's."""
     _config: LoadedConfig | None = field(default=None, init=False)
     """As it was read when it was first asked for."""
 
@@ -79,6 +81,9 @@ class Application:
     def anonymous_client(self) -> AdminClient:
         """A client of the admin without a login."""
         from rafiki.client.records import AdminClient
+        from rafiki_cli.target import session
 
-        admin = self.target()
-        return AdminClient(admin.host, admin.port)
+        admin = session.reach_target(self)
+        client = AdminClient(admin.host, admin.port)
+        client.stack_id = admin.stack_id
+        return client

@@ -100,7 +100,7 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path, layers: dict[s
         ("container:\n  backend: 1\n", ["container.backend = 1", "str"]),
         ("container:\n  gpus: [first]\n", ["container.gpus"]),
         ("container:\n  memory_limit_mb: -5\n", ["container.memory_limit_mb = -5"]),
-        ("admin:\n  port:\n", ["admin.port = None"]),
+        ("admin:\n  token_hours:\n", ["admin.token_hours = None"]),
         ("? [a, b]\n: 1\n", ["not valid YAML"]),
         ("admin: !!python/object/apply:os.system ['true']\n", ["not valid YAML"]),
     ],
@@ -142,7 +142,7 @@ def test_a_variable_is_read_as_yaml(tmp_path: Path, name: str, text: str, key: s
         ("RAFIKI_ADMIN__PROT", "1", ["RAFIKI_ADMIN__PROT", "Did you mean 'port'?"]),
         ("RAFIKI_ADMNI__PORT", "1", ["RAFIKI_ADMNI__PORT", "Did you mean 'admin'?"]),
         ("RAFIKI_ADMIN__PORT", "many", ["RAFIKI_ADMIN__PORT", "admin.port = 'many'"]),
-        ("RAFIKI_ADMIN__PORT", "", ["RAFIKI_ADMIN__PORT", "admin.port = None"]),
+        ("RAFIKI_ADMIN__TOKEN_HOURS", "", ["RAFIKI_ADMIN__TOKEN_HOURS", "admin.token_hours = None"]),
         ("RAFIKI_ADMIN__PORT", "[", ["RAFIKI_ADMIN__PORT", "not valid YAML"]),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -13,21 +14,29 @@ from typing import IO
 
 import uvicorn
 
+from rafiki import __version__
 from rafiki.admin.app import make_app
 from rafiki.admin.events import EventHub
+from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
+from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackError
+from rafiki.settings import DEFAULT_ADMIN_PORT
 from rafiki.stack_folder import StackFolder
+from rafiki.utils.files import write_private
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.paths import why
-from rafiki.utils.pid_file import PidFile, handle_of
-from rafiki.utils.process import STACK_VARIABLE
+from rafiki.utils.pid_file import HAND_OVER_SIGNAL, STACK_VARIABLE, PidFile, handle_of
 from rafiki.utils.sockets import listen
 
 _logger = logging.getLogger("rafiki.admin")
+
+
+_NEXT_PORTS = range(DEFAULT_ADMIN_PORT + 1, DEFAULT_ADMIN_PORT + 100)
+"""Tried when the usual port is taken: they are easier to remember than those that the kernel hands out."""
 
 
 def _listen(host: str, port: int) -> socket:
@@ -38,6 +47,20 @@ def _listen(host: str, port: int) -> socket:
             f"Cannot listen on {host}:{port}: {e.strerror}. Choose another port with admin.port in rafiki.yaml, or "
             "`rafiki up --port`."
         ) from e
+
+
+def _listen_somewhere(host: str, folder: StackFolder) -> socket:
+    """A socket on the port that this stack had, else the usual one, else a free one, which is kept for later starts."""
+    kept = folder.kept_admin_port
+    for port in [*([kept] if kept else []), DEFAULT_ADMIN_PORT, *_NEXT_PORTS]:
+        with contextlib.suppress(OSError):
+            sock = listen(host, port)
+            break
+    else:
+        sock = _listen(host, 0)
+    if (found := sock.getsockname()[1]) != kept:
+        write_private(folder.admin_port_file, f"{found}\n")
+    return sock
 
 
 def _lock(folder: StackFolder) -> IO[bytes]:
@@ -51,15 +74,26 @@ def _lock(folder: StackFolder) -> IO[bytes]:
 
 
 class _Server(uvicorn.Server):
-    """Leaves its pid file once it listens; ends the streams of events, which have no end of their own, with itself."""
+    """Leaves its pid file once it listens; ends the streams of events, which have no end of their own, with itself.
+
+    :data:`HAND_OVER_SIGNAL` ends it too, and says that another admin takes over what runs.
+    """
 
     def __init__(self, config: uvicorn.Config, folder: StackFolder, host: str, port: int, hub: EventHub) -> None:
         super().__init__(config)
         self._folder, self._host, self._port, self._hub = folder, host, port, hub
+        self.is_handing_over = False
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        PidFile(process=handle_of(os.getpid()), host=self._host, port=self._port).save(self._folder.admin_pid_file)
+        asyncio.get_running_loop().add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
+        pid_file = PidFile(
+            process=handle_of(os.getpid()), host=self._host, port=self._port, stack_root=str(self._folder.root)
+        )
+        pid_file.save(self._folder.admin_pid_file)
+
+    def _hand_over(self) -> None:
+        self.is_handing_over = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await self._hub.close()
@@ -67,7 +101,8 @@ class _Server(uvicorn.Server):
 
 
 def run() -> None:
-    """Serve until SIGTERM or SIGINT, then end everything that belongs to the stack.
+    """Serve until SIGTERM or SIGINT, then end everything that belongs to the stack; or until :data:`HAND_OVER_SIGNAL`,
+    then leave it running.
 
     Raises:
         RafikiError: when the stack cannot start.
@@ -75,16 +110,23 @@ def run() -> None:
     loaded = load_config()
     settings, folder = loaded.config.admin, StackFolder(loaded)
     set_up_logging(loaded.config.logging.format, loaded.config.logging.level, kind="admin")
+    loaded.check_registered()
     folder.create()
     os.environ[STACK_VARIABLE] = str(folder.root)
+    end_what_was_moved(folder)
     lock = _lock(folder)
-    sock = _listen(settings.host, settings.port)
-    context = build_stack(loaded)
+    identity = settle(loaded, folder)
+    if settings.port is None:
+        sock = _listen_somewhere(settings.host, folder)
+    else:
+        sock = _listen(settings.host, settings.port)
+    context = build_stack(loaded, identity)
     context.supervisor.start()
     context.health.start()
     config = uvicorn.Config(
         make_app(context), http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
         log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
+        headers=[(VERSION_HEADER, __version__)],
     )  # fmt: skip
     host, port = sock.getsockname()[:2]
     server = _Server(config, folder, settings.host, port, context.hub)
@@ -99,9 +141,13 @@ def run() -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        _logger.info("admin: shuts down")
         context.health.shut_down()
-        context.supervisor.shut_down()
+        if server.is_handing_over:
+            _logger.info("admin: hands over to another admin; the services of jobs go on")
+            context.supervisor.hand_over()
+        else:
+            _logger.info("admin: shuts down")
+            context.supervisor.shut_down()
         context.store.close()
         folder.admin_pid_file.unlink(missing_ok=True)
         lock.close()

@@ -27,6 +27,7 @@ from rafiki.admin.operation import Operation
 from rafiki.admin.ops.all import OPERATIONS
 from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
+from rafiki.contract.http_headers import STACK_HEADER
 from rafiki.contract.refusal import refusal_body
 from rafiki.entities import User
 from rafiki.errors import (
@@ -34,6 +35,7 @@ from rafiki.errors import (
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    OtherStackError,
     RafikiError,
     RequestTooLargeError,
     StoreFullError,
@@ -102,6 +104,7 @@ def _serve(
             if request.method not in by_method:
                 allowed = ", ".join(sorted(by_method))
                 raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
+            _refuse_other_stack(context, request)
             operation = by_method[request.method]
             endpoint = operation.endpoint
             actor = await run_in_threadpool(_authorize, context, endpoint, request)
@@ -138,6 +141,16 @@ def _serve(
         return _json(msgspec.json.encode(answer))
 
     return serve
+
+
+def _refuse_other_stack(context: AdminContext, request: Request) -> None:
+    """A port may have passed from one stack to another since the client learned of it."""
+    meant = request.headers.get(STACK_HEADER)
+    if meant is not None and meant != context.stack_id:
+        raise OtherStackError(
+            "The admin at this address is that of another stack, not of the one that is meant: does that one run? "
+            "`rafiki status --all` lists those that do."
+        )
 
 
 def _address_fields(request: Request) -> dict[str, str]:

@@ -147,6 +147,10 @@ class CacheKeeper:
             finally:
                 client.close()
 
+    def let_go(self) -> None:
+        """Leave the server, and all that is in it, to the next admin."""
+        self._closed.set()
+
     def shut_down(self) -> None:
         """End the private server; a server of somebody else's goes on, without our keys."""
         self._closed.set()

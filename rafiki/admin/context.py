@@ -32,6 +32,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     """One stack, as the operations see it."""
 
     config: Config
+    stack_id: str
     folder: StackFolder
     store: MetaStore
     datasets: DataStore

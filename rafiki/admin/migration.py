@@ -7,8 +7,9 @@ import os
 
 import msgspec
 
+from rafiki import __version__
 from rafiki.contract.endpoint import ErrorBody
-from rafiki.errors import MetaStoreError, RafikiError, error_from_wire
+from rafiki.errors import MetaStoreError, NewerDatabaseError, RafikiError, error_from_wire
 from rafiki.meta_store import open_meta_store
 from rafiki.utils.logs import log_unexpected
 
@@ -17,8 +18,19 @@ _logger = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 16
 
 
-def migrate_in_child(url: str) -> None:
+def name_writer(error: NewerDatabaseError, last_version: str) -> NewerDatabaseError:
+    """The refusal of a database that is too new, with the version that last used it where that is another one."""
+    if last_version == __version__:
+        return error
+    return error.with_message(f"{error.message} Rafiki {last_version} used it last.")
+
+
+def migrate_in_child(url: str, *, last_version: str = __version__) -> None:
     """Bring the meta store at ``url`` to this version's schema. Call it before threads are started.
+
+    Args:
+        url: of the meta store.
+        last_version: which Rafiki used it last, for the refusal of a database that is too new.
 
     Raises:
         RafikiError: what kept it from that, as the child met it.
@@ -34,7 +46,8 @@ def migrate_in_child(url: str) -> None:
     _, status = os.waitpid(pid, 0)
     if refusal:
         body = msgspec.json.decode(refusal, type=ErrorBody)
-        raise error_from_wire(body.error, body.message)
+        error = error_from_wire(body.error, body.message)
+        raise name_writer(error, last_version) if isinstance(error, NewerDatabaseError) else error
     if status != 0:
         raise MetaStoreError("The meta store could not be migrated; the log above tells why.")
 

@@ -15,7 +15,7 @@ from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, Tra
 from rafiki.container.base import ServiceExit
 from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
-from rafiki.messages import ServiceReport
+from rafiki.messages import OLDEST_PROTOCOL, PROTOCOL, ServiceReport
 from rafiki.states import SERVICE_TRANSITIONS, TRAIN_JOB_TRANSITIONS, derive_train_job_status, is_final
 
 _STABLE = timedelta(seconds=60)
@@ -79,6 +79,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_s: float
     silence_limit_s: float
     """A running service that is silent for longer hangs: it is ended, and its slot started again."""
+    version: str = ""
+    """Of this Rafiki. Services of another one were started before an upgrade."""
+    retiring: Mapping[str, str] = {}
+    """Train workers that are to end after their trial -> the advisor that was told so."""
 
 
 # ---- what is to be done ------------------------------------------------------------------------------------------
@@ -98,6 +102,15 @@ class StopService(msgspec.Struct, frozen=True, kw_only=True):
 
     service: Service
     error: str | None = None
+    is_replaced: bool = False
+    """Another takes its place: whoever waits for it is told that it is gone."""
+
+
+class RetireService(msgspec.Struct, frozen=True, kw_only=True):
+    """A train worker is to end after the trial that it runs, and another to take its place: its advisor is told."""
+
+    service: Service
+    advisor_id: str
 
 
 class NoteRunning(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +145,10 @@ class SetInferenceJobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-Action = StartService | StopService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus | SetInferenceJobStatus
+Action = (
+    StartService | StopService | RetireService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus
+    | SetInferenceJobStatus
+)  # fmt: skip
 SlotKey = tuple[ServiceType, str, int]
 """Service type, unit id, slot."""
 
@@ -229,6 +245,8 @@ def plan(observed: Observed) -> list[Action]:
         actions += _note(seen, observed)
         if seen.exit is None and seen.service.job_id not in wanted_jobs:
             actions.append(StopService(service=seen.service))
+        elif seen.exit is None:
+            actions += _replace(seen, observed)
     for train_job in observed.train_jobs:
         actions += _plan_train_job(observed, train_job, free_gpus)
     for inference_job in observed.inference_jobs:
@@ -270,9 +288,34 @@ def _note_end(seen: ObservedService, observed: Observed) -> NoteEnded:
     service, report = seen.service, seen.report
     if not _is_wanted(service, observed):
         return NoteEnded(service=service, error=None)
+    if service.id in observed.retiring:
+        return NoteEnded(service=service, error=None)
     if report is not None and report.state == "failed":
         return NoteEnded(service=service, error=report.reason, is_permanent=report.is_permanent)
     return NoteEnded(service=service, error=seen.exit.reason if seen.exit else None)
+
+
+def _replace(seen: ObservedService, observed: Observed) -> list[Action]:
+    """What is to be done about a service of another version, which an admin of that one started.
+
+    What such a service can still say and be told goes on: predictors and inference workers until their job ends, train
+    workers until their trial does. Advisors are replaced at once: they write to the database, which has this version's
+    tables, and their successors go on from what it holds.
+    """
+    service, report = seen.service, seen.report
+    if report is None or report.state != "running" or report.version == observed.version:
+        return []
+    is_understood = OLDEST_PROTOCOL <= report.protocol <= PROTOCOL
+    if service.service_type is ServiceType.ADVISOR or not is_understood:
+        return [StopService(service=service, is_replaced=True)]
+    if service.service_type is ServiceType.TRAIN:
+        for other in observed.services:
+            is_its_advisor = _key(other.service) == (ServiceType.ADVISOR, service.unit_id, 0)
+            if not is_its_advisor or other.exit is not None or other.report is None:
+                continue
+            if other.report.version == observed.version and observed.retiring.get(service.id) != other.service.id:
+                return [RetireService(service=service, advisor_id=other.service.id)]
+    return []
 
 
 def _is_wanted(service: Service, observed: Observed) -> bool:

@@ -13,6 +13,7 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.settling import settle_database
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
@@ -27,6 +28,7 @@ from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, U
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.service_names import ServiceNames
 from rafiki.stack_folder import Secrets, StackFolder
+from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.process import STACK_VARIABLE
 
@@ -59,7 +61,7 @@ def _make_superadmin(store: MetaStore, folder: StackFolder) -> None:
         return
 
 
-def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets) -> CacheKeeper:
+def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str) -> CacheKeeper:
     settings = loaded.config.cache
     if settings.url is not None:
         return CacheKeeper(parse_cache_url(settings.url), None, secrets.job_key)
@@ -68,38 +70,40 @@ def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets) -
         return find_server_program(settings.program, loaded.base_folder)
 
     server = CacheServer(
-        stack_root=folder.root, run_folder=folder.run, log_file=folder.logs / "cache.log",
+        stack_root=folder.root, stack_id=stack_id, run_folder=folder.run, log_file=folder.logs / "cache.log",
         password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
         find_program=find_program,
     )  # fmt: skip
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
 
-def build_stack(loaded: LoadedConfig) -> AdminContext:
+def build_stack(loaded: LoadedConfig, identity: StackIdentity) -> AdminContext:
     """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
+
+    Args:
+        identity: the record of the stack, whose folder is made and settled.
 
     Raises:
         RafikiError: saying what keeps the stack from starting.
     """
-    loaded.check_registered()
     config, folder = loaded.config, StackFolder(loaded)
-    folder.create()
     secrets = folder.secrets()
     _refuse_weak_secrets(config.admin.host, secrets)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
-    migrate_in_child(folder.meta_store_url)
+    migrate_in_child(folder.meta_store_url, last_version=identity.version)
     store = open_meta_store(folder.meta_store_url)
+    identity = settle_database(folder, identity, store)
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
     setup = ContainerSetup(
-        config=config, stack_root=folder.root, run_folder=folder.run, log_folder=folder.logs,
+        config=config, stack_root=folder.root, stack_id=identity.id, run_folder=folder.run, log_folder=folder.logs,
         model_environment=worker_environment(config.container.pass_environment),
     )  # fmt: skip
     containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
-    cache = _cache_keeper(loaded, folder, secrets)
+    cache = _cache_keeper(loaded, folder, secrets, identity.id)
     # The supervisor waits for what can mend itself, such as a server that is not up yet.
     try:
         with contextlib.suppress(CacheUnavailableError):
@@ -127,7 +131,7 @@ def build_stack(loaded: LoadedConfig) -> AdminContext:
         checks=checks, hub=hub, names=ServiceNames(folder.logs),
     )  # fmt: skip
     return AdminContext(
-        config=config, folder=folder, store=store, datasets=datasets, params=params,
+        config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours),

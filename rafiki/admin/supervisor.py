@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from rafiki import __version__
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import SERVICES, EventHub
 from rafiki.admin.health import Condition, Starts
@@ -24,6 +25,7 @@ from rafiki.admin.planner import (
     ObservedInferenceJob,
     ObservedService,
     ObservedTrainJob,
+    RetireService,
     SetInferenceJobStatus,
     SetTrainJobStatus,
     StartService,
@@ -48,7 +50,7 @@ from rafiki.errors import (
     StackError,
     StoreFullError,
 )
-from rafiki.messages import PredictorReport, ServiceReport, StopRequested, WorkerLost
+from rafiki.messages import PredictorReport, RetireWorker, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
 from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
@@ -98,6 +100,7 @@ class Supervisor:
         self._looked = threading.Condition()
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop")
         self._being_stopped: set[str] = set()
+        self._retiring: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._condition = Condition("The supervisor, which looks after all jobs,")
@@ -166,6 +169,15 @@ class Supervisor:
         self._environments.shut_down()
         self._pool.shutdown(wait=True)
         self._cache.shut_down()
+
+    def hand_over(self) -> None:
+        """Stop looking, and leave services and cache as they are: the next admin adopts them."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(10.0)
+        self._environments.shut_down()
+        self._pool.shutdown(wait=True)
+        self._cache.let_go()
 
     # ---- the loop
 
@@ -244,6 +256,8 @@ class Supervisor:
             start_timeout_s=settings.start_timeout_s,
             # Twice the time after which an advisor gives a silent worker's trial away.
             silence_limit_s=2 * self._config.train.lost_after_s,
+            version=__version__,
+            retiring=dict(self._retiring),
         )
 
     def _observe_train_job(self, job: TrainJob) -> ObservedTrainJob:
@@ -322,7 +336,9 @@ class Supervisor:
             case StartService():
                 self._start(action)
             case StopService():
-                self._stop_later(action.service, action.error)
+                self._stop_later(action.service, action.error, is_replaced=action.is_replaced)
+            case RetireService():
+                self._retire(action)
             case NoteRunning():
                 service = self._store.services.set_service_status(action.service_id, ServiceStatus.RUNNING)
                 self._starts.succeed()
@@ -397,6 +413,7 @@ class Supervisor:
 
     def _note_ended(self, action: NoteEnded) -> None:
         service, error = action.service, action.error
+        self._retiring.pop(service.id, None)
         # Children that it left behind must not go on writing.
         if service.handle is not None:
             self._containers.stop(service.id, service.handle, 0.0)
@@ -437,13 +454,21 @@ class Supervisor:
             ):
                 self._announce_lost(service, service.error or "it was stopped together with the stack")
 
-    def _stop_later(self, service: Service, error: str | None) -> None:
+    def _retire(self, action: RetireService) -> None:
+        service = action.service
+        self._cache.send_train_event(service.job_id, service.unit_id, RetireWorker(service.id))
+        self._retiring[service.id] = action.advisor_id
+        self._log_service(service, logging.INFO, "is of another version: ends after its trial, and is replaced")
+
+    def _stop_later(self, service: Service, error: str | None, *, is_replaced: bool = False) -> None:
         if service.id in self._being_stopped:
             return
+        if is_replaced:
+            self._log_service(service, logging.INFO, "is of another version: another takes its place")
         self._being_stopped.add(service.id)
-        self._pool.submit(self._stop, service, error)
+        self._pool.submit(self._stop, service, error, is_replaced)
 
-    def _stop(self, service: Service, error: str | None) -> None:
+    def _stop(self, service: Service, error: str | None, is_replaced: bool = False) -> None:
         try:
             handle = service.handle
             if handle is None and (found := self._containers.find(service.id)) is not None:
@@ -453,8 +478,8 @@ class Supervisor:
             status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
             self._store.services.set_service_status(service.id, status, error)
             self._notify_watchers(service.job_id)
-            if error is not None and service.service_type is ServiceType.TRAIN:
-                self._announce_lost(service, error)
+            if (error is not None or is_replaced) and service.service_type is ServiceType.TRAIN:
+                self._announce_lost(service, error or "it was replaced by a worker of another version")
         except RafikiError as e:
             self._log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell

@@ -7,9 +7,10 @@ from typing import cast
 
 import msgspec
 
+from rafiki import __version__
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
-from rafiki.messages import CacheAddress, ServiceReport
+from rafiki.messages import PROTOCOL, CacheAddress, ServiceReport
 from rafiki.utils.clock import unix_ms
 
 REPORTS_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:reports"
@@ -42,7 +43,7 @@ class RedisReports:
 
     def beat(self, service_id: str, lifetime_s: float) -> None:
         """Report that the service runs; counts for ``lifetime_s``."""
-        data = msgspec.json.encode(ServiceReport(state="running"))
+        data = msgspec.json.encode(ServiceReport(state="running", version=__version__, protocol=PROTOCOL))
         with cache_errors(self._address):
             self._client.set(_key(self._address.prefix, service_id), data, px=max(1, int(lifetime_s * 1000)))
 
@@ -54,7 +55,10 @@ class RedisReports:
 
     def fail(self, service_id: str, reason: str, *, is_permanent: bool) -> None:
         """Leave the reason for which the service ends."""
-        data = msgspec.json.encode(ServiceReport(state="failed", reason=reason, is_permanent=is_permanent))
+        report = ServiceReport(
+            state="failed", reason=reason, is_permanent=is_permanent, version=__version__, protocol=PROTOCOL
+        )
+        data = msgspec.json.encode(report)
         with cache_errors(self._address):
             self._client.set(_key(self._address.prefix, service_id), data, ex=_FAILED_KEPT_S)
             self._client.publish(reports_channel(self._address.prefix), service_id)

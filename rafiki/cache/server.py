@@ -17,7 +17,14 @@ from rafiki.messages import CacheAddress
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import read_text, tail_lines, write_private
 from rafiki.utils.pid_file import PidFile, handle_of
-from rafiki.utils.process import SERVICE_VARIABLE, STACK_VARIABLE, end_processes, find_stack_processes, wait_until
+from rafiki.utils.process import (
+    SERVICE_VARIABLE,
+    STACK_ID_VARIABLE,
+    STACK_VARIABLE,
+    end_processes,
+    find_stack_processes,
+    wait_until,
+)
 from rafiki.utils.sockets import any_free_port, is_free
 
 _SERVICE_NAME = "cache"
@@ -32,6 +39,7 @@ class CacheServer:
         self,
         *,
         stack_root: Path,
+        stack_id: str = "",
         run_folder: Path,
         log_file: Path,
         password: str,
@@ -45,6 +53,7 @@ class CacheServer:
         """
         self._find_program = find_program
         self._stack_root = stack_root
+        self._stack_id = stack_id
         self._run = run_folder
         self._pid_file = run_folder / "cache.json"
         self._port_file = stack_root / "cache-port"
@@ -70,7 +79,7 @@ class CacheServer:
     def is_alive(self) -> bool:
         if self._child is not None:
             self._child.poll()
-        return PidFile.load(self._pid_file) is not None
+        return PidFile.find(self._pid_file, self._stack_root) is not None
 
     def ensure(self) -> CacheAddress:
         """The address of the running server; starts one if none runs.
@@ -79,7 +88,7 @@ class CacheServer:
             StackError: when no server can be started, with the last lines of its log.
             ConfigError: when ``cache.program`` names none that can be used.
         """
-        if found := PidFile.load(self._pid_file):
+        if found := PidFile.find(self._pid_file, self._stack_root):
             address = self.address(found.port)
             if self._answers(address):
                 return address
@@ -119,6 +128,7 @@ class CacheServer:
         environment = {
             "PATH": os.defpath,
             STACK_VARIABLE: str(self._stack_root),
+            STACK_ID_VARIABLE: self._stack_id,
             SERVICE_VARIABLE: _SERVICE_NAME,
         }
         try:
@@ -140,7 +150,7 @@ class CacheServer:
             raise StackError(f"{program.path}: the cache server did not start within {took_s:.1f} s. Its log: {last}")
         write_private(self._port_file, f"{port}\n")
         PidFile(
-            process=handle_of(child.pid), host="127.0.0.1", port=port,
+            process=handle_of(child.pid), host="127.0.0.1", port=port, stack_root=str(self._stack_root),
             details={} if program.is_bundled else {"program": program.path},
         ).save(self._pid_file)  # fmt: skip
         return address

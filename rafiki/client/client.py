@@ -40,6 +40,8 @@ class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, W
         found = find_admin(admin_host, admin_port)
         super().__init__(found.host, found.port, hint=found.hint)
         self._found = found
+        self._caller.stack_id = found.stack_id
+        self._caller.down = found.hint if found.is_down else None
         if found.has_logins:
             self._caller.find_token = self._find_token
 
@@ -50,7 +52,7 @@ class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, W
         """The token of a login that was made elsewhere, or with the first password of the stack."""
         if self._found.takes_variable and (token := token_from_environment()):
             return token
-        kept = find_login(self.address)
+        kept = find_login(self.address, self._found.stack_id)
         if kept is None or kept["email"] == SUPERADMIN_EMAIL:
             # What was kept may be too old, or of another stack that had the same port.
             with contextlib.suppress(InvalidPasswordError):

@@ -36,6 +36,15 @@ class AdminConnection:
         self._caller.token = token
 
     @property
+    def stack_id(self) -> str | None:
+        """The id of the stack that is meant: the admin of another one refuses the calls. None = whoever answers."""
+        return self._caller.stack_id
+
+    @stack_id.setter
+    def stack_id(self, stack_id: str | None) -> None:
+        self._caller.stack_id = stack_id
+
+    @property
     def address(self) -> str:
         """``host:port`` of the admin."""
         return self._caller.address

@@ -22,6 +22,7 @@ from rafiki.client.http_server import (
     encode_json,
 )
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, ErrorBody, FilePart, Request, RequestStruct
+from rafiki.contract.http_headers import STACK_HEADER
 from rafiki.errors import (
     AdminStoppedError,
     InvalidRequestError,
@@ -65,6 +66,10 @@ class ContractCaller(HttpServer):
         super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
         self.token: str | None = None
         self._crash_patience_s = crash_patience_s
+        self.stack_id: str | None = None
+        """Of the stack that is meant: the admin of another one refuses the calls. None = whoever answers."""
+        self.down: str | None = None
+        """Why nobody is asked: the stack that is meant does not run, by its own files."""
         self.find_token: Callable[[], str | None] | None = None
         """Asked once, at the first call that needs a token while there is none."""
 
@@ -179,9 +184,9 @@ class ContractCaller(HttpServer):
             from rafiki.utils.mismatch import explain_json
 
             reason = explain_json(body, endpoint.response)
+            versions = self.say_versions() or f"The admin at {self.address} is of another version of Rafiki."
             raise UnreachableError(
-                f"The admin at {self.address} is of another version of Rafiki, whose answer to {endpoint.name} cannot "
-                f"be read: {reason}. Use the version of its stack."
+                f"{versions} Its answer to {endpoint.name} cannot be read: {reason}. Use one version on both sides."
             ) from e
         except msgspec.DecodeError as e:
             raise self._not_ours() from e
@@ -231,7 +236,9 @@ class ContractCaller(HttpServer):
     ) -> tuple[str, dict[str, object], dict[str, str]]:
         if unknown := fields.keys() - endpoint.fields.keys():
             raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
-        headers: dict[str, str] = {}
+        if self.down is not None:
+            raise UnreachableError(self.down)
+        headers: dict[str, str] = {} if self.stack_id is None else {STACK_HEADER: self.stack_id}
         if endpoint.roles is not None:
             if (token := self.known_token()) is None:
                 raise UnauthorizedError(

@@ -11,10 +11,12 @@ from rafiki.client.kept_contexts import read_contexts
 from rafiki.config import admin_from_environment, configured_file, first_generation_admin, load_config
 from rafiki.errors import InvalidRequestError
 from rafiki.stack_folder import StackFolder
-from rafiki.utils.pid_file import PidFile
+from rafiki.stack_identity import examine
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 3000
+_NOT_STARTED = "not-started"
+"""In the place of an id that a stack has not got yet: whoever answers at its port is another's admin."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -32,6 +34,10 @@ class FoundAdmin(NamedTuple):
     """Whether a login that was made elsewhere is used there."""
     takes_variable: bool = True
     """Whether ``RAFIKI_TOKEN`` is one of these."""
+    stack_id: str | None = None
+    """Of the stack that is meant: no other may answer. None = whoever does."""
+    is_down: bool = False
+    """Whether the stack that is meant does not run, by its own files: then its port may be anybody's."""
     stack: StackFolder | None = None
     """The folder of its stack, where that is on this machine and it runs."""
 
@@ -88,19 +94,27 @@ def _of_project() -> FoundAdmin | None:
     loaded = load_config(file)
     stack = StackFolder(loaded)
     try:
-        running = PidFile.load(stack.admin_pid_file)
+        running, stack_id = stack.find_admin(), examine(stack.root).known_id
     except PermissionError:
-        running = None
+        running = stack_id = None
     if running is not None:
         why, hint = f"it is the stack of {loaded.base_folder}", "Does it still run? See `rafiki status`."
-        return FoundAdmin(reachable_host(running.host), running.port, why, hint, has_logins=True, stack=stack)
+        host = reachable_host(running.host)
+        return FoundAdmin(host, running.port, why, hint, has_logins=True, stack_id=stack_id, stack=stack)
     if file is None:
         return None
-    host = reachable_host(loaded.config.admin.host)
+    host, port = reachable_host(loaded.config.admin.host), loaded.config.admin.port
+    if not port and host in _LOOPBACK:
+        hint = f"The stack of {loaded.base_folder} does not run: start it with `rafiki up`."
+        port = stack.kept_admin_port or DEFAULT_PORT
+        return FoundAdmin(host, port, f"{file} is its project's", hint, has_logins=True, is_down=True)
     hint = f"{file} names this address, and its stack does not run here: start it there with `rafiki up`."
     # The folder may be somebody else's: RAFIKI_TOKEN goes to no other machine that only its file names.
     is_here = host in _LOOPBACK
-    return FoundAdmin(host, loaded.config.admin.port, f"{file} names it", hint, has_logins=True, takes_variable=is_here)
+    return FoundAdmin(
+        host, port or DEFAULT_PORT, f"{file} names it", hint, has_logins=True, takes_variable=is_here,
+        stack_id=(stack_id or _NOT_STARTED) if is_here else None,
+    )  # fmt: skip
 
 
 def _script_folders() -> list[Path]:

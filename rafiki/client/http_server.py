@@ -15,12 +15,16 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from rafiki.client.plain_http import NoConnectionError, NoHttpError, PlainHttp
+from rafiki import __version__
+from rafiki.client.plain_http import NoConnectionError, NoHttpError, PlainAnswer, PlainHttp
 from rafiki.client.sse import parse_events
+from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.distribution import USER_AGENT
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
     RafikiError,
     UnreachableError,
     error_from_wire,
@@ -39,6 +43,9 @@ SILENCE_TIMEOUT_S = 45.0
 """The longest silence on a stream of events: the admin says something every 15 s."""
 IDLE_TIMEOUT_S = 60.0
 """The longest pause within an upload or a download."""
+
+_MISUNDERSTOOD = (InvalidRequestError, NotFoundError, MethodNotAllowedError)
+"""What a server of another version says of a call, or of a field, that it does not know."""
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +159,8 @@ class HttpServer:
         self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         self._connections: httpx.Client | None = None
         self._lock = threading.Lock()
+        self.server_version: str | None = None
+        """The version of Rafiki that answered last; None until one has said it."""
 
     def _client(self) -> httpx.Client:
         import ssl
@@ -206,7 +215,8 @@ class HttpServer:
                     raise
                 answer = self._client().request(method, path, timeout=timeout, **parts)
         if not answer.is_success:
-            raise self._refusal(answer.status_code, answer.content)
+            raise self._refusal(answer.status_code, answer.content, answer.headers.get(VERSION_HEADER))
+        self._note_version(answer.headers.get(VERSION_HEADER))
         return bytes(answer.content)
 
     def _has_proxy(self) -> bool:
@@ -228,31 +238,32 @@ class HttpServer:
     ) -> bytes:
         target = f"{path}?{urlencode(params, quote_via=quote)}" if params else path
 
-        def ask() -> tuple[int, bytes]:
+        def ask() -> PlainAnswer:
             start_s = time.perf_counter()
             answer = self._plain.request(method, target, body=content, headers=headers, timeout_s=timeout_s)
             took_ms = 1000 * (time.perf_counter() - start_s)
             scheme = "" if self.address.startswith(_HTTPS) else "http://"
-            logger.debug("%s %s%s%s: %d in %.0f ms", method, scheme, self.address, target, answer[0], took_ms)
+            logger.debug("%s %s%s%s: %d in %.0f ms", method, scheme, self.address, target, answer.status, took_ms)
             return answer
 
         try:
             try:
-                status, body = ask()
+                answer = ask()
             except (ConnectionError, NoHttpError):
                 # A kept connection may end just when it is used again; a second GET does no harm.
                 if method != "GET":
                     raise
-                status, body = ask()
+                answer = ask()
         except NoConnectionError as e:
             raise self._no_connection(str(e)) from e
         except TimeoutError as e:
             raise self._no_answer(timeout_s) from e
         except (OSError, ValueError) as e:
             raise self._broken(str(e)) from e
-        if not 200 <= status < 300:
-            raise self._refusal(status, body)
-        return body
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer.status, answer.body, answer.version)
+        self._note_version(answer.version)
+        return answer.body
 
     def download(self, path: str, out: Path, *, headers: Mapping[str, str], progress: Progress | None = None) -> None:
         """Write the body of a successful answer to ``out`` as it comes in."""
@@ -262,7 +273,7 @@ class HttpServer:
             self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
         ):
             if not answer.is_success:
-                raise self._refusal(answer.status_code, answer.read())
+                raise self._refusal(answer.status_code, answer.read(), answer.headers.get(VERSION_HEADER))
             total, done = int(answer.headers.get("content-length") or 0), 0
             # Beside it first: a connection that breaks must not cost what was there.
             part = out.with_name(f".{out.name}.part")
@@ -290,7 +301,7 @@ class HttpServer:
             self._client().stream("GET", path, timeout=timeout, headers=headers) as answer,
         ):
             if not answer.is_success:
-                raise self._refusal(answer.status_code, answer.read())
+                raise self._refusal(answer.status_code, answer.read(), answer.headers.get(VERSION_HEADER))
             yield from parse_events(answer.iter_bytes())
 
     @contextlib.contextmanager
@@ -325,11 +336,24 @@ class HttpServer:
             f"The connection to the {self._what} at {self.address} broke: {reason.rstrip('.')}. {self._hint}"
         )
 
-    def _refusal(self, status: int, body: bytes) -> RafikiError:
+    def _note_version(self, version: str | None) -> None:
+        self.server_version = version or self.server_version
+
+    def say_versions(self) -> str | None:
+        """That server and client are of two versions, as a sentence; None when they are not, or it is not known."""
+        if self.server_version is None or self.server_version == __version__:
+            return None
+        return f"The {self._what} at {self.address} is version {self.server_version}, this client is {__version__}."
+
+    def _refusal(self, status: int, body: bytes, version: str | None) -> RafikiError:
+        self._note_version(version)
         with contextlib.suppress(msgspec.DecodeError):
             found = msgspec.json.decode(body)
             if isinstance(found, dict) and isinstance(found.get("error"), str):
-                return error_from_wire(found["error"], str(found.get("message") or ""), status)
+                error = error_from_wire(found["error"], str(found.get("message") or ""), status)
+                if isinstance(error, _MISUNDERSTOOD) and (versions := self.say_versions()):
+                    return error.with_message(f"{error.message} {versions} Use one version on both sides.")
+                return error
         if status >= 500:
             return InternalError(
                 f"The {self._what} at {self.address} failed (HTTP status {status}). Look into `rafiki logs`."

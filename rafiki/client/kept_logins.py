@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from rafiki.errors import ConfigError
 
@@ -14,6 +14,8 @@ class Login(TypedDict):
     email: str
     user_type: str
     token: str
+    stack: NotRequired[str]
+    """The id of the stack, where it was known."""
 
 
 def logins_file() -> Path:
@@ -45,10 +47,17 @@ def read_logins() -> dict[str, Login]:
         raise ConfigError(f"{file}: the kept logins are damaged ({reason}). Remove the file and log in again.") from e
 
 
-def find_login(address: str) -> Login | None:
+def find_login(address: str, stack_id: str | None = None) -> Login | None:
     """The login kept for an admin.
+
+    Args:
+        address: of the admin.
+        stack_id: of the stack that is meant: a login that was made at another one, when it had the same port, is none.
 
     Raises:
         ConfigError: as :func:`read_logins` does.
     """
-    return read_logins().get(address)
+    found = read_logins().get(address)
+    if found is None or stack_id is None or found.get("stack", stack_id) == stack_id:
+        return found
+    return None

@@ -10,12 +10,15 @@ import select
 import socket
 import threading
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import httptools
 
+from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.distribution import USER_AGENT
 
 _HTTPS = "https://"
+_VERSION_HEADER = VERSION_HEADER.lower().encode()
 _MOST_HEADER_BYTES = 2**16
 _CHUNK_BYTES = 2**16
 
@@ -26,6 +29,15 @@ class NoConnectionError(OSError):
 
 class NoHttpError(OSError):
     """What came back is no HTTP, or ended before its end."""
+
+
+class PlainAnswer(NamedTuple):
+    """What a server has answered."""
+
+    status: int
+    body: bytes
+    version: str | None
+    """Of the Rafiki that answered, where it says so."""
 
 
 class PlainHttp:
@@ -50,8 +62,8 @@ class PlainHttp:
 
     def request(
         self, method: str, target: str, *, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> tuple[int, bytes]:
-        """Status and body of the answer.
+    ) -> PlainAnswer:
+        """The answer.
 
         Args:
             timeout_s: the longest silence of the server.
@@ -73,7 +85,7 @@ class PlainHttp:
             while not answer.is_complete:
                 answer.feed(connection.recv(_CHUNK_BYTES))
             is_kept = answer.is_connection_kept
-            return answer.status, b"".join(answer.parts)
+            return PlainAnswer(answer.status, b"".join(answer.parts), answer.version)
         finally:
             if is_kept:
                 with self._lock:
@@ -128,6 +140,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.status = 0
+        self.version: str | None = None
         self.parts: list[bytes] = []
         self.is_complete = False
         self.is_connection_kept = False
@@ -164,7 +177,9 @@ class _Answer:
         if self.is_complete:
             raise ValueError("there is something behind the answer")
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == _VERSION_HEADER:
+            self.version = value.decode("latin-1")
         if name.lower() in (b"content-length", b"transfer-encoding"):
             self._has_end = True
 

@@ -132,6 +132,8 @@ class ContainerSetup(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     stack_root: Path
     """Names the stack: two stacks may use one back end, and never see each other's services."""
+    stack_id: str = ""
+    """Stays with the stack when its folder is moved; other than ``stack_root``, no two stacks of a network share it."""
     run_folder: Path
     """For files that do not outlive the services they belong to."""
     log_folder: Path

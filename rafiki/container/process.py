@@ -28,9 +28,16 @@ from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import tail_lines, write_atomic
+from rafiki.utils.folders import is_same_folder
 from rafiki.utils.logs import message_of
-from rafiki.utils.pid_file import ProcessHandle, handle_of
-from rafiki.utils.process import SERVICE_VARIABLE, STACK_VARIABLE, find_stack_processes, wait_until
+from rafiki.utils.pid_file import ProcessHandle, handle_of, stack_of_process
+from rafiki.utils.process import (
+    SERVICE_VARIABLE,
+    STACK_ID_VARIABLE,
+    STACK_VARIABLE,
+    find_stack_processes,
+    wait_until,
+)
 from rafiki.utils.sockets import any_free_port, is_free
 
 _KILL_TIMEOUT_S = 5.0
@@ -67,6 +74,7 @@ class ProcessContainerManager(ContainerManager):
     def __init__(self, setup: ContainerSetup) -> None:
         settings = setup.config.container
         self._stack_root = setup.stack_root
+        self._stack_id = setup.stack_id
         self._run = setup.run_folder
         self._logs = setup.log_folder
         self._listen_host = setup.config.predictor.host
@@ -121,6 +129,7 @@ class ProcessContainerManager(ContainerManager):
         return {
             **base,
             STACK_VARIABLE: str(self._stack_root),
+            STACK_ID_VARIABLE: self._stack_id,
             SERVICE_VARIABLE: request.service_id,
             "CUDA_VISIBLE_DEVICES": ",".join(gpu.name for gpu in request.gpus) or "-1",
             "PYTHONUNBUFFERED": "1",
@@ -186,7 +195,7 @@ class ProcessContainerManager(ContainerManager):
             if code is None:
                 self._hold_to_limit(service_id, child.pid)
                 return None
-        elif (process := _find_process(handle)) is not None:
+        elif (process := self._find_process(handle)) is not None:
             self._hold_to_limit(service_id, process.pid)
             return None
         self._spec_file(service_id).unlink(missing_ok=True)
@@ -222,7 +231,7 @@ class ProcessContainerManager(ContainerManager):
 
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
         with contextlib.suppress(psutil.Error):
-            if p := _find_process(handle):
+            if p := self._find_process(handle):
                 return ServiceUsage(pid=p.pid, memory_bytes=p.memory_info().rss)
         return ServiceUsage(pid=None, memory_bytes=None)
 
@@ -236,7 +245,7 @@ class ProcessContainerManager(ContainerManager):
                 os.kill(known.pid, signal.SIGTERM)
             wait_until(lambda: self.poll(service_id, handle) is not None, Deadline(timeout_s))
         # Whatever is left of the group, and whatever left the group but still carries the service's id.
-        if known is not None and (child is not None or known.process() is not None):
+        if known is not None and (child is not None or self._find_process(handle) is not None):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(known.pid, signal.SIGKILL)
         wait_until(lambda: self._kill_rest(service_id), Deadline(_KILL_TIMEOUT_S))
@@ -253,6 +262,15 @@ class ProcessContainerManager(ContainerManager):
                 p.kill()
         return not left
 
+    def _find_process(self, handle: str) -> psutil.Process | None:
+        """The process of a service if it runs, and is this stack's: a database that was copied names another's."""
+        known = _read_handle(handle)
+        process = None if known is None else known.process()
+        if process is None:
+            return None
+        serves = stack_of_process(process.pid)
+        return process if serves is None or is_same_folder(serves, self._stack_root) else None
+
     def gpus(self) -> list[Gpu]:
         if self._gpu_indices is None:
             self._gpu_indices = find_gpus()
@@ -260,11 +278,6 @@ class ProcessContainerManager(ContainerManager):
 
     def close(self) -> None:
         self._children.clear()
-
-
-def _find_process(handle: str) -> psutil.Process | None:
-    known = _read_handle(handle)
-    return None if known is None else known.process()
 
 
 def _address_of(process: psutil.Process) -> Address | None:

@@ -17,6 +17,9 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     """Of Rafiki."""
     status: str
     """``ok``, or what is wrong: ``the cache cannot be reached``."""
+    stack_id: str | None = None
+    """Of the stack that it is the admin of: the one in ``stack.json`` in the stack's folder. None from earlier
+    versions."""
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,9 +19,11 @@ from rafiki.budget import TrialQuota
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
 from rafiki.messages import (
+    EndOrder,
     EndTrialOrder,
     Hello,
     Order,
+    RetireWorker,
     StopRequested,
     TrainEvent,
     TrainOrder,
@@ -75,6 +77,7 @@ class Search:
         self._max_attempts = max_attempts
         self.ending: str | None = None
         """Why the search is over before its quota is used up. Once given, a reason stands."""
+        self._retiring: set[str] = set()
         self.restore()
 
     def restore(self) -> None:
@@ -183,6 +186,9 @@ class Search:
                 return self._next_order(worker_id)
             case WorkerLost(worker_id, reason):
                 return self._lose(worker_id, reason)
+            case RetireWorker(worker_id):
+                self._retiring.add(worker_id)
+                return self._retire(worker_id) if worker_id in self._idle else []
             case StopRequested():
                 self.ending = STOPPED_BY_OWNER
                 return []
@@ -238,6 +244,8 @@ class Search:
             return []
         if (held := self._by_worker.get(worker_id)) is not None:
             return [(worker_id, _order(self._trials[held]))]
+        if worker_id in self._retiring:
+            return self._retire(worker_id)
         waiting = [t for t in self._trials.values() if t.status is TrialStatus.PENDING]
         no = self._next_no()
         if waiting:
@@ -257,6 +265,12 @@ class Search:
         self._by_worker[worker_id] = trial.id
         self._order_times[worker_id] = time.monotonic()
         return [(worker_id, _order(trial))]
+
+    def _retire(self, worker_id: str) -> list[tuple[str, Order]]:
+        """End a worker that has no trial: the admin starts another in its place."""
+        self._idle.pop(worker_id, None)
+        self.workers.discard(worker_id)
+        return [(worker_id, EndOrder())]
 
     def _propose(self, no: int, worker_id: str | None) -> Proposal:
         started = time.monotonic()

@@ -7,6 +7,7 @@ nearly every command, so psutil (6 ms) is loaded only where it is needed.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.utils.files import read_text, write_atomic
+from rafiki.utils.folders import is_same_folder
 
 if TYPE_CHECKING:
     import psutil
 
+STACK_VARIABLE = "RAFIKI_STACK"
+"""In the environment of every process of a stack: the stack's folder."""
+HAND_OVER_SIGNAL = signal.SIGUSR1
+"""Ends an admin, and leaves everything that it started running for the next one. Earlier versions do not know it, and
+die of it: with the same outcome."""
 _TOLERANCE_S = 0.5
 """The clock that start times are counted from may be set meanwhile; a pid is not used again this soon."""
 
@@ -80,6 +87,8 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     details: dict[str, str] = {}
     """What else is to be known of it, by name."""
+    stack_root: str | None = None
+    """The stack's folder when the server started; None in files of earlier versions."""
 
     def save(self, path: Path) -> None:
         write_atomic(path, msgspec.json.encode(self), mode=0o600)
@@ -95,3 +104,34 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.DecodeError:
             return None
         return found if found.process.is_alive() else None
+
+    @staticmethod
+    def find(path: Path, stack_root: Path) -> PidFile | None:
+        """:meth:`load`, of the stack in ``stack_root``: None also when the process serves another folder. So it does
+        when the file came here with a folder that was copied, or moved while its stack ran."""
+        found = PidFile.load(path)
+        if found is None:
+            return None
+        serves = found.stack_root or stack_of_process(found.process.pid)
+        return found if serves is None or is_same_folder(serves, stack_root) else None
+
+
+def stack_of_process(pid: int) -> str | None:
+    """The folder of the stack that a process belongs to; None when it cannot be told."""
+    if sys.platform != "linux":
+        return _stack_by_psutil(pid)
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    prefix = f"{STACK_VARIABLE}=".encode()
+    return next((os.fsdecode(e.removeprefix(prefix)) for e in entries if e.startswith(prefix)), None)
+
+
+def _stack_by_psutil(pid: int) -> str | None:
+    import psutil
+
+    try:
+        return psutil.Process(pid).environ().get(STACK_VARIABLE)
+    except (psutil.Error, OSError):
+        return None

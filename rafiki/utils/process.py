@@ -16,8 +16,11 @@ from pathlib import Path
 import psutil
 
 from rafiki.utils.clock import Deadline
+from rafiki.utils.folders import is_same_folder
+from rafiki.utils.pid_file import STACK_VARIABLE as STACK_VARIABLE
 
-STACK_VARIABLE = "RAFIKI_STACK"
+STACK_ID_VARIABLE = "RAFIKI_STACK_ID"
+"""In the environment of what an admin has started: the id of the stack, which stays with a folder that is moved."""
 SERVICE_VARIABLE = "RAFIKI_SERVICE_ID"
 
 
@@ -27,20 +30,40 @@ def _environment(p: psutil.Process) -> dict[str, str]:
     return {}
 
 
-def find_stack_processes(stack_root: Path, *, service_id: str | None = None) -> list[psutil.Process]:
-    """Every running process of a stack (of one service of it), found by its environment; never this one."""
+def find_stack_processes(
+    stack_root: Path, *, service_id: str | None = None, stack_id: str | None = None
+) -> list[psutil.Process]:
+    """Every running process of a stack (of one service of it), found by its environment; never this one.
+
+    Args:
+        stack_id: only those that carry this id: the folder may have held two stacks in turn.
+    """
     found = []
     for p in psutil.process_iter():
         if p.pid == os.getpid():
             continue
         environment = _environment(p)
-        if environment.get(STACK_VARIABLE) != str(stack_root):
+        if (serves := environment.get(STACK_VARIABLE)) is None or not is_same_folder(serves, stack_root):
+            continue
+        if stack_id is not None and environment.get(STACK_ID_VARIABLE) != stack_id:
             continue
         if service_id is not None and environment.get(SERVICE_VARIABLE) != service_id:
             continue
         with contextlib.suppress(psutil.Error):
             if p.status() != psutil.STATUS_ZOMBIE:
                 found.append(p)
+    return found
+
+
+def find_stack_roots() -> dict[Path, list[psutil.Process]]:
+    """The folders of all stacks of which this user sees running processes, with those."""
+    found: dict[Path, list[psutil.Process]] = {}
+    for p in psutil.process_iter():
+        if (root := _environment(p).get(STACK_VARIABLE)) is None:
+            continue
+        with contextlib.suppress(psutil.Error):
+            if p.status() != psutil.STATUS_ZOMBIE:
+                found.setdefault(Path(root), []).append(p)
     return found
 
 

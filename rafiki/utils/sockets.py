@@ -35,6 +35,15 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def can_listen(host: str) -> bool:
+    """Whether an address is one of this machine's."""
+    try:
+        listen(host, 0).close()
+    except OSError:
+        return False
+    return True
+
+
 def any_free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on now."""
     with listen(host, 0) as sock:

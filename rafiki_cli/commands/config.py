@@ -18,7 +18,7 @@ from rafiki_cli.completion import completers
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.output import Column, Format, FormatOption, put_data, put_rows
-from rafiki_cli.target import session
+from rafiki_cli.target import local_stack
 
 if TYPE_CHECKING:
     from rafiki.config import Origin
@@ -167,7 +167,7 @@ def _show_effect(cli: Application, key: str) -> None:
     found = _setting(cli, key)
     if found.origin.startswith("environment"):
         terminal.warn(f"{found.origin} goes before it.")
-    if session.find_running(cli.stack_folder().admin_pid_file):
+    if local_stack.find_admin(cli.stack_folder()):
         terminal.hint("The stack runs: the change counts from the next `rafiki up`. Next: rafiki down && rafiki up")
 
 

@@ -50,7 +50,9 @@ _WHY = {
     session.Source.ENVIRONMENT: "RAFIKI_HOST in the environment names it, and goes before contexts.",
     session.Source.CONTEXT: "it is the current context.",
     session.Source.STACK: "no other context is chosen, and this is the stack of this folder.",
+    session.Source.DOWN: "no other context is chosen, and this is the stack of this folder, which does not run.",
     session.Source.CONFIGURED: "no other context is chosen, and this is the port that is configured here.",
+    session.Source.DEFAULT: "no other context is chosen, there is no project here, and this is the default port.",
 }
 
 

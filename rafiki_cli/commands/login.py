@@ -54,7 +54,7 @@ def login(
         client.get_health()  # No password is asked for when nobody is there to check it.
         password = terminal.read_password(f"Password of {email}", password_file, password_stdin)
         answer = client.login(email=email, password=password)
-        session.keep_login(client.address, email, answer)
+        session.keep_login(client.address, email, answer, client.stack_id)
         terminal.say(f"Logged in at {client.address} as {email} ({answer.user_type}).")
     if token_from_environment():
         terminal.warn(f"{session.TOKEN_VARIABLE} is set in the environment and goes before this login.")

@@ -26,41 +26,50 @@ from rafiki_cli.render.output import (
     put_data,
     put_rows,
 )
-from rafiki_cli.target import session, stack_owner
+from rafiki_cli.target import local_stack, session, stack_owner
+from rafiki_cli.target.machine_stacks import STACK_COLUMNS, list_stacks
 
 if TYPE_CHECKING:
     from rafiki.client.records import Away
     from rafiki.config import LoadedConfig
     from rafiki.contract.stack import ServicesEvent, ServiceView
     from rafiki.stack_folder import StackFolder
+    from rafiki_cli.target.session import Target
 
 app = new_app("The stack.")
 
 
-@app.command(epilog=examples("rafiki up", "rafiki up --port 3001", "rafiki up --foreground"))
+@app.command(epilog=examples("rafiki up", "rafiki up --port 3001", "rafiki up --restart", "rafiki up --foreground"))
 def up(
     cli: Application,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the terminal; Ctrl-C stops the stack.")
     ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Put an admin of this version in the place of one that runs. Jobs go on."),
+    ] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the admin, for this start.")] = None,
 ) -> None:
     """Start the stack of this folder, and wait until it is healthy. Jobs that were live go on."""
-    from rafiki_cli.target import stack_process
+    from rafiki_cli.target import stack_process, starting
 
     loaded = cli.loaded_config(port=port)
-    from rafiki.stack_folder import StackFolder
-
-    folder = StackFolder(loaded)
+    folder = stack_process.create_folder(loaded)
+    starting.tell_standing(folder)
     if foreground:
-        _run_in_foreground(loaded, folder, port)
+        _run_in_foreground(loaded, folder, port, restart)
+    port_before = folder.kept_admin_port
     started = stack_process.start(loaded, port=port)
     if not started.is_new:
-        terminal.say(f"The stack runs already at {started.url} (process {started.pid}).")
-        _warn_of_others(cli, started.url)
-        _check_health(started.host, started.port)
-        return
+        renewed = starting.renew(loaded, folder, started, port=port, is_wanted=restart)
+        if renewed is None:
+            _warn_of_others(cli, started.url)
+            _check_health(started.host, started.port)
+            return
+        started = renewed
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
+    starting.tell_port(loaded, started, port_before)
     terminal.say(f"State and logs: {folder.root}")
     terminal.say(f"The superadmin's first password is in {folder.superadmin_password_file}; commands read it there.")
     _warn_of_others(cli, started.url)
@@ -87,16 +96,19 @@ def _warn_of_others(cli: Application, url: str) -> None:
         )
 
 
-def _run_in_foreground(loaded: LoadedConfig, folder: StackFolder, port: int | None) -> None:
-    from rafiki_cli.target import stack_process
+def _run_in_foreground(loaded: LoadedConfig, folder: StackFolder, port: int | None, restart: bool) -> None:
+    from rafiki_cli.target import stack_process, upgrade
 
-    stack_process.create_folder(loaded)
     if running := stack_process.find_running(folder):
-        terminal.say(f"The stack runs already at {running.url} (process {running.pid}).")
-        terminal.finish(ExitCode.OK)
+        if not restart:
+            terminal.say(f"The stack runs already at {running.url} (process {running.pid}).")
+            terminal.finish(ExitCode.OK)
+        upgrade.preview(loaded, folder)
+        stack_process.hand_over(folder)
     if loaded.config.admin.port:
         stack_process.check_port(loaded.config.admin.host, loaded.config.admin.port)
-    terminal.say(f"Stack in {folder.root}, admin on port {loaded.config.admin.port}. Ctrl-C stops it.")
+    at = f"on port {loaded.config.admin.port}" if loaded.config.admin.port else "on a free port, which its log tells"
+    terminal.say(f"Stack in {folder.root}, admin {at}. Ctrl-C stops it.")
     sys.stderr.flush()
     command = stack_process.admin_command()
     os.chdir(loaded.base_folder)
@@ -137,41 +149,60 @@ _PROCESSES: list[Column[ProcessRow]] = [
 ]
 
 
-@app.command(epilog=examples("rafiki status", "rafiki status --watch", "rafiki status -o json"))
+@app.command(epilog=examples("rafiki status", "rafiki status --all", "rafiki status --watch", "rafiki status -o json"))
 def status(
     cli: Application,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing the services as they change.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="List your stacks that run on this machine.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down, 11 when it
     is not healthy."""
     from rafiki_cli.target.health import health
 
+    if all_:
+        if watch:
+            raise terminal.UsageError("Give --all or --watch, not both.")
+        put_rows(list_stacks(), STACK_COLUMNS, format)
+        return
     if watch:
         _watch(cli, format)
         return
 
     admin = cli.target()
-    found = health(admin.host, admin.port)
+    found = None if admin.source is session.Source.DOWN else health(admin.host, admin.port)
     state: dict[str, Any] = {"admin": {"address": admin.address, "is_up": found is not None, **(found or {})}}
-    services = _services(cli) if found else None
-    if admin.is_local:
+    if not admin.is_local:
+        state["named_by"] = str(admin.source)
+    else:
         _add_local(cli, state)
-        if services is None or format is not Format.TABLE:  # A table of services has no room for their processes.
-            _add_processes(cli, state)
+    is_ours = "folder" not in state or state["folder"] == str(cli.stack_folder().root)
+    services = _services(cli) if found and is_ours else None
+    # A table of services has no room for their processes.
+    if admin.is_local and (services is None or format is not Format.TABLE):
+        _add_processes(cli, state)
     if services is not None:
         state["services"] = services
     if format is not Format.TABLE:
         put_data(state, format)
     else:
         _put_state(state)
-    if "folder" in state and state["folder"] != str(here := cli.stack_folder().root):
-        terminal.warn(f"This admin does not belong to {here}: it only has the port that is configured here.")
+    if not is_ours:
+        terminal.warn(
+            f"This admin does not belong to {cli.stack_folder().root}: it only has the port that is configured here."
+        )
     if found is None:
-        hint = "Start the stack with `rafiki up`." if admin.is_local else "Check the address."
-        terminal.abort(f"No admin answers at {admin.address}. {hint}", ExitCode.UNREACHABLE)
+        terminal.abort(_why_down(cli, admin), ExitCode.UNREACHABLE)
     if found["status"] != "ok":
         terminal.abort(f"The stack is not healthy: {found['status']}", ExitCode.UNHEALTHY)
+
+
+def _why_down(cli: Application, admin: Target) -> str:
+    if not admin.is_local:
+        return f"No admin answers at {admin.address}. Check the address."
+    if admin.source is session.Source.DOWN:
+        return local_stack.say_down(cli.stack_folder())
+    return f"No admin answers at {admin.address}. Start the stack with `rafiki up`."
 
 
 def _watch(cli: Application, format: Format) -> None:
@@ -215,26 +246,28 @@ def _watch_live(title: str, events: Iterator[list[ServicesEvent | Away]]) -> Non
 def _add_local(cli: Application, state: dict[str, Any]) -> None:
     folder = cli.stack_folder()
     state["folder"] = str(folder.root)
-    is_known = stack_owner.is_of_another_user(folder) or session.find_running(folder.admin_pid_file) is not None
+    is_known = stack_owner.is_of_another_user(folder) or local_stack.find_admin(folder) is not None
     if state["admin"]["is_up"] and not is_known:
         # The configured port answers, but nobody started an admin here.
         from rafiki_cli.target import stack_process
 
         found = stack_process.find_stack_of(cli.target().port)
         state["folder"] = str(found) if found else None
-    for name, file in (("admin", folder.admin_pid_file), ("cache", folder.cache_pid_file)):
-        if running := session.find_running(file):
+    for name, running in (("admin", local_stack.find_admin(folder)), ("cache", local_stack.find_cache(folder))):
+        if running is not None:
             state.setdefault(name, {"address": f"{running.host}:{running.port}"})["pid"] = running.process.pid
 
 
 def _add_processes(cli: Application, state: dict[str, Any]) -> None:
     import psutil
 
+    from rafiki.moved_stack import find_left_behind
     from rafiki.utils.process import SERVICE_VARIABLE, find_stack_processes
 
     known = {state[name].get("pid") for name in ("admin", "cache") if name in state}
     state["processes"] = []
-    for p in find_stack_processes(cli.stack_folder().root):
+    folder = cli.stack_folder()
+    for p in [*find_stack_processes(folder.root), *find_left_behind(folder)]:
         try:
             command, memory_bytes = " ".join(p.cmdline()), p.memory_info().rss
             entry = ProcessRow(p.pid, command, memory_bytes, p.environ().get(SERVICE_VARIABLE))
@@ -260,6 +293,8 @@ def _put_state(state: dict[str, Any]) -> None:
         terminal.put(f"cache  {cache['address']} (process {cache['pid']})")
     if "folder" in state:
         terminal.put(f"folder {state['folder'] or 'unknown'}")
+    if "named_by" in state:
+        terminal.put(f"named by {state['named_by']}")
     if services := state.get("services"):
         terminal.put("")
         put_rows(services, services_view.columns(utc_now()), Format.TABLE)

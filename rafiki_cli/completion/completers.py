@@ -44,11 +44,13 @@ def _ask(ctx: typer.Context, endpoint: Endpoint[Request, list[Answer]], request:
 
         cli: Application = ctx.find_root().obj
         admin = cli.target()
-        login = session.find_login(admin.address)
+        login = session.find_login(admin.address, admin.stack_id)
         given = token_from_environment()
         session.refuse_to_send(given or "", admin)
         token = given or (login["token"] if login else None)
         if token:
+            cli.has_told_target = True
+            session.reach_target(cli)
             path = endpoint.path.format(**{n: quote(str(getattr(request, n)), safe="") for n in endpoint.path_fields})
             if query := _query(endpoint, request):
                 path = f"{path}?{query}"
@@ -81,7 +83,7 @@ def _cached(admin: Target, token: str, path: str) -> bytes:
     with contextlib.suppress(OSError):
         if 0 <= time.time() - file.stat().st_mtime < FRESH_S:
             return file.read_bytes()
-    found = _get(admin.host, admin.port, token, path)
+    found = _get(admin, token, path)
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _clean(file.parent)
@@ -97,19 +99,22 @@ def _clean(folder: Path) -> None:
                 old.unlink()
 
 
-def _get(host: str, port: int, token: str, path: str) -> bytes:
+def _get(admin: Target, token: str, path: str) -> bytes:
     """The answer to one GET; an empty list when there is none."""
     import threading
 
     from rafiki.client.plain_http import PlainHttp
+    from rafiki.contract.http_headers import STACK_HEADER
 
-    server = PlainHttp(host, port, connect_timeout_s=TIMEOUT_S)
+    server = PlainHttp(admin.host, admin.port, connect_timeout_s=TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {token}"}
+    if admin.stack_id is not None:
+        headers[STACK_HEADER] = admin.stack_id
     found: list[bytes] = []
 
     def ask() -> None:
-        headers = {"Authorization": f"Bearer {token}"}
         with contextlib.suppress(OSError, ValueError):
-            status, body = server.request("GET", path, body=None, headers=headers, timeout_s=TIMEOUT_S)
+            status, body, _ = server.request("GET", path, body=None, headers=headers, timeout_s=TIMEOUT_S)
             if status == 200:
                 found.append(body)
 

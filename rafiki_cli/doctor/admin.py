@@ -11,7 +11,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from rafiki import __version__
-from rafiki.errors import RafikiError, UnauthorizedError
+from rafiki.errors import RafikiError, UnauthorizedError, UnreachableError
 from rafiki.utils.clock import utc_now
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
 from rafiki_cli.doctor.subject import Subject
@@ -27,7 +27,8 @@ def check_admin(subject: Subject) -> Iterator[Finding]:
     from rafiki_cli.target.health import health
 
     host, port = subject.address
-    found = health(host, port, _TIMEOUT_S)
+    # A port that only was this stack's may be another program's by now.
+    found = None if subject.is_down else health(host, port, _TIMEOUT_S)
     if found is None:
         if not subject.is_remote and subject.find_running_admin() is None:
             yield skipped("admin", "The stack is down.", "rafiki up")
@@ -40,13 +41,17 @@ def check_admin(subject: Subject) -> Iterator[Finding]:
         yield problem("admin", f"{host}:{port} says: {found['status']}", "See `rafiki logs admin`.")
     elif version != __version__:
         told = f"{host}:{port} is of version {version}; this is {__version__}."
-        yield warning("admin", told, "Use the same version on both sides.")
+        cure = "Install its version here." if subject.is_remote else "`rafiki up` says what a restart would do."
+        yield warning("admin", told, cure)
     else:
         yield ok("admin", f"{host}:{port} is healthy, version {version}.")
 
 
 def check_clock(subject: Subject) -> Iterator[Finding]:
     """Compared with the admin's, as tokens and job limits go by it."""
+    if subject.is_down:
+        yield skipped("clock", "No admin answers to compare it with.")
+        return
     host, port = subject.address
     name = host.removeprefix("https://")
     kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
@@ -85,6 +90,9 @@ def check_login(subject: Subject) -> Iterator[Finding]:
         client = subject.cli.client()
     except UnauthorizedError as e:
         yield skipped("login", e.message, "rafiki login")
+        return
+    except UnreachableError as e:
+        yield skipped("login", e.message)
         return
     with client:
         expires = _expiry(client.token or "")

@@ -40,13 +40,13 @@ def check_server_program(subject: Subject) -> Iterator[Finding]:
 def check_cache(subject: Subject) -> Iterator[Finding]:
     """The server that runs: whether a job could work with it."""
     from rafiki.messages import CacheAddress, ExamineCache
-    from rafiki_cli.target import session
+    from rafiki_cli.target import local_stack
 
     url = subject.config.cache.url
     if url is not None:
         yield from _examine(ExamineCache(url=url), "The server of cache.url", _CURE_OF_URL)
         return
-    running = session.find_running(subject.folder.cache_pid_file)
+    running = local_stack.find_cache(subject.folder)
     if running is None:
         if subject.find_running_admin() is not None:
             yield problem("cache", "The admin runs, but its cache does not.", "See `rafiki logs admin`.")

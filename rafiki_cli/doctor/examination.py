@@ -38,6 +38,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         ("packages of models", packages.check_extras),
         ("plug-ins", plugins.check_registered),
         ("configuration", configuration.check_configuration),
+        ("stack", configuration.check_stack),
         ("ports", machine.check_ports),
         ("disk space", machine.check_disks),
         ("permissions", machine.check_permissions),

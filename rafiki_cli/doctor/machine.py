@@ -30,15 +30,15 @@ _PRIVATE = 0o077
 
 
 def check_ports(subject: Subject) -> Iterator[Finding]:
-    from rafiki_cli.target import session, stack_process
+    from rafiki_cli.target import local_stack, stack_process
 
     config = subject.config
     host, port = config.admin.host, config.admin.port
     running = subject.find_running_admin()
     if running is not None:
         yield ok("admin port", f"{running.host}:{running.port}, used by this stack's admin ({running.process.pid}).")
-    elif port == 0:
-        yield ok("admin port", "Any free one.")
+    elif not port:
+        yield _free_admin_port(subject, port)
     else:
         try:
             stack_process.check_port(host, port)
@@ -49,14 +49,25 @@ def check_ports(subject: Subject) -> Iterator[Finding]:
             yield problem("admin port", f"{host}:{port} is not to be had. {told}", "Choose another admin.port.")
     if config.cache.url is None and config.cache.port:
         yield _cache_port(subject, config.cache.port)
-    yield _predictor_address(session.reachable_host(config.predictor.host), config.predictor.host)
+    yield _predictor_address(local_stack.reachable_host(config.predictor.host), config.predictor.host)
+
+
+def _free_admin_port(subject: Subject, port: int | None) -> Finding:
+    from rafiki_cli.target import stack_process
+
+    if port == 0:
+        return ok("admin port", "Any free one.")
+    kept = subject.folder.kept_admin_port
+    if kept and (other := stack_process.find_listener(kept)):
+        return ok("admin port", f"{kept}, which this stack had, is taken by {other}: `rafiki up` finds another.")
+    return ok("admin port", f"{kept} as before." if kept else "Found at the first `rafiki up`.")
 
 
 def _cache_port(subject: Subject, port: int) -> Finding:
     from rafiki.utils.sockets import is_free
-    from rafiki_cli.target import session
+    from rafiki_cli.target import local_stack
 
-    if (cache := session.find_running(subject.folder.cache_pid_file)) is not None and cache.port == port:
+    if (cache := local_stack.find_cache(subject.folder)) is not None and cache.port == port:
         return ok("cache port", f"{port}, used by this stack's cache ({cache.process.pid}).")
     if is_free(port):
         return ok("cache port", f"{port} is free.")

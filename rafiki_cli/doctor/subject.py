@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rafiki.errors import ConfigError, RafikiError
 from rafiki_cli.application import Application
-from rafiki_cli.target import session, stack_owner
+from rafiki_cli.target import local_stack, session, stack_owner
 
 if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
@@ -62,9 +62,14 @@ class Subject:
             raise NotExaminedError("The configuration cannot be read.")
         return self.cli.target()[:2]
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the local stack does not run, by its own files."""
+        return not self.is_remote and self.loaded is not None and self.cli.target().source is session.Source.DOWN
+
     def find_running_admin(self) -> PidFile | None:
         """The admin process of the local stack."""
-        return session.find_running(self.folder.admin_pid_file)
+        return local_stack.find_admin(self.folder)
 
 
 def find_subject(cli: Application) -> Subject:

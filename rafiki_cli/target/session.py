@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.client.kept_logins import Login, read_logins
@@ -12,15 +11,14 @@ from rafiki.client.kept_logins import logins_file as logins_file
 from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError, UnauthorizedError
 from rafiki_cli import terminal
 from rafiki_cli.target import contexts
+from rafiki_cli.target.local_stack import How, check_it_runs, find_local
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.users import TokenView
-    from rafiki.utils.pid_file import PidFile
     from rafiki_cli.application import Application
 
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TOKEN_VARIABLE = "RAFIKI_TOKEN"
 
 
@@ -32,7 +30,17 @@ class Source(StrEnum):
     ENVIRONMENT = "RAFIKI_HOST"
     CONTEXT = "the current context"
     STACK = "the stack of this folder"
+    DOWN = "the stack of this folder, which does not run"
     CONFIGURED = "the configured port"
+    DEFAULT = "the default port"
+
+
+_LOCAL_SOURCES = {
+    How.RUNNING: Source.STACK,
+    How.DOWN: Source.DOWN,
+    How.CONFIGURED: Source.CONFIGURED,
+    How.DEFAULT: Source.DEFAULT,
+}
 
 
 class Target(NamedTuple):
@@ -42,6 +50,8 @@ class Target(NamedTuple):
     port: int
     source: Source
     context: str = contexts.LOCAL
+    stack_id: str | None = None
+    """Of the stack that is meant, where its folder says so: no other may answer."""
 
     @property
     def address(self) -> str:
@@ -52,17 +62,12 @@ class Target(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether it is the stack of this folder, running or not."""
-        return self.source in (Source.STACK, Source.CONFIGURED)
-
-
-def reachable_host(host: str) -> str:
-    """The host to connect to for an address that a server binds."""
-    return _ANY_ADDRESS.get(host, host)
+        return self.source in _LOCAL_SOURCES.values()
 
 
 def find_target(cli: Application) -> Target:
-    """The admin: ``--admin``, else ``--context``, else ``RAFIKI_HOST``, else the current context, else the one that
-    runs in the stack's folder, else the configured one.
+    """The admin: ``--admin``, else ``--context``, else ``RAFIKI_HOST``, else the current context, else that of the
+    project's stack, else, outside of any project, the one at the default port.
 
     Raises:
         ConfigError: when the configuration is wrong, or there is no such context.
@@ -90,17 +95,49 @@ def _of_context(cli: Application, kept: contexts.Contexts, name: str, source: So
 
 
 def local_target(cli: Application) -> Target:
-    """The admin that runs in the stack's folder, else the configured address.
+    """The admin of the stack of this folder; see :func:`rafiki_cli.target.local_stack.find_local`.
 
     Raises:
         ConfigError: when the configuration is wrong.
     """
-    from rafiki.stack_folder import StackFolder
+    found = find_local(cli.loaded_config())
+    return Target(found.host, found.port, _LOCAL_SOURCES[found.how], stack_id=found.stack_id)
 
-    loaded = cli.loaded_config()
-    if running := find_running(StackFolder(loaded).admin_pid_file):
-        return Target(reachable_host(running.host), running.port, Source.STACK)
-    return Target(reachable_host(loaded.config.admin.host), loaded.config.admin.port, Source.CONFIGURED)
+
+def reach_target(cli: Application) -> Target:
+    """:func:`find_target`, for a command that is about to talk to the admin: it says so when that is not the project's
+    own one.
+
+    Raises:
+        UnreachableError: the project's stack is meant, and does not run.
+        ConfigError, UsageError: as :func:`find_target`.
+    """
+    found = find_target(cli)
+    if found.source in (Source.DOWN, Source.CONFIGURED):
+        check_it_runs(cli.loaded_config())
+    elif found.source in (Source.ENVIRONMENT, Source.CONTEXT) and not cli.has_told_target:
+        cli.has_told_target = True
+        _tell_other(cli, found)
+    return found
+
+
+def _tell_other(cli: Application, found: Target) -> None:
+    """Say that a project's folder is not asked, though the command is run in it."""
+    from rafiki.config import configured_file
+
+    file = configured_file(cli.options.config_file)
+    if file is None:
+        return
+    try:
+        own = local_target(cli)
+    except (ConfigError, OSError):
+        own = None  # It is not asked, so what is wrong with it does not matter.
+    if own is not None and own.source is Source.STACK and own.address == found.address:
+        return
+    why = f"the context {found.context!r}" if found.source is Source.CONTEXT else "RAFIKI_HOST"
+    terminal.say(
+        f"This goes to {found.address} ({why}), not to the stack of {file.parent}. `--context local` chooses that one."
+    )
 
 
 def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
@@ -117,24 +154,17 @@ def parse_address(address: str, option: str, what: str) -> tuple[str, int]:
         raise UsageError(f"{option}: {e.message}") from e
 
 
-def find_running(pid_file: Path) -> PidFile | None:
-    """The process that a pid file names, if it runs; None too when the file belongs to another user's stack."""
-    from rafiki.utils.pid_file import PidFile
-
-    try:
-        return PidFile.load(pid_file)
-    except PermissionError:
-        return None
-
-
 # ---- kept logins ---------------------------------------------------------------------------------------------------
 
 
-def keep_login(address: str, email: str, answer: TokenView) -> None:
+def keep_login(address: str, email: str, answer: TokenView, stack_id: str | None = None) -> None:
     """Keep a login for later commands."""
+    made: Login = {"email": email, "user_type": str(answer.user_type), "token": answer.token}
+    if stack_id is not None:
+        made["stack"] = stack_id
     with contexts.user_files_locked():
         logins = read_logins()
-        logins[address] = {"email": email, "user_type": str(answer.user_type), "token": answer.token}
+        logins[address] = made
         contexts.write_user_file(logins_file(), logins)
 
 
@@ -164,14 +194,15 @@ def open_client(cli: Application) -> AdminClient:
     from rafiki.client.records import AdminClient
     from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 
-    admin = cli.target()
+    admin = reach_target(cli)
     found = AdminClient(admin.host, admin.port)
+    found.stack_id = admin.stack_id
     if token := token_from_environment():
         refuse_to_send(token, admin)
         found.token = token
         cli.is_token_from_environment = True
         return found
-    login = find_login(found.address)
+    login = find_login(found.address, admin.stack_id)
     if login is not None:
         found.token = login["token"]
     if admin.source is Source.STACK and (login is None or login["email"] == SUPERADMIN_EMAIL):
@@ -232,6 +263,6 @@ def _log_in_as_owner(cli: Application, client: AdminClient) -> None:
         ) from e
     terminal.say(f"Logged in at {client.address} as {SUPERADMIN_EMAIL}, with the password in {file}.")
     try:
-        keep_login(client.address, SUPERADMIN_EMAIL, answer)
+        keep_login(client.address, SUPERADMIN_EMAIL, answer, client.stack_id)
     except ConfigError as e:
         terminal.warn(f"{e.message} Every command logs in anew.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,18 +18,20 @@ import psutil
 import rafiki
 from rafiki.constants import ExitCode
 from rafiki.errors import StackError
+from rafiki.moved_stack import find_left_behind
 from rafiki.utils.clock import Deadline
-from rafiki.utils.pid_file import PidFile, ProcessHandle
-from rafiki.utils.process import STACK_VARIABLE, end_processes, find_stack_processes, wait_until
+from rafiki.utils.pid_file import HAND_OVER_SIGNAL, STACK_VARIABLE, ProcessHandle, stack_of_process
+from rafiki.utils.process import end_processes, find_stack_processes, wait_until
 from rafiki.utils.values import JsonObject
 from rafiki_cli.target.health import health
-from rafiki_cli.target.session import reachable_host
+from rafiki_cli.target.local_stack import reachable_host
 
 if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
     from rafiki.stack_folder import StackFolder
 
 STOP_TIMEOUT_S = 20.0
+_SETTLE_TIMEOUT_S = 5.0
 
 
 class AdminEndedError(StackError):
@@ -38,6 +41,9 @@ class AdminEndedError(StackError):
         super().__init__(message)
         known = code in ExitCode.__members__.values()
         self.exit_code = ExitCode(code) if known and code else ExitCode.FAILURE
+
+
+OnFailure = Callable[["subprocess.Popen[bytes]"], object]
 
 
 class Started(NamedTuple):
@@ -55,7 +61,7 @@ class Started(NamedTuple):
 
 def find_running(folder: StackFolder) -> Started | None:
     """The stack's admin if it runs."""
-    found = PidFile.load(folder.admin_pid_file)
+    found = folder.find_admin()
     return Started(reachable_host(found.host), found.port, found.process.pid, False) if found else None
 
 
@@ -67,28 +73,40 @@ def check_port(host: str, port: int) -> None:
         try:
             s.bind((host, port))
         except OSError as e:
+            owner = find_listener(port)
             raise StackError(
-                f"The admin cannot listen on {host}:{port}: {e.strerror}{_owner(port)}. Choose another port with "
-                "admin.port in rafiki.yaml, or with `rafiki up --port PORT`."
+                f"The admin cannot listen on {host}:{port}: {e.strerror}{f', by {owner}' if owner else ''}. Leave "
+                "admin.port out of rafiki.yaml, and a free port is found; or choose another with admin.port, or with "
+                "`rafiki up --port PORT`."
             ) from e
 
 
-def _owner(port: int) -> str:
-    with contextlib.suppress(psutil.Error):
+def _find_listening(port: int) -> psutil.Process | None:
+    """The process that listens on a port of this machine; None when there is none that this user may see."""
+    with contextlib.suppress(psutil.Error, OSError):
         for c in psutil.net_connections("tcp"):
             if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port and c.pid:
-                return f" (by process {c.pid}, {psutil.Process(c.pid).name()})"
-    return ""
+                return psutil.Process(c.pid)
+    return None
+
+
+def find_listener(port: int) -> str | None:
+    """Who listens on a port, for people: ``the stack in /home/ada/wine/.rafiki``, ``process 123 (nginx)``; None when it
+    cannot be told."""
+    if (process := _find_listening(port)) is None:
+        return None
+    if root := stack_of_process(process.pid):
+        return f"the stack in {root}"
+    with contextlib.suppress(psutil.Error):
+        return f"process {process.pid} ({process.name()})"
+    return None
 
 
 def find_stack_of(port: int) -> Path | None:
     """The stack folder of the admin that listens on a port; None when its process is not ours to look into."""
-    with contextlib.suppress(psutil.Error, OSError):
-        for c in psutil.net_connections("tcp"):
-            if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port and c.pid:
-                root = psutil.Process(c.pid).environ().get(STACK_VARIABLE)
-                return Path(root) if root else None
-    return None
+    process = _find_listening(port)
+    root = stack_of_process(process.pid) if process is not None else None
+    return Path(root) if root else None
 
 
 def create_folder(loaded: LoadedConfig) -> StackFolder:
@@ -128,7 +146,7 @@ def admin_environment(loaded: LoadedConfig, folder: StackFolder, port: int | Non
 
 
 @contextlib.contextmanager
-def _start_lock(folder: StackFolder, timeout_s: float) -> Iterator[None]:
+def start_lock(folder: StackFolder, timeout_s: float) -> Iterator[None]:
     """One `rafiki up` of a stack at a time; the kernel frees the lock of a killed one."""
     with (folder.run / "up.lock").open("w") as f:
 
@@ -157,25 +175,49 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
         AdminEndedError: when it ended, with its own message and exit code.
     """
     folder = create_folder(loaded)
-    timeout_s = loaded.config.stack.start_timeout_s
-    with _start_lock(folder, timeout_s):
+    with start_lock(folder, loaded.config.stack.start_timeout_s):
+        wait_until(lambda: _is_settled(folder), Deadline(_SETTLE_TIMEOUT_S))
         if running := find_running(folder):
             return running
         folder.admin_pid_file.unlink(missing_ok=True)
         if loaded.config.admin.port:
             check_port(loaded.config.admin.host, loaded.config.admin.port)
-        log = folder.logs / "admin.log"
-        with log.open("ab") as f:
-            offset = f.tell()
-            process = subprocess.Popen(
-                admin_command(), cwd=loaded.base_folder, env=admin_environment(loaded, folder, port),
-                stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True,
-            )  # fmt: skip
-        return _wait_healthy(process, folder, log, offset, timeout_s)
+        return launch(loaded, folder, port=port, on_failure=lambda _: stop(folder))
+
+
+def _is_settled(folder: StackFolder) -> bool:
+    """Whether the admin answers or is gone: one that ends at this moment does neither."""
+    running = find_running(folder)
+    return running is None or health(running.host, running.port) is not None
+
+
+def launch(loaded: LoadedConfig, folder: StackFolder, *, port: int | None, on_failure: OnFailure) -> Started:
+    """Start the admin and wait until it is healthy; the caller holds :func:`start_lock`.
+
+    Args:
+        port: what ``--port`` said, for this start only.
+        on_failure: given the admin that is not healthy in time, ends what it has begun.
+
+    Raises:
+        StackError, AdminEndedError: as :func:`start`.
+    """
+    log = folder.logs / "admin.log"
+    with log.open("ab") as f:
+        offset = f.tell()
+        process = subprocess.Popen(
+            admin_command(), cwd=loaded.base_folder, env=admin_environment(loaded, folder, port),
+            stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True,
+        )  # fmt: skip
+    return _wait_healthy(process, folder, log, offset, loaded.config.stack.start_timeout_s, on_failure)
 
 
 def _wait_healthy(
-    process: subprocess.Popen[bytes], folder: StackFolder, log: Path, offset: int, timeout_s: float
+    process: subprocess.Popen[bytes],
+    folder: StackFolder,
+    log: Path,
+    offset: int,
+    timeout_s: float,
+    on_failure: OnFailure,
 ) -> Started:
     last: JsonObject | None = None
 
@@ -190,13 +232,13 @@ def _wait_healthy(
     try:
         is_in_time = wait_until(is_settled, Deadline(timeout_s))
     except KeyboardInterrupt:
-        stop(folder)
+        on_failure(process)
         raise
     if (code := process.poll()) is not None:
         raise AdminEndedError(_last_error(log, offset, code), code)
     running = find_running(folder)
     if not is_in_time or running is None:
-        stop(folder)
+        on_failure(process)
         reason = f"it says: {last['status']}" if last else "it does not answer"
         raise StackError(
             f"The admin was not healthy after {timeout_s:g} s ({reason}), so it was stopped. See {log}, or allow "
@@ -227,15 +269,16 @@ class Stopped(NamedTuple):
 
 def stop(folder: StackFolder, timeout_s: float = STOP_TIMEOUT_S) -> Stopped:
     """Stop the admin, which stops the stack's other processes, then end whatever is left of the stack."""
-    running, cache = PidFile.load(folder.admin_pid_file), PidFile.load(folder.cache_pid_file)
-    before = {p.pid for p in find_stack_processes(folder.root)}
+    running, cache = folder.find_admin(), folder.find_cache()
+    left_behind = find_left_behind(folder)
+    before = {p.pid for p in [*find_stack_processes(folder.root), *left_behind]}
     if cache is not None:
         # Named by its pid file: the server writes its title over the environment that others are found by.
         before.add(cache.process.pid)
     admin_pid = running.process.pid if running else None
     if running is not None:
         _end(running.process, timeout_s)
-    end_processes(find_stack_processes(folder.root), 5.0)
+    end_processes([*find_stack_processes(folder.root), *left_behind], 5.0)
     if cache is not None:
         _end(cache.process, 5.0)
     for file in (folder.admin_pid_file, folder.cache_pid_file):
@@ -243,11 +286,17 @@ def stop(folder: StackFolder, timeout_s: float = STOP_TIMEOUT_S) -> Stopped:
     return Stopped(admin_pid, len(before - {admin_pid}))
 
 
-def _end(handle: ProcessHandle, timeout_s: float) -> None:
-    """SIGTERM, then SIGKILL. A zombie that nobody has reaped yet counts as gone."""
-    for end in (psutil.Process.terminate, psutil.Process.kill):
+def hand_over(folder: StackFolder, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """End the admin, and leave the cache and the services of jobs running: the next admin goes on with them."""
+    if (running := folder.find_admin()) is not None:
+        _end(running.process, timeout_s, first=HAND_OVER_SIGNAL)
+
+
+def _end(handle: ProcessHandle, timeout_s: float, *, first: signal.Signals = signal.SIGTERM) -> None:
+    """SIGTERM (or another signal), then SIGKILL. A zombie that nobody has reaped yet counts as gone."""
+    for signal_no in (first, signal.SIGKILL):
         if (process := handle.process()) is None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
-            end(process)
+            process.send_signal(signal_no)
         wait_until(lambda: not handle.is_alive(), Deadline(timeout_s))

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from support.http.raw_http import Caller, check_refusal, superadmin_of
@@ -74,9 +75,19 @@ def test_every_published_call_is_there(call: str) -> None:
 
 
 def test_the_admin_says_that_it_is_up_to_anyone(people: People) -> None:
-    well = {"name": "rafiki admin", "version": rafiki.__version__, "status": "ok"}
     # A machine that is busy with other tests may keep the database waiting for a moment.
-    eventually(lambda: people.nobody.ok("GET", "/") == well, "a healthy admin")
+    eventually(lambda: people.nobody.ok("GET", "/")["status"] == "ok", "a healthy admin")
+    health = people.nobody.ok("GET", "/")
+    assert UUID(health.pop("stack_id"))
+    assert (health["name"], health["version"]) == ("rafiki admin", rafiki.__version__)
+
+
+def test_a_call_that_is_meant_for_another_stack_is_refused_and_the_answer_tells_the_version(people: People) -> None:
+    meant = people.nobody.ok("GET", "/")["stack_id"]
+    assert people.nobody.http.get("/", headers={"X-Rafiki-Stack": meant}).status_code == 200
+    answer = people.nobody.http.get("/", headers={"X-Rafiki-Stack": "another"})
+    assert (answer.status_code, answer.json()["error"]) == (421, "OtherStackError")
+    assert answer.headers["X-Rafiki-Version"] == rafiki.__version__
 
 
 def test_services_are_listed_with_their_processes(people: People) -> None:

@@ -149,7 +149,7 @@ def test_config_names_the_file_that_is_changed(cli, folder: Path) -> None:
         (["admin.prt", "1"], "Did you mean 'port'?"),
         (["admn.port", "1"], "Did you mean 'admin'?"),
         (["admin", "1"], "admin is a section"),
-        (["admin.port", "x"], "admin.port = 'x': expected `int`, got `str`"),
+        (["admin.port", "x"], "admin.port = 'x': expected `int | null`, got `str`"),
         (["admin.port", "70000"], "between 0 and 65535"),
         (["train.heartbeat_s", "-1"], "must be above 0"),
         (["container.backend", "podman"], "Unknown container back end 'podman'. There are: process"),

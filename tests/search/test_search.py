@@ -16,8 +16,10 @@ from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.entities import SubTrainJob, Trial
 from rafiki.errors import StaleOwnerError
 from rafiki.messages import (
+    EndOrder,
     EndTrialOrder,
     Hello,
+    RetireWorker,
     StopRequested,
     TrainEvent,
     TrainOrder,
@@ -423,3 +425,32 @@ def test_a_report_of_a_trial_that_nobody_knows_does_no_harm(case: Case) -> None:
     for stranger in (TrialScored("w", "nobody", 1, 1, 0.5), scored("w", order, 1, 0.5)):
         assert search.handle(stranger) == []
     assert case.store.trials.list_trial_reports(case.sub.id) == []
+
+
+# ---- workers that are to be replaced
+
+
+def test_a_worker_that_is_to_retire_ends_after_its_trial_and_another_does_the_rest(case: Case) -> None:
+    search = case.search(2)
+    order = order_of(search, Hello("old"))
+    assert search.handle(RetireWorker("old")) == []
+    assert order_of(search, Hello("old")) == order
+    assert search.handle(done("old", order)) == [("old", EndOrder())]
+    assert order_of(search, Hello("new")).no == 2
+    assert case.states() == [("COMPLETED", "old", 1), ("RUNNING", "new", 1)]
+
+
+def test_an_idle_worker_that_is_to_retire_ends_at_once_and_gets_no_trial_that_comes_back(case: Case) -> None:
+    search = case.search(1)
+    order_of(search, Hello("new"))
+    assert search.handle(Hello("old")) == []
+    assert search.handle(RetireWorker("old")) == [("old", EndOrder())]
+    assert search.handle(WorkerLost("new", "it was killed")) == []
+
+
+def test_who_is_to_retire_is_remembered_over_a_failure_of_the_meta_store(case: Case) -> None:
+    search = case.search(2)
+    order = order_of(search, Hello("old"))
+    search.handle(RetireWorker("old"))
+    search.restore()
+    assert search.handle(done("old", order)) == [("old", EndOrder())]

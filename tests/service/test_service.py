@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.services.started_services import Services
+from support.services.started_services import Services, of_this_version
 from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 
 from rafiki.constants import ExitCode
 from rafiki.errors import CacheUnavailableError, ContainerError, ModelError
-from rafiki.messages import EnsembleMember, PredictorSpec, ServiceReport
+from rafiki.messages import EnsembleMember, PredictorSpec
 from rafiki.service import Outage
 from rafiki.utils.clock import Deadline
 from rafiki.utils.ids import new_id
@@ -44,7 +44,7 @@ def test_the_heartbeat_begins_when_the_service_says_so(services: Services) -> No
     child = services.start(spec)
     services.wait_for_log(spec, "loads")
     assert services.report(spec) is None
-    eventually(lambda: services.report(spec) == ServiceReport(state="running"), "a heartbeat")
+    eventually(lambda: services.report(spec) == of_this_version(state="running"), "a heartbeat")
     child.terminate()
     assert child.wait(30) == 0
 
@@ -106,7 +106,7 @@ def test_a_failure_is_logged_and_reported_with_its_message_and_exit_code(service
     )
     assert services.run(spec) == CacheUnavailableError.exit_code
     assert services.messages(spec) == ["error: The cache is away."]
-    assert services.report(spec) == ServiceReport(state="failed", reason="The cache is away.")
+    assert services.report(spec) == of_this_version(state="failed", reason="The cache is away.")
 
 
 def test_a_failure_that_would_come_again_is_reported_as_permanent(services: Services) -> None:
@@ -114,7 +114,7 @@ def test_a_failure_that_would_come_again_is_reported_as_permanent(services: Serv
         "from rafiki.errors import ModelError\nwith service.permanent_failures(): raise ModelError('No such class.')"
     )
     assert services.run(spec) == ModelError.exit_code
-    assert services.report(spec) == ServiceReport(state="failed", reason="No such class.", is_permanent=True)
+    assert services.report(spec) == of_this_version(state="failed", reason="No such class.", is_permanent=True)
 
 
 @pytest.mark.parametrize(
@@ -237,4 +237,4 @@ def test_a_port_that_is_taken_is_reported_and_may_be_tried_again(services: Servi
         assert services.run(spec, "rafiki.predictor") == ContainerError.exit_code
     reason = f"The predictor cannot listen on 127.0.0.1:{port}: Address already in use."
     assert services.messages(spec) == [f"error: {reason}"]
-    assert services.report(spec) == ServiceReport(state="failed", reason=reason)
+    assert services.report(spec) == of_this_version(state="failed", reason=reason)

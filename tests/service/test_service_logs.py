@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from support.services.started_services import Services
+from support.services.started_services import Services, of_this_version
 from support.stacks.running_stack import eventually
 
 from rafiki.constants import ExitCode
 from rafiki.data_store.folder import FolderDataStore
-from rafiki.messages import InferenceWorkerSpec, ModelSource, ServiceReport, TrainOrder, TrainWorkerSpec
+from rafiki.messages import InferenceWorkerSpec, ModelSource, TrainOrder, TrainWorkerSpec
 from rafiki.model.knobs import FloatKnob, to_knob_specs
 from rafiki.param_store.folder import FolderParamStore
 from rafiki.settings import LoggingConfig
@@ -109,7 +109,7 @@ def run_a_trial(services: Services, spec: TrainWorkerSpec) -> None:
     services.send_orders(spec, TrainOrder("t", 12, 1, {"x": 0.5}))
     child = services.start(spec, "rafiki.worker.train")
     services.wait_for_log(spec, "no\\nluck" if spec.logging.format == "json" else "no\nluck")
-    eventually(lambda: services.report(spec) == ServiceReport(state="running"), "a heartbeat")
+    eventually(lambda: services.report(spec) == of_this_version(state="running"), "a heartbeat")
     child.terminate()
     assert child.wait(30) == 0
 

@@ -22,7 +22,7 @@ def get_health(context: AdminContext, actor: User | None, request: Empty) -> Hea
     messages = [e.message for e in (*errors, *(e for e in context.supervisor.find_errors() if not isinstance(e, same)))]
     told = [m for m in messages if not any(other != m and other.startswith(m) for other in messages)]
     status = " ".join(dict.fromkeys(told)) or "ok"
-    return HealthView(name="rafiki admin", version=rafiki.__version__, status=status)
+    return HealthView(name="rafiki admin", version=rafiki.__version__, status=status, stack_id=context.stack_id)
 
 
 def get_services(context: AdminContext, actor: User, request: Empty) -> list[ServiceView]:

@@ -55,7 +55,15 @@ class MetaStore(ABC):
         Safe when several processes do it at once: one migrates, the others wait for it.
 
         Raises:
-            MetaStoreError: the database is newer than this version of Rafiki (nothing was changed).
+            NewerDatabaseError: the database is newer than this version of Rafiki (nothing was changed).
+        """
+
+    @abstractmethod
+    def needs_migration(self) -> bool:
+        """Whether :meth:`migrate` would change the database. Nothing is changed.
+
+        Raises:
+            NewerDatabaseError: as :meth:`migrate`.
         """
 
     @abstractmethod

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from rafiki.errors import MetaStoreError
+from rafiki import __version__
+from rafiki.errors import NewerDatabaseError
 from rafiki.meta_store.sql.database import Database
 
 if TYPE_CHECKING:
@@ -51,11 +52,20 @@ def migrate(db: Database) -> None:
         command.upgrade(config, HEAD)
 
 
+def needs_migration(db: Database) -> bool:
+    """Whether :func:`migrate` would do anything; see :meth:`rafiki.meta_store.MetaStore.needs_migration`."""
+    with db.read() as connection:
+        stored = stored_revision(connection)
+        if stored != HEAD:
+            _check_known(_config(connection), stored, db)
+    return stored != HEAD
+
+
 def downgrade(db: Database, revision: str) -> None:
     """Take migrations back until ``revision`` ("base" is the empty database). Data of newer columns is lost.
 
     Raises:
-        MetaStoreError: the database is at a revision that this version of Rafiki does not know.
+        NewerDatabaseError: the database is at a revision that this version of Rafiki does not know.
     """
     with _locked(db) as connection:
         config = _config(connection)
@@ -88,7 +98,8 @@ def _check_known(config: Config, stored: str | None, db: Database) -> None:
 
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if stored is not None and stored not in known:
-        raise MetaStoreError(
+        raise NewerDatabaseError(
             f"The database {db} has the schema {stored}, which is newer than {HEAD}, the newest that this "
-            "version of Rafiki knows. Install the Rafiki that wrote it, or a newer one. Nothing was changed."
+            f"version of Rafiki ({__version__}) knows. Install the Rafiki that wrote it, or a newer one. Nothing was "
+            "changed."
         )

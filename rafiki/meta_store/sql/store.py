@@ -9,7 +9,7 @@ from rafiki.meta_store.sql.api_tokens import SqlApiTokenStore
 from rafiki.meta_store.sql.database import Database
 from rafiki.meta_store.sql.datasets import SqlDatasetStore
 from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
-from rafiki.meta_store.sql.migrate import migrate
+from rafiki.meta_store.sql.migrate import migrate, needs_migration
 from rafiki.meta_store.sql.models import SqlModelStore
 from rafiki.meta_store.sql.services import SqlServiceStore
 from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
@@ -33,6 +33,9 @@ class SqlMetaStore(MetaStore):
 
     def migrate(self) -> None:
         migrate(self._db)
+
+    def needs_migration(self) -> bool:
+        return needs_migration(self._db)
 
     def ping(self) -> None:
         with self._db.read() as connection:

@@ -17,6 +17,7 @@ from support.http.complete_answers import completed
 
 from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import AnyEndpoint, FilePart
+from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.errors import RafikiError
 
 
@@ -39,6 +40,8 @@ class ContractServer:
         self._is_complete = is_complete
         self.calls: list[Call] = []
         self.answers: dict[str, Any] = {}
+        self.version: str | None = None
+        """What it says of its version; None = nothing, as an admin before versions were told."""
         self.is_closed = threading.Event()
         outer = self
 
@@ -56,6 +59,8 @@ class ContractServer:
                     return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
+                if outer.version is not None:
+                    self.send_header(VERSION_HEADER, outer.version)
                 self.end_headers()
                 self.wfile.write(answer)
 

@@ -6,19 +6,26 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from support.services.framed_service import ScriptSpec
 from support.stacks.running_stack import eventually
 from support.stores.own_cache import OwnCache
 
+from rafiki import __version__
 from rafiki.cache.reports import RedisReportReader
 from rafiki.cache.train import RedisTrainCache
-from rafiki.messages import CacheAddress, Order, ServiceReport, ServiceSpec, TrainWorkerSpec
+from rafiki.messages import PROTOCOL, CacheAddress, Order, ServiceReport, ServiceSpec, TrainWorkerSpec
 from rafiki.utils.ids import new_id
 from rafiki.utils.logs import message_of
 
 TESTS = Path(__file__).resolve().parents[2]
+
+
+def of_this_version(**fields: Any) -> ServiceReport:
+    """The report of a service that this version of the code runs."""
+    return ServiceReport(**fields, version=__version__, protocol=PROTOCOL)
 
 
 class Services:
