@@ -7,6 +7,7 @@
 
 import argparse
 import csv
+import importlib.util
 import io
 import random
 import zipfile
@@ -18,10 +19,8 @@ def write_digits(out_dir, seed=0):
 
     The same seed gives the same bytes.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    order = list(range(len(digits.images)))
+    images, classes = _read_digits()
+    order = list(range(len(images)))
     random.Random(seed).shuffle(order)
     n_train, n_val = int(0.6 * len(order)), int(0.2 * len(order))
     parts = {
@@ -32,9 +31,31 @@ def write_digits(out_dir, seed=0):
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     return tuple(
-        _write_zip(out_dir / f"digits_{name}.zip", digits.images[part], digits.target[part])
-        for name, part in parts.items()
+        _write_zip(out_dir / f"digits_{name}.zip", images[part], classes[part]) for name, part in parts.items()
     )
+
+
+def _read_digits():
+    """Images and classes."""
+    file = _digits_file()
+    if file is not None:
+        import numpy as np
+
+        table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int)
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images, digits.target
+
+
+def _digits_file():
+    """The table that comes with scikit-learn, which takes a second to load; None where it is not in its usual place."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        return None
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return file if file.is_file() else None
 
 
 def _write_zip(path, images, classes):
