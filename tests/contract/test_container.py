@@ -39,7 +39,7 @@ def test_model_code_gets_the_allowed_environment_alone(
         assert not secrets.keys() & environment.keys()
         # What names the process is no secret.
         ours = {name for name in environment if name.startswith("RAFIKI_")}
-        assert ours <= {"RAFIKI_STACK", "RAFIKI_SERVICE_ID", "RAFIKI_RUNS_MODEL_CODE"}
+        assert ours <= {"RAFIKI_STACK", "RAFIKI_STACK_ID", "RAFIKI_SERVICE_ID", "RAFIKI_RUNS_MODEL_CODE"}
     else:
         assert secrets.items() <= environment.items()
 
