@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict, c
 
 from rafiki.client.http_server import HttpServer, encode_json, split_address
 from rafiki.client.plain_answers import Json
-from rafiki.errors import InvalidRequestError, PredictorBusyError, RequestTooLargeError, UnreachableError
+from rafiki.errors import (
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    PredictorBusyError,
+    RequestTooLargeError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +95,8 @@ class PredictorClient:
             InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor; of a part,
                 naming the query or the range of queries.
         """
+        if hasattr(queries, "columns"):
+            raise InvalidRequestError("A table of pandas is asked with PredictorClient.predict_frame(table).")
         raws = [encode_json(query) for query in queries]
         if len(raws) <= _ALONE and sum(map(len, raws)) <= _ALONE_BYTES:
             try:
@@ -112,7 +121,10 @@ class PredictorClient:
 
     def _most_queries(self) -> int | None:
         """How many queries the predictor takes at once; None when it does not say, as one of an earlier version."""
-        most = self.get_health().get("max_queries")
+        try:
+            most = self.get_health().get("max_queries")
+        except (NotFoundError, MethodNotAllowedError):  # A proxy in front of it may pass on POST /predict alone.
+            return None
         return most if isinstance(most, int) and most > 0 else None
 
     def post(self, body: Mapping[str, object]) -> PredictorAnswer:

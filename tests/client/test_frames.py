@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from support.http.contract_server import ContractServer
 
-from rafiki.client import Client
+from rafiki.client import Client, predict
 from rafiki.client.frames import frame_to_queries, metrics_to_frame, predictions_to_frame, trials_to_frame
+from rafiki.errors import InvalidRequestError
 
 TRIALS = [
     {
@@ -113,3 +114,8 @@ def test_without_pandas_the_error_says_what_to_install_and_nothing_else_needs_it
 def test_the_client_loads_no_pandas_and_no_ipython() -> None:
     code = "import sys; from rafiki.client import Client; print({'pandas', 'IPython', 'numpy'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_table_is_no_list_of_queries() -> None:
+    with pytest.raises(InvalidRequestError, match="predict_frame"):
+        predict("127.0.0.1:1", queries=pd.DataFrame({"a": [1]}))

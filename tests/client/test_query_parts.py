@@ -48,7 +48,7 @@ class PlayedPredictor:
                 self.wfile.write(body)
 
             def do_GET(self) -> None:
-                self._send(200, outer.health)
+                self._send(404 if "error" in outer.health else 200, outer.health)
 
             def do_POST(self) -> None:
                 queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
@@ -128,6 +128,11 @@ def test_a_small_batch_that_is_too_much_is_sent_in_parts_too(played: PlayedPredi
     with PredictorClient(played.host) as predictor:
         assert predictor.predict_many(range(20)) == minus(20)
     assert max(map(len, played.parts[1:])) <= (3 if told else 20)
+
+
+def test_a_predictor_whose_health_nobody_passes_on_is_asked_in_parts_too(played: PlayedPredictor) -> None:
+    played.health = {"error": "NotFoundError", "message": "no such page"}
+    assert predict(played.host, queries=range(200))["predictions"] == minus(200)
 
 
 @pytest.mark.parametrize("error", [PredictorBusyError, RequestTooLargeError, NoPredictionError])
