@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
 from rafiki.entities import StoredFile
-from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError, StoreFullError
-from rafiki.param_store.base import ParamStore
+from rafiki.errors import DamagedFileError, StoreFullError
+from rafiki.param_store.base import ParamStore, is_params_id, no_such_params, sha256_in
 from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stored_files import half_written_files, stored_files
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
-from rafiki.utils.ids import new_id
 
-if TYPE_CHECKING:
-    from rafiki.utils.values import Array
-
-_PARAMS_ID = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
 _VALIDATION_SUFFIX = ".validation"
 _SHA256_BYTES = 32
+_PIECE_BYTES = 1 << 20
 
 
 class FolderParamStore(ParamStore):
@@ -46,47 +41,40 @@ class FolderParamStore(ParamStore):
     def location(self) -> StoreLocation:
         return folder_location(self.root)
 
-    def save(self, params: Mapping[str, object]) -> str:
-        # Loaded here: the admin opens this store to hand out bytes, and never needs numpy for that.
-        from rafiki.param_store.codec import encode_params
+    def put(self, params_id: str, pieces: Iterable[bytes]) -> None:
+        path = self._find(params_id)
+        if path is None:
+            raise no_such_params(params_id)
+        if not path.exists():
+            self._write(pieces, path.name, sha256_in(params_id))
 
-        unique = new_id()
-        path = self._write([encode_params(params)], lambda sha256: f"{unique}.{sha256}{_SUFFIX}")
-        return path.name.removesuffix(_SUFFIX)
-
-    def _write(self, chunks: Sequence[bytes], name_of: Callable[[str], str]) -> Path:
+    def _write(self, pieces: Iterable[bytes], name: str, sha256: str | None = None) -> None:
         try:
             with AtomicFile(self.root) as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                return file.commit(name_of)[0]
+                for piece in pieces:
+                    file.write(piece)
+                if sha256 is not None and file.sha256 != sha256:
+                    raise DamagedFileError(
+                        f"The parameters {name.removesuffix(_SUFFIX)} were damaged on their way to {self.root}: "
+                        "what came does not match their checksum."
+                    )
+                file.commit(lambda _: name)
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise StoreFullError(
-                f"No space is left in {self.root} for {sum(map(len, chunks)):,} bytes of parameters. "
-                "Free some space there."
+                f"No space is left in {self.root} for parameters of a model. Free some space there."
             ) from e
 
-    def load(self, params_id: str) -> dict[str, object]:
-        from rafiki.param_store.codec import decode_params
-
-        return decode_params(self.read_bytes(params_id))
-
-    def read_bytes(self, params_id: str) -> bytes:
+    def read(self, params_id: str) -> Iterator[bytes]:
         path = self._find(params_id)
         try:
-            data = path.read_bytes() if path else None
+            file = path.open("rb") if path else None
         except FileNotFoundError:
-            data = None
-        if data is None:
-            raise _no_such(params_id)
-        if hashlib.sha256(data).hexdigest() != params_id.partition(".")[2]:
-            raise DamagedFileError(
-                f"The parameter file {path} is damaged: its contents do not match their checksum. "
-                "Restore it from a backup, or train again."
-            )
-        return data
+            file = None
+        if file is None:
+            raise no_such_params(params_id)
+        return _pieces(file)
 
     def delete(self, params_id: str) -> None:
         if path := self._find(params_id):
@@ -96,7 +84,7 @@ class FolderParamStore(ParamStore):
     def list_stored(self) -> list[StoredFile]:
         def id_of(name: str) -> str | None:
             params_id = name.removesuffix(_SUFFIX).removesuffix(_VALIDATION_SUFFIX)
-            return params_id if params_id != name and _PARAMS_ID.fullmatch(params_id) else None
+            return params_id if params_id != name and is_params_id(params_id) else None
 
         return [*stored_files(self.root, id_of), *half_written_files(self.root)]
 
@@ -104,19 +92,13 @@ class FolderParamStore(ParamStore):
         if is_temp_file(file_id):
             (self.root / file_id).unlink(missing_ok=True)
 
-    def save_validation(self, params_id: str, arrays: Mapping[str, Array]) -> None:
-        from rafiki.param_store.codec import encode_params
-
+    def put_validation(self, params_id: str, data: bytes) -> None:
         path = self._find(params_id)
         if path is None or not path.exists():
-            raise _no_such(params_id)
-        data = encode_params(arrays)
-        name = path.with_suffix(_VALIDATION_SUFFIX).name
-        self._write([hashlib.sha256(data).digest(), data], lambda _: name)
+            raise no_such_params(params_id)
+        self._write([hashlib.sha256(data).digest(), data], path.with_suffix(_VALIDATION_SUFFIX).name)
 
-    def find_validation(self, params_id: str, max_bytes: int = 256 << 20) -> dict[str, Array] | None:
-        from rafiki.param_store.codec import decode_arrays
-
+    def find_validation_bytes(self, params_id: str, max_bytes: int) -> bytes | None:
         path = self._find(params_id, _VALIDATION_SUFFIX)
         try:
             if path is None or path.stat().st_size > max_bytes:
@@ -125,12 +107,7 @@ class FolderParamStore(ParamStore):
         except FileNotFoundError:
             return None
         digest, data = raw[:_SHA256_BYTES], raw[_SHA256_BYTES:]
-        if hashlib.sha256(data).digest() != digest:
-            return None
-        try:
-            return decode_arrays(data)
-        except InvalidParamsError:
-            return None
+        return data if hashlib.sha256(data).digest() == digest else None
 
     def has_validation(self, params_id: str) -> bool:
         path = self._find(params_id, _VALIDATION_SUFFIX)
@@ -141,8 +118,10 @@ class FolderParamStore(ParamStore):
             path.unlink(missing_ok=True)
 
     def _find(self, params_id: str, suffix: str = _SUFFIX) -> Path | None:
-        return self.root / f"{params_id}{suffix}" if _PARAMS_ID.fullmatch(params_id) else None
+        return self.root / f"{params_id}{suffix}" if is_params_id(params_id) else None
 
 
-def _no_such(params_id: str) -> InvalidTrialError:
-    return InvalidTrialError(f"There are no stored parameters {params_id[:120]!r} (any more).")
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece

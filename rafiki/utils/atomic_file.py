@@ -44,12 +44,17 @@ class AtomicFile:
             view = view[self._file.write(view) :]
         self.size_bytes += len(chunk)
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written so far, in hex."""
+        return self._digest.hexdigest()
+
     def commit(self, name_of: Callable[[str], str]) -> tuple[Path, str]:
         """Gives the file its final name, ``name_of(SHA-256 in hex)``. Returns its path and the SHA-256.
 
         Once this returns, the file survives a power cut.
         """
-        sha256 = self._digest.hexdigest()
+        sha256 = self.sha256
         path = self._folder / name_of(sha256)
         os.fsync(self._file.fileno())
         self._file.close()

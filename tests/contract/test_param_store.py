@@ -76,7 +76,7 @@ def test_a_full_store_says_so_and_nothing_stays(
 
 def test_refused_parameters_leave_nothing(param_store: ParamStore) -> None:
     with pytest.raises(InvalidParamsError, match="'x'"):
-        param_store.save({"x": None})
+        param_store.save({"x": {1}})
     assert param_store.list_stored() == []
 
 

@@ -75,8 +75,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "params" / f"{params_id}.safetensors", lambda: params.load(params_id)),
     ):
         path.write_bytes(b"evil")
-        with pytest.raises(DamagedFileError, match=str(path)):
+        with pytest.raises(DamagedFileError) as raised:
             read()
+        assert path.stem in raised.value.message
+        assert str(path.parent) in raised.value.message
 
 
 def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
