@@ -60,7 +60,11 @@ STORES = Kind(
     plural="kinds of stores",
     group="rafiki.stores",
     registry="rafiki.stores:STORES",
-    builtin={"folder": "rafiki.stores.folder:FOLDER"},
+    builtin={
+        "folder": "rafiki.stores.folder:FOLDER",
+        "http": "rafiki.stores.remote.kind:HTTP",
+        "https": "rafiki.stores.remote.kind:HTTP",
+    },
 )
 
 CONTAINERS = Kind(

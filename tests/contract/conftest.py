@@ -95,9 +95,11 @@ def execute(meta_store_url: str) -> Callable[..., list[Any]]:
 
 
 @pytest.fixture(params=list(KINDS))
-def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRoom:
+def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreRoom]:
     """A place for stores of each kind."""
-    return KINDS[request.param](tmp_path)
+    room = KINDS[request.param](tmp_path)
+    yield room
+    room.close()
 
 
 @pytest.fixture(params=list(BACK_ENDS))

@@ -12,11 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from support.http.threaded_server import ThreadedServer
 
 from rafiki.data_store.base import DataStore
+from rafiki.errors import UnauthorizedError
 from rafiki.param_store.base import ParamStore
 from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stores import open_data_store, open_param_store
+from rafiki.stores.remote.host_copies import COPIES_FOLDER_VARIABLE
+from rafiki.stores.remote.server import StoreRights, StoreServer
 
 MAX_BYTES = 1000
 """The largest dataset that the stores of the tests take."""
@@ -54,6 +59,9 @@ class StoreRoom(ABC):
     def open_params(self) -> ParamStore:
         return open_param_store(self.params)
 
+    def close(self) -> None:  # noqa: B027 - a folder needs nothing
+        """Let go of what serves the stores."""
+
 
 class FolderRoom(StoreRoom):
     """Two folders."""
@@ -86,5 +94,46 @@ class FolderRoom(StoreRoom):
         return "No space is left in"
 
 
-KINDS: dict[str, Callable[[Path], StoreRoom]] = {"folder": FolderRoom}
+class _AllRights:
+    """Those of whoever has the token of the tests."""
+
+    def read_dataset(self, store_id: str) -> None: ...
+    def read_params(self, params_id: str) -> None: ...
+    def write_params(self, params_id: str) -> None: ...
+    def write_validation(self, params_id: str) -> None: ...
+    def manage(self) -> None: ...
+
+
+class HttpRoom(FolderRoom):
+    """Two folders, served over HTTP."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        # The copies of this host are not those of other tests.
+        self._copies = folder / "copies"
+        os.environ[COPIES_FOLDER_VARIABLE] = str(self._copies)
+        datasets, params = open_data_store(super().datasets, max_bytes=MAX_BYTES), open_param_store(super().params)
+        app = Starlette(routes=StoreServer(datasets, params, self._rights_of).routes())
+        self._server = ThreadedServer(app)
+
+    @staticmethod
+    def _rights_of(token: str) -> StoreRights:
+        if token != "let me in":
+            raise UnauthorizedError("This token is not valid.")
+        return _AllRights()
+
+    @property
+    def datasets(self) -> StoreLocation:
+        return StoreLocation(url=f"{self._server.url}/stores", credential="let me in")
+
+    @property
+    def params(self) -> StoreLocation:
+        return self.datasets
+
+    def close(self) -> None:
+        self._server.close()
+        del os.environ[COPIES_FOLDER_VARIABLE]
+
+
+KINDS: dict[str, Callable[[Path], StoreRoom]] = {"folder": FolderRoom, "http": HttpRoom}
 """By the scheme of its locations: a room in an empty folder."""

@@ -1,0 +1,145 @@
+"""Copies of datasets on a host, shared by all processes there: each is fetched once, and the least used go first.
+
+The folder holds one file a dataset, named by its id, and one lock beside each. Who uses a copy holds a shared lock on
+it; who fetches or removes one holds an exclusive lock. Locks end with their process, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rafiki.errors import StoreFullError
+from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
+
+COPIES_FOLDER_VARIABLE = "RAFIKI_COPIES_FOLDER"
+"""Names the folder: a volume of the host, for services that run in containers."""
+COPIES_MAX_MB_VARIABLE = "RAFIKI_COPIES_MAX_MB"
+"""How much of it may be used; unused copies go above it. Without it there is no limit but the disk."""
+_LOCK_SUFFIX = ".lock"
+_STALE_AFTER_S = 24 * 3600.0
+_HEADROOM_BYTES = 64 << 20
+"""Left free on the disk."""
+
+Fetch = Callable[[AtomicFile], None]
+"""Writes a dataset into a file; may find some of it written already, by an attempt of its own."""
+
+
+def copies_folder() -> Path:
+    """The folder of this host's copies: that of the variable, else one of this user's for temporary files."""
+    named = os.environ.get(COPIES_FOLDER_VARIABLE)
+    return Path(named) if named else Path(tempfile.gettempdir()) / f"rafiki-copies-{os.getuid()}"
+
+
+def _max_bytes() -> int | None:
+    text = os.environ.get(COPIES_MAX_MB_VARIABLE, "")
+    return int(text) << 20 if text.isdecimal() else None
+
+
+class HostCopies:
+    """The copies that one opened store has given out. Safe to use from several threads."""
+
+    def __init__(self, folder: Path | None = None, max_bytes: int | None = None) -> None:
+        self.folder = (folder or copies_folder()).absolute()
+        self._max_bytes = max_bytes if max_bytes is not None else _max_bytes()
+        self._held: dict[str, int] = {}
+        """Dataset -> descriptor of the shared lock on its copy."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_stale_temp_files(self.folder, _STALE_AFTER_S)
+
+    def get(self, store_id: str, size_bytes: int, fetch: Fetch) -> Path:
+        """The copy of a dataset, fetched when it is not here. It stays until :meth:`close`.
+
+        Args:
+            store_id: names it; ``fetch`` writes what it names.
+            size_bytes: how large it is, for which space is made.
+
+        Raises:
+            StoreFullError: when there is no space for it.
+        """
+        path = self.folder / store_id
+        if store_id in self._held and path.exists():
+            os.utime(path)
+            return path
+        lock = os.open(self.folder / f"{store_id}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                self._make_space(size_bytes)
+                with AtomicFile(self.folder) as file:
+                    fetch(file)
+                    file.commit(lambda _: store_id)
+            os.utime(path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        except BaseException:
+            os.close(lock)
+            raise
+        if (old := self._held.pop(store_id, None)) is not None:
+            os.close(old)
+        self._held[store_id] = lock
+        return path
+
+    def forget(self, store_id: str) -> None:
+        """Remove a copy, unless another process uses it."""
+        if (lock := self._held.pop(store_id, None)) is not None:
+            os.close(lock)
+        with self._unused(store_id) as is_unused:
+            if is_unused:
+                (self.folder / store_id).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of all copies; they stay for others until space is needed."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def _make_space(self, size_bytes: int) -> None:
+        """Remove the copies that were not used for the longest time, until another of this size fits."""
+        for store_id, _, _ in sorted(self._copies(), key=lambda copy: copy[2]):
+            if self._fits(size_bytes):
+                return
+            with self._unused(store_id) as is_unused:
+                if is_unused:
+                    (self.folder / store_id).unlink(missing_ok=True)
+        if not self._fits(size_bytes):
+            raise StoreFullError(
+                f"No space is left in {self.folder} for a copy of a dataset of {size_bytes:,} bytes: what is there is "
+                "in use. Free some space on this host."
+            )
+
+    def _fits(self, size_bytes: int) -> bool:
+        used = sum(size for _, size, _ in self._copies())
+        if self._max_bytes is not None and used + size_bytes > self._max_bytes:
+            return False
+        return shutil.disk_usage(self.folder).free >= size_bytes + _HEADROOM_BYTES
+
+    def _copies(self) -> Iterator[tuple[str, int, float]]:
+        """Name, size in bytes and time of the last use of each copy."""
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_LOCK_SUFFIX) or is_temp_file(entry.name):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    stat = entry.stat(follow_symlinks=False)
+                    yield entry.name, stat.st_size, stat.st_mtime
+
+    @contextlib.contextmanager
+    def _unused(self, store_id: str) -> Iterator[bool]:
+        """Whether nobody uses a copy; nobody can begin to within the block."""
+        try:
+            lock = os.open(self.folder / f"{store_id}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield False
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(lock)

@@ -1,0 +1,30 @@
+"""A Starlette application that is served by a thread of the test."""
+
+from __future__ import annotations
+
+import threading
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import wait_until
+from rafiki.utils.sockets import listen
+
+
+class ThreadedServer:
+    """Serves on a free port of the loopback address until :meth:`close`."""
+
+    def __init__(self, app: ASGIApp, port: int = 0) -> None:
+        self._socket = listen("127.0.0.1", port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", log_config=None))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        assert wait_until(lambda: self._server.started, Deadline(30.0))
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30.0)
+        self._socket.close()
