@@ -88,6 +88,12 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     """Names of variables of the admin's environment that workers get besides the usual ones."""
 
 
+class ClusterConfig(Section, frozen=True, kw_only=True):
+    advertise_host: str | None = None
+    """The address of this machine that services on other hosts reach the admin and the cache by; null is
+    `admin.host`."""
+
+
 class EnvironmentsConfig(Section, frozen=True, kw_only=True):
     build_timeout_s: float = 900.0
     """How long installing the packages that a model depends on may take."""
@@ -148,6 +154,7 @@ class Config(Section, frozen=True, kw_only=True):
     cache: CacheConfig = CacheConfig()
     stores: StoresConfig = StoresConfig()
     container: ContainerConfig = ContainerConfig()
+    cluster: ClusterConfig = ClusterConfig()
     environments: EnvironmentsConfig = EnvironmentsConfig()
     train: TrainConfig = TrainConfig()
     predictor: PredictorConfig = PredictorConfig()

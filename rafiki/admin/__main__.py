@@ -120,7 +120,7 @@ def run() -> None:
         sock = _listen_somewhere(settings.host, folder)
     else:
         sock = _listen(settings.host, settings.port)
-    context = build_stack(loaded, identity)
+    context = build_stack(loaded, identity, sock.getsockname()[1])
     context.supervisor.start()
     context.health.start()
     config = uvicorn.Config(

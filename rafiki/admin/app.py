@@ -67,7 +67,7 @@ def make_app(context: AdminContext) -> Starlette:
         return _json(document)
 
     routes.append(Route("/openapi.json", get_openapi, methods=["GET"]))
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_exception})
+    app = Starlette(routes=[*routes, *context.door.routes()], exception_handlers={HTTPException: _http_exception})
     # No redirects: whatever is no success is a refusal that names its error.
     app.router.redirect_slashes = False
     return app

@@ -11,6 +11,7 @@ from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
@@ -43,6 +44,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     supervisor: Supervisor
     health: Health
     tokens: Tokens
+    door: AdminServiceDoor
     hub: EventHub
 
     def user_of_token(self, token: str) -> User:

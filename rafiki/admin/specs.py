@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from rafiki.admin.planner import StartService, share_gpus
+from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
 from rafiki.container.base import Address, ServiceRequest
@@ -15,6 +18,7 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import InvalidTrialError
 from rafiki.messages import (
     AdvisorSpec,
+    CacheAddress,
     EnsembleMember,
     InferenceWorkerSpec,
     ModelSource,
@@ -25,6 +29,7 @@ from rafiki.messages import (
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
+from rafiki.store_location import StoreLocation
 
 _MODULES = {
     AdvisorSpec.kind: "rafiki.search.advisor_worker",
@@ -55,7 +60,15 @@ class SpecBuilder:
         meta_store_url: str,
         credentials: Credentials,
         environments: EnvironmentStore,
+        door: AdminServiceDoor,
+        is_elsewhere: Callable[[str], bool] = lambda kind: False,
+        cache_host: str | None = None,
     ) -> None:
+        """
+        Args:
+            is_elsewhere: whether services of a kind see nothing of this machine but its network.
+            cache_host: how these reach the cache, where that differs from here.
+        """
         self._config = config
         self._store = store
         self._datasets = datasets
@@ -63,6 +76,9 @@ class SpecBuilder:
         self._meta_store_url = meta_store_url
         self._credentials = credentials
         self._environments = environments
+        self._door = door
+        self._is_elsewhere = is_elsewhere
+        self._cache_host = cache_host
 
     def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
         """The request to start a planned service.
@@ -98,6 +114,17 @@ class SpecBuilder:
             image=model.docker_image if model else None,
             sharing=self._sharing(action),
         )
+
+    def _stores_of(self, kind: str, service_id: str) -> StoreLocation | None:
+        """The stores as a service reaches them that runs elsewhere; None for one that runs here."""
+        return self._door.stores_of(service_id) if self._is_elsewhere(kind) else None
+
+    def _cache_of(self, kind: str, job_id: str) -> CacheAddress:
+        """How a service of a job reaches the cache."""
+        address = self._credentials.address_of(job_id)
+        if self._cache_host is None or not self._is_elsewhere(kind):
+            return address
+        return msgspec.structs.replace(address, host=self._cache_host)
 
     def _model_of(self, action: StartService) -> Model | None:
         """The model whose code the service runs; None when it runs none."""
@@ -162,14 +189,14 @@ class SpecBuilder:
             service_id=service_id,
             job_id=action.job_id,
             sub_train_job_id=sub.id,
-            cache=self._credentials.address_of(action.job_id),
+            cache=self._cache_of(TrainWorkerSpec.kind, action.job_id),
             model=self._source(model),
             knob_config=model.knob_config or {},
-            datasets=self._datasets.location,
+            datasets=self._stores_of(TrainWorkerSpec.kind, service_id) or self._datasets.location,
             train_store_id=self._store.datasets.get_dataset(job.train_dataset_id).store_id,
             val_store_id=self._store.datasets.get_dataset(job.val_dataset_id).store_id,
             train_args=job.train_args,
-            params=self._params.location,
+            params=self._stores_of(TrainWorkerSpec.kind, service_id) or self._params.location,
             task=job.task,
             validation_predictions=self._config.train.validation_predictions,
             heartbeat_s=self._config.train.heartbeat_s,
@@ -188,10 +215,10 @@ class SpecBuilder:
             trial_id=trial.id,
             trial_no=trial.no,
             task=job.task,
-            cache=self._credentials.address_of(action.job_id),
+            cache=self._cache_of(InferenceWorkerSpec.kind, action.job_id),
             model=self._source(self._store.models.get_model(sub.model_id)),
             knobs=trial.proposal.knobs,
-            params=self._params.location,
+            params=self._stores_of(InferenceWorkerSpec.kind, service_id) or self._params.location,
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,

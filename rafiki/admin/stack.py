@@ -13,7 +13,10 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.service_door import AdminServiceDoor
+from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.settling import settle_database
+from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
@@ -22,11 +25,13 @@ from rafiki.cache_program import ServerProgram, find_server_program
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container import ContainerSetup, open_container_manager
+from rafiki.container.base import Address
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.service_names import ServiceNames
+from rafiki.settings import Config
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
@@ -77,11 +82,17 @@ def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, s
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
 
-def build_stack(loaded: LoadedConfig, identity: StackIdentity) -> AdminContext:
+def _advertised_host(config: Config) -> str:
+    """The address by which services on other hosts reach this machine."""
+    return config.cluster.advertise_host or config.admin.host
+
+
+def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> AdminContext:
     """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
 
     Args:
         identity: the record of the stack, whose folder is made and settled.
+        port: where the admin listens.
 
     Raises:
         RafikiError: saying what keeps the stack from starting.
@@ -97,9 +108,14 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity) -> AdminContext:
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
+    host = _advertised_host(config)
+    door = AdminServiceDoor(
+        url=f"http://{Address(host, port)}", tokens=ServiceTokens(secrets.job_key, store.services),
+        shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,
+    )  # fmt: skip
     setup = ContainerSetup(
         config=config, stack_root=folder.root, stack_id=identity.id, run_folder=folder.run, log_folder=folder.logs,
-        model_environment=worker_environment(config.container.pass_environment),
+        model_environment=worker_environment(config.container.pass_environment), door=door,
     )  # fmt: skip
     containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
@@ -123,7 +139,8 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity) -> AdminContext:
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
-        meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments,
+        meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
+        is_elsewhere=containers.is_elsewhere, cache_host=host if config.cache.url is None else None,
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(
@@ -134,5 +151,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity) -> AdminContext:
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
-        tokens=Tokens(secrets.token_key, config.admin.token_hours),
+        tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door,
     )  # fmt: skip

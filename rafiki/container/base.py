@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -86,6 +87,14 @@ class ContainerManager(ABC):
     ContainerError.
     """
 
+    def is_elsewhere(self, kind: str) -> bool:
+        """Whether services of a kind see no file of this machine, or run on another one.
+
+        Then their specs name stores and the cache by addresses that are reached from there, and they fetch these specs
+        from the admin: see :class:`ServiceDoor`.
+        """
+        return False
+
     @abstractmethod
     def start(self, request: ServiceRequest) -> StartedService:
         """Start a service; its handle, and its address if it is one that listens. Does not wait until it is ready.
@@ -126,6 +135,24 @@ class ContainerManager(ABC):
         """Let go of the back end. Services run on."""
 
 
+class ServiceDoor(Protocol):
+    """Where services that run elsewhere come in: over HTTP, each with a token of its own."""
+
+    @property
+    def spec_url(self) -> str:
+        """Where they fetch their specs: the only argument of their programs."""
+
+    def admit(self, service_id: str, spec: bytes) -> str:
+        """Keep a service's spec until it is fetched, and after; the token that it comes in with.
+
+        The token travels where its service alone can read it: in a file that the variable
+        ``RAFIKI_SERVICE_TOKEN_FILE`` names.
+        """
+
+    def dismiss(self, service_id: str) -> None:
+        """The service has ended: forget its spec."""
+
+
 class ContainerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a back end is opened with."""
 
@@ -140,6 +167,8 @@ class ContainerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Where the logs of services are read: ``<kind>-<service id>.log``."""
     model_environment: dict[str, str]
     """All variables of the environment that model code may see."""
+    door: ServiceDoor
+    """For services that run elsewhere."""
 
 
 class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,15 +90,13 @@ class ProcessContainerManager(ContainerManager):
 
     def start(self, request: ServiceRequest) -> StartedService:
         # Where create_train_job and create_inference_job end in the admin: from here on the service goes by its spec.
-        spec_file = self._spec_file(request.service_id)
         log_file = self._logs / f"{request.kind}-{request.service_id}.log"
         address = self._allocate(request) if request.listens else None
         try:
-            # Private from the first byte on: a spec may hold credentials.
-            write_atomic(spec_file, request.make_spec(address), mode=0o600)
+            argument = self._leave_spec(request, address)
             with log_file.open("ab") as log:
                 child = subprocess.Popen(
-                    [request.python or sys.executable, "-m", request.module, str(spec_file)],
+                    [request.python or sys.executable, "-m", request.module, argument],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     env=self._environment(request, address), cwd=self._run,
                 )  # fmt: skip
@@ -115,6 +113,13 @@ class ProcessContainerManager(ContainerManager):
         except psutil.NoSuchProcess:
             create_time = 0.0
         return self._started(_Handle(child.pid, create_time, log_file.name), address)
+
+    def _leave_spec(self, request: ServiceRequest, address: Address | None) -> str:
+        """Put the spec where the service finds it; the argument that tells it where."""
+        file = self._spec_file(request.service_id)
+        # Private from the first byte on: a spec may hold credentials.
+        write_atomic(file, request.make_spec(address), mode=0o600)
+        return str(file)
 
     @staticmethod
     def _started(handle: _Handle, address: Address | None) -> StartedService:

@@ -1,25 +1,66 @@
-"""How a service reads what it was started with."""
+"""How a service reads what it was started with: from a file, or from the admin where it runs on another host."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from rafiki.constants import ExitCode
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import Backoff
 
+TOKEN_FILE_VARIABLE = "RAFIKI_SERVICE_TOKEN_FILE"
+"""Names the file with the token of a service that fetches its spec."""
+_FETCH_TIMEOUT_S = 120.0
+"""The admin may be restarting."""
 T = TypeVar("T")
 
 
 def read_spec(kind: type[T]) -> T:
-    """The spec in the file that the only argument names. Exits with a usage error when there is none."""
+    """The spec that the only argument names: a file, or an address of the admin. Exits with a usage error when there
+    is none."""
     if len(sys.argv) != 2:
         sys.stderr.write(f"error: {Path(sys.argv[0]).name} is started by the admin, with the path of its spec.\n")
         sys.exit(ExitCode.USAGE)
+    where = sys.argv[1]
     try:
-        return msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=kind)
+        data = _fetch(where) if where.startswith(("http://", "https://")) else Path(where).read_bytes()
+        return msgspec.msgpack.decode(data, type=kind)
     except (OSError, msgspec.DecodeError) as e:
-        sys.stderr.write(f"error: {sys.argv[1]}: cannot read this service's spec: {e}\n")
+        sys.stderr.write(f"error: {where}: cannot read this service's spec: {e}\n")
         sys.exit(ExitCode.USAGE)
+
+
+def _fetch(url: str) -> bytes:
+    """What the admin answers to the token in the file that the environment names.
+
+    Raises:
+        OSError: when it refuses, or has not answered for two minutes.
+    """
+    import urllib.error
+    import urllib.request
+
+    token = Path(os.environ.get(TOKEN_FILE_VARIABLE, "/run/secrets/rafiki-token")).read_text().strip()
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    deadline, backoff = Deadline(_FETCH_TIMEOUT_S), Backoff()
+    # A host's own proxy is not the way to the admin.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        try:
+            with opener.open(request, timeout=30.0) as answer:
+                data: bytes = answer.read()
+                return data
+        except urllib.error.HTTPError as e:
+            if e.code < 500:
+                raise OSError(f"HTTP {e.code}: {e.read(1000).decode(errors='replace')}") from e
+            failure: OSError = e
+        except OSError as e:
+            failure = e
+        if deadline.is_over():
+            raise failure
+        threading.Event().wait(min(backoff.next_s(), deadline.left_s()))
