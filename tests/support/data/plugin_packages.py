@@ -115,3 +115,48 @@ def install_vault(folder: Path) -> None:
         "rafiki.containers": ["pod = rafiki_vault.all:BACK_END"],
     }
     install_plugin(folder, "rafiki-vault", {"all": VAULT}, points)
+
+
+ELSEWHERE = '''
+"""A back end whose workers know nothing of this machine but its network, as those on other hosts do."""
+from rafiki.container.base import ContainerBackend
+from rafiki.container.process import ProcessContainerManager
+from rafiki.utils.files import write_private
+from rafiki.utils.spec import TOKEN_FILE_VARIABLE
+from rafiki.stores.remote.host_copies import COPIES_FOLDER_VARIABLE
+
+
+class ElsewhereContainerManager(ProcessContainerManager):
+    def __init__(self, setup):
+        super().__init__(setup)
+        self._door = setup.door
+        # Beside the stack's folder: the disk of another host.
+        self._host = setup.stack_root.parent / "other-host"
+        self._host.mkdir(exist_ok=True)
+
+    def is_elsewhere(self, kind):
+        return kind in ("train", "inference")
+
+    def _leave_spec(self, request, address):
+        if not self.is_elsewhere(request.kind):
+            return super()._leave_spec(request, address)
+        token = self._door.admit(request.service_id, request.make_spec(address))
+        write_private(self._host / request.service_id, token)
+        return self._door.spec_url
+
+    def _environment(self, request, address):
+        host = {
+            TOKEN_FILE_VARIABLE: str(self._host / request.service_id),
+            COPIES_FOLDER_VARIABLE: str(self._host / "copies"),
+        }
+        return {**super()._environment(request, address), **(host if self.is_elsewhere(request.kind) else {})}
+
+
+BACK_END = ContainerBackend(about="processes that see no file of the stack", open=ElsewhereContainerManager)
+'''
+
+
+def install_elsewhere(folder: Path) -> None:
+    """A package with a back end whose workers use the stores through the admin."""
+    points = {"rafiki.containers": ["elsewhere = rafiki_elsewhere.all:BACK_END"]}
+    install_plugin(folder, "rafiki-elsewhere", {"all": ELSEWHERE}, points)

@@ -33,6 +33,22 @@ for apart in (False, True):
 """Starts two processes, the second in a session of its own."""
 
 
+class Doorstep:
+    """A door that keeps what is left there."""
+
+    spec_url = "http://127.0.0.1:1/services/self/spec"
+
+    def __init__(self) -> None:
+        self.specs: dict[str, bytes] = {}
+
+    def admit(self, service_id: str, spec: bytes) -> str:
+        self.specs[service_id] = spec
+        return f"token of {service_id}"
+
+    def dismiss(self, service_id: str) -> None:
+        self.specs.pop(service_id, None)
+
+
 class ContainerRoom(ABC):
     """One stack's services, which run whatever Python code a test gives them (see ``container_service.py``)."""
 
@@ -44,13 +60,14 @@ class ContainerRoom(ABC):
         self.run, self.logs = folder / "run", folder / "logs"
         for f in (self.run, self.logs):
             f.mkdir(parents=True)
+        self.door = Doorstep()
 
     def setup(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerSetup:
         """As a (re)started admin makes it; ``settings`` are of the section ``container``."""
         section = msgspec.convert({"gpus": [], **settings, "backend": self.backend}, ContainerConfig)
         return ContainerSetup(
             config=Config(container=section), stack_root=self.root, run_folder=self.run, log_folder=self.logs,
-            model_environment=model_environment or worker_environment(["PASSED_ON"]),
+            model_environment=model_environment or worker_environment(["PASSED_ON"]), door=self.door,
         )  # fmt: skip
 
     def manager(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerManager:

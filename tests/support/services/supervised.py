@@ -10,6 +10,7 @@ from support.services.fake_containers import FakeContainerManager
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.credentials import Credentials
@@ -46,6 +47,7 @@ class Scene:
             config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
             params=open_param_store(folder_location(folder / "params")), meta_store_url=store_url,
             credentials=Credentials(address, "k" * 40), environments=environments,
+            door=create_autospec(AdminServiceDoor, instance=True),
         )  # fmt: skip
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
