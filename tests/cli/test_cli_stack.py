@@ -140,7 +140,7 @@ def test_an_admin_that_cannot_start_is_reported_in_its_own_words(stack, folder: 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(stack, folder: Path) -> None:
     (folder / ".rafiki").write_text("in the way")
     result = stack("up")
-    assert result.code == ExitCode.FAILURE
+    assert result.code == ExitCode.USAGE
     assert "stack.folder" in result.err
 
 

@@ -56,7 +56,7 @@ def serving(*answers: bytes, hangs_up: bool = True) -> Iterator[tuple[RawServer,
 
 
 def get(client: PlainHttp, target: str = "/", timeout_s: float = 10.0) -> tuple[int, bytes]:
-    return client.request("GET", target, body=None, headers={}, timeout_s=timeout_s)
+    return client.request("GET", target, body=None, headers={}, timeout_s=timeout_s)[:2]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,9 @@ def test_nothing_is_smuggled_into_a_request(target: str, headers: dict[str, str]
     client = PlainHttp("127.0.0.1", 1, connect_timeout_s=10)
     with pytest.raises(ValueError, match="no place"):
         client.request("GET", target, body=None, headers=headers, timeout_s=10)
+
+
+def test_the_version_that_a_server_says_is_read() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nx-rafiki-version: 1.2\r\nContent-Length: 2\r\n\r\nhi"
+    with serving(answer) as (_, client):
+        assert client.request("GET", "/", body=None, headers={}, timeout_s=5).version == "1.2"
