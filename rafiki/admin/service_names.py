@@ -7,7 +7,7 @@ from rafiki.entities import Service
 from rafiki.errors import RafikiError
 from rafiki.meta_store import MetaStore
 from rafiki.service_names import service_name
-from rafiki.utils.ids import short_id
+from rafiki.utils.ids import model_label, short_id
 
 
 def name_of(store: MetaStore, service: Service) -> str:
@@ -16,14 +16,14 @@ def name_of(store: MetaStore, service: Service) -> str:
     try:
         if kind in (ServiceType.TRAIN, ServiceType.ADVISOR):
             job = store.train_jobs.get_train_job(service.job_id)
-            model = store.train_jobs.get_sub_train_job(unit_id).model_name
+            sub = store.train_jobs.get_sub_train_job(unit_id)
+            model = model_label(sub.model_name, sub.model_version)
             return service_name(kind, job.app, job.app_version, model=model, slot=slot)
         served = store.inference_jobs.get_inference_job(service.job_id)
         if kind is ServiceType.PREDICT:
             return service_name(kind, served.app, served.app_version)
         trial = store.trials.get_trial(unit_id)
-        return service_name(
-            kind, served.app, served.app_version, model=trial.model_name, trial_no=trial.no, slot=slot
-        )  # fmt: skip
+        model = model_label(trial.model_name, trial.model_version)
+        return service_name(kind, served.app, served.app_version, model=model, trial_no=trial.no, slot=slot)
     except RafikiError:
         return f"{kind.lower()} {short_id(service.id)}"

@@ -165,7 +165,7 @@ def _section(outcome: Outcome) -> str:
         for t in scored:
             time = values.duration(values.between(t.datetime_started, t.datetime_stopped))
             knobs = _code(values.knobs(t.proposal.knobs))
-            lines.append(f"| {_escape(t.label)} | {values.score(t.score)} | {time} | {knobs} |")
+            lines.append(f"| {_escape(t.model_label)}#{t.no} | {values.score(t.score)} | {time} | {knobs} |")
         lines += [""]
     ensemble = outcome.ensemble
     if ensemble is not None and ensemble.validation_score is not None:
