@@ -56,7 +56,8 @@ def serving(*answers: bytes, hangs_up: bool = True) -> Iterator[tuple[RawServer,
 
 
 def get(client: PlainHttp, target: str = "/", timeout_s: float = 10.0) -> tuple[int, bytes]:
-    return client.request("GET", target, body=None, headers={}, timeout_s=timeout_s)
+    answer = client.request("GET", target, body=None, headers={}, timeout_s=timeout_s)
+    return answer.status, answer.body
 
 
 @pytest.mark.parametrize(
