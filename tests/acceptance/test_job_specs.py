@@ -50,7 +50,7 @@ class Project:
         self.folder = folder
         self.app = f"app-{os.getpid()}-{next(_numbers)}"
         self.client: Client = stack.client()
-        (folder / "rafiki.yaml").write_text(f"admin: {{port: {stack.port}}}\n")
+        (folder / "rafiki.yaml").write_text(f"{{admin: {{port: {stack.port}}}, stack: {{folder: {stack.root}}}}}\n")
         (folder / "data.bin").write_text(f"data of {self.app}")
         self.model = (MODELS / "tiny.py").read_text().replace("class Tiny", f"class {self.class_name}")
         (folder / "model.py").write_text(self.model)
