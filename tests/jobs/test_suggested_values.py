@@ -104,7 +104,7 @@ def test_what_yaml_1_1_reads_as_another_number_is_a_text(tmp_path: Path, value: 
     (tmp_path / "rafiki.yaml").write_text(f"admin: {{port: {value}}}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(start=tmp_path, environ={})
-    assert f", line 1: admin.port = '{value}': expected `int`" in caught.value.message
+    assert f", line 1: admin.port = '{value}': expected `int" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["blå bær", "a/b", "x@2", "#1", "two  words", "a\\b", "a\tb", "a\u00a0b"])
