@@ -227,9 +227,10 @@ def first_cells(text: str) -> list[str]:
 
 def wanted_of(cell: str) -> list[str]:
     """The names in a first cell; the cell itself where it is a sentence."""
+    cell = re.sub(r"^`rafiki\.\w+`: ", "", cell)  # where the names that follow are imported from
     spans = re.findall(r"`([^`]+)`", cell)
     is_sentence = re.search(r"[a-z]", re.sub(r"`[^`]+`", "", cell))
-    return [cell.replace("`", "")] if is_sentence else [row_of(s.removeprefix("@staticmethod ")) for s in spans]
+    return [cell.replace("`", "")] if is_sentence else [row_of(f"`{s.removeprefix('@staticmethod ')}`") for s in spans]
 
 
 def client_methods(text: str) -> list[str]:

@@ -44,7 +44,7 @@ def test_no_message_names_a_file_of_the_checkout() -> None:
 
 def test_the_scan_finds_what_it_is_for(tmp_path: Path) -> None:
     file = tmp_path / "m.py"
-    file.write_text('"""docs/of_code.md"""\nHELP = f"see docs/reference/tasks.md for {1}"\n')
+    file.write_text('"""docs/index.md"""\nHELP = f"see docs/reference/tasks.md for {1}"\n')
     assert [_PATH.search(text)[0] for _, text in _texts(file) if _PATH.search(text)] == ["docs/reference/tasks.md"]  # type: ignore[index]
 
 
