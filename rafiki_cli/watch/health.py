@@ -20,6 +20,8 @@ _EVERY_S = 0.5
 _ANSWER_TIMEOUT_S = 1.7
 _SILENT_S = 3.5
 """An admin that takes connections and answers none of them for so long is told."""
+_SETTLING_S = 15.0
+"""So long an admin that has just come back, after a restart, may take until it has looked at everything."""
 _SIGNAL = signal.SIGUSR1
 
 
@@ -34,6 +36,9 @@ class HealthWatch:
         self._address = address
         self._stopped = threading.Event()
         self._silent_since: float | None = None
+        self._is_back = False
+        """Whether the admin was away, and has not been healthy since."""
+        self._away_at = 0.0
         self._error: RafikiError | None = None
         self._may_interrupt = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -99,7 +104,13 @@ class HealthWatch:
                 "or its machine does. `rafiki doctor` looks further."
             )
         self._silent_since = None
-        if status in (None, "ok"):
+        if status is None:
+            self._is_back, self._away_at = True, started
+            return None
+        if status == "ok":
+            self._is_back = False
+            return None
+        if self._is_back and time.monotonic() - self._away_at < _SETTLING_S:
             return None
         told = "Jobs go on once that is mended; `rafiki doctor` looks further."
         return StackUnhealthyError(f"The stack is not healthy: {status} {told}")

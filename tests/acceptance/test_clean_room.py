@@ -17,14 +17,18 @@ import yaml
 from packaging.metadata import parse_email
 from support.machines.machine import Machine
 from support.machines.wheels import ROOT, build_wheel, served
+from support.stacks.running_stack import eventually
 from trove_classifiers import classifiers
 
 from rafiki.constants import ExitCode
+from rafiki.utils.process import find_stack_processes
 from rafiki.utils.sockets import any_free_port
 from rafiki.version import __version__
 from rafiki_cli.commands.help import TOPICS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+N_TRIALS = 60
+"""Of the job that an upgrade meets."""
 WORKFLOW, GITLAB = ".github/workflows/rafiki.yml", ".gitlab-ci.yml"
 
 
@@ -152,6 +156,120 @@ def test_where_no_runner_could_fetch_rafiki_init_says_so_and_ci_stops_at_once_wi
         assert done.returncode != 0
         assert "it was installed from a file on this machine, which no other machine can fetch" in done.stderr
     assert installed_in(runner) == before
+
+
+# ---- the first hour
+
+
+@pytest.fixture(scope="module")
+def stranger(room: Room, runner: Machine) -> Iterator[Machine]:
+    """Somebody whose environment holds the wheel, beside Debian's cache server; no setting says which port to take."""
+    if shutil.which("redis-server") is None:
+        text = "redis-server is not on PATH: apt-get install redis-server"
+        pytest.fail(text) if os.environ.get("CI", "").lower() == "true" else pytest.skip(text)
+    machine = Machine(room.folder / "stranger", room.wheels, venv=runner.venv)
+    machine.must(f"python -m pip install --force-reinstall --no-deps rafiki-ml=={__version__}")
+    yield machine
+    for folder in machine.home.glob("*/.rafiki"):
+        machine.run("rafiki down", folder.parent)
+
+
+def state_of(machine: Machine, project: str) -> dict[str, Any]:
+    """What `rafiki status` says."""
+    found: dict[str, Any] = json.loads(machine.must("rafiki status -o json", project))
+    assert found["admin"]["status"] == "ok"
+    return found
+
+
+def trials_of(machine: Machine, project: str, version: int) -> list[dict[str, Any]]:
+    """The trials of a version of the project's app; none before it is there."""
+    done = machine.run(f"rafiki train trials {project} --version {version} -o json", project)
+    found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+    return found
+
+
+def slow_down(model: Path, file: Path) -> None:
+    """Let every trial take longer as long as a file is there."""
+    file.touch()
+    source = model.read_text()
+    head = source.index("        from sklearn.tree import", source.index("    def train("))
+    wait = f"        import os, time\n        time.sleep(1.5 if os.path.exists({str(file)!r}) else 0.0)\n"
+    model.write_text(source[:head] + wait + source[head:])
+
+
+def test_init_up_run_predict_a_second_project_and_an_upgrade_while_a_job_runs(stranger: Machine, room: Room) -> None:
+    assert stranger.must("rafiki version").strip() == __version__
+    assert "rafiki.py" not in stranger.must("python -c 'import rafiki; print(rafiki.__file__)'")
+
+    # The first project.
+    stranger.must("rafiki init one")
+    stranger.must("rafiki up", "one")
+    stranger.must("rafiki run job.yaml", "one")
+    digit = json.loads(stranger.must("rafiki predict one --query-file data/digits_query.json", "one"))
+    # One probability a digit; the query is a nought.
+    assert len(digit) == 10
+    assert max(digit) == digit[0]
+
+    # A second one beside it, at the same time.
+    stranger.must("rafiki init two --template tabular_classification/linear")
+    stranger.must("rafiki up", "two")
+    one, two = state_of(stranger, "one"), state_of(stranger, "two")
+    assert one["admin"]["address"] != two["admin"]["address"]
+    assert (Path(one["folder"]), Path(two["folder"])) == tuple(
+        (stranger.home / name / ".rafiki").resolve() for name in ("one", "two")
+    )
+    plan = stranger.run("rafiki run job.yaml --dry-run", "two")
+    assert "create" in plan.stdout + plan.stderr
+    stranger.must("rafiki run job.yaml --set budget.trials=2", "two")
+    for name in ("one", "two"):
+        assert {job["app"] for job in json.loads(stranger.must("rafiki train list -o json", name))} == {name}
+
+    # An upgrade, while a job runs and the first version of its app serves.
+    slow = stranger.home / "slow"
+    slow_down(stranger.home / "one" / "models" / "one_decision_tree.py", slow)
+    log = room.folder / "run.log"
+    running = stranger.start(f"rafiki run job.yaml --set budget.trials={N_TRIALS} --timeout 10m", "one", log)
+    try:
+
+        def completed() -> int:
+            return sum(trial["status"] == "COMPLETED" for trial in trials_of(stranger, "one", 2))
+
+        eventually(lambda: running.poll() is not None or completed() >= 3, "three trials of the second version")
+        assert running.poll() is None, log.read_text()
+        newer = f"{int(__version__.split('.')[0]) + 1}.0.0"
+        wheel = build_wheel(room.folder / "newer", newer)
+        stranger.must(f"python -m pip install --upgrade --no-deps --find-links {wheel.parent} rafiki-ml")
+        assert stranger.must("rafiki version").strip() == newer
+
+        # Nothing is restarted unasked; what would be done is said.
+        said = stranger.run("rafiki up", "one")
+        assert __version__ in said.stderr
+        assert "rafiki up --restart" in said.stderr
+        assert state_of(stranger, "one")["admin"]["version"] == __version__
+        stranger.must("rafiki up --restart", "one")
+        state = state_of(stranger, "one")
+        assert (state["admin"]["version"], state["admin"]["address"]) == (newer, one["admin"]["address"])
+        assert completed() < N_TRIALS, "the job ended before the upgrade"
+        slow.unlink()
+        assert running.wait(timeout=200) == 0, log.read_text()
+    finally:
+        running.kill()
+        running.wait()
+    # Every trial was run, and counts once.
+    trials = trials_of(stranger, "one", 2)
+    assert [trial["status"] for trial in trials] == ["COMPLETED"] * N_TRIALS
+    assert sorted(trial["no"] for trial in trials) == list(range(1, N_TRIALS + 1))
+    assert len(json.loads(stranger.must("rafiki predict one --query-file data/digits_query.json", "one"))) == 10
+
+    # The second project's stack goes on as it was, until it is its turn.
+    assert state_of(stranger, "two")["admin"]["version"] == __version__
+    stranger.must("rafiki up --restart", "two")
+    assert state_of(stranger, "two")["admin"]["version"] == newer
+    query = "rafiki predict two --query-file data/penguins_query.json"
+    assert stranger.must(query, "two")
+    for name in ("one", "two"):
+        stranger.must("rafiki down", name)
+        assert find_stack_processes((stranger.home / name / ".rafiki").resolve()) == []
 
 
 # ---- the wheel

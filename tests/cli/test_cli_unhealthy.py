@@ -133,3 +133,11 @@ def test_an_admin_that_is_not_there_is_left_to_the_calls() -> None:
         pass
     with pytest.raises(UnreachableError, match="No admin answers"), while_healthy("127.0.0.1:1"):
         raise UnreachableError("No admin answers.")
+
+
+def test_an_admin_that_has_just_come_back_is_given_time_to_look_at_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = HealthWatch("127.0.0.1:1")
+    answers = iter([None, "The supervisor has not answered yet.", "ok", "The disk is full."])
+    monkeypatch.setattr(watch, "_ask", lambda: next(answers))
+    assert [watch._look() for _ in range(3)] == [None, None, None]
+    assert isinstance(watch._look(), StackUnhealthyError)

@@ -21,12 +21,15 @@ class Machine:
     Args:
         folder: an empty one; its home, and all that is made there.
         wheels: a folder of wheels that its pip finds beside what is in the index.
+        venv: the virtual environment of another machine, to have it too.
     """
 
-    def __init__(self, folder: Path, wheels: Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, wheels: Path, variables: Mapping[str, str] | None = None, venv: Path | None = None
+    ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
-        self.venv = folder / "venv"
+        self.venv = venv or folder / "venv"
         self._out, self._err = folder / "out", folder / "err"
         self.environment = {**_environment(), **_pip_variables(wheels), **(variables or {})}
         self.environment |= {"HOME": str(self.home), "PATH": f"{self.venv}/bin:{self.environment['PATH']}"}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,16 +17,22 @@ from typing import Any
 from rafiki.version import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
-_SOURCES = ("docs/_notes/package.md", "examples", "pyproject.toml", "rafiki", "rafiki_cli", "templates")
-"""What a wheel is built of."""
+
+
+def _sources() -> set[str]:
+    """What a wheel is built of, as pyproject.toml says: files and folders of this checkout."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    return {"pyproject.toml", project["project"]["readme"], *wheel["packages"], *wheel["force-include"]}
 
 
 def build_wheel(folder: Path, version: str | None = None) -> Path:
     """Build the wheel of this checkout, as of another version when one is given; returns the file, in ``folder``."""
     source = ROOT
+    folder.mkdir(exist_ok=True)
     if version is not None:
         source = folder / f"sources-{version}"
-        for name in _SOURCES:
+        for name in sorted(_sources()):
             path, target = ROOT / name, source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
