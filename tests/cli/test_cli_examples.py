@@ -122,6 +122,7 @@ SPECIAL = {
     "rafiki doctor --strict -o json": Special(WARNS, codes=(0, 1)),
     "rafiki --admin gpu1.example.org:3000 doctor": Special(WARNS, codes=(0, 1)),
     "rafiki logs admin --follow": Special(NO_END, shows="a"),
+    "rafiki logs train demo/1": Special("another app is there", puts=("demo/1", "digits/1")),
     "rafiki login ada@example.org": Special(ASKS, before=HAS_ADA, types=(PASSWORD,)),
     "rafiki login ada@example.org --password-file password.txt": Special("ada is there", before=HAS_ADA),
     "rafiki --context prod login ada@example.org": Special(ASKS, before=(*HAS_ADA, *HAS_PROD), types=(PASSWORD,)),
