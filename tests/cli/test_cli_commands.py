@@ -81,7 +81,8 @@ def test_wrong_arguments_are_usage_errors_before_anything_is_asked(
     assert result.code == ExitCode.USAGE
     assert result.out == ""
     assert "Errno" not in result.err
-    assert len(server.calls) == before
+    # Which stack answers at the address may have been looked at.
+    assert [call.name for call in server.calls[before:] if call.name != "get_health"] == []
 
 
 def test_a_dataset_is_fetched_from_a_url_under_the_name_of_its_file(logged_in, server: ContractServer) -> None:
@@ -108,12 +109,15 @@ def test_an_empty_list_is_valid_json_and_words_go_to_stderr(logged_in, server: C
 
 
 def test_trial_logs_come_in_the_order_of_time(logged_in, server: ContractServer) -> None:
+    server.answers["get_trial"] = {"id": "12345678-1234-1234-1234-123456789012"}
     server.answers["get_trial_logs"] = {
         "messages": [{"time": "2025-01-01T10:00:02Z", "message": "second"}],
         "metrics": [{"time": "2025-01-01T10:00:01Z", "loss": 0.5}],
         "plots": [],
     }
-    first, second = logged_in("trial", "logs", "12345678-1234-1234-1234-123456789012").out.splitlines()
+    result = logged_in("trial", "logs", "12345678-1234-1234-1234-123456789012")
+    assert result.code == 0, result.err
+    first, second = result.out.splitlines()
     assert first.endswith("loss=0.5")
     assert second.endswith("second")
 
@@ -121,15 +125,19 @@ def test_trial_logs_come_in_the_order_of_time(logged_in, server: ContractServer)
 def test_logs_are_found_by_name_or_beginning_of_an_id(cli, folder: Path) -> None:
     logs = folder / ".rafiki" / "logs"
     logs.mkdir(parents=True)
+    rest = "0000-0000-4000-8000-000000000000"
     for name in ("admin", "train-aa11", "train-ab22"):
-        (logs / f"{name}.log").write_text("".join(f"{name} {i}\n" for i in range(200)))
+        file = logs / (f"{name}{rest}.log" if "-" in name else f"{name}.log")
+        file.write_text("".join(f"{name} {i}\n" for i in range(200)))
     assert cli("logs", "admin", "-n", "2").out == "admin 198\nadmin 199\n"
     assert cli("logs", "aa", "-n", "1").out == "train-aa11 199\n"
     assert cli("logs", "train").code == cli("logs", "nosuch").code == ExitCode.NOT_FOUND
     assert json.loads(cli("logs", "aa", "-n", "1", "-o", "json").out)["lines"] == ["train-aa11 199"]
     assert cli("logs", "aa", "-n", "0").out == ""
-    assert "train-aa11, train-ab22" in cli("logs", "train").err
-    assert [row["name"] for row in json.loads(cli("logs", "-o", "json").out)] == ["admin", "train-aa11", "train-ab22"]
+    # Services of an older Rafiki have no names.
+    names = ["admin", "train aa110000", "train ab220000"]
+    assert ", ".join(names[1:]) in cli("logs", "train").err
+    assert [row["name"] for row in json.loads(cli("logs", "-o", "json").out)] == names
 
 
 def test_a_reader_that_hangs_up_is_no_error_to_look_at(folder: Path) -> None:
