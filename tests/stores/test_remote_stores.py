@@ -120,12 +120,17 @@ def test_all_processes_of_a_host_fetch_a_dataset_once(served: Served) -> None:
     data = b"x" * 5_000_000
     store_id = served.datasets.save([data]).store_id
     paths: list[Path] = []
-    threads = [threading.Thread(target=lambda: paths.append(served.remote().get_path(store_id))) for _ in range(6)]
+    users = [served.remote() for _ in range(6)]
+    threads = [
+        threading.Thread(target=lambda user=user: paths.append(user.get_path(store_id)), daemon=True)
+        for user in (*users, *users)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(set(paths)) == 1 and len(paths) == 6
+    paths.append(served.remote().get_path(store_id))  # while the others use it
+    assert len(set(paths)) == 1 and len(paths) == 13
     assert paths[0].read_bytes() == data
     assert served.flaky.n_served[f"GET /stores/datasets/{store_id}"] == 1
 

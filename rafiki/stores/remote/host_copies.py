@@ -1,7 +1,8 @@
 """Copies of datasets on a host, shared by all processes there: each is fetched once, and the least used go first.
 
-The folder holds one file a dataset, named by its id, and one lock beside each. Who uses a copy holds a shared lock on
-it; who fetches or removes one holds an exclusive lock. Locks end with their process, however it ends.
+The folder holds one file a dataset, named by its id, and two locks beside each. Who uses a copy shares the first lock;
+who removes one has it alone, and never waits for it; who fetches one has the second lock alone. Locks end with their
+process, however it ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ COPIES_FOLDER_VARIABLE = "RAFIKI_COPIES_FOLDER"
 COPIES_MAX_MB_VARIABLE = "RAFIKI_COPIES_MAX_MB"
 """How much of it may be used; unused copies go above it. Without it there is no limit but the disk."""
 _LOCK_SUFFIX = ".lock"
+_FETCH_LOCK_SUFFIX = ".fetch.lock"
 _STALE_AFTER_S = 24 * 3600.0
 _HEADROOM_BYTES = 64 << 20
 """Left free on the disk."""
@@ -49,6 +52,7 @@ class HostCopies:
         self._max_bytes = max_bytes if max_bytes is not None else _max_bytes()
         self._held: dict[str, int] = {}
         """Dataset -> descriptor of the shared lock on its copy."""
+        self._guard = threading.Lock()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_stale_temp_files(self.folder, _STALE_AFTER_S)
 
@@ -63,30 +67,44 @@ class HostCopies:
             StoreFullError: when there is no space for it.
         """
         path = self.folder / store_id
-        if store_id in self._held and path.exists():
+        lock = self._open_lock(store_id, _LOCK_SUFFIX)
+        try:
+            # Whoever removes a copy has this lock for a moment only; from here on nobody does.
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if not path.exists():
+                self._fetch_once(store_id, size_bytes, fetch)
             os.utime(path)
-            return path
-        lock = os.open(self.folder / f"{store_id}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except BaseException:
+            os.close(lock)
+            raise
+        with self._guard:
+            is_held = store_id in self._held
+            self._held.setdefault(store_id, lock)
+        if is_held:
+            os.close(lock)
+        return path
+
+    def _fetch_once(self, store_id: str, size_bytes: int, fetch: Fetch) -> None:
+        """Fetch a dataset, unless another process or thread has done so by the time that it is our turn."""
+        lock = self._open_lock(store_id, _FETCH_LOCK_SUFFIX)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
+            if not (self.folder / store_id).exists():
                 self._make_space(size_bytes)
                 with AtomicFile(self.folder) as file:
                     fetch(file)
                     file.commit(lambda _: store_id)
-            os.utime(path)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        except BaseException:
+        finally:
             os.close(lock)
-            raise
-        if (old := self._held.pop(store_id, None)) is not None:
-            os.close(old)
-        self._held[store_id] = lock
-        return path
+
+    def _open_lock(self, store_id: str, suffix: str) -> int:
+        return os.open(self.folder / f"{store_id}{suffix}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def forget(self, store_id: str) -> None:
         """Remove a copy, unless another process uses it."""
-        if (lock := self._held.pop(store_id, None)) is not None:
+        with self._guard:
+            lock = self._held.pop(store_id, None)
+        if lock is not None:
             os.close(lock)
         with self._unused(store_id) as is_unused:
             if is_unused:
@@ -94,8 +112,10 @@ class HostCopies:
 
     def close(self) -> None:
         """Let go of all copies; they stay for others until space is needed."""
-        while self._held:
-            os.close(self._held.popitem()[1])
+        with self._guard:
+            held, self._held = self._held, {}
+        for lock in held.values():
+            os.close(lock)
 
     def _make_space(self, size_bytes: int) -> None:
         """Remove the copies that were not used for the longest time, until another of this size fits."""
@@ -131,7 +151,7 @@ class HostCopies:
     def _unused(self, store_id: str) -> Iterator[bool]:
         """Whether nobody uses a copy; nobody can begin to within the block."""
         try:
-            lock = os.open(self.folder / f"{store_id}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = self._open_lock(store_id, _LOCK_SUFFIX)
         except OSError:
             yield False
             return
