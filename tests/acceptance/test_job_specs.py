@@ -437,7 +437,7 @@ def test_a_new_projects_file_is_trained_alone_and_run_goes_on_from_there(stack: 
     def rafiki(*arguments: str) -> subprocess.CompletedProcess[str]:
         return run_here(*arguments, folder=tmp_path, environment=stack.environment)
 
-    (tmp_path / "rafiki.yaml").write_text(f"admin: {{port: {stack.port}}}\n")
+    (tmp_path / "rafiki.yaml").write_text(f"{{admin: {{port: {stack.port}}}, stack: {{folder: {stack.root}}}}}\n")
     app = f"app-{os.getpid()}-{next(_numbers)}"
     assert rafiki("init", "demo", "--name", app).returncode == ExitCode.OK
     first = rafiki("train", "create", "-f", "demo/job.yaml", "--trials", "2", "-o", "json")

@@ -87,7 +87,7 @@ def test_no_word_of_a_message_is_broken_by_the_edge_of_the_terminal(lesson: Less
 def test_the_views_of_a_job_are_there_to_read(lesson: Lesson) -> None:
     assert "DemoDecisionTree#1" in lesson.type("rafiki train trials demo")
     assert "criterion" in lesson.type("rafiki train best demo")
-    assert "PREDICT" in lesson.type("rafiki status")
+    assert "predict demo/1" in lesson.type("rafiki status")
     assert "RUNNING" in lesson.type("rafiki infer list")
     assert "digits_train" in lesson.type("rafiki dataset list")
     assert "nothing to free" in lesson.type("rafiki gc")

@@ -8,7 +8,7 @@ from support.stacks.running_stack import eventually
 FIELDS = [
     "advisor", "app", "app_version", "budget", "datetime_started", "datetime_stop_requested",
     "datetime_stopped", "error", "id", "labels",
-    "models", "status", "task", "train_args", "train_dataset_id", "user_id", "val_dataset_id",
+    "models", "outcome", "status", "task", "train_args", "train_dataset_id", "user_id", "val_dataset_id",
 ]  # fmt: skip
 
 

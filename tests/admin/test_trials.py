@@ -14,7 +14,7 @@ from rafiki.param_store.codec import decode_params
 
 FIELDS = [
     "attempt", "datetime_started", "datetime_stopped", "ended_early", "error", "id", "is_params_saved", "model_name",
-    "no", "proposal", "score", "status", "train_job_id", "worker_id",
+    "model_version", "no", "proposal", "score", "status", "train_job_id", "worker_id",
 ]  # fmt: skip
 
 

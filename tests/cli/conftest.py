@@ -10,6 +10,7 @@ import pytest
 from support.http.complete_answers import completed
 from support.http.contract_server import ContractServer
 
+from rafiki import __version__
 from rafiki.contract.train_jobs import TrainJobView, TrialView
 from rafiki_cli.main import main
 
@@ -53,7 +54,7 @@ def cli(folder: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture
 def server() -> Iterator[ContractServer]:
     running = ContractServer(is_complete=True)
-    running.answers["get_health"] = {"name": "rafiki", "version": "1", "status": "ok"}
+    running.answers["get_health"] = {"name": "rafiki", "version": __version__, "status": "ok"}
     running.answers["login"] = {"user_id": "u1", "user_type": "ADMIN", "token": "t"}
     running.answers["get_current_user"] = {"id": "u1", "email": "a@rafiki", "user_type": "ADMIN", "banned_date": None}
     yield running

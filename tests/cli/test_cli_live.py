@@ -335,7 +335,7 @@ def test_an_inference_job_on_a_terminal(logged_in, server: ContractServer, hold:
 
 def test_services_tell_uptime_restarts_memory_load_and_the_last_reason(logged_in, server: ContractServer) -> None:
     server.answers["get_services"] = [SERVICE]
-    result = logged_in("status")
+    result = logged_in("--admin", f"127.0.0.1:{server.port}", "status")
     [header, row] = [line for line in result.out.splitlines() if line.startswith(("ID", "12345678"))]
     assert "predict digits/1" in row
     for title in ("UPTIME", "RESTARTS", "MEMORY", "LOAD", "LAST REASON"):

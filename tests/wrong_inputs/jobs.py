@@ -80,7 +80,7 @@ TRAIN: list[Row] = [
             ("unknown", ["<no id>"], ["'model_ids'", "<no id>"]), ("unknown after a good one", ["<CUSTOM model>", "x"],
                 ["'x'"]),
             ("without an id", [""], ["'model_ids'", "''"]), ("of another", ["<their model>"], ["<their model>"]),
-            ("for another task", [f"<{IMAGES} model>"], [f"'{IMAGES} model'", IMAGES, CUSTOM]),
+            ("for another task", [f"<{IMAGES} model>"], [f"'{IMAGES} model@1'", IMAGES, CUSTOM]),
         )
     ),
     row("train jobs: no models", "developer", job(model_ids=[]), 400, NO_MODELS, "'model_ids'", "empty"),
