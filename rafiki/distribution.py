@@ -17,6 +17,11 @@ NAMESAKE_MODULE = "rafiki"
 """A module in that one's package, ``rafiki/rafiki.py``. Ours has none of that name."""
 USER_AGENT = f"rafiki/{__version__}"
 """Who Rafiki says that it is where it asks over HTTP."""
+LOCAL_REGISTRY = "127.0.0.1:1/"
+"""Before the names of images that are loaded into nodes: nothing listens there, so that a Swarm, which asks an image's
+registry first, goes on with what the node has."""
+IMAGE = f"{LOCAL_REGISTRY}rafiki:{__version__}"
+"""The image that `rafiki image build` makes."""
 MEND = (
     f"To mend it: first `pip uninstall {NAMESAKE}`, then `pip install --force-reinstall --no-deps {NAME}` (or, in "
     f"place of that name, the wheel or address that {NAME} came from), because uninstalling removes a file of both."

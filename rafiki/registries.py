@@ -72,7 +72,7 @@ CONTAINERS = Kind(
     plural="container back ends",
     group="rafiki.containers",
     registry="rafiki.container:BACKENDS",
-    builtin={"process": "rafiki.container.process:PROCESS"},
+    builtin={"process": "rafiki.container.process:PROCESS", "swarm": "rafiki.container.swarm:SWARM"},
 )
 
 KINDS = (SCHEMES, RULES, TASKS, STORES, CONTAINERS)

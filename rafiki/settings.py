@@ -86,6 +86,17 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     """How long a service may take to end before it is killed."""
     pass_environment: list[str] = []
     """Names of variables of the admin's environment that workers get besides the usual ones."""
+    engine: str | None = None
+    """Where the Docker engine of a Swarm manager answers (``unix:///run/docker.sock``, ``ssh://host``); null is
+    `DOCKER_HOST`, or this machine's. For `swarm`."""
+    image: str | None = None
+    """The image that workers run in; null is that of `rafiki image build`. For `swarm`."""
+    cores: float | None = None
+    """Cores that one worker may use; null is no limit. For `swarm`."""
+    max_processes: int = 4096
+    """Processes and threads that one worker may have. For `swarm`."""
+    copies_max_mb: int | None = None
+    """How much of a node's disk copies of datasets may take; null is no limit but the disk. For `swarm`."""
 
 
 class ClusterConfig(Section, frozen=True, kw_only=True):

@@ -74,6 +74,7 @@ class RafikiGroup(LazyGroup):
             "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
+            "image": ("rafiki_cli.commands.image", "The container image that workers run in, on several machines."),
             "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
             "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
         },

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from support.stacks.running_stack import RunningStack
 from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
+from support.swarm.docker_hosts import DockerHosts, DockerUnavailableError
+from support.swarm.worker_image import build_images
 
 from rafiki.errors import RafikiError
 
@@ -60,6 +62,24 @@ def postgres_server() -> Iterator[ExternalServer]:
         pytest.skip(str(e))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def docker_hosts(worker_id: str) -> Iterator[DockerHosts]:
+    """Two real Docker hosts that make one Swarm, with the tests' image; one pair for each process of pytest."""
+    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 99
+    try:
+        hosts = DockerHosts(number)
+    except DockerUnavailableError as e:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(str(e))
+        pytest.skip(str(e))
+    try:
+        hosts.up()
+        build_images(hosts)
+        yield hosts
+    finally:
+        hosts.down()
 
 
 @pytest.fixture

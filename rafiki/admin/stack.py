@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import tempfile
 
+from rafiki.admin.advertised import cache_hosts, get_advertised_host, is_loopback
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
@@ -31,7 +31,6 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.service_names import ServiceNames
-from rafiki.settings import Config
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
@@ -42,11 +41,7 @@ _WEAKEST_SECRET = 32
 
 def _refuse_weak_secrets(host: str, secrets: Secrets) -> None:
     """Who listens to other machines needs secrets that cannot be guessed."""
-    try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local and min(len(secrets.token_key), len(secrets.job_key)) < _WEAKEST_SECRET:
+    if not is_loopback(host) and min(len(secrets.token_key), len(secrets.job_key)) < _WEAKEST_SECRET:
         raise ConfigError(
             f"admin.host is {host}, which other machines reach, but the stack's secrets are shorter than "
             f"{_WEAKEST_SECRET} characters. Move secrets.json away to make new ones."
@@ -77,14 +72,9 @@ def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, s
     server = CacheServer(
         stack_root=folder.root, stack_id=stack_id, run_folder=folder.run, log_file=folder.logs / "cache.log",
         password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
-        find_program=find_program,
+        find_program=find_program, other_hosts=cache_hosts(loaded.config),
     )  # fmt: skip
     return CacheKeeper(server.ensure(), server, secrets.job_key)
-
-
-def _advertised_host(config: Config) -> str:
-    """The address by which services on other hosts reach this machine."""
-    return config.cluster.advertise_host or config.admin.host
 
 
 def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> AdminContext:
@@ -108,7 +98,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
-    host = _advertised_host(config)
+    host = get_advertised_host(config)
     door = AdminServiceDoor(
         url=f"http://{Address(host, port)}", tokens=ServiceTokens(secrets.job_key, store.services),
         shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,

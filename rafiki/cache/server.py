@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -46,12 +46,15 @@ class CacheServer:
         port: int,
         start_timeout_s: float,
         find_program: Callable[[], ServerProgram],
+        other_hosts: Sequence[str] = (),
     ) -> None:
         """
         Args:
+            other_hosts: addresses of this machine to listen at besides the loopback, for services on other hosts.
             find_program: says what to start; asked at each start, as programs come and go with updates of a machine.
         """
         self._find_program = find_program
+        self._other_hosts = list(other_hosts)
         self._stack_root = stack_root
         self._stack_id = stack_id
         self._run = run_folder
@@ -90,7 +93,9 @@ class CacheServer:
         """
         if found := PidFile.find(self._pid_file, self._stack_root):
             address = self.address(found.port)
-            if self._answers(address):
+            # One that was started before the stack had other hosts does not listen to them.
+            others = [msgspec.structs.replace(address, host=host) for host in self._other_hosts]
+            if all(map(self._answers, [address, *others])):
                 return address
         self.stop()
         return self._start()
@@ -105,12 +110,12 @@ class CacheServer:
     def _start(self) -> CacheAddress:
         program = self._find_program()
         port = self._port()
-        if not is_free(port):
+        if not all(is_free(port, host) for host in ("127.0.0.1", *self._other_hosts)):
             raise StackError(f"Port {port} of the cache is in use. Choose another with cache.port in rafiki.yaml.")
         # The password is in a private file, not among the arguments, which every user of the machine can read.
         config_file = self._run / "cache.conf"
         settings = {
-            "bind": "127.0.0.1",
+            "bind": " ".join(["127.0.0.1", *self._other_hosts]),
             "port": port,
             "requirepass": self._password,
             "save": '""',

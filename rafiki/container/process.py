@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from rafiki.container import endings
 from rafiki.container.base import (
     Address,
     ContainerBackend,
@@ -24,12 +25,12 @@ from rafiki.container.base import (
     StartedService,
 )
 from rafiki.container.gpu import find_gpus
+from rafiki.container.threads import THREAD_VARIABLES, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
 from rafiki.utils.clock import Deadline
-from rafiki.utils.files import tail_lines, write_atomic
+from rafiki.utils.files import write_atomic
 from rafiki.utils.folders import is_same_folder
-from rafiki.utils.logs import message_of
 from rafiki.utils.pid_file import ProcessHandle, handle_of, stack_of_process
 from rafiki.utils.process import (
     SERVICE_VARIABLE,
@@ -153,19 +154,12 @@ class ProcessContainerManager(ContainerManager):
 
     @staticmethod
     def _threads(request: ServiceRequest, base: dict[str, str]) -> dict[str, str]:
-        """How many threads numeric libraries start: as many in each worker as there are cores is ruinous on few cores.
-
-        A number that the stack's owner set is left as it is, and goes for the other libraries too: where they disagree,
-        torch on the processor was 36 times slower.
-        """
+        """How many threads numeric libraries start in a service."""
         # An advisor does small linear algebra only, and must not compete with the workers.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = max(1, cores // request.sharing) if request.runs_model_code else 1
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         if not request.runs_model_code:
-            return dict.fromkeys(names, str(count))
-        number = next((base[name] for name in names if name in base), str(count))
-        return {name: base.get(name, number) for name in names}
+            return dict.fromkeys(THREAD_VARIABLES, "1")
+        return threads_of_worker(base, max(1, cores // request.sharing))
 
     @staticmethod
     def _limit_memory(pid: int, limit_bytes: int) -> None:
@@ -223,16 +217,9 @@ class ProcessContainerManager(ContainerManager):
                 f"it used {used >> 20} MB of memory, more than its limit of {self._memory_limit_bytes >> 20} MB "
                 "(container.memory_limit_mb in rafiki.yaml)"
             )
-        if code is None:
-            how = "it ended while the admin was away"
-        elif code < 0:
-            how = f"it was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"it ended with exit code {code}"
+        how = "it ended while the admin was away" if code is None else endings.in_words(code)
         known = _read_handle(handle)
-        lines = tail_lines(self._logs / ((known and known.log) or "?"), 3)
-        last = [message_of(line) for line in lines if line.strip()]
-        return f"{how}; last in its log: {' / '.join(last)}" if last and code != 0 else how
+        return how if code == 0 else endings.with_last_words(how, self._logs / ((known and known.log) or "?"))
 
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
         with contextlib.suppress(psutil.Error):

@@ -21,6 +21,10 @@ from rafiki.utils.pid_file import STACK_VARIABLE as STACK_VARIABLE
 
 STACK_ID_VARIABLE = "RAFIKI_STACK_ID"
 """In the environment of what an admin has started: the id of the stack, which stays with a folder that is moved."""
+COPIES_FOLDER_VARIABLE = "RAFIKI_COPIES_FOLDER"
+"""Names the folder of a host's copies of datasets: a volume of the host, for services that run in containers."""
+COPIES_MAX_MB_VARIABLE = "RAFIKI_COPIES_MAX_MB"
+"""How much of it may be used; unused copies go above it. Without it there is no limit but the disk."""
 SERVICE_VARIABLE = "RAFIKI_SERVICE_ID"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rafiki import registries
+from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped
 from rafiki_cli.doctor.subject import Subject
 
@@ -21,7 +22,7 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     backend = registries.CONTAINERS.open().find(name)
     is_needed = bool(getattr(backend, "uses_docker", False))
     program = shutil.which("docker")
-    host = os.environ.get("DOCKER_HOST")
+    host = subject.config.container.engine or os.environ.get("DOCKER_HOST")
     if host is None and not _SOCKET.exists():
         told = f"{'docker is installed, but t' if program else 'T'}here is no {_SOCKET}."
         yield _absent(told, "Install Docker and start its service.", name, is_needed=is_needed)
@@ -35,16 +36,30 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=_TIMEOUT_S)
+        client = docker.DockerClient(base_url=host, timeout=_TIMEOUT_S) if host else docker.from_env(timeout=_TIMEOUT_S)
         try:
             about = client.info()
+            image = subject.config.container.image or IMAGE
+            # Others are fetched from their registry.
+            is_missing = is_needed and image.startswith(LOCAL_REGISTRY) and not client.images.list(image)
         finally:
             client.close()
     except (DockerException, OSError) as e:
         told = f"Docker does not answer: {' '.join(str(e).split())[:200]}"
         yield _absent(told, "Start Docker's service.", name, is_needed=is_needed)
         return
+    if is_missing:
+        yield problem(
+            "container engine",
+            f"The image {image} is not there, which workers run in.",
+            "`rafiki image build` makes it, and `rafiki image spread` brings it to other nodes.",
+        )
+        return
     swarm = about.get("Swarm", {})
+    if is_needed and swarm.get("LocalNodeState") == "active" and not swarm.get("ControlAvailable"):
+        told = "This Docker is a worker of its Swarm, and services are made by managers."
+        yield problem("container engine", told, "Name a manager's with container.engine in rafiki.yaml.")
+        return
     state = swarm.get("LocalNodeState", "unknown")
     role = ", a manager" if swarm.get("ControlAvailable") else ""
     nodes = f", {swarm['Nodes']} node(s)" if swarm.get("Nodes") else ""

@@ -54,13 +54,13 @@ def load(folder: Path, backend: str) -> LoadedConfig:
 
 def test_an_unknown_back_end_is_refused_with_the_nearest_and_where_it_was_set(rocket: None, tmp_path: Path) -> None:
     loaded = load(tmp_path, "rokcet")
-    with pytest.raises(ConfigError, match=r"rafiki.yaml, line 2: .*Did you mean 'rocket'.*process, rocket"):
+    with pytest.raises(ConfigError, match=r"rafiki.yaml, line 2: .*Did you mean 'rocket'.*process, swarm, rocket"):
         loaded.check_registered()
     load(tmp_path, "rocket").check_registered()
 
 
 def test_a_back_end_that_is_broken_is_named_and_left_out(rocket: None, tmp_path: Path) -> None:
-    assert [name for name, _ in BACKENDS.items()] == ["process", "rocket"]
+    assert [name for name, _ in BACKENDS.items()] == ["process", "swarm", "rocket"]
     assert [(b.name, b.package) for b in BACKENDS.broken()] == [("broken", "rockets")]
     with pytest.raises(ConfigError, match=r"line 2: .* of the package rockets cannot be used"):
         load(tmp_path, "broken").check_registered()
@@ -78,12 +78,12 @@ def test_a_manager_is_not_opened_for_an_unknown_back_end(rocket: None, tmp_path:
 def test_editors_and_shells_are_told_what_is_registered(rocket: None) -> None:
     schema: dict[str, Any] = json.loads(json.dumps(config_schema()))
     backend = schema["$defs"]["ContainerConfig"]["properties"]["backend"]
-    assert backend["anyOf"][0] == {"enum": ["process", "rocket"]}
+    assert backend["anyOf"][0] == {"enum": ["process", "swarm", "rocket"]}
 
     class Typed:
         params = {"key": "container.backend"}
 
     values: Callable[[Any], list[tuple[str, str]]] = completers.setting_values
-    assert [name for name, _ in values(Typed())] == ["process", "rocket"]
+    assert [name for name, _ in values(Typed())] == ["process", "swarm", "rocket"]
     Typed.params = {"key": "admin.port"}
     assert values(Typed()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.services.container_rooms import BACK_ENDS, TESTS, ContainerRoom
+from support.services.container_rooms import BACK_ENDS, TESTS, ContainerRoom, SwarmRoom
 from support.stores.emptied_database import EmptiedDatabase
 from support.stores.meta_store_records import Given
 from support.stores.postgres_server import ExternalServer
@@ -107,6 +107,8 @@ def make_room(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], ContainerRoom]]:
     """Makes stacks over each container back end."""
+    if request.param == SwarmRoom.backend:
+        SwarmRoom.hosts = request.getfixturevalue("docker_hosts")
     # Where the program of the tests' services is.
     monkeypatch.setenv("PYTHONPATH", TESTS)
     rooms: list[ContainerRoom] = []

@@ -39,7 +39,8 @@ def test_model_code_gets_the_allowed_environment_alone(
         assert not secrets.keys() & environment.keys()
         # What names the process is no secret.
         ours = {name for name in environment if name.startswith("RAFIKI_")}
-        assert ours <= {"RAFIKI_STACK", "RAFIKI_STACK_ID", "RAFIKI_SERVICE_ID", "RAFIKI_RUNS_MODEL_CODE"}
+        names = {"RAFIKI_STACK", "RAFIKI_STACK_ID", "RAFIKI_SERVICE_ID", "RAFIKI_RUNS_MODEL_CODE"}
+        assert ours <= names | {"RAFIKI_SERVICE_TOKEN_FILE", "RAFIKI_COPIES_FOLDER"}
     else:
         assert secrets.items() <= environment.items()
 
@@ -51,8 +52,10 @@ def test_a_service_sees_its_own_gpus_alone(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
     gpus = room.gpus()[:count]
-    request = room.request("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])", gpus=gpus, model=model)
-    assert run(room, manager, request).strip() == (",".join(g.name for g in gpus) or "-1")
+    # What runs no model code is beside the admin, whatever the back end.
+    variable, none = (room.gpus_variable, room.no_gpus) if model else ("CUDA_VISIBLE_DEVICES", "-1")
+    request = room.request(f"import os; print(os.environ[{variable!r}])", gpus=gpus, model=model)
+    assert run(room, manager, request).strip() == (",".join(g.name for g in gpus) or none)
 
 
 def test_the_gpus_that_are_told_are_the_callers_own_list(room: ContainerRoom) -> None:
@@ -181,7 +184,8 @@ def test_a_running_service_is_polled_as_such_and_its_use_is_known(
     handle = manager.start(request).handle
     assert manager.poll(request.service_id, handle) is None
     room.wait_for_log(request)
-    assert (manager.usage(request.service_id, handle).memory_bytes or 0) > 1_000_000
+    used = manager.usage(request.service_id, handle).memory_bytes
+    assert (used or 0) > 1_000_000 if room.knows_memory or used is not None else True
     manager.stop(request.service_id, handle, 5.0)
     assert manager.usage(request.service_id, handle).memory_bytes is None
 

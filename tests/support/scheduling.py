@@ -26,7 +26,11 @@ HOSTILE = (
 )
 """They share the stack that gets nothing but bad input."""
 
+SWARM = ("tests/contract/test_container.py", "tests/acceptance/test_swarm.py")
+"""They share the two Docker hosts."""
+
 LONG = (
+    *SWARM,
     "tests/acceptance/test_search_schemes.py",
     *HOSTILE,
     "tests/acceptance/test_wrong_inputs.py",
@@ -52,7 +56,7 @@ class ByNeed(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         if file in SPREAD:
             return nodeid
-        return HOSTILE[0] if file in HOSTILE else file
+        return next((together[0] for together in (HOSTILE, SWARM) if file in together), file)
 
 
 def rank(item: pytest.Item) -> int:

@@ -18,11 +18,8 @@ from pathlib import Path
 
 from rafiki.errors import StoreFullError
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
+from rafiki.utils.process import COPIES_FOLDER_VARIABLE, COPIES_MAX_MB_VARIABLE
 
-COPIES_FOLDER_VARIABLE = "RAFIKI_COPIES_FOLDER"
-"""Names the folder: a volume of the host, for services that run in containers."""
-COPIES_MAX_MB_VARIABLE = "RAFIKI_COPIES_MAX_MB"
-"""How much of it may be used; unused copies go above it. Without it there is no limit but the disk."""
 _LOCK_SUFFIX = ".lock"
 _FETCH_LOCK_SUFFIX = ".fetch.lock"
 _STALE_AFTER_S = 24 * 3600.0

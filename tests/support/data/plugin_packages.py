@@ -123,7 +123,7 @@ from rafiki.container.base import ContainerBackend
 from rafiki.container.process import ProcessContainerManager
 from rafiki.utils.files import write_private
 from rafiki.utils.spec import TOKEN_FILE_VARIABLE
-from rafiki.stores.remote.host_copies import COPIES_FOLDER_VARIABLE
+from rafiki.utils.process import COPIES_FOLDER_VARIABLE
 
 
 class ElsewhereContainerManager(ProcessContainerManager):

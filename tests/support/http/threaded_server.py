@@ -13,12 +13,12 @@ from rafiki.utils.sockets import listen
 
 
 class ThreadedServer:
-    """Serves on a free port of the loopback address until :meth:`close`."""
+    """Serves on a free port, of the loopback address unless another is told, until :meth:`close`."""
 
-    def __init__(self, app: ASGIApp, port: int = 0) -> None:
-        self._socket = listen("127.0.0.1", port)
+    def __init__(self, app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", log_config=None))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()

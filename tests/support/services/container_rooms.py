@@ -9,14 +9,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
+import docker
 import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from support.http.threaded_server import ThreadedServer
 from support.stacks.running_stack import eventually
+from support.swarm.docker_hosts import DockerHosts
+from support.swarm.worker_image import TEST_IMAGE
 
 from rafiki.config import worker_environment
 from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
 from rafiki.container.base import ServiceExit, ServiceRequest, StartedService
 from rafiki.entities import Gpu
-from rafiki.settings import Config, ContainerConfig
+from rafiki.settings import ClusterConfig, Config, ContainerConfig
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import end_processes, find_stack_processes
 
@@ -43,10 +51,26 @@ class Doorstep:
 
     def admit(self, service_id: str, spec: bytes) -> str:
         self.specs[service_id] = spec
-        return f"token of {service_id}"
+        return service_id
 
     def dismiss(self, service_id: str) -> None:
         self.specs.pop(service_id, None)
+
+
+class OpenDoor(Doorstep):
+    """A door that services on other hosts reach."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self._server = ThreadedServer(Starlette(routes=[Route("/services/self/spec", self._get)]), host=host)
+        self.spec_url = f"{self._server.url}/services/self/spec"
+
+    async def _get(self, request: Request) -> Response:
+        service_id = request.headers["authorization"].rpartition(" ")[2]
+        return Response(self.specs[service_id])
+
+    def close(self) -> None:
+        self._server.close()
 
 
 class ContainerRoom(ABC):
@@ -54,13 +78,23 @@ class ContainerRoom(ABC):
 
     backend: str
     """The value of ``container.backend``."""
+    gpus_variable = "CUDA_VISIBLE_DEVICES"
+    """What tells model code which devices of its host it sees."""
+    no_gpus = "-1"
+    """The value of it that shows none."""
+    knows_memory = True
+    """Whether what a worker uses is known."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder
         self.run, self.logs = folder / "run", folder / "logs"
         for f in (self.run, self.logs):
             f.mkdir(parents=True)
-        self.door = Doorstep()
+        self.door = self.make_door()
+
+    def make_door(self) -> Doorstep:
+        """Where services that run elsewhere fetch their specs."""
+        return Doorstep()
 
     def setup(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerSetup:
         """As a (re)started admin makes it; ``settings`` are of the section ``container``."""
@@ -118,7 +152,62 @@ class ProcessRoom(ContainerRoom):
         end_processes(find_stack_processes(self.root), 0.0)
 
 
-BACK_ENDS: dict[str, Callable[[Path], ContainerRoom]] = {"process": ProcessRoom}
+class SwarmRoom(ContainerRoom):
+    """Two Docker hosts. What runs no model code are processes of this machine."""
+
+    backend = "swarm"
+    gpus_variable = "NVIDIA_VISIBLE_DEVICES"
+    no_gpus = "void"
+    knows_memory = False
+    hosts: DockerHosts
+    """Set by the suite's fixture, which brings them up once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._processes = ProcessRoom(folder / "beside")
+        self._processes.root, self._processes.logs = self.root, self.logs
+        self._clients = [docker.APIClient(base_url=host.socket, version="auto") for host in self.hosts.hosts]
+
+    def make_door(self) -> Doorstep:
+        return OpenDoor(self.hosts.address)
+
+    def setup(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerSetup:
+        # Little time for the deaf: a Swarm is told it when a service starts, and not when it is stopped.
+        own = {"engine": self.hosts.manager.socket, "image": TEST_IMAGE, "stop_timeout_s": 1.0, "gpus": []}
+        setup = super().setup(model_environment=model_environment, **{**own, **settings})
+        return msgspec.structs.replace(
+            setup,
+            config=msgspec.structs.replace(setup.config, cluster=ClusterConfig(advertise_host=self.hosts.address)),
+        )
+
+    def log(self, request: ServiceRequest) -> str:
+        file = self.logs / f"{request.kind}-{request.service_id}.log"
+        return file.read_text() if file.exists() else ""
+
+    def count_processes(self, request: ServiceRequest) -> int:
+        return self._processes.count_processes(request) + sum(
+            len(client.top(container["Id"])["Processes"]) - 1  # its first process starts and reaps the others
+            for client in self._clients
+            for container in client.containers(filters={"label": f"rafiki.service={request.service_id}"})
+        )
+
+    def gpus(self) -> list[Gpu]:
+        return [Gpu(self.hosts.other.name, "3"), Gpu(self.hosts.other.name, "0")]
+
+    def close(self) -> None:
+        self._processes.close()
+        label = {"label": f"rafiki.stack={self.root}"}
+        for service in self._clients[0].services(filters=label):
+            self._clients[0].remove_service(service["ID"])
+        for secret in self._clients[0].secrets(filters=label):
+            self._clients[0].remove_secret(secret["ID"])
+        for client in self._clients:
+            client.close()
+        assert isinstance(self.door, OpenDoor)
+        self.door.close()
+
+
+BACK_ENDS: dict[str, Callable[[Path], ContainerRoom]] = {"process": ProcessRoom, "swarm": SwarmRoom}
 """A room in a folder that is not there yet, by the back end's name."""
 
 

@@ -20,8 +20,8 @@ from rafiki.errors import UnauthorizedError
 from rafiki.param_store.base import ParamStore
 from rafiki.store_location import StoreLocation, folder_location
 from rafiki.stores import open_data_store, open_param_store
-from rafiki.stores.remote.host_copies import COPIES_FOLDER_VARIABLE
 from rafiki.stores.remote.server import StoreRights, StoreServer
+from rafiki.utils.process import COPIES_FOLDER_VARIABLE
 
 MAX_BYTES = 1000
 """The largest dataset that the stores of the tests take."""

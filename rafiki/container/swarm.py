@@ -1,0 +1,413 @@
+"""Workers as services of a Docker Swarm, on one host or many; advisors and predictors stay beside the admin."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from rafiki.container import endings
+from rafiki.container.base import (
+    ContainerBackend,
+    ContainerManager,
+    ContainerSetup,
+    ServiceExit,
+    ServiceRequest,
+    ServiceUsage,
+    StartedService,
+)
+from rafiki.container.process import ProcessContainerManager
+from rafiki.container.swarm_engine import AnswerError, Engine, EngineInfo, is_conflict, missing_is_fine
+from rafiki.container.swarm_logs import SwarmLogs
+from rafiki.container.swarm_service import (
+    KIND_LABEL,
+    SERVICE_LABEL,
+    Limits,
+    image_of,
+    labels_of,
+    service_name,
+    service_spec,
+    stack_label,
+)
+from rafiki.container.swarm_tasks import Node, Task, find_ending, first_tasks
+from rafiki.distribution import IMAGE, LOCAL_REGISTRY
+from rafiki.entities import Gpu
+from rafiki.errors import ConfigError, ContainerError
+from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.process import wait_until
+
+logger = logging.getLogger(__name__)
+_KINDS = frozenset({"train", "inference"})
+_GPUS_LABEL = "rafiki.gpus"
+"""Of a node: the names of its GPUs, ``0,1``."""
+_NOWHERE = "node.id==none"
+"""A constraint that no node meets: the Swarm ends the task of a service that is given it, and keeps how it ended."""
+_STOP_TAKES_S = 15.0
+"""What a Swarm needs to end a service, beyond the service's own time."""
+_MOST_REMEMBERED = 10_000
+_UNKNOWN = ServiceExit(code=None, reason="it is not in the Swarm (any more)")
+
+
+class _Handle(msgspec.Struct, frozen=True):
+    """A service of this back end, as JSON: these fields are in databases."""
+
+    swarm_service: str
+    secret: str
+    kind: str
+
+
+class _ServiceVersion(msgspec.Struct, rename="pascal"):
+    index: int
+
+
+class _SwarmService(msgspec.Struct, rename="pascal"):
+    """As the engine lists it; the specification is passed back as it came."""
+
+    id: str = msgspec.field(name="ID")
+    version: _ServiceVersion
+    spec: dict[str, msgspec.Raw]
+
+
+class _ServiceLabels(msgspec.Struct, rename="pascal"):
+    labels: dict[str, str]
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    """One look at the stack's services."""
+
+    tasks: dict[str, Task]
+    """By the Swarm's ids of services."""
+    nodes: dict[str, Node]
+
+
+def _read_handle(handle: str) -> _Handle | None:
+    """None when another back end has made it."""
+    try:
+        return msgspec.json.decode(handle, type=_Handle)
+    except msgspec.DecodeError:
+        return None
+
+
+class SwarmContainerManager(ContainerManager):
+    """Back end for the hosts of one Swarm."""
+
+    def __init__(self, setup: ContainerSetup) -> None:
+        """
+        Raises:
+            ContainerError: there is no engine to work with, or it lacks the image.
+            ConfigError: other hosts could not reach this one.
+        """
+        self._setup = setup
+        self._local = ProcessContainerManager(setup)
+        self._engine = Engine(setup.config.container.engine)
+        try:
+            self._own_node_id = self._join()
+            nodes = self._nodes()
+            self._network = _network(setup, nodes)
+            self._check_image()
+        except BaseException:
+            self._engine.close()
+            raise
+        self._limits = Limits(
+            cores_of_a_node=max(1, min(_cores(node) for node in nodes.values())),
+            cores_of_all=max(1, sum(_cores(node) for node in nodes.values())),
+            takes_no_new_privileges=self._engine.has_api(1, 46),
+        )
+        self._logs = SwarmLogs(self._engine)
+        self._ends: dict[str, ServiceExit] = {}
+        """Of services whose logs are complete, by their ids."""
+        self._lock = threading.Lock()
+
+    # ---- the Swarm
+
+    def _join(self) -> str:
+        """The id of the engine's node; makes the Swarm where there is none."""
+        info = self._info()
+        if info.swarm.local_node_state == "inactive":
+            host = self._setup.config.cluster.advertise_host or "127.0.0.1"
+            logger.warning(
+                "The Docker engine at %s is in no Swarm: a Swarm of this one node is made, for services to run in. "
+                "`docker swarm leave --force` undoes it.", self._engine.place,
+            )  # fmt: skip
+            body = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": host}
+            self._engine.post("/swarm/init", body)
+            info = self._info()
+        if not info.swarm.control_available:
+            raise ContainerError(
+                f"The Docker engine at {self._engine.place} is a worker of its Swarm ({info.swarm.local_node_state}). "
+                "Name the engine of a manager with container.engine in rafiki.yaml, or make this one a manager with "
+                "`docker node promote`."
+            )
+        return info.swarm.node_id
+
+    def _info(self) -> EngineInfo:
+        return self._engine.get("/info", EngineInfo)
+
+    def _nodes(self) -> dict[str, Node]:
+        return {node.id: node for node in self._engine.get("/nodes", list[Node])}
+
+    def _check_image(self) -> None:
+        """What no registry has must be on the nodes; that of the manager is the one that can be asked."""
+        image = self._setup.config.container.image or IMAGE
+        if not image.startswith(LOCAL_REGISTRY):
+            return
+        try:
+            self._engine.get(f"/images/{image}/json", _Image)
+        except AnswerError as e:
+            raise ContainerError(
+                f"The image {image} is not on the node of {self._engine.place}. Make it with `rafiki image "
+                "build`, and bring it to the other nodes with `rafiki image spread`; or name one with container.image."
+            ) from e
+
+    # ---- start
+
+    def is_elsewhere(self, kind: str) -> bool:
+        return kind in _KINDS
+
+    def start(self, request: ServiceRequest) -> StartedService:
+        if not self.is_elsewhere(request.kind):
+            return self._local.start(request)
+        if request.python is not None and request.image is None:
+            raise ContainerError(
+                "This model depends on packages that are not installed beside Rafiki. In a Swarm it needs an image "
+                "that has them: name it as the model's docker_image."
+            )
+        token = self._setup.door.admit(request.service_id, request.make_spec(None))
+        secret_id = ""
+        try:
+            secret_id = self._make_secret(request, token)
+            spec = service_spec(self._setup, request, secret_id=secret_id, network=self._network, limits=self._limits)
+            swarm_id = self._engine.create_service(spec, image_of(self._setup, request))
+        except ContainerError:
+            if secret_id:
+                self._engine.delete(f"/secrets/{secret_id}")
+            self._setup.door.dismiss(request.service_id)
+            raise
+        handle = _Handle(swarm_id, secret_id, request.kind)
+        self._follow(request.service_id, handle)
+        return StartedService(handle=msgspec.json.encode(handle).decode())
+
+    def _make_secret(self, request: ServiceRequest, token: str) -> str:
+        body = {
+            "Name": service_name(request),
+            "Labels": labels_of(self._setup, request),
+            "Data": base64.b64encode(token.encode()).decode(),
+        }
+        return msgspec.json.decode(self._engine.post("/secrets/create", body), type=_Made).id
+
+    # ---- watch
+
+    def find(self, service_id: str) -> StartedService | None:
+        if (started := self._local.find(service_id)) is not None:
+            return started
+        labels = [stack_label(self._setup), f"{SERVICE_LABEL}={service_id}"]
+        for service in self._engine.list("/services", _SwarmService, labels):
+            kind = msgspec.json.decode(service.spec["Labels"], type=dict[str, str])[KIND_LABEL]
+            secrets = self._engine.list("/secrets", _Made, labels)
+            handle = _Handle(service.id, secrets[0].id if secrets else "", kind)
+            text = msgspec.json.encode(handle).decode()
+            if self.poll(service_id, text) is None:
+                return StartedService(handle=text)
+        return None
+
+    def poll(self, service_id: str, handle: str) -> ServiceExit | None:
+        return self.poll_all({service_id: handle})[service_id]
+
+    def poll_all(self, handles: Mapping[str, str]) -> dict[str, ServiceExit | None]:
+        exits: dict[str, ServiceExit | None] = {}
+        asked: dict[str, _Handle] = {}
+        for service_id, handle in handles.items():
+            if (known := _read_handle(handle)) is None:
+                exits[service_id] = self._local.poll(service_id, handle)
+            elif (end := self._ends.get(service_id)) is not None:
+                exits[service_id] = end
+            else:
+                asked[service_id] = known
+        if asked:
+            listing = self._look()
+            missing = asked.keys() - {i for i, known in asked.items() if known.swarm_service in listing.tasks}
+            young = self._without_tasks() if missing else frozenset()
+            for service_id, known in asked.items():
+                exits[service_id] = self._how(service_id, known, listing, young)
+        return exits
+
+    def _look(self) -> _Listing:
+        tasks = self._engine.list("/tasks", Task, [stack_label(self._setup)])
+        return _Listing(first_tasks(tasks), self._nodes())
+
+    def _without_tasks(self) -> frozenset[str]:
+        """Services of the stack: one that was just made has no task yet."""
+        services = self._engine.list("/services", _SwarmService, [stack_label(self._setup)])
+        return frozenset(service.id for service in services)
+
+    def _how(self, service_id: str, known: _Handle, listing: _Listing, there: frozenset[str]) -> ServiceExit | None:
+        task = listing.tasks.get(known.swarm_service)
+        if task is None:
+            return None if known.swarm_service in there else _UNKNOWN
+        limit_mb = self._setup.config.container.memory_limit_mb
+        ending = find_ending(task, listing.nodes, limit_mb, utc_now())
+        if ending is None:
+            self._follow(service_id, known)
+            return None
+        log_file = self._log_file(service_id, known)
+        self._logs.finish(known.swarm_service, log_file, can_ask=ending.has_log)
+        reason = ending.how if ending.code == 0 else endings.with_last_words(ending.how, log_file)
+        end = ServiceExit(code=ending.code, reason=reason)
+        self._remember(service_id, end)
+        return end
+
+    def _remember(self, service_id: str, end: ServiceExit) -> None:
+        with self._lock:
+            self._ends.setdefault(service_id, end)
+            while len(self._ends) > _MOST_REMEMBERED:
+                del self._ends[next(iter(self._ends))]
+
+    def _follow(self, service_id: str, known: _Handle) -> None:
+        self._logs.follow(known.swarm_service, self._log_file(service_id, known))
+
+    def _log_file(self, service_id: str, known: _Handle) -> Path:
+        return self._setup.log_folder / f"{known.kind}-{service_id}.log"
+
+    def usage(self, service_id: str, handle: str) -> ServiceUsage:
+        """Known of services on the node of the engine; a manager cannot ask other nodes."""
+        nothing = ServiceUsage(pid=None, memory_bytes=None)
+        if (known := _read_handle(handle)) is None:
+            return self._local.usage(service_id, handle)
+        if service_id in self._ends:
+            return nothing
+        tasks = self._engine.list("/tasks", Task, [stack_label(self._setup), f"{SERVICE_LABEL}={service_id}"])
+        task = first_tasks(tasks).get(known.swarm_service)
+        if task is None or task.node_id != self._own_node_id or not task.status.container_status.container_id:
+            return nothing
+        path = f"/containers/{task.status.container_status.container_id}/stats"
+        try:
+            stats = self._engine.get(path, _Stats, stream="false", **{"one-shot": "true"})
+        except ContainerError:
+            return nothing
+        return ServiceUsage(pid=None, memory_bytes=stats.memory_stats.used_bytes)
+
+    # ---- stop
+
+    def stop(self, service_id: str, handle: str, timeout_s: float) -> None:
+        """A service that is deaf has the time of its start, ``container.stop_timeout_s``: a Swarm takes no other."""
+        if (known := _read_handle(handle)) is None:
+            self._local.stop(service_id, handle, timeout_s)
+            return
+        if self.poll(service_id, handle) is None:
+            self._ask_to_end(known)
+            limit_s = self._setup.config.container.stop_timeout_s + _STOP_TAKES_S
+            if not wait_until(lambda: self._is_gone(service_id, handle, known), Deadline(limit_s)):
+                logger.warning("service %s does not end on its host; it is taken out of the Swarm", service_id)
+        self._logs.finish(known.swarm_service, self._log_file(service_id, known), can_ask=False)
+        self._engine.delete(f"/services/{known.swarm_service}")
+        if known.secret:
+            self._engine.delete(f"/secrets/{known.secret}")
+        self._setup.door.dismiss(service_id)
+
+    def _ask_to_end(self, known: _Handle) -> None:
+        """The Swarm keeps the task, its exit code and its log until the service is removed."""
+        with missing_is_fine():
+            # Somebody else may change the service at the same time: then its version is another, once.
+            for attempt in (1, 2):
+                service = self._engine.get(f"/services/{known.swarm_service}", _SwarmService)
+                template = msgspec.json.decode(service.spec["TaskTemplate"], type=dict[str, msgspec.Raw])
+                template["Placement"] = msgspec.Raw(msgspec.json.encode({"Constraints": [_NOWHERE]}))
+                spec = {**service.spec, "TaskTemplate": template}
+                body = msgspec.json.decode(msgspec.json.encode(spec))
+                try:
+                    self._engine.post(
+                        f"/services/{known.swarm_service}/update", body, version=str(service.version.index)
+                    )
+                    return
+                except AnswerError as e:
+                    if attempt > 1 or not (is_conflict(e) or "out of sequence" in e.message):
+                        raise
+
+    def _is_gone(self, service_id: str, handle: str, known: _Handle) -> bool:
+        if self.poll(service_id, handle) is not None:
+            return True
+        # One that no node had taken has nothing to end.
+        task = self._look().tasks.get(known.swarm_service)
+        return task is not None and not task.node_id
+
+    def gpus(self) -> list[Gpu]:
+        """Those that the nodes' labels ``rafiki.gpus`` name; ``container.gpus`` is for the node of the engine."""
+        found = []
+        for node in sorted(self._nodes().values(), key=lambda n: n.host):
+            own = self._setup.config.container.gpus
+            if own is not None and node.id == self._own_node_id:
+                names = [str(index) for index in own]
+            else:
+                names = [n.strip() for n in (node.spec.labels or {}).get(_GPUS_LABEL, "").split(",") if n.strip()]
+            if node.is_ready and node.spec.availability == "active":
+                found += [Gpu(node.host, name) for name in names]
+        return found
+
+    def close(self) -> None:
+        self._logs.close()
+        self._engine.close()
+        self._local.close()
+
+
+class _Made(msgspec.Struct):
+    id: str = msgspec.field(name="ID")
+
+
+class _MemoryStats(msgspec.Struct):
+    usage: int | None = None
+    stats: dict[str, int] | None = None
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Without what the kernel keeps of files, which it gives back when asked."""
+        if self.usage is None:
+            return None
+        stats = self.stats or {}
+        return max(0, self.usage - stats.get("inactive_file", stats.get("total_inactive_file", 0)))
+
+
+class _Stats(msgspec.Struct):
+    memory_stats: _MemoryStats
+
+
+class _Image(msgspec.Struct):
+    id: str = msgspec.field(name="Id")
+
+
+def _cores(node: Node) -> int:
+    return node.description.resources.nano_cpus // 1_000_000_000
+
+
+def _network(setup: ContainerSetup, nodes: Mapping[str, Node]) -> str | None:
+    """What services join: their host's own network where the admin is reached by the loopback, else one of their own.
+
+    Raises:
+        ConfigError: the admin is on the loopback, and there are other hosts.
+    """
+    host = setup.config.cluster.advertise_host or setup.config.admin.host
+    if not _is_loopback(host):
+        return None
+    if len(nodes) > 1:
+        others = ", ".join(sorted(node.host for node in nodes.values()))
+        raise ConfigError(
+            f"The Swarm has {len(nodes)} nodes ({others}), which do not reach this machine by {host}. Set "
+            "cluster.advertise_host in rafiki.yaml to its address in their network, and admin.host to the same."
+        )
+    return "host"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+SWARM = ContainerBackend(
+    about="services of a Docker Swarm, on one host or many", open=SwarmContainerManager, uses_docker=True
+)

@@ -1,0 +1,201 @@
+"""The Docker engine of a Swarm manager: its HTTP interface, in the few requests that are made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from rafiki.errors import ContainerError
+
+_TIMEOUT_S = 30.0
+_OLDEST_API = (1, 41)
+"""Docker 20.10: the first one that takes capabilities from the services of a Swarm."""
+_POOL = 64
+_NOT_FOUND = 404
+_CONFLICT = 409
+_FIRST_REFUSAL = 400
+T = TypeVar("T")
+
+
+class SwarmInfo(msgspec.Struct, rename="pascal"):
+    node_id: str = msgspec.field(name="NodeID", default="")
+    local_node_state: str = "inactive"
+    control_available: bool = False
+
+
+class EngineInfo(msgspec.Struct, rename="pascal"):
+    name: str = ""
+    swarm: SwarmInfo = msgspec.field(default_factory=SwarmInfo)
+
+
+class Chunks(Protocol):
+    """An answer that comes in pieces."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None:
+        """End it. From any thread."""
+
+
+class AnswerError(ContainerError):
+    """The engine refused a request."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Engine:
+    """One engine. Safe to use from several threads."""
+
+    def __init__(self, url: str | None, timeout_s: float = _TIMEOUT_S) -> None:
+        """
+        Args:
+            url: where it answers; None = what the environment says (``DOCKER_HOST``), else this machine's socket.
+
+        Raises:
+            ContainerError: none answers there, or it is too old.
+        """
+        # Loaded on demand: it takes a quarter of a second.
+        from docker import APIClient
+        from docker.errors import DockerException
+        from docker.utils import kwargs_from_env
+
+        self._timeout_s = timeout_s
+        options = {**kwargs_from_env(), **({"base_url": url} if url else {})}
+        place = str(options.get("base_url") or "this machine's socket")
+        try:
+            self._api = APIClient(**options, version="auto", timeout=timeout_s, num_pools=_POOL)
+        except (DockerException, OSError) as e:
+            told = " ".join(str(e).split())[:200]
+            raise ContainerError(
+                f"No Docker engine answers at {place}: {told}. Start Docker there, or name another engine with "
+                "container.engine in rafiki.yaml or with DOCKER_HOST."
+            ) from e
+        if tuple(map(int, self._api.api_version.split("."))) < _OLDEST_API:
+            raise ContainerError(
+                f"The Docker engine at {place} is too old (API {self._api.api_version}): Docker 20.10 or later is "
+                "needed. Upgrade it, or name another engine with container.engine in rafiki.yaml."
+            )
+        self._root = f"{self._api.base_url}/v{self._api.api_version}"
+        self.place = place
+
+    def has_api(self, major: int, minor: int) -> bool:
+        return tuple(map(int, self._api.api_version.split("."))) >= (major, minor)
+
+    # ---- requests
+
+    def get(self, path: str, kind: type[T], **params: str) -> T:
+        """What the engine answers, as ``kind``.
+
+        Raises:
+            AnswerError: it refuses. ContainerError: it cannot be reached, or answers something else.
+        """
+        return self._decode(self._request("GET", path, params=params), kind)
+
+    def list(self, path: str, kind: type[T], labels: list[str]) -> list[T]:
+        """All of what has these labels, each ``name=value``."""
+        return self.get(path, list[kind], filters=json.dumps({"label": labels}))  # type: ignore[valid-type]
+
+    def post(self, path: str, body: object = None, **params: str) -> bytes:
+        """Raises: as :meth:`get`."""
+        return self._request("POST", path, params=params, body=body)
+
+    def delete(self, path: str) -> None:
+        """Raises: as :meth:`get`; what is not there is no error."""
+        with missing_is_fine():
+            self._request("DELETE", path, params={})
+
+    def create_service(self, spec: dict[str, object], image: str) -> str:
+        """Its id. The credentials of the image's registry go with it, so that nodes may pull it."""
+        from docker import auth
+
+        registry, _ = auth.resolve_repository_name(image)
+        header = auth.get_config_header(self._api, registry)
+        headers = {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
+        answer = self._request("POST", "/services/create", params={}, body=spec, headers=headers)
+        return self._decode(answer, _Created).id
+
+    def stream(self, path: str, **params: str) -> Chunks:
+        """The chunks of an answer that may have no end; ``close()`` ends it, from any thread."""
+        from docker.types import CancellableStream
+        from requests.exceptions import RequestException
+
+        try:
+            # No time-out for reading: whoever waits is ended by close().
+            response = self._api.get(self._root + path, params=params, stream=True, timeout=(self._timeout_s, None))
+        except (RequestException, OSError) as e:
+            raise ContainerError(self._told(e)) from e
+        if response.status_code >= _FIRST_REFUSAL:
+            raise AnswerError(self._refusal(response.content), response.status_code)
+        chunks: Chunks = CancellableStream(response.iter_content(chunk_size=None), response)
+        return chunks
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str],
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        from requests.exceptions import RequestException
+
+        try:
+            response = self._api.request(
+                method, self._root + path, params=params, json=body, headers=headers, timeout=self._timeout_s
+            )
+        except (RequestException, OSError) as e:
+            raise ContainerError(self._told(e)) from e
+        if response.status_code >= _FIRST_REFUSAL:
+            raise AnswerError(self._refusal(response.content), response.status_code)
+        content: bytes = response.content
+        return content
+
+    def _told(self, error: Exception) -> str:
+        return f"The Docker engine at {self.place} does not answer: {' '.join(str(error).split())[:200]}"
+
+    @staticmethod
+    def _refusal(content: bytes) -> str:
+        try:
+            told = msgspec.json.decode(content, type=_Refusal).message
+        except msgspec.DecodeError:
+            told = content.decode(errors="replace")
+        return f"The Docker engine refused: {' '.join(told.split())[:300]}"
+
+    def _decode(self, content: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.DecodeError as e:
+            raise ContainerError(f"The Docker engine at {self.place} answered something else: {e}") from e
+
+    def close(self) -> None:
+        self._api.close()
+
+
+class _Created(msgspec.Struct):
+    id: str = msgspec.field(name="ID")
+
+
+class _Refusal(msgspec.Struct):
+    message: str
+
+
+@contextlib.contextmanager
+def missing_is_fine() -> Iterator[None]:
+    """Whoever removes or changes what is gone has what it wanted."""
+    try:
+        yield
+    except AnswerError as e:
+        if e.status != _NOT_FOUND:
+            raise
+
+
+def is_conflict(error: AnswerError) -> bool:
+    """Whether what was to be made is there already."""
+    return error.status == _CONFLICT

@@ -1,0 +1,126 @@
+"""What a Swarm says of its tasks and nodes, read as how services are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from rafiki.container import endings
+
+PENDING_AT_MOST_S = 60.0
+"""A service that no node takes for so long has ended, with the Swarm's reason: whoever waits for it is told."""
+_ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
+_WAITS_FOR_A_NODE = "pending"
+_READY = "ready"
+_SIGNAL_BASE = 128
+_KILLED = -9
+
+
+class ContainerStatus(msgspec.Struct, rename="pascal"):
+    container_id: str = msgspec.field(name="ContainerID", default="")
+    exit_code: int = 0
+
+
+class TaskStatus(msgspec.Struct, rename="pascal"):
+    state: str = ""
+    err: str = ""
+    message: str = ""
+    container_status: ContainerStatus = msgspec.field(default_factory=ContainerStatus)
+
+
+class Task(msgspec.Struct, rename="pascal"):
+    id: str = msgspec.field(name="ID")
+    service_id: str = msgspec.field(name="ServiceID")
+    created_at: str
+    node_id: str = msgspec.field(name="NodeID", default="")
+    desired_state: str = ""
+    status: TaskStatus = msgspec.field(default_factory=TaskStatus)
+
+    def age_s(self, now: datetime) -> float:
+        # Docker writes nanoseconds, which Python does not read.
+        return (now - datetime.fromisoformat(self.created_at[:19]).replace(tzinfo=UTC)).total_seconds()
+
+
+class NodeResources(msgspec.Struct, rename="pascal"):
+    nano_cpus: int = msgspec.field(name="NanoCPUs", default=0)
+    memory_bytes: int = 0
+
+
+class NodeDescription(msgspec.Struct, rename="pascal"):
+    hostname: str = "?"
+    resources: NodeResources = msgspec.field(default_factory=NodeResources)
+
+
+class NodeStatus(msgspec.Struct, rename="pascal"):
+    state: str = ""
+
+
+class NodeSpec(msgspec.Struct, rename="pascal"):
+    labels: dict[str, str] | None = None
+    availability: str = "active"
+
+
+class Node(msgspec.Struct, rename="pascal"):
+    id: str = msgspec.field(name="ID")
+    spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
+    description: NodeDescription = msgspec.field(default_factory=NodeDescription)
+    status: NodeStatus = msgspec.field(default_factory=NodeStatus)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status.state == _READY
+
+    @property
+    def host(self) -> str:
+        return self.description.hostname
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How the task of a service ended."""
+
+    code: int | None
+    how: str
+    """Without the last lines of its log."""
+    has_log: bool
+    """Whether its host can still be asked for its log."""
+
+
+def first_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
+    """The task that ran, by the Swarm's id of its service: the oldest. A service that is being stopped has another
+    one, which never starts."""
+    found: dict[str, Task] = {}
+    for task in sorted(tasks, key=lambda t: t.created_at):
+        found.setdefault(task.service_id, task)
+    return found
+
+
+def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | None, now: datetime) -> Ending | None:
+    """How a task ended; None while it runs, or is on its way to do so."""
+    node = nodes.get(task.node_id)
+    is_there = node is not None and node.is_ready
+    status = task.status
+    if status.state not in _ENDED:
+        if task.desired_state in ("shutdown", "remove") and not is_there:
+            # A host that is cut off cannot say that the task ended; for the Swarm it has.
+            return Ending(None, f"its host {node.host if node else task.node_id or '?'} is lost", has_log=False)
+        if status.state == _WAITS_FOR_A_NODE and status.err and task.age_s(now) > PENDING_AT_MOST_S:
+            return Ending(None, f"no node of the Swarm takes it: {status.err}", has_log=False)
+        return None
+    if not status.container_status.container_id:
+        told = status.err or status.message or status.state
+        return Ending(None, f"it could not be started on {node.host if node else '?'}: {told}", has_log=False)
+    if status.state == "orphaned":
+        return Ending(None, "its host was lost", has_log=False)
+    code = status.container_status.exit_code
+    if code > _SIGNAL_BASE:
+        code = _SIGNAL_BASE - code
+    how = endings.in_words(code)
+    if code == _KILLED and memory_limit_mb and status.state == "failed":
+        # All that the Swarm says is 137; nothing else kills so as a rule.
+        how = (
+            f"{how}, as one is that uses more than its limit of {memory_limit_mb} MB of memory "
+            "(container.memory_limit_mb in rafiki.yaml)"
+        )
+    return Ending(code, how, has_log=is_there)

@@ -1,0 +1,74 @@
+"""The files of an installation: Rafiki's own, and those of the packages that it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from rafiki.distribution import NAME
+from rafiki.errors import InvalidRequestError
+
+_PACKAGES = ("rafiki", "rafiki_cli")
+_WITH_TESTS = frozenset({"numpy", "scipy", "scikit-learn"})
+"""Packages whose own tests are a tenth of them."""
+
+
+def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
+    """Rafiki's distribution and all that it needs, with these extras, as they are installed here.
+
+    Raises:
+        InvalidRequestError: something that is needed is not installed.
+    """
+    found: dict[str, metadata.Distribution] = {}
+    todo: list[tuple[str, frozenset[str]]] = [(NAME, extras)]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while todo:
+        name, wanted = todo.pop()
+        if (name, wanted) in seen:
+            continue
+        seen.add((name, wanted))
+        try:
+            distribution = found.setdefault(canonicalize_name(name), metadata.distribution(name))
+        except metadata.PackageNotFoundError as e:
+            told = f" (pip install '{NAME}[{','.join(sorted(extras))}]')" if extras else ""
+            raise InvalidRequestError(f"The package {name} is not installed here, and the image needs it{told}.") from e
+        for text in distribution.requires or []:
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *wanted)):
+                todo.append((requirement.name, frozenset(requirement.extras)))
+    return [found[name] for name in sorted(found)]
+
+
+def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
+    """Each file of a distribution, by its path in the folder of packages. Programs are left out, and what Python
+    compiles."""
+    name = canonicalize_name(distribution.metadata["Name"])
+    if name == NAME:
+        yield from _own_files()
+    for entry in distribution.files or []:
+        path = entry.as_posix()
+        is_own = entry.parts[0] in _PACKAGES
+        if ".." in entry.parts or is_own or "__pycache__" in entry.parts or path.endswith((".pth", ".pyc")):
+            continue
+        if name in _WITH_TESTS and "tests" in entry.parts:
+            continue
+        file = Path(str(distribution.locate_file(entry)))
+        if file.is_file():
+            yield path, file
+
+
+def _own_files() -> Iterator[tuple[str, Path]]:
+    """Also of an installation that leads to a checkout."""
+    for package in _PACKAGES:
+        file = sys.modules[package].__file__
+        assert file is not None
+        root = Path(file).parent
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"{package}/{path.relative_to(root).as_posix()}", path

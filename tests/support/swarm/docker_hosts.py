@@ -1,0 +1,176 @@
+"""Two Docker hosts on one machine: each an engine in a network namespace of its own, joined by a switch that this
+machine is at, too. They make one Swarm, whose manager is the first. Needs root, Debian's docker.io and iptables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import docker
+import psutil
+from support.swarm.base_image import write_base
+
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import wait_until
+
+_NEEDED = ("dockerd", "ip", "iptables", "nsenter", "unshare", "ldd")
+_START_TIMEOUT_S = 120.0
+BASE = "python:3.11-slim"
+
+
+class DockerUnavailableError(Exception):
+    """The machine lacks what two Docker hosts need."""
+
+
+def check_docker() -> None:
+    """
+    Raises:
+        DockerUnavailableError: saying what is missing.
+    """
+    if os.getuid() != 0:
+        raise DockerUnavailableError("Two Docker hosts need root, for namespaces of the network.")
+    missing = [name for name in _NEEDED if shutil.which(name) is None]
+    if missing:
+        raise DockerUnavailableError(f"Two Docker hosts need {', '.join(missing)}: apt-get install docker.io iptables")
+
+
+class DockerHost:
+    """One engine."""
+
+    def __init__(self, folder: Path, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+        self.socket = f"unix://{folder / name}.sock"
+        self.folder = folder / name
+        self._log = folder / f"{name}.log"
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.folder.mkdir()
+        # Not `ip netns exec`, which hides the cgroups behind a new /sys.
+        with self._log.open("ab") as log:
+            self._daemon = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--uts", "sh", "-c",
+                 'hostname "$0"; exec dockerd "$@"', self.name,
+                 f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
+                 f"--pidfile={self.folder}/pid", f"--host={self.socket}", "--storage-driver=overlay2"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self) -> docker.APIClient:
+        """A client, once the engine answers."""
+        found: list[docker.APIClient] = []
+
+        def answers() -> bool:
+            with contextlib.suppress(docker.errors.DockerException, OSError):
+                found[:] = [docker.APIClient(base_url=self.socket, version="auto", timeout=600)]
+            return bool(found)
+
+        assert wait_until(answers, Deadline(_START_TIMEOUT_S)), self._log.read_text()
+        return found[0]
+
+    def stop(self) -> None:
+        """End the engine, and whatever is left in its namespace."""
+        if self._daemon is not None:
+            self._daemon.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._daemon.wait(20)
+            self._daemon.kill()
+            self._daemon.wait()
+        pids = _run("ip", "netns", "pids", self.name, check=False).split()
+        for pid in map(int, pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), Deadline(10.0))
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounted if m.startswith(f"{self.folder}/")), reverse=True):
+            _run("umount", "-l", mount, check=False)
+
+
+class DockerHosts:
+    """The two hosts.
+
+    Args:
+        number: 0 to 99; several pairs are up at once, each with another number.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        check_docker()
+        self.folder = Path(tempfile.mkdtemp(prefix="rafiki-hosts-"))
+        self._switch = f"rfbr{number}"
+        self._net = f"10.{100 + number}.0"
+        self.address = f"{self._net}.254"
+        """This machine's, where both hosts reach it."""
+        self.hosts = [DockerHost(self.folder, f"rfh{number}-{i}", f"{self._net}.{i}") for i in (1, 2)]
+
+    @property
+    def manager(self) -> DockerHost:
+        return self.hosts[0]
+
+    @property
+    def other(self) -> DockerHost:
+        return self.hosts[1]
+
+    def up(self) -> None:
+        self._take_away_links()
+        _run("ip", "link", "add", self._switch, "type", "bridge")
+        _run("ip", "addr", "add", f"{self.address}/24", "dev", self._switch)
+        _run("ip", "link", "set", self._switch, "up")
+        for host in self.hosts:
+            _run("ip", "netns", "add", host.name)
+            _run("ip", "link", "add", host.name, "type", "veth", "peer", "name", "wire", "netns", host.name)
+            _run("ip", "link", "set", host.name, "master", self._switch, "up")
+            _run("ip", "-n", host.name, "link", "set", "lo", "up")
+            _run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "wire")
+            _run("ip", "-n", host.name, "link", "set", "wire", "up")
+            _run("ip", "-n", host.name, "route", "add", "default", "via", self.address)
+        for host in self.hosts:
+            host.start()
+        manager, other = (host.wait() for host in self.hosts)
+        manager.init_swarm(advertise_addr=self.manager.address, listen_addr=f"{self.manager.address}:2377")
+        token = manager.inspect_swarm()["JoinTokens"]["Worker"]
+        other.join_swarm(
+            [f"{self.manager.address}:2377"], token, listen_addr=f"{self.other.address}:2377",
+            advertise_addr=self.other.address,
+        )  # fmt: skip
+        base = self.folder / "base.tar"
+        write_base(base)
+        repository, tag = BASE.split(":")
+        for client in (manager, other):
+            client.import_image_from_file(
+                str(base), repository=repository, tag=tag,
+                changes=["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]'],
+            )  # fmt: skip
+        base.unlink()
+
+    def cut_off(self) -> None:
+        """Take the other host off the network."""
+        _run("ip", "link", "set", self.other.name, "down")
+
+    def connect(self) -> None:
+        """Bring the other host back."""
+        _run("ip", "link", "set", self.other.name, "up")
+
+    def down(self) -> None:
+        for host in reversed(self.hosts):
+            host.stop()
+        self._take_away_links()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take_away_links(self) -> None:
+        for host in self.hosts:
+            _run("ip", "link", "del", host.name, check=False)
+            _run("ip", "netns", "del", host.name, check=False)
+        _run("ip", "link", "del", self._switch, check=False)
+
+
+def _run(*command: str, check: bool = True) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
