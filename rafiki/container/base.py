@@ -178,5 +178,8 @@ class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):
     """For people: ``processes of this machine``."""
     open: Callable[[ContainerSetup], ContainerManager]
     """Opens a manager. Raises ContainerError when the technology cannot be reached, ConfigError for its settings."""
+    sweep: Callable[[Config, str], None] | None = None
+    """Takes away what runs elsewhere of the stack with this id, when no admin is there to do so. Raises ContainerError
+    when it cannot be reached. None = all services are processes of this machine, which are found without it."""
     uses_docker: bool = False
     """Whether a Docker that does not answer is a problem of the stack, for `rafiki doctor`."""

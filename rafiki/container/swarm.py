@@ -27,6 +27,7 @@ from rafiki.container.swarm_logs import SwarmLogs
 from rafiki.container.swarm_service import (
     KIND_LABEL,
     SERVICE_LABEL,
+    STACK_LABEL,
     Limits,
     image_of,
     labels_of,
@@ -38,6 +39,7 @@ from rafiki.container.swarm_tasks import Node, Task, find_ending, first_tasks
 from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
+from rafiki.settings import Config
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import wait_until
 
@@ -408,6 +410,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def sweep(config: Config, stack_id: str) -> None:
+    """Remove a stack's services and secrets from the Swarm. It gives each service its own time to end."""
+    engine = Engine(config.container.engine)
+    label = [f"{STACK_LABEL}={stack_id}"]
+    try:
+        for service in engine.list("/services", _SwarmService, label):
+            engine.delete(f"/services/{service.id}")
+        for secret in engine.list("/secrets", _Made, label):
+            engine.delete(f"/secrets/{secret.id}")
+    finally:
+        engine.close()
+
+
 SWARM = ContainerBackend(
-    about="services of a Docker Swarm, on one host or many", open=SwarmContainerManager, uses_docker=True
+    about="services of a Docker Swarm, on one host or many", open=SwarmContainerManager, sweep=sweep, uses_docker=True
 )

@@ -123,6 +123,8 @@ def down(cli: Application) -> None:
 
     folder = cli.own_stack_folder()
     stopped = stack_process.stop(folder)
+    if (reason := stack_process.sweep(cli.loaded_config(), folder)) is not None:
+        terminal.warn(f"What may run on other hosts was not looked for: {reason}")
     if stopped.admin_pid is None and not stopped.others:
         terminal.say(f"No stack runs in {folder.root}.")
         return

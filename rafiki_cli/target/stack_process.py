@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rafiki.stack_folder import StackFolder
 
 STOP_TIMEOUT_S = 20.0
+_SWEEP_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 5.0
 
 
@@ -284,6 +285,20 @@ def stop(folder: StackFolder, timeout_s: float = STOP_TIMEOUT_S) -> Stopped:
     for file in (folder.admin_pid_file, folder.cache_pid_file):
         file.unlink(missing_ok=True)
     return Stopped(admin_pid, len(before - {admin_pid}))
+
+
+def sweep(loaded: LoadedConfig, folder: StackFolder) -> str | None:
+    """Take away what a killed admin has left on other hosts; why that cannot be done, None when all is well."""
+    if loaded.config.container.backend == "process":
+        return None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "rafiki.container.sweep"], env=admin_environment(loaded, folder, None),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_SWEEP_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"The back end {loaded.config.container.backend} has not answered within {_SWEEP_TIMEOUT_S:g} s."
+    return None if done.returncode == 0 else done.stderr.strip().removeprefix("error:").strip()
 
 
 def hand_over(folder: StackFolder, timeout_s: float = STOP_TIMEOUT_S) -> None:
