@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,8 @@ def test_a_job_on_two_hosts_survives_the_admin_and_one_host_and_is_served(
     assert sorted(t["no"] for t in trials) == list(range(1, N_TRIALS + 1))
     docker_hosts.connect()
 
+    assert "is lost" in stack.log.read_text()
+
     # What workers wrote is read on this machine, that of the lost host up to when it was lost.
     logs = [file.read_text() for file in (stack.root / "logs").glob("train-*.log")]
     assert len([text for text in logs if text.strip()]) >= 2
@@ -95,3 +99,16 @@ def test_a_job_on_two_hosts_survives_the_admin_and_one_host_and_is_served(
     assert PredictorClient(job["predictor_host"]).predict([1, 2]) is not None
     assert hosts_with("inference", docker_hosts)
     assert not stack.processes("inference")
+
+
+def test_down_takes_away_what_a_killed_admin_left(
+    stack: RunningStack, docker_hosts: DockerHosts, tmp_path: Path
+) -> None:
+    client = stack.client()
+    start_job(client, tmp_path)
+    eventually(lambda: completed(client) >= 1, "a completed trial", 120)
+    assert hosts_with("train", docker_hosts)
+    stack.kill_admin()
+    command = [sys.executable, "-m", "rafiki_cli", "down"]
+    subprocess.run(command, cwd=stack.folder, env=stack.environment, check=True, timeout=120)
+    eventually(lambda: not hosts_with("train", docker_hosts), "the end of all workers", 60)

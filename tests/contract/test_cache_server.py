@@ -41,6 +41,21 @@ def test_the_server_wants_the_password_and_listens_on_this_machine_alone(own: Ow
     assert {c.laddr.ip for c in own.process.net_connections() if c.status == "LISTEN"} == {"127.0.0.1"}
 
 
+def test_a_server_that_other_hosts_are_to_reach_is_started_anew_to_listen_there(own: OwnCache) -> None:
+    beside = "127.0.0.2"
+    pid = own.process.pid
+    wider = own.adopt(other_hosts=[beside])
+    address = wider.ensure()
+    assert own.process.pid != pid
+    assert {c.laddr.ip for c in own.process.net_connections() if c.status == "LISTEN"} == {"127.0.0.1", beside}
+    there = CacheAddress(host=beside, port=address.port, db=0, username=None, password=PASSWORD, prefix="")
+    assert can_log_in(there)
+    assert not can_log_in(CacheAddress(host=beside, port=address.port, db=0, username=None, password=None, prefix=""))
+    pid = own.process.pid
+    assert own.adopt(other_hosts=[beside]).ensure() == address
+    assert own.process.pid == pid
+
+
 def test_the_password_stands_where_only_this_user_can_read_it(own: OwnCache) -> None:
     assert PASSWORD not in " ".join(own.process.cmdline())
     assert PASSWORD not in str(own.process.environ())
