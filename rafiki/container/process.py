@@ -42,6 +42,8 @@ from rafiki.utils.process import (
 from rafiki.utils.sockets import any_free_port, is_free
 
 _KILL_TIMEOUT_S = 5.0
+_PORT_TRIES = 100
+_PORTS_REMEMBERED = 100
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
 ADDRESS_VARIABLE = "RAFIKI_SERVICE_ADDRESS"
 """Where the service was told to listen, as ``host port``: whoever finds it without its handle reads it there."""
@@ -85,6 +87,8 @@ class ProcessContainerManager(ContainerManager):
         self._model_environment = setup.model_environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._over_limit: dict[str, int] = {}
+        self._given_ports: list[int] = []
+        """Those that services were told last."""
         self._lock = threading.Lock()
 
     # ---- start
@@ -128,7 +132,17 @@ class ProcessContainerManager(ContainerManager):
 
     def _allocate(self, request: ServiceRequest) -> Address:
         host, last = self._listen_host, request.last_port
-        return Address(host, last if last is not None and is_free(last, host) else any_free_port(host))
+        if last is not None and is_free(last, host):
+            return Address(host, last)
+        with self._lock:
+            port = any_free_port(host)
+            # The kernel may offer again what another service has been told, and does not listen on yet.
+            for _ in range(_PORT_TRIES):
+                if port not in self._given_ports:
+                    break
+                port = any_free_port(host)
+            self._given_ports = [*self._given_ports[-_PORTS_REMEMBERED:], port]
+        return Address(host, port)
 
     def _environment(self, request: ServiceRequest, address: Address | None) -> dict[str, str]:
         base = self._model_environment if request.runs_model_code else dict(os.environ)
