@@ -102,6 +102,8 @@ SLOW_JOB = "train create --app slow --train train --val val --model SkSvm --arg 
 WARNS = "it warns where this machine is short of something"
 ASKS = "it asks"
 NO_END = "it does not end by itself"
+NO_ENGINE = "it asks a container engine; the Docker hosts of other tests get their images by these commands"
+NOWHERE = "--engine unix:///nowhere.sock"
 OWN_FOLDER = "it changes the folder it is in"
 OWN_STACK = "it has a stack of its own"
 QUICK = "fewer trials show the same"
@@ -132,6 +134,16 @@ SPECIAL = {
     "rafiki model test models/my_model.py": Special("the model of a project", puts=PROJECT_MODEL),
     "rafiki model test models/my_model.py --knob max_depth=8 --arg epochs=2 --logs": Special(
         "the model of a project", puts=PROJECT_MODEL
+    ),
+    "rafiki image build": Special(NO_ENGINE, puts=("build", f"build {NOWHERE}"), codes=(1,)),
+    "rafiki image build --name registry.example.org/rafiki:1": Special(
+        NO_ENGINE, puts=("build", f"build {NOWHERE}"), codes=(1,)
+    ),
+    "rafiki image push --name registry.example.org/rafiki:1": Special(
+        NO_ENGINE, puts=("push", f"push {NOWHERE}"), codes=(1,)
+    ),
+    "rafiki image spread ssh://root@node2 ssh://root@node3": Special(
+        NO_ENGINE, puts=("spread", f"spread {NOWHERE}"), codes=(1,)
     ),
     "rafiki environment log 1f3a": Special("an environment is there", before=HAS_ENVIRONMENT),
     "rafiki environment log 1f3a --follow": Special("an environment is there", before=HAS_ENVIRONMENT),
