@@ -73,6 +73,8 @@ class ServiceUsage(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     """None where it is no process of this machine, too."""
     memory_bytes: int | None
+    host: str | None = None
+    """Where it runs; None for a process of this machine."""
 
 
 class ContainerManager(ABC):

@@ -107,6 +107,8 @@ class SwarmContainerManager(ContainerManager):
         self._setup = setup
         self._local = ProcessContainerManager(setup)
         self._engine = Engine(setup.config.container.engine)
+        self._hosts: dict[str, str] = {}
+        """Names of hosts by the ids of nodes, as of the last look."""
         try:
             self._own_node_id = self._join()
             nodes = self._nodes()
@@ -151,7 +153,9 @@ class SwarmContainerManager(ContainerManager):
         return self._engine.get("/info", EngineInfo)
 
     def _nodes(self) -> dict[str, Node]:
-        return {node.id: node for node in self._engine.get("/nodes", list[Node])}
+        nodes = {node.id: node for node in self._engine.get("/nodes", list[Node])}
+        self._hosts = {node.id: node.host for node in nodes.values()}
+        return nodes
 
     def _check_image(self) -> None:
         """What no registry has must be on the nodes; that of the manager is the one that can be asked."""
@@ -276,7 +280,7 @@ class SwarmContainerManager(ContainerManager):
         return self._setup.log_folder / f"{known.kind}-{service_id}.log"
 
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
-        """Known of services on the node of the engine; a manager cannot ask other nodes."""
+        """The memory is known of services on the node of the engine; a manager cannot ask other nodes."""
         nothing = ServiceUsage(pid=None, memory_bytes=None)
         if (known := _read_handle(handle)) is None:
             return self._local.usage(service_id, handle)
@@ -284,14 +288,18 @@ class SwarmContainerManager(ContainerManager):
             return nothing
         tasks = self._engine.list("/tasks", Task, [stack_label(self._setup), f"{SERVICE_LABEL}={service_id}"])
         task = first_tasks(tasks).get(known.swarm_service)
-        if task is None or task.node_id != self._own_node_id or not task.status.container_status.container_id:
+        if task is None or not task.node_id:
             return nothing
+        host = self._hosts.get(task.node_id)
+        elsewhere = ServiceUsage(pid=None, memory_bytes=None, host=host)
+        if task.node_id != self._own_node_id or not task.status.container_status.container_id:
+            return elsewhere
         path = f"/containers/{task.status.container_status.container_id}/stats"
         try:
             stats = self._engine.get(path, _Stats, stream="false", **{"one-shot": "true"})
         except ContainerError:
-            return nothing
-        return ServiceUsage(pid=None, memory_bytes=stats.memory_stats.used_bytes)
+            return elsewhere
+        return ServiceUsage(pid=None, memory_bytes=stats.memory_stats.used_bytes, host=host)
 
     # ---- stop
 

@@ -49,6 +49,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """Of a predictor: how much it serves."""
     name: str = ""
     """What people call it, as in ``train demo/1 SkDt#2``; a restart in its place keeps the name."""
+    host: str | None = None
+    """The host that it runs on, where a back end has several; None for a process of the admin's machine."""
 
 
 class ServicesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="services"):

@@ -54,6 +54,7 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
         Column("RESTARTS", lambda r: r.attempt - 1 or None, is_right=True, rank=1, is_hidden_empty=True),
         Column("MEMORY", lambda r: values.size(r.memory_bytes), is_right=True),
         Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
+        Column("HOST", lambda r: r.host, rank=1, is_hidden_empty=True),
         Column("PID", lambda r: r.pid, is_right=True, rank=2),
         Column("PORT", lambda r: r.port, is_right=True, rank=1),
         # The host's name tells nothing where there is only one.

@@ -16,7 +16,8 @@ from support.swarm.worker_image import TEST_IMAGE
 from rafiki.client import Client
 from rafiki.client.prediction import PredictorClient
 
-pytestmark = pytest.mark.acceptance
+# Bringing up the hosts and building their image takes a minute, on a busy machine several.
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 N_TRIALS = 12
 
 
@@ -74,6 +75,7 @@ def test_a_job_on_two_hosts_survives_the_admin_and_one_host_and_is_served(
     both = [host.name for host in docker_hosts.hosts]
     eventually(lambda: hosts_with("train", docker_hosts) == both, "a worker on each host", 120)
     eventually(lambda: completed(client) >= 2, "two completed trials", 120)
+    assert sorted(s["host"] for s in client.get_services() if s["service_type"] == "TRAIN") == both
 
     stack.kill_admin()
     stack.up()

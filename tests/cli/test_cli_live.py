@@ -39,7 +39,7 @@ SERVING: dict[str, Any] = completed({
 }, InferenceJobView)  # fmt: skip
 SERVICE: dict[str, Any] = {
     "id": "12345678-1234", "service_type": "PREDICT", "job_id": "i1", "app": "digits", "status": "RUNNING",
-    "error": None, "attempt": 3, "gpus": [], "port": 41000, "pid": 4711, "memory_bytes": 42_000_000,
+    "error": None, "attempt": 3, "gpus": [], "port": 41000, "pid": 4711, "memory_bytes": 42_000_000, "host": None,
     "datetime_started": "2025-01-01T10:00:00Z", "last_error": "It was killed (signal 9).", "figures": FIGURES,
     "name": "predict digits/1",
 }  # fmt: skip

@@ -16,6 +16,9 @@ from rafiki.container.base import Address, ServiceExit, ServiceRequest
 from rafiki.entities import Gpu
 from rafiki.utils.sockets import listen
 
+# The first test over two Docker hosts brings them up and builds their image.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def manager(room: ContainerRoom) -> ContainerManager:

@@ -45,6 +45,7 @@ def service_views(context: AdminContext) -> list[ServiceView]:
                 gpus=[str(gpu) for gpu in s.gpus], port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
                 datetime_started=s.datetime_started, last_error=ended.get((s.service_type, s.unit_id, s.slot)),
                 figures=sum_up([reports[s.id]]) if s.id in reports else None, name=name_of(context.store, s),
+                host=usage.host,
             )
         )  # fmt: skip
     return views

@@ -83,14 +83,18 @@ class DockerHost:
                 self._daemon.wait(20)
             self._daemon.kill()
             self._daemon.wait()
+        self.empty()
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounted if m.startswith(f"{self.folder}/")), reverse=True):
+            _run("umount", "-l", mount, check=False)
+
+    def empty(self) -> None:
+        """End whatever runs in the namespace, that of a run which was killed, too."""
         pids = _run("ip", "netns", "pids", self.name, check=False).split()
         for pid in map(int, pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), Deadline(10.0))
-        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((m for m in mounted if m.startswith(f"{self.folder}/")), reverse=True):
-            _run("umount", "-l", mount, check=False)
 
 
 class DockerHosts:
@@ -165,6 +169,7 @@ class DockerHosts:
 
     def _take_away_links(self) -> None:
         for host in self.hosts:
+            host.empty()
             _run("ip", "link", "del", host.name, check=False)
             _run("ip", "netns", "del", host.name, check=False)
         _run("ip", "link", "del", self._switch, check=False)
