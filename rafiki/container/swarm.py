@@ -13,6 +13,7 @@ import msgspec
 
 from rafiki.container import endings
 from rafiki.container.base import (
+    Address,
     ContainerBackend,
     ContainerManager,
     ContainerSetup,
@@ -138,7 +139,8 @@ class SwarmContainerManager(ContainerManager):
                 "The Docker engine at %s is in no Swarm: a Swarm of this one node is made, for services to run in. "
                 "`docker swarm leave --force` undoes it.", self._engine.place,
             )  # fmt: skip
-            body = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": host}
+            # Nobody joins a Swarm that its owner did not make: it is heard at the address that is advertised alone.
+            body = {"ListenAddr": str(Address(host, 2377)), "AdvertiseAddr": host}
             self._engine.post("/swarm/init", body)
             info = self._info()
         if not info.swarm.control_available:
