@@ -121,6 +121,10 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """A worker without a heartbeat for so long counts as lost; the admin's word of its end comes earlier."""
     validation_predictions: int = 2000
     """Validation examples for which the best trials' predictions are kept, to choose ensembles on; 0 is none."""
+    checkpoint_s: float = 30.0
+    """The least time between two checkpoints of a trial, of a model that saves some; 0 keeps none."""
+    checkpoint_max_mb: int = 1024
+    """The largest checkpoint that is kept."""
 
 
 class PredictorConfig(Section, frozen=True, kw_only=True):

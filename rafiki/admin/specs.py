@@ -179,6 +179,7 @@ class SpecBuilder:
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
             lost_after_s=self._config.train.lost_after_s,
+            params=self._stores_of(AdvisorSpec.kind, service_id) or self._params.location,
         )
 
     def _train(self, action: StartService, service_id: str) -> TrainWorkerSpec:
@@ -199,6 +200,8 @@ class SpecBuilder:
             params=self._stores_of(TrainWorkerSpec.kind, service_id) or self._params.location,
             task=job.task,
             validation_predictions=self._config.train.validation_predictions,
+            checkpoint_s=self._config.train.checkpoint_s,
+            checkpoint_max_bytes=self._config.train.checkpoint_max_mb << 20,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )
