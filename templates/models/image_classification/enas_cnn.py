@@ -326,6 +326,11 @@ def _go_on(training, draws):
     for name, part in training.items():
         part.load_state_dict(_converted(state[name]))
     torch.set_rng_state(torch.from_numpy(state["random"]))
+    # Arrays forget the order of channels in memory, and the fused optimizer takes that of the weights for granted.
+    for weight, moments in training["optimizer"].state.items():
+        for name, moment in moments.items():
+            if moment.shape == weight.shape:
+                moments[name] = torch.empty_like(weight).copy_(moment)
     draws.setstate(state["draws"])
     return n_epochs
 
