@@ -137,6 +137,16 @@ class SubTrainJob(msgspec.Struct, frozen=True, kw_only=True):
         return model_ref(self.model_name, self.model_version)
 
 
+class TrialCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a training that an attempt of a trial has saved, and the next one goes on from."""
+
+    params_id: str
+    """Where the parameter store keeps it."""
+    step: int
+    attempt: int
+    """The one that saved it."""
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     sub_train_job_id: str
@@ -156,6 +166,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """Where the parameter store keeps the trained parameters."""
     ended_early: str | None = None
     """Why a stopping rule ended it before its training was over; it is COMPLETED with what it had reached."""
+    checkpoint: TrialCheckpoint | None = None
+    """The last one, while the trial is not final."""
     datetime_started: datetime
     datetime_stopped: datetime | None = None
 

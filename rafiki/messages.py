@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from rafiki.constants import SharePolicy
-from rafiki.entities import TrialLog
+from rafiki.entities import TrialCheckpoint, TrialLog
 from rafiki.knob_specs import Knobs, KnobSpecs
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
@@ -87,6 +87,8 @@ class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
     knob_constraints: list[str] = []
     n_workers: int = 1
     """How many train workers the model has."""
+    params: StoreLocation | None = None
+    """Where workers keep checkpoints, which the advisor removes; None = they are left there."""
 
 
 class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
@@ -105,6 +107,10 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     task: str = ""
     validation_predictions: int = 0
     """Validation examples for which predictions of the best trials are kept; 0 = none."""
+    checkpoint_s: float = 0.0
+    """The least time between two checkpoints of a trial; 0 = none are kept."""
+    checkpoint_max_bytes: int = 0
+    """The largest checkpoint that is kept."""
 
 
 class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
@@ -170,6 +176,16 @@ class TrialScored(msgspec.Struct, frozen=True, tag="scored"):
     score: float
 
 
+class CheckpointSaved(msgspec.Struct, frozen=True, tag="checkpoint"):
+    """The state of a running trial is in the parameter store. The advisor keeps the newest and removes the others."""
+
+    worker_id: str
+    trial_id: str
+    attempt: int
+    step: int
+    params_id: str
+
+
 class TrialDone(msgspec.Struct, frozen=True, tag="done"):
     """A trial finished; kept by the worker, and sent again, until the next order comes."""
 
@@ -211,7 +227,17 @@ class RetireWorker(msgspec.Struct, frozen=True, tag="retire"):
     worker_id: str
 
 
-TrainEvent = Hello | TrialProgress | TrialScored | TrialDone | TrialFailed | WorkerLost | StopRequested | RetireWorker
+TrainEvent = (
+    Hello
+    | TrialProgress
+    | TrialScored
+    | CheckpointSaved
+    | TrialDone
+    | TrialFailed
+    | WorkerLost
+    | StopRequested
+    | RetireWorker
+)
 
 
 # ---- training: advisor -> worker ---------------------------------------------------------------------------------
@@ -228,6 +254,8 @@ class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
     """Shared parameters to start from, where there are any."""
     start_from_params: str | None = None
     """A trial's own parameters to start from, by their id in the parameter store."""
+    checkpoint: TrialCheckpoint | None = None
+    """The state that an earlier attempt has left, to go on from."""
 
 
 class EndTrialOrder(msgspec.Struct, frozen=True, tag="end_trial"):

@@ -66,11 +66,13 @@ class StoresConfig(Section, frozen=True, kw_only=True):
     datasets_folder: str | None = None
     """Uploaded datasets; null is ``datasets`` in the stack's folder."""
     datasets: str | None = None
-    """Uploaded datasets, in the place of a folder: the URL of a store of another kind, which a package adds."""
+    """Uploaded datasets, in the place of a folder: the URL of a store of another kind, such as
+    ``s3://bucket/datasets?endpoint=https://host:9000`` (an extra: `rafiki-ml[s3]`)."""
     params_folder: str | None = None
     """Trained parameters; null is ``params`` in the stack's folder."""
     params: str | None = None
-    """Trained parameters, in the place of a folder: the URL of a store of another kind, which a package adds."""
+    """Trained parameters, in the place of a folder: the URL of a store of another kind, such as
+    ``s3://bucket/params`` (an extra: `rafiki-ml[s3]`)."""
     environments_folder: str | None = None
     """Packages that models depend on, one folder a distinct set; null is ``environments`` in the stack's folder."""
 
@@ -121,6 +123,10 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """A worker without a heartbeat for so long counts as lost; the admin's word of its end comes earlier."""
     validation_predictions: int = 2000
     """Validation examples for which the best trials' predictions are kept, to choose ensembles on; 0 is none."""
+    checkpoint_s: float = 30.0
+    """The least time between two checkpoints of a trial, of a model that saves some; 0 keeps none."""
+    checkpoint_max_mb: int = 1024
+    """The largest checkpoint that is kept."""
 
 
 class PredictorConfig(Section, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ def model_names() -> dict[str, list[Name]]:
     """Heading -> the names of the model SDK below it."""
     import rafiki.model
     from rafiki.model import dataset, dev
+    from rafiki.model.checkpoint import checkpoint
 
     def of_model(names: list[str]) -> list[Name]:
         return [Name(f"rafiki.model.{name}", getattr(rafiki.model, name)) for name in names]
@@ -43,6 +44,7 @@ def model_names() -> dict[str, list[Name]]:
         "Knobs": of_model(sorted(knobs, key=lambda n: (n not in ("BaseKnob", "KnobValue"), n))),
         "Types": of_model(types),
         "Logging": [Name(f"rafiki.model.utils.logger.{n}", getattr(rafiki.model.logger, n)) for n in logged],
+        "Checkpoints": [Name(f"rafiki.model.utils.checkpoint.{n}", getattr(checkpoint, n)) for n in ("save", "load")],
         "Dataset helpers": helpers,
         "Trying and loading": [
             Name("rafiki.model.dev.test_model_class", dev.test_model_class),

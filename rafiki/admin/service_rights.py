@@ -70,6 +70,15 @@ class ServiceRights:
         if self._service.service_type is not ServiceType.TRAIN or not self._is_of_search(params_id):
             raise self._refusal("writes beside these parameters")
 
+    def delete_params(self, params_id: str) -> None:
+        """An advisor removes checkpoints: what is not the result of a trial of its search."""
+        if self._service.service_type is ServiceType.ADVISOR:
+            trials = self._store.trials.list_trials_of_sub_train_job(self._service.unit_id)
+            is_result = any(trial.params_id == params_id for trial in trials)
+            if not is_result and self._written.is_of(params_id, self._service.unit_id):
+                return
+        raise self._refusal("deletes these parameters")
+
     def manage(self) -> None:
         raise self._refusal("looks after the stores")
 
@@ -78,7 +87,7 @@ class ServiceRights:
         if self._written.is_of(params_id, sub_train_job_id):
             return True
         trials = self._store.trials.list_trials_of_sub_train_job(sub_train_job_id)
-        return any(trial.params_id == params_id for trial in trials)
+        return any(params_id in (t.params_id, t.checkpoint and t.checkpoint.params_id) for t in trials)
 
     def _refusal(self, action: str) -> UnauthorizedError:
         return UnauthorizedError(f"No {self._service.service_type} service of this job {action}.")

@@ -30,6 +30,7 @@ from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.settings import Config
 from rafiki.store_location import StoreLocation
+from rafiki.stores import is_for_admin_alone
 
 _MODULES = {
     AdvisorSpec.kind: "rafiki.search.advisor_worker",
@@ -115,9 +116,11 @@ class SpecBuilder:
             sharing=self._sharing(action),
         )
 
-    def _stores_of(self, kind: str, service_id: str) -> StoreLocation | None:
-        """The stores as a service reaches them that runs elsewhere; None for one that runs here."""
-        return self._door.stores_of(service_id) if self._is_elsewhere(kind) else None
+    def _location_for(self, kind: str, service_id: str, location: StoreLocation) -> StoreLocation:
+        """A store as a service reaches it: through the admin when it runs elsewhere, or must not have credentials."""
+        if self._is_elsewhere(kind) or is_for_admin_alone(location):
+            return self._door.stores_of(service_id)
+        return location
 
     def _cache_of(self, kind: str, job_id: str) -> CacheAddress:
         """How a service of a job reaches the cache."""
@@ -179,6 +182,7 @@ class SpecBuilder:
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
             lost_after_s=self._config.train.lost_after_s,
+            params=self._location_for(AdvisorSpec.kind, service_id, self._params.location),
         )
 
     def _train(self, action: StartService, service_id: str) -> TrainWorkerSpec:
@@ -192,13 +196,15 @@ class SpecBuilder:
             cache=self._cache_of(TrainWorkerSpec.kind, action.job_id),
             model=self._source(model),
             knob_config=model.knob_config or {},
-            datasets=self._stores_of(TrainWorkerSpec.kind, service_id) or self._datasets.location,
+            datasets=self._location_for(TrainWorkerSpec.kind, service_id, self._datasets.location),
             train_store_id=self._store.datasets.get_dataset(job.train_dataset_id).store_id,
             val_store_id=self._store.datasets.get_dataset(job.val_dataset_id).store_id,
             train_args=job.train_args,
-            params=self._stores_of(TrainWorkerSpec.kind, service_id) or self._params.location,
+            params=self._location_for(TrainWorkerSpec.kind, service_id, self._params.location),
             task=job.task,
             validation_predictions=self._config.train.validation_predictions,
+            checkpoint_s=self._config.train.checkpoint_s,
+            checkpoint_max_bytes=self._config.train.checkpoint_max_mb << 20,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )
@@ -218,7 +224,7 @@ class SpecBuilder:
             cache=self._cache_of(InferenceWorkerSpec.kind, action.job_id),
             model=self._source(self._store.models.get_model(sub.model_id)),
             knobs=trial.proposal.knobs,
-            params=self._stores_of(InferenceWorkerSpec.kind, service_id) or self._params.location,
+            params=self._location_for(InferenceWorkerSpec.kind, service_id, self._params.location),
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,

@@ -135,7 +135,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
     hub = EventHub(cache.address)
     supervisor = Supervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
-        checks=checks, hub=hub, names=ServiceNames(folder.logs),
+        checks=checks, hub=hub, names=ServiceNames(folder.logs), params=params,
     )  # fmt: skip
     return AdminContext(
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,

@@ -52,6 +52,7 @@ from rafiki.errors import (
 )
 from rafiki.messages import PredictorReport, RetireWorker, ServiceReport, StopRequested, WorkerLost
 from rafiki.meta_store import MetaStore
+from rafiki.param_store.base import ParamStore
 from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, find_outcome, is_final
@@ -85,8 +86,10 @@ class Supervisor:
         checks: ModelChecks,
         hub: EventHub,
         names: ServiceNames,
+        params: ParamStore,
     ) -> None:
         self._config = config
+        self._params = params
         self._names = names
         self._store = store
         self._containers = containers
@@ -495,6 +498,8 @@ class Supervisor:
         for trial in self._store.trials.list_trials_of_sub_train_job(sub_id):
             if trial.status in (TrialStatus.PENDING, TrialStatus.RUNNING):
                 self._store.trials.fail_trial(trial.id, error=action.error, owner_id=None)
+                if trial.checkpoint is not None:
+                    self._params.delete(trial.checkpoint.params_id)
         status = (
             TrainJobStatus.STOPPED if action.sub.error is None and self._is_stop(action) else TrainJobStatus.ERRORED
         )

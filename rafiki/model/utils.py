@@ -1,16 +1,17 @@
-"""``utils`` as model code knows it: ``utils.logger`` and ``utils.dataset``."""
+"""``utils`` as model code knows it: ``utils.logger``, ``utils.checkpoint`` and ``utils.dataset``."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING
 
+from rafiki.model.checkpoint import checkpoint
 from rafiki.model.logger import logger
 
 if TYPE_CHECKING:
     from rafiki.model import dataset
 
-__all__ = ["dataset", "logger"]
+__all__ = ["checkpoint", "dataset", "logger"]
 
 
 def __getattr__(name: str) -> object:

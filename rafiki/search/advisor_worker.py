@@ -20,14 +20,24 @@ from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
-from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError
-from rafiki.messages import AdvisorSpec, EndOrder, Order, StopRequested, TrialProgress, TrialScored, WorkerLost
+from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
+from rafiki.messages import (
+    AdvisorSpec,
+    CheckpointSaved,
+    EndOrder,
+    Order,
+    StopRequested,
+    TrialProgress,
+    TrialScored,
+    WorkerLost,
+)
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.model.knobs import from_knob_specs
 from rafiki.search.history import earlier_trials
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
 from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
+from rafiki.stores import open_param_store
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import StopSignal
 
@@ -68,6 +78,7 @@ class AdvisorWorker:
             time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,
+            remove_checkpoint=self._remove_checkpoint,
         )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
         self._next_look = Deadline(0.0)
@@ -161,6 +172,16 @@ class AdvisorWorker:
                 orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
         return orders
 
+    def _remove_checkpoint(self, params_id: str) -> None:
+        if self._spec.params is None:
+            return
+        # Opened when needed: few models save checkpoints.
+        try:
+            with contextlib.closing(open_param_store(self._spec.params)) as store:
+                store.delete(params_id)
+        except (RafikiError, OSError) as e:
+            _logger.warning("a checkpoint was left in the parameter store, until garbage is collected: %s", e)
+
     def _drain(self, received: list[ReceivedEvent]) -> None:
         """Act on what was sent before the end: a trial that has finished counts, however late its event is read."""
         deadline = Deadline(_DRAIN_S)
@@ -185,7 +206,7 @@ class AdvisorWorker:
 def _change_of(received: list[ReceivedEvent]) -> Change | None:
     """What acting on these events may have changed in the meta store."""
     kinds = {type(r.event) for r in received}
-    if kinds - {TrialProgress, TrialScored, StopRequested}:
+    if kinds - {TrialProgress, TrialScored, CheckpointSaved, StopRequested}:
         return Change.TRIALS
     return Change.LOGS if TrialProgress in kinds else None
 

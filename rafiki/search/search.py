@@ -17,8 +17,9 @@ from rafiki.advisor.base import Advisor, Ask, TrialRecord
 from rafiki.advisor.stopping import NoRule, StoppingRule
 from rafiki.budget import TrialQuota
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.entities import SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.entities import SubTrainJob, Trial, TrialCheckpoint, TrialLog, TrialReport
 from rafiki.messages import (
+    CheckpointSaved,
     EndOrder,
     EndTrialOrder,
     Hello,
@@ -61,11 +62,13 @@ class Search:
         max_attempts: int,
         make_rule: Callable[[], StoppingRule] = NoRule,
         time_used: Callable[[], float] = lambda: 0.0,
+        remove_checkpoint: Callable[[str], None] = lambda params_id: None,
     ) -> None:
         """
         Args:
             make_rule: a fresh rule that ends trials early.
             time_used: the share of the job's hours that has passed, 0 to 1.
+            remove_checkpoint: from the parameter store, by its id; it never fails.
         """
         self._store = store
         self._sub = sub_train_job
@@ -73,6 +76,7 @@ class Search:
         self._make_advisor = make_advisor
         self._make_rule = make_rule
         self._time_used = time_used
+        self._remove_checkpoint = remove_checkpoint
         self._model_trial_count = model_trial_count
         self._max_attempts = max_attempts
         self.ending: str | None = None
@@ -164,6 +168,9 @@ class Search:
                 return []
             case TrialScored():
                 return self._take_score(event)
+            case CheckpointSaved():
+                self._take_checkpoint(event)
+                return []
             case TrialDone(worker_id, trial_id, attempt, score, params_id, logs, ended_early):
                 if trial := self._unfinished(trial_id):
                     self._add_logs(logs)
@@ -214,6 +221,34 @@ class Search:
             return []
         return [(event.worker_id, EndTrialOrder(trial.id, trial.attempt, reason))]
 
+    def _take_checkpoint(self, event: CheckpointSaved) -> None:
+        """Keep the newest checkpoint of a running attempt; every other one goes."""
+        trial = self._trials.get(event.trial_id)
+        present = trial.checkpoint if trial else None
+        if present is not None and event.params_id == present.params_id:
+            return
+        new = TrialCheckpoint(params_id=event.params_id, step=event.step, attempt=event.attempt)
+        # What comes again, after an advisor that died before it acknowledged, is older than what is kept.
+        is_older = present is not None and present.attempt == new.attempt and new.step <= present.step
+        kept: Trial | None = None
+        if trial is not None and trial.status is TrialStatus.RUNNING and not is_older:
+            self.workers.add(event.worker_id)
+            kept = self._store.trials.set_checkpoint(trial.id, new, owner_id=self._owner_id)
+        if kept is None:
+            self._discard(new)
+            return
+        self._trials[kept.id] = kept
+        self._discard(present)
+
+    def _discard(self, checkpoint: TrialCheckpoint | None) -> None:
+        """Remove what no trial refers to: model code may announce anything."""
+        if checkpoint is None:
+            return
+        removed = checkpoint.params_id
+        if any(removed in (t.params_id, t.checkpoint and t.checkpoint.params_id) for t in self._trials.values()):
+            return
+        self._remove_checkpoint(removed)
+
     def forget_idle(self, worker_ids: Iterable[str]) -> None:
         """These workers are gone: give none of them a trial, whatever the order in which their ends are told."""
         for worker_id in worker_ids:
@@ -249,7 +284,7 @@ class Search:
         waiting = [t for t in self._trials.values() if t.status is TrialStatus.PENDING]
         no = self._next_no()
         if waiting:
-            trial = self._store.trials.assign_trial(waiting[0].id, worker_id=worker_id, owner_id=self._owner_id)
+            trial = self._assign(waiting[0], worker_id)
         elif self._may_start(no):
             proposal = self._propose(no, worker_id)
             trial = self._store.trials.create_trial(
@@ -265,6 +300,22 @@ class Search:
         self._by_worker[worker_id] = trial.id
         self._order_times[worker_id] = time.monotonic()
         return [(worker_id, _order(trial))]
+
+    def _assign(self, trial: Trial, worker_id: str) -> Trial:
+        """Give a released trial to a worker. With a checkpoint, the scores up to it are those of this attempt too."""
+        reports = self._store.trials.list_reports_of_trial(trial.id) if trial.checkpoint else []
+        self._rule.forget(trial.no)
+        assigned = self._store.trials.assign_trial(trial.id, worker_id=worker_id, owner_id=self._owner_id)
+        for report in reports:
+            if assigned.checkpoint is None or report.step > assigned.checkpoint.step:
+                continue
+            again = msgspec.structs.replace(report, attempt=assigned.attempt)
+            self._store.trials.add_trial_report(again, owner_id=self._owner_id)
+            if self._advisor.may_end_early(trial.proposal):
+                reason = self._rule.report(trial.no, report.step, report.score)
+                if reason is not None:
+                    self._given_up[trial.id] = reason
+        return assigned
 
     def _retire(self, worker_id: str) -> list[tuple[str, Order]]:
         """End a worker that has no trial: the admin starts another in its place."""
@@ -296,7 +347,9 @@ class Search:
         # Whoever was told to run it: a trial given to a second worker may have been finished by the first.
         for worker_id in [w for w, held in self._by_worker.items() if held == trial.id]:
             del self._by_worker[worker_id]
+        checkpoint = self._trials[trial.id].checkpoint
         self._trials[trial.id] = trial
+        self._discard(checkpoint)
         self._given_up.pop(trial.id, None)
         self._rule.finish(trial.no)
         self._advisor.feedback(trial.no, score, is_ended_early=trial.ended_early is not None)
@@ -329,7 +382,8 @@ class Search:
 def _order(trial: Trial) -> TrainOrder:
     proposal = trial.proposal
     return TrainOrder(
-        trial.id, trial.no, trial.attempt, proposal.knobs, proposal.start_from, proposal.start_from_params
+        trial.id, trial.no, trial.attempt, proposal.knobs, proposal.start_from, proposal.start_from_params,
+        trial.checkpoint,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from rafiki.registry import Registry, UnknownNameError
 from rafiki.store_location import StoreLocation
 from rafiki.stores.kind import StoreKind
 
-__all__ = ["STORES", "StoreKind", "open_data_store", "open_param_store"]
+__all__ = ["STORES", "StoreKind", "is_for_admin_alone", "open_data_store", "open_param_store"]
 
 STORES = Registry(registries.STORES, StoreKind)
 """By the scheme of their locations."""
@@ -45,6 +45,15 @@ def open_param_store(location: StoreLocation) -> ParamStore:
     if kind.open_param_store is None:
         raise ConfigError(f"{location}: a store of the kind {location.scheme!r} keeps no parameters.")
     return kind.open_param_store(location)
+
+
+def is_for_admin_alone(location: StoreLocation) -> bool:
+    """Whether services reach the store at ``location`` through the admin alone.
+
+    Raises:
+        ConfigError: no kind of store has this scheme.
+    """
+    return _kind_of(location).is_for_admin_alone
 
 
 def _kind_of(location: StoreLocation) -> StoreKind:

@@ -24,3 +24,5 @@ class StoreKind(msgspec.Struct, frozen=True, kw_only=True):
     """Opens the datasets at a location, with the largest size that is taken; None = it keeps none."""
     open_param_store: Callable[[StoreLocation], ParamStore] | None = None
     """Opens the parameters at a location; None = it keeps none."""
+    is_for_admin_alone: bool = False
+    """Whether only the admin has what lets one in: services then reach the store through the admin."""

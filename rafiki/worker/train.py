@@ -29,6 +29,7 @@ from rafiki.messages import (
     TrialScored,
 )
 from rafiki.model.base import BaseModel, Params
+from rafiki.model.checkpoint import checkpoint
 from rafiki.model.knobs import PolicyKnob, check_knobs, from_knob_specs
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
@@ -39,6 +40,7 @@ from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils import trial_output
 from rafiki.utils.logs import log_fields
 from rafiki.utils.process import StopSignal
+from rafiki.worker.checkpoints import TrialCheckpoints
 from rafiki.worker.trial_log import TrialLogBuffer
 from rafiki.worker.validation import ValidationKeeper
 
@@ -63,6 +65,10 @@ class TrainWorker:
         self._validation = ValidationKeeper(
             task=spec.task, max_examples=spec.validation_predictions, train_path=self._train_path,
             val_path=self._val_path, train_args=spec.train_args, params=self._params, file_name=spec.model.name,
+        )  # fmt: skip
+        self._checkpoints = TrialCheckpoints(
+            address=spec.cache, sub_train_job_id=spec.sub_train_job_id, worker_id=spec.service_id,
+            params=self._params, every_s=spec.checkpoint_s, max_bytes=spec.checkpoint_max_bytes,
         )  # fmt: skip
         # Apart from the one that waits for orders: model code may report from a thread of its own.
         self._reports = RedisTrainCache(spec.cache, spec.sub_train_job_id)
@@ -143,6 +149,7 @@ class TrainWorker:
             logger.log("".join(traceback.format_exception(e)).rstrip())
         else:
             _logger.info(trial_output.ENDS, done.score)
+            self._checkpoints.wait()
             return TrialDone(
                 worker_id,
                 order.trial_id,
@@ -152,6 +159,7 @@ class TrainWorker:
                 self._log.close(),
                 done.ended_early,
             )
+        self._checkpoints.wait()
         # Half a surrogate pair (as in the name of a file) would keep the reason from travelling.
         reason = reason.encode(errors="replace").decode()
         return TrialFailed(worker_id, order.trial_id, order.attempt, reason, self._log.close())
@@ -182,6 +190,8 @@ class TrainWorker:
         """Train the model; the reason for which it was ended early, or None."""
         train: Callable[..., None] = model.train  # type: ignore[explicit-any]
         logger.set_stopping_check(lambda step, score: self._check_for_stop(order, step, score))
+        self._checkpoints.begin(order)
+        checkpoint.set_keeper(self._checkpoints)
         try:
             train(self._train_path, **self._shared_params(order), **self._spec.train_args)
         except TrialEndedEarly as e:
@@ -189,6 +199,8 @@ class TrainWorker:
             return e.reason
         finally:
             logger.set_stopping_check(None)
+            checkpoint.set_keeper(None)
+            self._checkpoints.end()
         return None
 
     def _check_for_stop(self, order: TrainOrder, step: float, score: float) -> str | None:

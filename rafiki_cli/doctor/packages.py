@@ -22,6 +22,7 @@ _EXTRAS = {
     "xgboost": "the bundled XGBoost models",
     "search": "the search schemes tpe and cmaes",
     "audio": "flac files in speech corpora",
+    "s3": "datasets and parameters on S3",
 }
 
 

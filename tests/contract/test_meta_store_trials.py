@@ -3,7 +3,7 @@ import pytest
 from support.stores.meta_store_records import log_lines
 
 from rafiki.constants import TrialStatus
-from rafiki.entities import TrialReport
+from rafiki.entities import TrialCheckpoint, TrialReport
 from rafiki.errors import (
     IllegalTransitionError,
     InvalidTrainJobError,
@@ -24,8 +24,41 @@ WRITES = {
         trial.id, score=1.0, params_id="p", owner_id=owner
     ),
     "fail": lambda trials, sub, trial, owner: trials.fail_trial(trial.id, error="x", owner_id=owner),
+    "checkpoint": lambda trials, sub, trial, owner: trials.set_checkpoint(trial.id, checkpoint(), owner_id=owner),
     "log": lambda trials, sub, trial, owner: trials.add_trial_logs(trial.id, log_lines(trial, 1), owner_id=owner),
 }
+
+
+def checkpoint(step: int = 3, attempt: int = 1) -> TrialCheckpoint:
+    return TrialCheckpoint(params_id=f"kept-{attempt}-{step}", step=step, attempt=attempt)
+
+
+def test_a_running_trial_has_its_latest_checkpoint_until_it_ends(store, given):
+    sub = given.sub_train_job("a")
+    done, failed, lost = (given.trial(sub, no) for no in (1, 2, 3))
+    for trial in (done, failed, lost):
+        assert store.trials.set_checkpoint(trial.id, checkpoint(3), owner_id="a").checkpoint == checkpoint(3)
+        assert store.trials.set_checkpoint(trial.id, checkpoint(7), owner_id="a").checkpoint == checkpoint(7)
+        assert store.trials.get_trial(trial.id).checkpoint == checkpoint(7)
+    assert store.trials.list_checkpoint_ids() == ["kept-1-7"] * 3
+    assert store.trials.complete_trial(done.id, score=1.0, params_id="p", owner_id="a").checkpoint is None
+    assert store.trials.fail_trial(failed.id, error="x", owner_id="a").checkpoint is None
+    # A trial that waits for another worker keeps it.
+    assert store.trials.release_trial(lost.id, owner_id="a").checkpoint == checkpoint(7)
+    assert store.trials.assign_trial(lost.id, worker_id="v", owner_id="a").checkpoint == checkpoint(7)
+    assert store.trials.list_checkpoint_ids() == ["kept-1-7"]
+
+
+def test_a_checkpoint_of_an_attempt_that_is_not_the_present_one_is_not_kept(store, given):
+    trial = given.trial(given.sub_train_job("a"))
+    assert store.trials.set_checkpoint(trial.id, checkpoint(attempt=2), owner_id="a") is None
+    store.trials.release_trial(trial.id, owner_id="a")
+    assert store.trials.set_checkpoint(trial.id, checkpoint(), owner_id="a") is None
+    store.trials.assign_trial(trial.id, worker_id="v", owner_id="a")
+    assert store.trials.set_checkpoint(trial.id, checkpoint(), owner_id="a") is None
+    assert store.trials.get_trial(trial.id).checkpoint is None
+    with pytest.raises(InvalidTrialError):
+        store.trials.set_checkpoint("unknown", checkpoint(), owner_id="a")
 
 
 def test_a_trial_comes_back_as_it_was_created(store, given):

@@ -204,3 +204,46 @@ def test_a_whole_search_ends_with_a_network_that_reads(digits: tuple[str, ...], 
             params = shared(model)
     assert proposal.phase == "full"
     assert score >= 0.9
+
+
+class _Lost(Exception):
+    """Ends a training in its middle, as the loss of its worker would."""
+
+
+class _Keeper:
+    """Takes the checkpoint of the second epoch, and ends the training then."""
+
+    def __init__(self) -> None:
+        self.kept: bytes | None = None
+
+    def is_due(self) -> bool:
+        return self.kept is None
+
+    def save(self, params: Any, step: int) -> bool:
+        if step == 2:
+            self.kept = encode_params(params)
+            raise _Lost
+        return True
+
+    def load(self) -> tuple[Any, int] | None:
+        return None if self.kept is None else (decode_params(self.kept), 2)
+
+
+def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_never_interrupted(
+    model_class: Any, digits: tuple[str, ...]
+) -> None:
+    from rafiki.model.utils import checkpoint
+
+    whole, first, second = (make(model_class, max_epochs=3) for _ in range(3))
+    whole.train(digits[1])
+    checkpoint.set_keeper(_Keeper())
+    try:
+        with pytest.raises(_Lost):
+            first.train(digits[1])
+        second.train(digits[1])
+    finally:
+        checkpoint.set_keeper(None)
+    wanted, found = whole.dump_parameters(), second.dump_parameters()
+    assert wanted["n_epochs"] == found["n_epochs"] == 3
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(np.asarray(found[key]), np.asarray(value), err_msg=key)

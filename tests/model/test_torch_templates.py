@@ -284,3 +284,65 @@ def module_of(model: Any) -> Any:
     import sys
 
     return sys.modules[type(model).__module__]
+
+
+def _small_dataset(name: str, folder: Path) -> str:
+    if name == "Ctc":
+        zipped = str(real_data("fsdd_4_speakers.zip"))
+        paths = load_loader("wav_folder").main([zipped, "--test-takes", "5", "--out", str(folder), "--quiet"])
+        return str(min(paths))
+    corpus = folder / "small.tsv"
+    sentences = ["the\tDET\ndog\tNOUN\nbarks\tVERB\n\n", "a\tDET\ncat\tNOUN\nsees\tVERB\nit\tPRON\n\n"]
+    corpus.write_text("".join(sentences[i % 3 % 2] for i in range(120)))
+    paths = load_loader("conll").main([str(corpus), "--split", "80,20,0", "--out", str(folder), "--quiet"])
+    return str(paths[0])
+
+
+class _Interrupted(Exception):
+    """Ends a training in its middle, as the loss of its worker would."""
+
+
+class _Keeper:
+    """Takes a checkpoint of one epoch, and ends the training then."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at = at
+        self.kept: bytes | None = None
+
+    def is_due(self) -> bool:
+        return self.kept is None and self.at is not None
+
+    def save(self, params: Any, step: int) -> bool:
+        if step == self.at:
+            self.kept = encode_params(params)
+            raise _Interrupted
+        return True
+
+    def load(self) -> tuple[Any, int] | None:
+        return None if self.kept is None else (decode_params(self.kept), self.at or 0)
+
+
+@pytest.mark.parametrize("name", ["FeedForward", "Cnn", "BiLstm", "Ctc"])
+def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_never_interrupted(
+    name: str, digits: tuple[str, ...], tmp_path: Path
+) -> None:
+    from rafiki.model.utils import checkpoint
+
+    knobs: dict[str, Any] = {"max_epochs": 4}
+    if name in ("FeedForward", "BiLstm"):
+        knobs["early_stop"] = True
+    whole, first, second = (make(name, **knobs) for _ in range(3))
+    path = digits[1] if name in ("FeedForward", "Cnn") else _small_dataset(name, tmp_path)
+    whole.train(path)
+    keeper = _Keeper(at=2)
+    checkpoint.set_keeper(keeper)
+    try:
+        with pytest.raises(_Interrupted):
+            first.train(path)
+        second.train(path)
+    finally:
+        checkpoint.set_keeper(None)
+    wanted, found = whole.dump_parameters(), second.dump_parameters()
+    assert wanted.keys() == found.keys()
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(np.asarray(found[key]), np.asarray(value), err_msg=key)

@@ -49,6 +49,9 @@ class Rights:
     def write_validation(self, params_id: str) -> None:
         self._check("validation")
 
+    def delete_params(self, params_id: str) -> None:
+        self._check("delete")
+
     def manage(self) -> None:
         self._check("manage")
 

@@ -69,6 +69,7 @@ def _observe(context: AdminContext) -> Observed:
         for t in store.inference_jobs.list_served_trials(job.id)
     }
     trials = store.trials.list_saved_trials()
+    kept_params = frozenset([*(t.params_id for t in trials), *store.trials.list_checkpoint_ids()])
     datasets = {d.store_id for user in store.users.list_users() for d in store.datasets.list_datasets(user.id)}
     return Observed(
         now=utc_now(),
@@ -77,7 +78,7 @@ def _observe(context: AdminContext) -> Observed:
         last_served_trial_ids=frozenset(store.inference_jobs.list_last_served_trial_ids()),
         stores=[
             ObservedStore(
-                name="params", files=param_files, referred=frozenset(t.params_id for t in trials),
+                name="params", files=param_files, referred=kept_params,
                 is_ours_alone=context.folder.holds(context.params.location),
             ),
             ObservedStore(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from rafiki.constants import TrialStatus
-from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialCheckpoint, TrialLog, TrialReport
 from rafiki.proposals import Proposal
 
 
@@ -66,7 +66,7 @@ class TrialStore(ABC):
         ended_early: str | None = None,
     ) -> Trial:
         """A RUNNING trial is COMPLETED. ``worker_id`` and ``attempt`` say which try it was, where not the
-        last one; ``ended_early`` why a stopping rule ended it.
+        last one; ``ended_early`` why a stopping rule ended it. It has no checkpoint any more.
 
         Raises:
             InvalidTrialError: there is no such trial, or the score is NaN or infinite.
@@ -75,11 +75,24 @@ class TrialStore(ABC):
 
     @abstractmethod
     def fail_trial(self, trial_id: str, *, error: str, owner_id: str | None) -> Trial:
-        """A PENDING or RUNNING trial is ERRORED, for the reason ``error``.
+        """A PENDING or RUNNING trial is ERRORED, for the reason ``error``. It has no checkpoint any more.
 
         Raises:
             InvalidTrialError, StaleOwnerError, IllegalTransitionError
         """
+
+    @abstractmethod
+    def set_checkpoint(self, trial_id: str, checkpoint: TrialCheckpoint, *, owner_id: str | None) -> Trial | None:
+        """A RUNNING trial in the checkpoint's attempt has this checkpoint; None, and nothing changes, when it is
+        not in that attempt (any more).
+
+        Raises:
+            InvalidTrialError, StaleOwnerError
+        """
+
+    @abstractmethod
+    def list_checkpoint_ids(self) -> list[str]:
+        """The ids in the parameter store of everybody's checkpoints."""
 
     @abstractmethod
     def free_params(self, trial_id: str, params_id: str) -> bool:

@@ -36,6 +36,7 @@ from rafiki.constants import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
+from rafiki.entities import TrialCheckpoint
 from rafiki.knob_specs import KnobSpecs
 from rafiki.meta_store.sql.columns import Choice, Gpus, Json, JsonStruct, Message, Str, UtcDateTime
 from rafiki.proposals import Proposal
@@ -209,6 +210,7 @@ trials = Table(
     Column("error", Message),
     Column("params_id", Str),
     Column("ended_early", Message),
+    Column("checkpoint", JsonStruct(TrialCheckpoint)),
     *_times(),
     UniqueConstraint("sub_train_job_id", "no"),
     Index(None, "train_job_id", "datetime_started", "no"),

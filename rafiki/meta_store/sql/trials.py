@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rafiki import states
 from rafiki.constants import TrialStatus
-from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialLog, TrialReport
+from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialCheckpoint, TrialLog, TrialReport
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError
 from rafiki.meta_store.base import TrialStore
 from rafiki.meta_store.sql.database import Refusals, not_found
@@ -113,6 +113,7 @@ class SqlTrialStore(Records, TrialStore):
             "score": float(score) + 0.0,
             "params_id": params_id,
             "ended_early": ended_early,
+            "checkpoint": None,
             "datetime_stopped": utc_now(),
         }
         if worker_id is not None:
@@ -122,8 +123,30 @@ class SqlTrialStore(Records, TrialStore):
         return self._move(trial_id, TrialStatus.COMPLETED, owner_id, values)
 
     def fail_trial(self, trial_id: str, *, error: str, owner_id: str | None) -> Trial:
-        values = {"error": error, "datetime_stopped": utc_now()}
+        values = {"error": error, "checkpoint": None, "datetime_stopped": utc_now()}
         return self._move(trial_id, TrialStatus.ERRORED, owner_id, values)
+
+    def set_checkpoint(self, trial_id: str, checkpoint: TrialCheckpoint, *, owner_id: str | None) -> Trial | None:
+        statement = (
+            update(trials)
+            .where(trials.c.id == bindparam("trial_id"))
+            .where(trials.c.status == TrialStatus.RUNNING, trials.c.attempt == checkpoint.attempt)
+            .where(_IS_OWNED)
+            .values(checkpoint=checkpoint)
+            .returning(*_COLUMNS)
+        )
+        parameters = {"trial_id": trial_id, "owner_id": owner_id}
+        with self._db.write_once() as connection:
+            row = connection.execute(statement, parameters).one_or_none()
+        if row is None:
+            self._check_owner_of_job(self.get_trial(trial_id).sub_train_job_id, owner_id)
+            return None
+        return to_entity(Trial, row)
+
+    def list_checkpoint_ids(self) -> list[str]:
+        statement = select(trials.c.checkpoint).where(trials.c.checkpoint.is_not(None))
+        with self._db.read() as connection:
+            return [found.params_id for found in connection.scalars(statement)]
 
     def free_params(self, trial_id: str, params_id: str) -> bool:
         is_served = exists(

@@ -35,6 +35,7 @@ class StoreRights(Protocol):
     def read_params(self, params_id: str) -> None: ...
     def write_params(self, params_id: str) -> None: ...
     def write_validation(self, params_id: str) -> None: ...
+    def delete_params(self, params_id: str) -> None: ...
     def manage(self) -> None:
         """Write and delete datasets, list and delete what is stored."""
 
@@ -162,8 +163,11 @@ class StoreServer:
         return StreamingResponse(iterate_in_threadpool(pieces), media_type="application/octet-stream")
 
     async def _delete_params(self, request: Request, rights: StoreRights) -> Response:
-        rights.manage()
         name = str(request.path_params["id"])
+        if is_temp_file(name):
+            rights.manage()
+        else:
+            await run_in_threadpool(rights.delete_params, name)
         delete = self._params.delete_half_written if is_temp_file(name) else self._params.delete
         await run_in_threadpool(delete, name)
         return _json(None)

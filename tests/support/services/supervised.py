@@ -43,16 +43,17 @@ class Scene:
         checks.look.return_value = None
         config = Config(supervisor=SupervisorConfig(tick_s=0.02))
         address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
+        self.params = open_param_store(folder_location(folder / "params"))
         specs = SpecBuilder(
             config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
-            params=open_param_store(folder_location(folder / "params")), meta_store_url=store_url,
+            params=self.params, meta_store_url=store_url,
             credentials=Credentials(address, "k" * 40), environments=environments,
             door=create_autospec(AdminServiceDoor, instance=True),
         )  # fmt: skip
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
             environments=environments, checks=checks, hub=create_autospec(EventHub, instance=True),
-            names=ServiceNames(folder),
+            names=ServiceNames(folder), params=self.params,
         )  # fmt: skip
 
     def wait_for_service(self, job_id: str, service_type: ServiceType, **fields: object) -> Service:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 from support.http.threaded_server import ThreadedServer
+from support.stores.s3_server import S3Server
 
 from rafiki.data_store.base import DataStore
 from rafiki.errors import UnauthorizedError
@@ -101,6 +102,7 @@ class _AllRights:
     def read_params(self, params_id: str) -> None: ...
     def write_params(self, params_id: str) -> None: ...
     def write_validation(self, params_id: str) -> None: ...
+    def delete_params(self, params_id: str) -> None: ...
     def manage(self) -> None: ...
 
 
@@ -135,5 +137,38 @@ class HttpRoom(FolderRoom):
         del os.environ[COPIES_FOLDER_VARIABLE]
 
 
-KINDS: dict[str, Callable[[Path], StoreRoom]] = {"folder": FolderRoom, "http": HttpRoom}
+class S3Room(StoreRoom):
+    """A bucket of a server that speaks like S3."""
+
+    def __init__(self, folder: Path) -> None:
+        self._variables = pytest.MonkeyPatch()
+        self._variables.setenv(COPIES_FOLDER_VARIABLE, str(folder / "copies"))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            self._variables.setenv(name, "for-tests")
+        self._server = S3Server()
+
+    @property
+    def datasets(self) -> StoreLocation:
+        return self._server.location("datasets of all")
+
+    @property
+    def params(self) -> StoreLocation:
+        return self._server.location("params")
+
+    def damage(self, stored_id: str) -> None:
+        self._server.damage(stored_id)
+
+    def fill_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._server.is_full = True
+
+    @property
+    def full_message(self) -> str:
+        return "No space is left in"
+
+    def close(self) -> None:
+        self._server.close()
+        self._variables.undo()
+
+
+KINDS: dict[str, Callable[[Path], StoreRoom]] = {"folder": FolderRoom, "http": HttpRoom, "s3": S3Room}
 """By the scheme of its locations: a room in an empty folder."""
