@@ -60,6 +60,19 @@ def test_a_second_live_train_job_of_an_app_is_refused(store, given, status):
     assert given.train_job(user).app_version == 2
 
 
+def test_a_train_job_that_cannot_run_is_errored_from_the_start_and_never_live(store, given):
+    user = given.user()
+    job = given.train_job(user, error="the model does not load")
+    subs = store.train_jobs.list_sub_train_jobs(job.id)
+    assert (job.status, job.error) == (ERRORED, "the model does not load")
+    assert {(s.status, s.error) for s in subs} == {(ERRORED, "the model does not load")}
+    assert job.datetime_stopped is not None
+    assert store.train_jobs.list_live_train_jobs() == []
+    given.train_job(user)
+    with pytest.raises(InvalidTrainJobError, match="'app' is running already"):
+        given.train_job(user, error="the model does not load")
+
+
 @pytest.mark.parametrize(
     ("missing", "error"),
     [

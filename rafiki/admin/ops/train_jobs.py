@@ -11,7 +11,7 @@ from rafiki.admin.ops.models import available_models, usable_model
 from rafiki.admin.planner import share_gpus
 from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
-from rafiki.constants import ServiceType, TrainJobStatus
+from rafiki.constants import CAN_CHANGE, ServiceType
 from rafiki.contract.train_jobs import (
     CREATE_TRAIN_JOB,
     GET_TRAIN_JOB,
@@ -133,14 +133,9 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     job = context.store.train_jobs.create_train_job(
         user_id=actor.id, app=request.app, task=request.task, train_dataset_id=request.train_dataset_id,
         val_dataset_id=request.val_dataset_id, budget=budget, train_args=request.train_args or {},
-        models=models, advisor=setting, labels=request.labels,
+        models=models, advisor=setting, labels=request.labels, error=_why_it_cannot_run(models),
     )  # fmt: skip
-    # What a busy machine or a failed installation kept from loading is checked again before the job is given up.
-    broken = [m for m in models if (c := context.checks.look(m, job.datetime_started)) and not c.is_checking]
-    if broken:
-        _refuse_to_run(context, job, broken)
-    else:
-        context.supervisor.wake()
+    context.supervisor.wake()
     return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
 
 
@@ -194,13 +189,11 @@ def _choose_models(context: AdminContext, actor: User, request: CreateTrainJobRe
     return models
 
 
-def _refuse_to_run(context: AdminContext, job: TrainJob, broken: list[Model]) -> None:
+def _why_it_cannot_run(models: list[Model]) -> str | None:
     """A model file that does not load is accepted at upload, and makes a job that uses it ERRORED."""
-    reason = "; ".join(f"The model {m.ref!r} does not load: {m.load_error}" for m in broken)
-    jobs = context.store.train_jobs
-    for sub in jobs.list_sub_train_jobs(job.id):
-        jobs.set_sub_train_job_status(sub.id, TrainJobStatus.ERRORED, reason, owner_id=None)
-    jobs.set_train_job_status(job.id, TrainJobStatus.ERRORED, reason)
+    # What a busy machine or a failed installation kept from loading is checked again before the job is given up.
+    broken = [m for m in models if m.load_error is not None and m.load_failure not in CAN_CHANGE]
+    return "; ".join(f"The model {m.ref!r} does not load: {m.load_error}" for m in broken) or None
 
 
 def get_train_jobs_by_user(context: AdminContext, actor: User, request: ListTrainJobsRequest) -> list[TrainJobView]:

@@ -34,9 +34,10 @@ class TrainJobStore(ABC):
         models: Sequence[Model],
         advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,
+        error: str | None = None,
     ) -> TrainJob:
         """Add a STARTED train job as the next version of the user's app, with a STARTED sub train job for
-        each model.
+        each model; with an ``error``, why it cannot run, all of them are ERRORED from the start.
 
         ``advisor`` tells how it searches. Versions are 1, 2, 3 ... for each user and app,
         without gaps, whoever creates at the same time.

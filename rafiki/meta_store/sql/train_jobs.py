@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
@@ -18,8 +18,9 @@ from rafiki.errors import (
 )
 from rafiki.meta_store.base import TrainJobStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
-from rafiki.meta_store.sql.records import Records, illegal, status_change
+from rafiki.meta_store.sql.records import Records, illegal, status_change, to_entity
 from rafiki.meta_store.sql.schema import (
+    columns_of,
     datasets,
     models,
     sub_train_jobs,
@@ -50,6 +51,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
         models: Sequence[Model],
         advisor: AdvisorSetting = AdvisorSetting(),
         labels: Mapping[str, str] | None = None,
+        error: str | None = None,
     ) -> TrainJob:
         refusals = _refusals(user_id, app, [train_dataset_id, val_dataset_id], models)
         with self._db.write(refusals) as connection:
@@ -78,7 +80,18 @@ class SqlTrainJobStore(Records, TrainJobStore):
             train_job = self._insert(connection, train_jobs, TrainJob, values)
             if models:
                 connection.execute(insert(sub_train_jobs), _parts(train_job, models))
-        return train_job
+            # After the insertion, which is refused while another job of the app is live.
+            return train_job if error is None else self._fail_at_once(connection, train_job, error)
+
+    @staticmethod
+    def _fail_at_once(connection: Connection, train_job: TrainJob, error: str) -> TrainJob:
+        _, of_subs = status_change(sub_train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error)
+        connection.execute(
+            update(sub_train_jobs).where(sub_train_jobs.c.train_job_id == train_job.id).values(**of_subs)
+        )
+        _, of_job = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error)
+        changed = update(train_jobs).where(train_jobs.c.id == train_job.id).values(**of_job)
+        return to_entity(TrainJob, connection.execute(changed.returning(*columns_of(train_jobs, TrainJob))).one())
 
     def get_train_job(self, train_job_id: str) -> TrainJob:
         return self._get(train_jobs, TrainJob, train_job_id, "train job", InvalidTrainJobError)
