@@ -17,7 +17,7 @@ from support.swarm.docker_hosts import DockerHosts
 def main() -> int:
     begun = time.monotonic()
     try:
-        hosts = DockerHosts(98)
+        hosts = DockerHosts()
         try:
             hosts.up()
         finally:

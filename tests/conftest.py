@@ -65,13 +65,12 @@ def postgres_server() -> Iterator[ExternalServer]:
 
 
 @pytest.fixture(scope="session")
-def docker_hosts(worker_id: str) -> Iterator[DockerHosts]:
+def docker_hosts() -> Iterator[DockerHosts]:
     """Two real Docker hosts that make one Swarm, with the tests' image; one pair for each process of pytest."""
     if os.environ.get("RAFIKI_TEST_NO_DOCKER_HOSTS"):
         pytest.skip("this machine cannot have two Docker hosts: .ci/docker_hosts.py says why")
-    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 99
     try:
-        hosts = DockerHosts(number)
+        hosts = DockerHosts()
     except DockerUnavailableError as e:
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(str(e))

@@ -5,6 +5,7 @@ machine is at, too. They make one Swarm, whose manager is the first. Needs root,
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -97,15 +98,29 @@ class DockerHost:
         wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), Deadline(10.0))
 
 
-class DockerHosts:
-    """The two hosts.
+def _take_number() -> tuple[int, int]:
+    """The open lock of a pair's number, and the number: it names the pair's links and networks."""
+    for number in range(100):
+        lock = os.open(Path(tempfile.gettempdir()) / f"rafiki-hosts-{number}.lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return lock, number
+    raise DockerUnavailableError("100 pairs of Docker hosts are up on this machine")
 
-    Args:
-        number: 0 to 99; several pairs are up at once, each with another number.
+
+class DockerHosts:
+    """The two hosts. Several pairs may be up on one machine, also of several test runs.
+
+    Raises:
+        DockerUnavailableError: when the machine lacks what they need, or 100 pairs are up.
     """
 
-    def __init__(self, number: int = 0) -> None:
+    def __init__(self) -> None:
         check_docker()
+        self._lock, number = _take_number()
         self.folder = Path(tempfile.mkdtemp(prefix="rafiki-hosts-"))
         self._switch = f"rfbr{number}"
         self._net = f"10.{100 + number}.0"
@@ -166,6 +181,7 @@ class DockerHosts:
             host.stop()
         self._take_away_links()
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
 
     def _take_away_links(self) -> None:
         for host in self.hosts:
