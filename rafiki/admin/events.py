@@ -101,6 +101,11 @@ class EventHub:
         """Something of ``topic`` has changed: the id of a job, the key of an environment, or all services."""
         self._on_loop(self._tell, topic, change)
 
+    def note_job(self, job_id: str) -> None:
+        """Something of a job or of its services has changed in the meta store."""
+        self.note(job_id, Change.JOB)
+        self.note(SERVICES, Change.JOB)
+
     def note_all(self, change: Change) -> None:
         """Something has changed that may concern everybody."""
         self._on_loop(self._tell_all, change)

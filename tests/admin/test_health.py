@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
-from support.services.fake_containers import FakeContainerManager
 from support.services.supervised import Scene
 from support.stacks.running_stack import eventually
 from support.stores.meta_store_records import Given
@@ -195,12 +194,10 @@ def test_a_look_that_hangs_is_told(supervised: Supervisor, scene: Scene, monkeyp
 
 
 def test_services_that_the_machine_does_not_start_are_told(
-    supervised: Supervisor, given: Given, monkeypatch: pytest.MonkeyPatch
+    supervised: Supervisor, scene: Scene, given: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given.sub_train_job("owner")
-    failing = create_autospec(FakeContainerManager, instance=True)
-    failing.poll_all.return_value = {}
-    failing.start.side_effect = ContainerError("cannot fork: too many processes")
-    monkeypatch.setattr(supervised, "_containers", failing)
+    start = create_autospec(scene.containers.start, side_effect=ContainerError("cannot fork: too many processes"))
+    monkeypatch.setattr(scene.containers, "start", start)
     supervised.start()
     eventually(lambda: "Services cannot be started: cannot fork" in messages(supervised), "the reason")
