@@ -1,6 +1,6 @@
 """What travels between processes: specs of services, and messages through the cache. msgspec structs, no pickle.
 
-Deadlines are Unix milliseconds. ``bytes`` fields hold JSON that is passed on unparsed.
+Deadlines are Unix milliseconds of the cache's clock. ``bytes`` fields hold JSON that is passed on unparsed.
 """
 
 from __future__ import annotations

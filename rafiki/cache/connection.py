@@ -75,6 +75,12 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
     }
 
 
+def in_ms(time_of_cache: tuple[int, int]) -> int:
+    """What TIME answered, in Unix milliseconds. What hosts compare is in this time: their own clocks may differ."""
+    seconds, microseconds = time_of_cache
+    return seconds * 1000 + microseconds // 1000
+
+
 def connect(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Redis:
     """A client; it connects at its first command. ``socket_timeout_s`` must be longer than any command blocks."""
     import redis

@@ -6,17 +6,17 @@ one round trip; a predictor sends all queries of one event-loop turn in one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from rafiki.cache.changes import Change, changes_channel, predictor_report_key
-from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async
+from rafiki.cache.connection import SOCKET_TIMEOUT_S, cache_errors, connect, connect_async, in_ms
 from rafiki.cache.reports import reports_channel, serving_key
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, PredictorReport, Query, Reply
-from rafiki.utils.clock import unix_ms
 
 _MOST_WAIT_S = 30.0
 _REPORT_LIVES_MS = 5000
@@ -59,6 +59,10 @@ def _taken(answers: Sequence[Any], *, most: int) -> list[bytes]:
     return [*([first[1]] if first else []), *(others or [])]
 
 
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 class RedisWorkerQueue:
     """The queue of one served trial, seen from an inference worker. Not thread-safe.
 
@@ -69,6 +73,8 @@ class RedisWorkerQueue:
         self._address = address
         self._client = connect(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._queue = query_queue(address.prefix, trial_id)
+        self.now_ms = 0
+        """The cache's time when the last exchange ended. Deadlines of queries are in it; our own clock may be wrong."""
 
     def exchange(self, replies: Mapping[str, Sequence[Reply]], *, most: int, timeout_s: float) -> list[Query]:
         """Send ``replies`` (reply queue -> its replies), then take what waits, up to ``most`` queries.
@@ -80,7 +86,9 @@ class RedisWorkerQueue:
                 pipe.rpush(reply_to, _encoder.encode(batch))
                 pipe.expire(reply_to, _REPLIES_LIVE_S)
             _take_from(pipe, self._queue, most=most, timeout_s=timeout_s)
-            taken = _taken(pipe.execute(), most=most)
+            pipe.time()
+            *answers, now = pipe.execute()
+        self.now_ms, taken = in_ms(now), _taken(answers, most=most)
         return [_query_decoder.decode(item) for item in taken]
 
     def close(self) -> None:
@@ -100,6 +108,23 @@ class RedisPredictorQueues:
         self._reports: Any = None
         self._report_key = predictor_report_key(address.prefix, predictor_id)
         self.reply_to = f"{address.prefix}replies:{predictor_id}"
+        self._cache_is_ahead_ms: int | None = None
+        """Of our monotonic clock; None = the cache has not been asked yet."""
+
+    async def now_ms(self) -> int:
+        """The cache's time, in which deadlines travel: hosts may differ in theirs.
+
+        The cache is asked once, and again by each :meth:`workers_of`; what passes in between is counted here.
+        """
+        if self._cache_is_ahead_ms is None:
+            with cache_errors(self._address):
+                asked = _monotonic_ms()
+                self._note_time(in_ms(await self._sender.time()), asked)
+        assert self._cache_is_ahead_ms is not None
+        return _monotonic_ms() + self._cache_is_ahead_ms
+
+    def _note_time(self, cache_ms: int, asked: int) -> None:
+        self._cache_is_ahead_ms = cache_ms - (asked + _monotonic_ms()) // 2
 
     async def send(self, queries: Mapping[str, Sequence[Query]], *, most_waiting: int) -> None:
         """Put queries (trial id -> its queries) on their queues.
@@ -138,8 +163,11 @@ class RedisPredictorQueues:
             async with self._sender.pipeline(transaction=False) as pipe:
                 for trial_id in trial_ids:
                     pipe.hgetall(serving_key(self._address.prefix, trial_id))
-                found = cast("list[dict[bytes, bytes]]", await pipe.execute())
-        now = unix_ms()
+                pipe.time()
+                asked = _monotonic_ms()
+                *answers, time_of_cache = await pipe.execute()
+        found, now = cast("list[dict[bytes, bytes]]", answers), in_ms(time_of_cache)
+        self._note_time(now, asked)
         return {
             trial_id: {
                 w.decode(errors="replace") for w, until in workers.items() if until.isdigit() and int(until) > now

@@ -8,10 +8,9 @@ from typing import cast
 import msgspec
 
 from rafiki import __version__
-from rafiki.cache.connection import cache_errors, connect
+from rafiki.cache.connection import cache_errors, connect, in_ms
 from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
 from rafiki.messages import PROTOCOL, CacheAddress, ServiceReport
-from rafiki.utils.clock import unix_ms
 
 REPORTS_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:reports"
 
@@ -30,7 +29,8 @@ def _key(prefix: str, service_id: str) -> str:
 
 
 def serving_key(prefix: str, trial_id: str) -> str:
-    """A hash: id of an inference worker -> until when (Unix ms) it counts as answering queries to the trial."""
+    """A hash: id of an inference worker -> until when (Unix ms, of the cache) it counts as answering queries to
+    the trial."""
     return f"{prefix}serving:{trial_id}"
 
 
@@ -67,7 +67,8 @@ class RedisReports:
         """Report that this inference worker answers queries to a trial; counts for ``lifetime_s``."""
         key = serving_key(self._address.prefix, trial_id)
         with cache_errors(self._address):
-            self._client.hset(key, service_id, str(unix_ms() + int(lifetime_s * 1000)))
+            now = in_ms(self._client.time())
+            self._client.hset(key, service_id, str(now + int(lifetime_s * 1000)))
 
     def unserve(self, trial_id: str, service_id: str) -> None:
         """Take :meth:`serve` back, which wakes the predictor."""

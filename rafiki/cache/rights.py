@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NEEDED = (
     "ping",
+    "time",
     "select",
     "multi",
     "exec",

@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
 from rafiki.settings import Config
-from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ class SwarmContainerManager(ContainerManager):
         self._logs = SwarmLogs(self._engine)
         self._ends: dict[str, ServiceExit] = {}
         """Of services whose logs are complete, by their ids."""
+        self._waits_since: dict[str, float] = {}
+        """When services that wait for a node were first seen to, in monotonic time."""
         self._lock = threading.Lock()
 
     # ---- the Swarm
@@ -258,7 +261,7 @@ class SwarmContainerManager(ContainerManager):
         if task is None:
             return None if known.swarm_service in there else _UNKNOWN
         limit_mb = self._setup.config.container.memory_limit_mb
-        ending = find_ending(task, listing.nodes, limit_mb, utc_now())
+        ending = find_ending(task, listing.nodes, limit_mb, self._waited_s(service_id, task))
         if ending is None:
             self._follow(service_id, known)
             return None
@@ -269,8 +272,17 @@ class SwarmContainerManager(ContainerManager):
         self._remember(service_id, end)
         return end
 
+    def _waited_s(self, service_id: str, task: Task) -> float:
+        """How long a service has waited for a node, since it was first seen to: the manager may have another clock."""
+        with self._lock:
+            if not task.waits_for_a_node:
+                self._waits_since.pop(service_id, None)
+                return 0.0
+            return time.monotonic() - self._waits_since.setdefault(service_id, time.monotonic())
+
     def _remember(self, service_id: str, end: ServiceExit) -> None:
         with self._lock:
+            self._waits_since.pop(service_id, None)
             self._ends.setdefault(service_id, end)
             while len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -38,9 +37,9 @@ class Task(msgspec.Struct, rename="pascal"):
     desired_state: str = ""
     status: TaskStatus = msgspec.field(default_factory=TaskStatus)
 
-    def age_s(self, now: datetime) -> float:
-        # Docker writes nanoseconds, which Python does not read.
-        return (now - datetime.fromisoformat(self.created_at[:19]).replace(tzinfo=UTC)).total_seconds()
+    @property
+    def waits_for_a_node(self) -> bool:
+        return self.status.state == _WAITS_FOR_A_NODE
 
 
 class NodeResources(msgspec.Struct, rename="pascal"):
@@ -96,8 +95,12 @@ def first_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
     return found
 
 
-def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | None, now: datetime) -> Ending | None:
-    """How a task ended; None while it runs, or is on its way to do so."""
+def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | None, waited_s: float) -> Ending | None:
+    """How a task ended; None while it runs, or is on its way to do so.
+
+    Args:
+        waited_s: how long it has waited for a node, if it does.
+    """
     node = nodes.get(task.node_id)
     is_there = node is not None and node.is_ready
     status = task.status
@@ -105,7 +108,7 @@ def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | No
         if task.desired_state in ("shutdown", "remove") and not is_there:
             # A host that is cut off cannot say that the task ended; for the Swarm it has.
             return Ending(None, f"its host {node.host if node else task.node_id or '?'} is lost", has_log=False)
-        if status.state == _WAITS_FOR_A_NODE and status.err and task.age_s(now) > PENDING_AT_MOST_S:
+        if task.waits_for_a_node and status.err and waited_s > PENDING_AT_MOST_S:
             return Ending(None, f"no node of the Swarm takes it: {status.err}", has_log=False)
         return None
     if not status.container_status.container_id:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
-from rafiki.utils.clock import Deadline, unix_ms
+from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
@@ -26,22 +26,22 @@ _WATCH_S = 2.0
 class Answers:
     """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
 
-    __slots__ = ("deadline_ms", "done", "missing", "rows")
+    __slots__ = ("deadline", "done", "missing", "rows")
 
-    def __init__(self, n_queries: int, n_members: int, deadline_ms: int, done: asyncio.Future[None]) -> None:
+    def __init__(self, n_queries: int, n_members: int, deadline: Deadline, done: asyncio.Future[None]) -> None:
         self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
         self.missing = 0
-        self.deadline_ms = deadline_ms
+        self.deadline = deadline
         self.done = done
 
 
 class _Waiting:
     """One query at one member: where its reply belongs."""
 
-    __slots__ = ("answers", "column", "query", "row")
+    __slots__ = ("answers", "column", "query_id", "raw", "row")
 
-    def __init__(self, answers: Answers, row: int, column: int, query: Query) -> None:
-        self.answers, self.row, self.column, self.query = answers, row, column, query
+    def __init__(self, answers: Answers, row: int, column: int, query_id: int, raw: bytes) -> None:
+        self.answers, self.row, self.column, self.query_id, self.raw = answers, row, column, query_id, raw
 
 
 class Gather:
@@ -55,7 +55,7 @@ class Gather:
         self._max_waiting = max_waiting
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
-        self._outbox: dict[str, list[Query]] = defaultdict(list)
+        self._outbox: dict[str, list[_Waiting]] = defaultdict(list)
         self._has_mail = asyncio.Event()
         self._workers: dict[str, set[str]] = {trial_id: set() for trial_id in self._trial_ids}
         self._seen: set[str] = set()
@@ -117,14 +117,13 @@ class Gather:
                 f"({self._max_waiting // len(columns)}). Send them in parts."
             )
         loop = asyncio.get_running_loop()
-        answers = Answers(len(queries), len(self._trial_ids), unix_ms() + int(timeout_s * 1000), loop.create_future())
+        answers = Answers(len(queries), len(self._trial_ids), Deadline(timeout_s), loop.create_future())
         ids = []
         for row, raw in enumerate(queries):
             for column in columns:
                 query_id = next(self._ids)
-                query = Query(self._queues.reply_to, query_id, answers.deadline_ms, raw)
-                self._waiting[query_id] = _Waiting(answers, row, column, query)
-                self._outbox[self._trial_ids[column]].append(query)
+                waiting = self._waiting[query_id] = _Waiting(answers, row, column, query_id, raw)
+                self._outbox[self._trial_ids[column]].append(waiting)
                 ids.append(query_id)
         answers.missing = len(ids)
         self._has_mail.set()
@@ -146,22 +145,26 @@ class Gather:
             await self._has_mail.wait()
             self._has_mail.clear()
             batch, self._outbox = self._outbox, defaultdict(list)
-            now = unix_ms()
             while batch:
                 try:
-                    await self._queues.send(batch, most_waiting=self._max_waiting)
+                    now_ms = await self._queues.now_ms()
+                    queries = {t: [self._query(w, now_ms) for w in waiting] for t, waiting in batch.items()}
+                    await self._queues.send(queries, most_waiting=self._max_waiting)
                 except CacheUnavailableError as e:
                     # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
                     self.cache_error = e.message
                     await self._pause(backoff.next_s())
-                    now = unix_ms()
-                    batch = defaultdict(
-                        list, {t: q for t, qs in batch.items() if (q := [x for x in qs if x.deadline_ms > now])}
-                    )
+                    due = {t: [w for w in ws if not w.answers.deadline.is_over()] for t, ws in batch.items()}
+                    batch = defaultdict(list, {t: ws for t, ws in due.items() if ws})
                 else:
                     self.cache_error = None
                     backoff.reset()
                     break
+
+    def _query(self, waiting: _Waiting, now_ms: int) -> Query:
+        """What travels; its deadline is in the cache's time."""
+        deadline_ms = now_ms + int(waiting.answers.deadline.left_s() * 1000)
+        return Query(self._queues.reply_to, waiting.query_id, deadline_ms, waiting.raw)
 
     async def _receive(self) -> None:
         backoff = Backoff()
@@ -224,7 +227,7 @@ class Gather:
     def _resend(self, trial_id: str) -> None:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
-        lost = [w.query for w in self._waiting.values() if w.column == column]
+        lost = [w for w in self._waiting.values() if w.column == column]
         if lost:
             self._outbox[trial_id] += lost
             self._has_mail.set()

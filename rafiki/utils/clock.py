@@ -9,11 +9,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def unix_ms() -> int:
-    """Milliseconds since the epoch: the form in which deadlines travel between processes."""
-    return time.time_ns() // 1_000_000
-
-
 class Deadline:
     """A point in monotonic time that a wait must not pass."""
 

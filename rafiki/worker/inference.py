@@ -21,7 +21,6 @@ from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
-from rafiki.utils.clock import unix_ms
 from rafiki.utils.logs import bind_log_fields
 from rafiki.utils.process import StopSignal
 
@@ -46,10 +45,13 @@ class BatchPredictor:
     def __init__(self, model: BaseModel, task: TaskSpec, model_file_name: str) -> None:
         self._model = ServedModel(model, task, model_file_name)
 
-    def answer(self, queries: Sequence[Query]) -> dict[str, list[Reply]]:
-        """Reply queue -> replies. Queries past their deadline get none: nobody waits for them."""
-        now = unix_ms()
-        waiting = [query for query in queries if query.deadline_ms >= now]
+    def answer(self, queries: Sequence[Query], now_ms: int) -> dict[str, list[Reply]]:
+        """Reply queue -> replies. Queries past their deadline get none: nobody waits for them.
+
+        Args:
+            now_ms: the time, by the clock that the deadlines are of.
+        """
+        waiting = [query for query in queries if query.deadline_ms >= now_ms]
         replies: dict[str, list[Reply]] = defaultdict(list)
         for query, outcome in zip(waiting, self._model.answer([q.query for q in waiting]), strict=True):
             replies[query.reply_to].append(_reply(query.query_id, outcome))
@@ -88,7 +90,7 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
             outage.wait(e)
             continue
         outage.end()
-        replies = predictor.answer(queries)
+        replies = predictor.answer(queries, queue.now_ms)
 
 
 def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:

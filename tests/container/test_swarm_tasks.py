@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 import pytest
 
 from rafiki.container.swarm_logs import append_missing
 from rafiki.container.swarm_tasks import Ending, Node, Task, find_ending, first_tasks
-
-NOW = datetime(2026, 11, 30, 10, 0, 40, tzinfo=UTC)
 
 
 def task(
@@ -30,8 +26,10 @@ def node(state: str = "ready") -> dict[str, Node]:
     return {"n1": msgspec.convert({"ID": "n1", "Description": {"Hostname": "h1"}, "Status": {"State": state}}, Node)}
 
 
-def ending(found: Task, state: str = "ready", memory_limit_mb: int | None = None, now: datetime = NOW) -> Ending | None:
-    return find_ending(found, node(state), memory_limit_mb, now)
+def ending(
+    found: Task, state: str = "ready", memory_limit_mb: int | None = None, waited_s: float = 0.0
+) -> Ending | None:
+    return find_ending(found, node(state), memory_limit_mb, waited_s)
 
 
 @pytest.mark.parametrize("state", ["new", "pending", "assigned", "preparing", "starting", "running"])
@@ -80,7 +78,7 @@ def test_a_task_that_was_rejected_has_the_reason() -> None:
 def test_a_task_that_no_node_takes_has_ended_after_a_while_with_the_reason() -> None:
     waiting = task("pending", node="", container="", err="no suitable node (insufficient resources on 2 nodes)")
     assert ending(waiting) is None
-    end = ending(waiting, now=NOW.replace(minute=2))
+    end = ending(waiting, waited_s=61.0)
     assert end is not None
     assert "insufficient resources" in end.how
 

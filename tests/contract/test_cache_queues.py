@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -141,6 +142,40 @@ def test_only_workers_that_serve_now_are_listed(shared: OwnCache, job: CacheAddr
     reports.unserve("t1", "ended")
     shared.admin().hset(f"{job.prefix}serving:t1", "garbage", "no time")
     assert as_predictor(job, lambda q: q.workers_of(["t1", "t2"])) == {"t1": {"alive"}, "t2": set()}
+
+
+@pytest.mark.parametrize("ahead_s", [-30.0, 30.0])
+def test_a_host_whose_clock_is_wrong_serves_and_asks_like_any_other(
+    shared: OwnCache, job: CacheAddress, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """One at a time: a worker's, then a predictor's."""
+    seconds, microseconds = shared.admin().time()
+    cache_ms = seconds * 1000 + microseconds // 1000
+
+    def now_of_predictor() -> int:
+        return as_predictor(job, lambda q: q.now_ms())
+
+    def look() -> dict[str, set[str]]:
+        return as_predictor(job, lambda q: q.workers_of(["t"]))
+
+    with monkeypatch.context() as wrong:
+        shift_clock(wrong, ahead_s)
+        RedisReports(job).serve("t", "worker", 10.0)
+        worker = RedisWorkerQueue(job, "t")
+        worker.exchange({}, most=1, timeout_s=NO_WAIT_S)
+        assert cache_ms <= worker.now_ms < cache_ms + 20_000
+    assert look() == {"t": {"worker"}}
+    with monkeypatch.context() as wrong:
+        shift_clock(wrong, ahead_s)
+        assert look() == {"t": {"worker"}}
+        assert cache_ms <= now_of_predictor() < cache_ms + 20_000
+
+
+def shift_clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
+    """What a process with a wrong clock reads."""
+    right, right_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: right() + ahead_s)
+    monkeypatch.setattr(time, "time_ns", lambda: right_ns() + int(ahead_s * 1e9))
 
 
 # ---- shared parameters

@@ -10,8 +10,9 @@ import pytest
 
 from rafiki.messages import Query, Reply
 from rafiki.tasks.registry import get_task
-from rafiki.utils.clock import unix_ms
 from rafiki.worker.inference import BatchPredictor
+
+NOW_MS = 1_700_000_000_000
 
 
 class Model:
@@ -27,12 +28,12 @@ class Model:
 
 
 def query(query_id: int, raw: bytes, reply_to: str = "r", late_s: float = -60.0) -> Query:
-    return Query(reply_to, query_id, unix_ms() - int(late_s * 1000), raw)
+    return Query(reply_to, query_id, NOW_MS - int(late_s * 1000), raw)
 
 
 def answer(model: Model, *raw: bytes, task: str = "CUSTOM") -> list[Reply]:
     predictor = BatchPredictor(model, get_task(task), "model.py")  # type: ignore[arg-type]
-    replies = predictor.answer([query(i, r) for i, r in enumerate(raw)])
+    replies = predictor.answer([query(i, r) for i, r in enumerate(raw)], NOW_MS)
     assert replies.keys() <= {"r"}
     return sorted(replies.get("r", []), key=lambda r: r.query_id)
 
@@ -45,16 +46,16 @@ def test_a_batch_is_predicted_at_once_and_answered_in_order() -> None:
 
 def test_each_predictor_gets_its_own_answers() -> None:
     predictor = BatchPredictor(Model(lambda q: q), get_task("CUSTOM"), "model.py")  # type: ignore[arg-type]
-    replies = predictor.answer([query(1, b"1", "a"), query(1, b"2", "b"), query(2, b"3", "a")])
+    replies = predictor.answer([query(1, b"1", "a"), query(1, b"2", "b"), query(2, b"3", "a")], NOW_MS)
     assert replies == {"a": [Reply(1, "ok", b"1"), Reply(2, "ok", b"3")], "b": [Reply(1, "ok", b"2")]}
 
 
 def test_queries_past_their_deadline_are_neither_predicted_nor_answered() -> None:
     model = Model(lambda q: q)
     predictor = BatchPredictor(model, get_task("CUSTOM"), "model.py")  # type: ignore[arg-type]
-    assert predictor.answer([query(1, b"1", late_s=0.1), query(2, b"2")]) == {"r": [Reply(2, "ok", b"2")]}
-    assert predictor.answer([query(1, b"1", late_s=5.0)]) == {}
-    assert predictor.answer([]) == {}
+    assert predictor.answer([query(1, b"1", late_s=0.1), query(2, b"2")], NOW_MS) == {"r": [Reply(2, "ok", b"2")]}
+    assert predictor.answer([query(1, b"1", late_s=5.0)], NOW_MS) == {}
+    assert predictor.answer([], NOW_MS) == {}
     assert model.batches == [1]
 
 
