@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, exists, insert, select
 
@@ -21,11 +21,12 @@ from rafiki.errors import (
 )
 from rafiki.meta_store.base import InferenceJobStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
-from rafiki.meta_store.sql.records import Records, illegal, status_change
+from rafiki.meta_store.sql.records import Records, illegal, parts_of, status_change
 from rafiki.meta_store.sql.schema import (
     inference_job_is_live,
     inference_jobs,
     served_trials,
+    sub_train_jobs,
     train_jobs,
     trials,
     users,
@@ -118,6 +119,22 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
     def list_served_trials(self, inference_job_id: str) -> list[ServedTrial]:
         where = [served_trials.c.inference_job_id == inference_job_id]
         return self._list(served_trials, ServedTrial, where, [served_trials.c.position])
+
+    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {job_id: {} for job_id in inference_job_ids}
+        wanted = (
+            select(served_trials.c.inference_job_id, served_trials.c.trial_id, sub_train_jobs.c.model_id)
+            .join(trials, served_trials.c.trial_id == trials.c.id)
+            .join(sub_train_jobs, trials.c.sub_train_job_id == sub_train_jobs.c.id)
+            .order_by(served_trials.c.inference_job_id, served_trials.c.position)
+        )
+        with self._db.read() as connection:
+            for some in parts_of(found):
+                for job_id, trial_id, model_id in connection.execute(
+                    wanted.where(served_trials.c.inference_job_id.in_(some))
+                ):
+                    found[job_id][trial_id] = model_id
+        return found
 
     def list_last_served_trial_ids(self) -> set[str]:
         later = inference_jobs.alias()

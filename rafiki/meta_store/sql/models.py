@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -66,6 +66,13 @@ class SqlModelStore(Records, ModelStore):
 
     def get_model(self, model_id: str) -> Model:
         return self._get(models, Model, model_id, "model", InvalidModelError)
+
+    def get_models(self, model_ids: Collection[str]) -> dict[str, Model]:
+        found = self._list_of(models, Model, models.c.id, model_ids, [models.c.id])
+        for model_id, rows in found.items():
+            if not rows:
+                raise not_found(InvalidModelError, "model", model_id)
+        return {model_id: rows[0] for model_id, rows in found.items()}
 
     def find_newest_model(self, user_id: str, name: str) -> Model | None:
         where = [models.c.user_id == user_id, models.c.name == name]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, GenerativeSelect, Table, select, update
+from sqlalchemy import Column, ColumnElement, Connection, GenerativeSelect, Table, select, update
 
 from rafiki import states
 from rafiki.errors import IllegalTransitionError, InvalidRequestError, RafikiError
@@ -36,6 +36,16 @@ def page(statement: Statement, offset: int, limit: int | None) -> Statement:
     if limit is not None:
         statement = statement.limit(limit)
     return statement.offset(offset) if offset else statement
+
+
+_MOST_IDS = 10_000
+"""In one statement: SQLite takes 32,766 parameters."""
+
+
+def parts_of(ids: Collection[str]) -> list[list[str]]:
+    """The ids, as many at a time as one statement takes."""
+    listed = list(ids)
+    return [listed[i : i + _MOST_IDS] for i in range(0, len(listed), _MOST_IDS)]
 
 
 class Records:
@@ -68,6 +78,25 @@ class Records:
         statement = page(wanted, offset, limit)
         with self._db.read() as connection:
             return [to_entity(kind, row) for row in connection.execute(statement)]
+
+    def _list_of(
+        self,
+        table: Table,
+        kind: type[E],
+        column: Column[object],
+        ids: Collection[str],
+        order_by: Sequence[ColumnElement[object]],
+        *where: ColumnElement[bool],
+    ) -> dict[str, list[E]]:
+        """The records whose ``column``, a field of theirs, is one of the ids; by it."""
+        found: dict[str, list[E]] = {record_id: [] for record_id in ids}
+        wanted = select(*columns_of(table, kind)).where(*where).order_by(*order_by)
+        with self._db.read() as connection:
+            for some in parts_of(found):
+                for row in connection.execute(wanted.where(column.in_(some))):
+                    entity = to_entity(kind, row)
+                    found[getattr(entity, column.key)].append(entity)
+        return found
 
     def _insert(self, connection: Connection, table: Table, kind: type[E], values: Mapping[str, object]) -> E:
         statement = table.insert().values(**values).returning(*columns_of(table, kind))

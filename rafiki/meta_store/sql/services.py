@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Gpu, Service
@@ -73,3 +75,10 @@ class SqlServiceStore(Records, ServiceStore):
 
     def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
         return self._list(services, Service, [services.c.job_id == job_id], _IN_ORDER, offset, limit)
+
+    def list_ended_services(self, job_ids: Collection[str]) -> dict[str, list[Service]]:
+        return self._list_of(services, Service, services.c.job_id, job_ids, _IN_ORDER, ~service_is_live)
+
+    def list_jobs_with_live_services(self) -> set[str]:
+        with self._db.read() as connection:
+            return set(connection.scalars(select(services.c.job_id).where(service_is_live).distinct()))

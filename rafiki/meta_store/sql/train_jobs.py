@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -139,6 +139,10 @@ class SqlTrainJobStore(Records, TrainJobStore):
     def list_sub_train_jobs(self, train_job_id: str) -> list[SubTrainJob]:
         where = [sub_train_jobs.c.train_job_id == train_job_id]
         return self._list(sub_train_jobs, SubTrainJob, where, [sub_train_jobs.c.position])
+
+    def list_sub_train_jobs_of(self, train_job_ids: Collection[str]) -> dict[str, list[SubTrainJob]]:
+        column = sub_train_jobs.c.train_job_id
+        return self._list_of(sub_train_jobs, SubTrainJob, column, train_job_ids, [sub_train_jobs.c.position])
 
     def get_sub_train_job(self, sub_train_job_id: str) -> SubTrainJob:
         return self._get(sub_train_jobs, SubTrainJob, sub_train_job_id, "sub train job", InvalidTrainJobError)
