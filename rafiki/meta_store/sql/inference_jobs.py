@@ -32,7 +32,6 @@ from rafiki.meta_store.sql.schema import (
     users,
 )
 from rafiki.states import INFERENCE_JOB_TRANSITIONS
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id, trial_label
 
 _LATEST_FIRST = [inference_jobs.c.datetime_started.desc(), inference_jobs.c.id]
@@ -64,7 +63,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             "labels": labels or {},
             "deployment": deployment,
             "status": InferenceJobStatus.STARTED,
-            "datetime_started": utc_now(),
+            "datetime_started": self._db.now(),
         }
         live = RunningInferenceJobExistsError(
             f"An inference job of the app {app!r}, version {app_version}, is already running. Stop it first."
@@ -156,14 +155,14 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             inference_jobs.c.datetime_stop_requested.is_(None),
             inference_job_is_live,
         ]
-        values = {"datetime_stop_requested": utc_now()}
+        values = {"datetime_stop_requested": self._db.now()}
         changed = self._update(inference_jobs, InferenceJob, where, values)
         return changed or self.get_inference_job(inference_job_id)
 
     def set_inference_job_status(
         self, inference_job_id: str, target: InferenceJobStatus, error: str | None = None
     ) -> InferenceJob:
-        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error)
+        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error, self._db.now())
         where = [inference_jobs.c.id == inference_job_id, allowed]
         changed = self._update(inference_jobs, InferenceJob, where, values)
         if changed is None:

@@ -14,7 +14,6 @@ from rafiki.meta_store.base import ModelStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import model_files, models, users
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import model_ref, new_id
 
 
@@ -52,7 +51,7 @@ class SqlModelStore(Records, ModelStore):
             "knob_constraints": list(knob_constraints),
             "load_error": load_error,
             "load_failure": load_failure,
-            "datetime_created": utc_now(),
+            "datetime_created": self._db.now(),
         }
         taken = DuplicateModelNameError(f"You have a model {model_ref(name, version)!r} already.")
         refusals = Refusals(
@@ -92,7 +91,7 @@ class SqlModelStore(Records, ModelStore):
             "knob_constraints": list(knob_constraints),
             "load_error": load_error,
             "load_failure": load_failure,
-            "datetime_checked": utc_now(),
+            "datetime_checked": self._db.now(),
         }
         changed = self._update(models, Model, [models.c.id == model_id], values)
         if changed is None:

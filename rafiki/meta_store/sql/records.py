@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -13,7 +14,6 @@ from rafiki import states
 from rafiki.errors import IllegalTransitionError, InvalidRequestError, RafikiError
 from rafiki.meta_store.sql.database import Database, Refusals, not_found
 from rafiki.meta_store.sql.schema import columns_of
-from rafiki.utils.clock import utc_now
 
 E = TypeVar("E", bound=msgspec.Struct)
 S = TypeVar("S", bound=StrEnum)
@@ -117,14 +117,14 @@ class Records:
 
 
 def status_change(
-    table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None
+    table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None, now: datetime
 ) -> tuple[ColumnElement[bool], dict[str, object]]:
     """The condition and the values of a guarded change of status."""
     values: dict[str, object] = {"status": target}
     if error is not None:
         values["error"] = error
     if "datetime_stopped" in table.c and states.is_final(transitions, target):
-        values["datetime_stopped"] = utc_now()
+        values["datetime_stopped"] = now
     return table.c.status.in_(states.sources(transitions, target)), values
 
 

@@ -14,7 +14,6 @@ from rafiki.meta_store.sql.database import Refusals, not_found
 from rafiki.meta_store.sql.records import Records, illegal, status_change
 from rafiki.meta_store.sql.schema import service_is_live, services
 from rafiki.states import SERVICE_TRANSITIONS
-from rafiki.utils.clock import utc_now
 
 _IN_ORDER = [services.c.datetime_started, services.c.id]
 
@@ -42,7 +41,7 @@ class SqlServiceStore(Records, ServiceStore):
             "status": ServiceStatus.STARTED,
             "gpus": list(gpus),
             "port": port,
-            "datetime_started": utc_now(),
+            "datetime_started": self._db.now(),
         }
         taken = InvalidServiceError(f"There is a service with the id {service_id} already.")
         return self._create(services, Service, values, Refusals(unique={"pk_services": taken}))
@@ -62,7 +61,7 @@ class SqlServiceStore(Records, ServiceStore):
     def set_service_status(
         self, service_id: str, target: ServiceStatus, error: str | None = None, *, is_permanent: bool = False
     ) -> Service:
-        allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error)
+        allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error, self._db.now())
         if error is not None:
             values["is_permanent"] = is_permanent
         changed = self._update(services, Service, [services.c.id == service_id, allowed], values)
