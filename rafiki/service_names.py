@@ -17,7 +17,7 @@ from rafiki.utils.files import write_atomic
 
 _FILE = "services.jsonl"
 _MOST_BYTES = 256 * 1024
-"""A longer list loses those whose logs are gone."""
+"""A list that is longer, and twice as long as when it was last shortened, loses those whose logs are gone."""
 
 
 def service_name(
@@ -50,6 +50,7 @@ class ServiceNames:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / _FILE
+        self._most_bytes = _MOST_BYTES
 
     def add(self, service: NamedService) -> None:
         """Note a service. A disk that takes no line costs the name, not the service."""
@@ -73,8 +74,10 @@ class ServiceNames:
 
     def _shorten(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            if self._file.stat().st_size < _MOST_BYTES:
+            if self._file.stat().st_size < self._most_bytes:
                 return
             logs = [name for name in os.listdir(self._folder) if name.endswith(".log")]
             kept = [s for s in self.read().values() if any(s.id in name for name in logs)]
-            write_atomic(self._file, b"".join(msgspec.json.encode(s) + b"\n" for s in kept))
+            lines = b"".join(msgspec.json.encode(s) + b"\n" for s in kept)
+            write_atomic(self._file, lines)
+            self._most_bytes = max(_MOST_BYTES, 2 * len(lines))

@@ -59,7 +59,7 @@ class Actor:
     def _do(self, action: Action) -> None:
         match action:
             case StartService():
-                self._services.start(action)
+                self._services.start_later(action)
             case StopService():
                 self._services.stop_later(action.service, action.error, is_replaced=action.is_replaced)
             case RetireService():
@@ -67,7 +67,7 @@ class Actor:
             case NoteRunning():
                 self._services.note_running(action.service_id)
             case NoteEnded():
-                self._services.note_ended(action)
+                self._services.note_ended_later(action)
             case FailSearch():
                 self._fail_search(action)
             case SetTrainJobStatus():

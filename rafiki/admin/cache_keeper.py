@@ -57,9 +57,9 @@ class CacheKeeper:
             # A new server knows none of the jobs' users.
             self._granted.clear()
             self._run_id = run_id
-        wanted = set(live_job_ids)
-        for job_id in wanted - self._granted:
-            self.grant(job_id)
+        if new := set(live_job_ids) - self._granted:
+            self.credentials.grant_all(new)
+            self._granted |= new
 
     def rehearse(self) -> None:
         """Do at the cache, with a credential of a job, what the services of jobs do.
@@ -97,9 +97,9 @@ class CacheKeeper:
 
     def revoke_all_but(self, live_job_ids: Iterable[str]) -> None:
         """Take back the credentials of jobs that have ended, with all their keys."""
-        for job_id in self._granted - set(live_job_ids):
-            self.credentials.revoke(job_id)
-            self._granted.discard(job_id)
+        if ended := self._granted - set(live_job_ids):
+            self.credentials.revoke_all(ended)
+            self._granted -= ended
 
     def read_reports(self, services: Iterable[tuple[str, str]]) -> dict[str, ServiceReport]:
         """Reports by service id, for (job id, service id) pairs."""
@@ -109,11 +109,12 @@ class CacheKeeper:
         """What predictors told last, by service id, for (job id, service id) pairs."""
         return read_predictor_reports(self.address, services)
 
-    def send_train_event(self, job_id: str, sub_train_job_id: str, event: TrainEvent) -> None:
+    def send_train_event(self, job_id: str, sub_train_job_id: str, *events: TrainEvent) -> None:
         """Tell an advisor something."""
         cache = RedisTrainCache(self.credentials.address_of(job_id), sub_train_job_id)
         try:
-            cache.send_event(event)
+            for event in events:
+                cache.send_event(event)
         finally:
             cache.close()
 

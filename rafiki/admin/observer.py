@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import msgspec
 
 from rafiki import __version__
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
-from rafiki.admin.planner import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob, is_live
+from rafiki.admin.planner import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.container.base import ContainerManager, ServiceExit
-from rafiki.entities import InferenceJob, Service, TrainJob
+from rafiki.entities import InferenceJob, Model, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError
@@ -18,11 +18,35 @@ from rafiki.messages import ServiceReport
 from rafiki.meta_store import MetaStore
 from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
-from rafiki.utils.clock import utc_now
+from rafiki.utils.timing import SYSTEM, Timing
+
+
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """The first half of a look."""
+
+    live: list[Service]
+    """Without those that are being ended."""
+    stopping: list[Service]
+    exits: dict[str, ServiceExit | None]
+    """Of the live ones."""
+    train_jobs: list[TrainJob]
+    inference_jobs: list[InferenceJob]
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [*(job.id for job in self.train_jobs), *(job.id for job in self.inference_jobs)]
+
+
+def _needs_gpus(polled: Polled) -> bool:
+    counts = [*(j.budget.gpu_count for j in polled.train_jobs), *(j.budget.gpu_count for j in polled.inference_jobs)]
+    return any(counts)
 
 
 class Observer:
-    """Looks at jobs, services and environments; it belongs to the supervisor's thread."""
+    """Looks at jobs, services and environments. It belongs to the supervisor's thread.
+
+    A look takes as many reads of the meta store, of the cache and of the back end, however much there is to see.
+    """
 
     def __init__(
         self,
@@ -34,6 +58,7 @@ class Observer:
         environments: EnvironmentStore,
         checks: ModelChecks,
         services: ServiceRunner,
+        timing: Timing = SYSTEM,
     ) -> None:
         self._config = config
         self._store = store
@@ -42,37 +67,45 @@ class Observer:
         self._environments = environments
         self._checks = checks
         self._services = services
+        self._timing = timing
         self._silent_since: dict[str, float] = {}
 
-    def live_job_ids(self) -> list[str]:
-        train_jobs = self._store.train_jobs.list_live_train_jobs()
-        return [j.id for j in train_jobs] + [j.id for j in self._store.inference_jobs.list_live_inference_jobs()]
-
     def jobs_with_services(self) -> set[str]:
-        return {s.job_id for s in self._store.services.list_live_services()}
+        return self._store.services.list_jobs_with_live_services()
 
-    def observe(self) -> Observed:
-        store, settings = self._store, self._config.supervisor
+    def poll(self) -> Polled:
+        """Which services and jobs there are, and how services have ended. The cache is not asked."""
+        store = self._store
+        # Before the services are read: one that has just ended is then not taken for one that ended by itself.
+        being_started, being_stopped = set(self._services.being_started), set(self._services.being_stopped)
         all_live = store.services.list_live_services()
-        stopping = [s for s in all_live if s.id in self._services.being_stopped]
-        live = [s for s in all_live if s not in stopping]
+        stopping = [s for s in all_live if s.id in being_stopped]
+        live = [s for s in all_live if s.id not in being_stopped]
         # How services ended is looked at before how their jobs stand: see Observed.
-        exits = self._poll(live)
+        exits = self._poll(live, being_started)
+        return Polled(
+            live=live, stopping=stopping, exits=exits, train_jobs=store.train_jobs.list_live_train_jobs(),
+            inference_jobs=store.inference_jobs.list_live_inference_jobs(),
+        )  # fmt: skip
+
+    def observe(self, polled: Polled) -> Observed:
+        """All that decides."""
+        settings, live = self._config.supervisor, polled.live
         reports = self._reports(live)
         silences = self._silences(live, reports)
-        services = [
-            ObservedService(service=s, exit=exits[s.id], report=(reports or {}).get(s.id), silent_s=silences[s.id])
-            for s in live
-        ]
-        train_jobs = [self._observe_train_job(j) for j in store.train_jobs.list_live_train_jobs()]
-        inference_jobs = [self._observe_inference_job(j) for j in store.inference_jobs.list_live_inference_jobs()]
+        ended = self._store.services.list_ended_services(polled.job_ids)
         return Observed(
-            now=utc_now(),
-            train_jobs=train_jobs,
-            inference_jobs=inference_jobs,
-            services=services,
-            stopping=stopping,
-            gpus=self._containers.gpus() if self._needs_gpus(train_jobs, inference_jobs) else [],
+            now=self._timing.now(),
+            train_jobs=self._observe_train_jobs(polled.train_jobs, ended),
+            inference_jobs=self._observe_inference_jobs(polled.inference_jobs, ended),
+            services=[
+                ObservedService(
+                    service=s, exit=polled.exits[s.id], report=(reports or {}).get(s.id), silent_s=silences[s.id]
+                )
+                for s in live
+            ],
+            stopping=polled.stopping,
+            gpus=self._containers.gpus() if _needs_gpus(polled) else [],
             max_restarts=settings.max_restarts,
             restart_delay_s=settings.restart_delay_s,
             start_timeout_s=settings.start_timeout_s,
@@ -82,43 +115,46 @@ class Observer:
             retiring=dict(self._services.retiring),
         )
 
-    def _observe_train_job(self, job: TrainJob) -> ObservedTrainJob:
-        subs = self._store.train_jobs.list_sub_train_jobs(job.id)
-        live = [s for s in subs if not is_final(TRAIN_JOB_TRANSITIONS, s.status)]
-        models = {s.id: self._store.models.get_model(s.model_id) for s in live}
-        checks = {sub_id: self._checks.look(model, job.datetime_started) for sub_id, model in models.items()}
-        return ObservedTrainJob(
-            job=job, subs=subs, ended=self._ended(job.id),
-            environments={sub_id: self._environments.look(model.dependencies) for sub_id, model in models.items()},
-            checks={sub_id: check for sub_id, check in checks.items() if check is not None},
-        )  # fmt: skip
+    def _observe_train_jobs(self, jobs: list[TrainJob], ended: dict[str, list[Service]]) -> list[ObservedTrainJob]:
+        subs = self._store.train_jobs.list_sub_train_jobs_of([job.id for job in jobs])
+        live = {job.id: [s for s in subs[job.id] if not is_final(TRAIN_JOB_TRANSITIONS, s.status)] for job in jobs}
+        models = self._store.models.get_models({s.model_id for of_job in live.values() for s in of_job})
+        environments = self._environments_of(models)
+        observed = []
+        for job in jobs:
+            checks = {s.id: self._checks.look(models[s.model_id], job.datetime_started) for s in live[job.id]}
+            observed.append(
+                ObservedTrainJob(
+                    job=job, subs=subs[job.id], ended=ended[job.id],
+                    environments={s.id: environments[s.model_id] for s in live[job.id]},
+                    checks={sub_id: check for sub_id, check in checks.items() if check is not None},
+                )
+            )  # fmt: skip
+        return observed
 
-    def _observe_inference_job(self, job: InferenceJob) -> ObservedInferenceJob:
-        trial_ids = [t.trial_id for t in self._store.inference_jobs.list_served_trials(job.id)]
-        subs = self._store.train_jobs.list_sub_train_jobs(job.train_job_id) if trial_ids else []
-        model_ids = {s.id: s.model_id for s in subs}
-        environments = {
-            trial_id: self._environment_of(model_ids[self._store.trials.get_trial(trial_id).sub_train_job_id])
-            for trial_id in trial_ids
-        }
-        return ObservedInferenceJob(job=job, trial_ids=trial_ids, ended=self._ended(job.id), environments=environments)
+    def _observe_inference_jobs(
+        self, jobs: list[InferenceJob], ended: dict[str, list[Service]]
+    ) -> list[ObservedInferenceJob]:
+        served = self._store.inference_jobs.list_served_models([job.id for job in jobs])
+        models = self._store.models.get_models({model_id for of_job in served.values() for model_id in of_job.values()})
+        environments = self._environments_of(models)
+        return [
+            ObservedInferenceJob(
+                job=job, trial_ids=list(served[job.id]), ended=ended[job.id],
+                environments={trial_id: environments[model_id] for trial_id, model_id in served[job.id].items()},
+            )
+            for job in jobs
+        ]  # fmt: skip
 
-    def _environment_of(self, model_id: str) -> EnvironmentState:
-        return self._environments.look(self._store.models.get_model(model_id).dependencies)
+    def _environments_of(self, models: dict[str, Model]) -> dict[str, EnvironmentState]:
+        return {model_id: self._environments.look(model.dependencies) for model_id, model in models.items()}
 
-    @staticmethod
-    def _needs_gpus(train_jobs: list[ObservedTrainJob], inference_jobs: list[ObservedInferenceJob]) -> bool:
-        return any(t.job.budget.gpu_count for t in train_jobs) or any(i.job.budget.gpu_count for i in inference_jobs)
-
-    def _ended(self, job_id: str) -> list[Service]:
-        return [s for s in self._store.services.list_services(job_id) if not is_live(s)]
-
-    def _poll(self, live: list[Service]) -> dict[str, ServiceExit | None]:
+    def _poll(self, live: list[Service], being_started: set[str]) -> dict[str, ServiceExit | None]:
         """How each service ended; None for those that run."""
         exits = self._containers.poll_all({s.id: s.handle for s in live if s.handle is not None})
         for service in live:
             if service.handle is None:
-                exits[service.id] = self._services.adopt(service)
+                exits[service.id] = None if service.id in being_started else self._services.adopt(service)
         return exits
 
     def _reports(self, live: list[Service]) -> dict[str, ServiceReport] | None:
@@ -130,7 +166,7 @@ class Observer:
 
     def _silences(self, live: list[Service], reports: dict[str, ServiceReport] | None) -> dict[str, float]:
         """Seconds for which each service has been silent; a cache that cannot tell makes nobody silent."""
-        now = time.monotonic()
+        now = self._timing.monotonic_s()
         self._silent_since = {
             s.id: self._silent_since.get(s.id, now) for s in live if reports is not None and s.id not in reports
         }

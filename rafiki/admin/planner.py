@@ -6,6 +6,7 @@ anew, and a restarted admin goes on from what it finds.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -156,16 +157,51 @@ SlotKey = tuple[ServiceType, str, int]
 # ---- plan --------------------------------------------------------------------------------------------------------
 
 
+class _Index:
+    """What was seen, by what the rules ask for. Made in one pass: a rule never goes through all services or jobs."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.live: defaultdict[str, dict[SlotKey, ObservedService]] = defaultdict(dict)
+        """By job."""
+        self.stopping: defaultdict[str, set[SlotKey]] = defaultdict(set)
+        """By job."""
+        self.advisors: defaultdict[str, list[ObservedService]] = defaultdict(list)
+        """By sub train job: those of this version that run."""
+        for seen in observed.services:
+            key, report = _key(seen.service), seen.report
+            self.live[seen.service.job_id][key] = seen
+            is_of_this_version = report is not None and report.version == observed.version
+            if key[0] is ServiceType.ADVISOR and seen.exit is None and is_of_this_version:
+                self.advisors[key[1]].append(seen)
+        for service in observed.stopping:
+            self.stopping[service.job_id].add(_key(service))
+        self._searched = {
+            (o.job.id, sub.id)
+            for o in observed.train_jobs
+            for sub in o.subs
+            if not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
+        }
+        self._served = {o.job.id for o in observed.inference_jobs if o.job.datetime_stop_requested is None}
+
+    def is_wanted(self, service: Service) -> bool:
+        return (service.job_id, service.unit_id) in self._searched or service.job_id in self._served
+
+
 class _Slots:
     """The services of one job by slot: the live one, and how often its predecessors failed in a row."""
 
     def __init__(
-        self, observed: Observed, job_id: str, ended: Iterable[Service], environments: Mapping[str, EnvironmentState]
+        self,
+        observed: Observed,
+        index: _Index,
+        job_id: str,
+        ended: Iterable[Service],
+        environments: Mapping[str, EnvironmentState],
     ) -> None:
         self._observed = observed
         self._environments = environments
-        self.live = {_key(s.service): s for s in observed.services if s.service.job_id == job_id}
-        self.stopping = {_key(s) for s in observed.stopping if s.job_id == job_id}
+        self.live = index.live[job_id]
+        self.stopping = index.stopping[job_id]
         self.ended: dict[SlotKey, list[Service]] = {}
         for service in ended:
             self.ended.setdefault(_key(service), []).append(service)
@@ -240,17 +276,17 @@ def plan(observed: Observed) -> list[Action]:
     """The actions that bring what is seen nearer to what is wanted."""
     actions: list[Action] = []
     wanted_jobs = {o.job.id for o in observed.train_jobs} | {o.job.id for o in observed.inference_jobs}
-    free_gpus = _FreeGpus(observed)
+    free_gpus, index = _FreeGpus(observed), _Index(observed)
     for seen in observed.services:
-        actions += _note(seen, observed)
+        actions += _note(seen, observed, index)
         if seen.exit is None and seen.service.job_id not in wanted_jobs:
             actions.append(StopService(service=seen.service))
         elif seen.exit is None:
-            actions += _replace(seen, observed)
+            actions += _replace(seen, observed, index)
     for train_job in observed.train_jobs:
-        actions += _plan_train_job(observed, train_job, free_gpus)
+        actions += _plan_train_job(observed, index, train_job, free_gpus)
     for inference_job in observed.inference_jobs:
-        actions += _plan_inference_job(observed, inference_job, free_gpus)
+        actions += _plan_inference_job(observed, index, inference_job, free_gpus)
     return actions
 
 
@@ -268,10 +304,10 @@ class _FreeGpus:
         return taken
 
 
-def _note(seen: ObservedService, observed: Observed) -> list[Action]:
+def _note(seen: ObservedService, observed: Observed, index: _Index) -> list[Action]:
     service = seen.service
     if seen.exit is not None:
-        return [_note_end(seen, observed)]
+        return [_note_end(seen, observed, index)]
     if service.status is not ServiceStatus.RUNNING:
         if seen.report is not None and seen.report.state == "running":
             return [NoteRunning(service_id=service.id)]
@@ -284,9 +320,9 @@ def _note(seen: ObservedService, observed: Observed) -> list[Action]:
     return []
 
 
-def _note_end(seen: ObservedService, observed: Observed) -> NoteEnded:
+def _note_end(seen: ObservedService, observed: Observed, index: _Index) -> NoteEnded:
     service, report = seen.service, seen.report
-    if not _is_wanted(service, observed):
+    if not index.is_wanted(service):
         return NoteEnded(service=service, error=None)
     if service.id in observed.retiring:
         return NoteEnded(service=service, error=None)
@@ -295,7 +331,7 @@ def _note_end(seen: ObservedService, observed: Observed) -> NoteEnded:
     return NoteEnded(service=service, error=seen.exit.reason if seen.exit else None)
 
 
-def _replace(seen: ObservedService, observed: Observed) -> list[Action]:
+def _replace(seen: ObservedService, observed: Observed, index: _Index) -> list[Action]:
     """What is to be done about a service of another version, which an admin of that one started.
 
     What such a service can still say and be told goes on: predictors and inference workers until their job ends, train
@@ -309,21 +345,10 @@ def _replace(seen: ObservedService, observed: Observed) -> list[Action]:
     if service.service_type is ServiceType.ADVISOR or not is_understood:
         return [StopService(service=service, is_replaced=True)]
     if service.service_type is ServiceType.TRAIN:
-        for other in observed.services:
-            is_its_advisor = _key(other.service) == (ServiceType.ADVISOR, service.unit_id, 0)
-            if not is_its_advisor or other.exit is not None or other.report is None:
-                continue
-            if other.report.version == observed.version and observed.retiring.get(service.id) != other.service.id:
-                return [RetireService(service=service, advisor_id=other.service.id)]
+        for advisor in index.advisors[service.unit_id]:
+            if observed.retiring.get(service.id) != advisor.service.id:
+                return [RetireService(service=service, advisor_id=advisor.service.id)]
     return []
-
-
-def _is_wanted(service: Service, observed: Observed) -> bool:
-    for train_job in observed.train_jobs:
-        if train_job.job.id == service.job_id:
-            sub = next((s for s in train_job.subs if s.id == service.unit_id), None)
-            return sub is not None and not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
-    return any(o.job.id == service.job_id and o.job.datetime_stop_requested is None for o in observed.inference_jobs)
 
 
 # ---- train jobs
@@ -335,10 +360,10 @@ def share_gpus(gpu_count: int, n_models: int) -> list[int]:
     return [each + (1 if i < left else 0) for i in range(n_models)]
 
 
-def _plan_train_job(observed: Observed, seen: ObservedTrainJob, free_gpus: _FreeGpus) -> list[Action]:
+def _plan_train_job(observed: Observed, index: _Index, seen: ObservedTrainJob, free_gpus: _FreeGpus) -> list[Action]:
     job = seen.job
     actions: list[Action] = []
-    slots = _Slots(observed, job.id, seen.ended, seen.environments)
+    slots = _Slots(observed, index, job.id, seen.ended, seen.environments)
     budget = job.budget
     shares = share_gpus(budget.gpu_count, len(seen.subs))
     for sub, n_gpus in zip(seen.subs, shares, strict=True):
@@ -384,10 +409,12 @@ def _no_worker(slots: _Slots, workers: list[SlotKey]) -> str:
 # ---- inference jobs
 
 
-def _plan_inference_job(observed: Observed, seen: ObservedInferenceJob, free_gpus: _FreeGpus) -> list[Action]:
+def _plan_inference_job(
+    observed: Observed, index: _Index, seen: ObservedInferenceJob, free_gpus: _FreeGpus
+) -> list[Action]:
     job = seen.job
     actions: list[Action] = []
-    slots = _Slots(observed, job.id, seen.ended, seen.environments)
+    slots = _Slots(observed, index, job.id, seen.ended, seen.environments)
     if job.datetime_stop_requested is not None:
         stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
         return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]

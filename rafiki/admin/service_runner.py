@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Starts
-from rafiki.admin.planner import NoteEnded, RetireService, StartService, is_live
+from rafiki.admin.planner import NoteEnded, RetireService, StartService
 from rafiki.admin.service_names import name_of
 from rafiki.admin.specs import SpecBuilder
 from rafiki.constants import ServiceStatus, ServiceType
@@ -29,6 +28,7 @@ from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
 from rafiki.utils.ids import new_id
 from rafiki.utils.logs import log_unexpected
+from rafiki.utils.timing import SYSTEM, Timing
 
 _logger = logging.getLogger(__name__)
 
@@ -36,11 +36,16 @@ _OF_THE_STACK = (ContainerError, StoreFullError, MetaStoreError, CacheUnavailabl
 """Failures to start a service that are no matter of its job."""
 _OURS = (ServiceType.ADVISOR, ServiceType.PREDICT)
 """They run no model code: what keeps one from starting is the stack's."""
+MOST_STARTS = 16
+"""Services that are being started at the same time. A Swarm takes them one after another; to ask it takes a while."""
+MOST_ENDS = 32
+"""Services that are being ended at the same time: most of it is waiting for them."""
 _NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started")
 
 
 class ServiceRunner:
-    """Owner of all services. The supervisor's thread acts; threads of a pool wait for services to end."""
+    """Owner of all services. The supervisor's thread decides; threads of pools wait for the back end, for many services
+    at once."""
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class ServiceRunner:
         hub: EventHub,
         names: ServiceNames,
         wake: Callable[[], None],
+        timing: Timing = SYSTEM,
     ) -> None:
         """
         Args:
@@ -66,8 +72,14 @@ class ServiceRunner:
         self._hub = hub
         self._names = names
         self._wake = wake
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop")
+        self._start_pool = timing.make_pool(MOST_STARTS, "start")
+        self._end_pool = timing.make_pool(MOST_ENDS, "end")
+        self._has_postponed = False
+        self._called: dict[str, str] = {}
+        """The names of services, while they live."""
         self.starts = Starts()
+        self.being_started: set[str] = set()
+        """Those that have a record already, and no handle yet."""
         self.being_stopped: set[str] = set()
         self.retiring: dict[str, str] = {}
         """Train workers that are to end after their trial -> the advisor that was told so."""
@@ -80,39 +92,62 @@ class ServiceRunner:
                 self._note_name(service)
 
     def stop_all(self) -> None:
-        """Begin to end every service; :meth:`wait_for_stops` waits until they have ended."""
+        """Begin to end every service; :meth:`wait_for_ends` waits until they have ended."""
+        self._start_pool.shutdown(wait=True)
         for service in self._store.services.list_live_services():
             self.stop_later(service, None)
 
-    def wait_for_stops(self) -> None:
-        self._pool.shutdown(wait=True)
+    def wait_for_ends(self) -> None:
+        """Begin nothing more, and wait for what the back end is doing."""
+        self._start_pool.shutdown(wait=True)
+        self._end_pool.shutdown(wait=True)
 
-    def start(self, action: StartService) -> None:
-        service_id = new_id()
+    def start_later(self, action: StartService) -> None:
+        """Have a service started by a thread. When as many are being started already, it is left to a later look."""
+        if len(self.being_started) >= MOST_STARTS:
+            self._has_postponed = True
+            return
+        self._cache.grant(action.job_id)
         service = self._store.services.create_service(
-            service_id=service_id, service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
+            service_id=new_id(), service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
             slot=action.slot, attempt=action.attempt, gpus=action.gpus,
         )  # fmt: skip
         self._note_name(service)
+        self.being_started.add(service.id)
+        self._start_pool.submit(lambda: self._start(action, service))
+
+    def _start(self, action: StartService, service: Service) -> None:
         try:
-            self._cache.grant(action.job_id)
             if action.service_type is ServiceType.ADVISOR:
                 # From here on no earlier advisor can write, should one still run.
-                self._store.train_jobs.set_advisor(action.unit_id, service_id)
-            started = self._containers.start(self._specs.build(action, service_id, self._last_port(action)))
+                self._store.train_jobs.set_advisor(action.unit_id, service.id)
+            started = self._containers.start(self._specs.build(action, service.id, self._last_port(action)))
+            self._keep(service, started)
+            if action.service_type is ServiceType.ADVISOR:
+                self._announce_all_lost(action)
+            self._log_service(service, logging.INFO, f"started (attempt {action.attempt})")
         except RafikiError as e:
-            if isinstance(e, _OF_THE_STACK):
-                self.starts.fail(f"Services cannot be started: {e.message}")
-            self._store.services.set_service_status(service_id, ServiceStatus.ERRORED, e.message)
-            self._log_service(service, logging.ERROR, f"could not be started: {e.message}")
+            self._note_not_started(service, e)
+        except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
+            log_unexpected(_logger, e, **_fields_of(service))
+        finally:
+            self.being_started.discard(service.id)
             self._hub.note_job(action.job_id)
-            self._wake()
-            return
-        self._keep(service, started)
-        if action.service_type is ServiceType.ADVISOR:
-            self._announce_all_lost(action)
-        self._log_service(service, logging.INFO, f"started (attempt {action.attempt})")
-        self._hub.note_job(action.job_id)
+            if self._has_postponed:
+                self._has_postponed = False
+                self._wake()
+
+    def _note_not_started(self, service: Service, error: RafikiError) -> None:
+        if isinstance(error, _OF_THE_STACK):
+            self.starts.fail(f"Services cannot be started: {error.message}")
+        self._log_service(service, logging.ERROR, f"could not be started: {error.message}")
+        try:
+            self._store.services.set_service_status(service.id, ServiceStatus.ERRORED, error.message)
+        except RafikiError as e:
+            # The next look finds it without a handle, and notes it.
+            _logger.warning("supervisor: %s", e.message)
+        self._forget_name(service)
+        self._wake()
 
     def adopt(self, service: Service) -> ServiceExit | None:
         """An admin died between starting a service and writing its handle down: find it, if it was started."""
@@ -127,9 +162,16 @@ class ServiceRunner:
         self.starts.succeed()
         self._hub.note_job(service.job_id)
 
-    def note_ended(self, action: NoteEnded) -> None:
+    def note_ended_later(self, action: NoteEnded) -> None:
+        """Have a thread end what a service has left behind, and note its end."""
+        service = action.service
+        if service.id in self.being_started:
+            self._has_postponed = True
+            return
+        self._end_later(service, lambda: self._note_ended(action))
+
+    def _note_ended(self, action: NoteEnded) -> None:
         service, error = action.service, action.error
-        self.retiring.pop(service.id, None)
         # Children that it left behind must not go on writing.
         if service.handle is not None:
             self._containers.stop(service.id, service.handle, 0.0)
@@ -137,6 +179,7 @@ class ServiceRunner:
         if error is not None and service.service_type in _OURS and service.status is not ServiceStatus.RUNNING:
             self.starts.fail(f"A service of our own, {service.service_type}, does not start: {error}")
         self._store.services.set_service_status(service.id, status, error, is_permanent=action.is_permanent)
+        self.retiring.pop(service.id, None)
         self._hub.note_job(service.job_id)
         if error is not None:
             self._log_service(service, logging.ERROR, f"ended: {error}")
@@ -144,7 +187,6 @@ class ServiceRunner:
             self._announce_lost(service, error)
         if service.service_type is ServiceType.INFERENCE:
             self._tell_unserved(service)
-        self._wake()
 
     def retire(self, action: RetireService) -> None:
         service = action.service
@@ -153,27 +195,38 @@ class ServiceRunner:
         self._log_service(service, logging.INFO, "is of another version: ends after its trial, and is replaced")
 
     def stop_later(self, service: Service, error: str | None, *, is_replaced: bool = False) -> None:
+        if service.id in self.being_started:
+            # The back end may know nothing of it yet. It is stopped once it is there.
+            self._has_postponed = True
+            return
+        if is_replaced and service.id not in self.being_stopped:
+            self._log_service(service, logging.INFO, "is of another version: another takes its place")
+        self._end_later(service, lambda: self._stop(service, error, is_replaced))
+
+    def _stop(self, service: Service, error: str | None, is_replaced: bool) -> None:
+        handle = service.handle
+        if handle is None and (found := self._containers.find(service.id)) is not None:
+            handle = found.handle
+        if handle is not None:
+            self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
+        status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+        self._store.services.set_service_status(service.id, status, error)
+        self._hub.note_job(service.job_id)
+        if (error is not None or is_replaced) and service.service_type is ServiceType.TRAIN:
+            self._announce_lost(service, error or "it was replaced by a worker of another version")
+
+    def _end_later(self, service: Service, end: Callable[[], None]) -> None:
         if service.id in self.being_stopped:
             return
-        if is_replaced:
-            self._log_service(service, logging.INFO, "is of another version: another takes its place")
         self.being_stopped.add(service.id)
-        self._pool.submit(self._stop, service, error, is_replaced)
+        self._end_pool.submit(lambda: self._end(service, end))
 
-    def _stop(self, service: Service, error: str | None, is_replaced: bool = False) -> None:
+    def _end(self, service: Service, end: Callable[[], None]) -> None:
         try:
-            handle = service.handle
-            if handle is None and (found := self._containers.find(service.id)) is not None:
-                handle = found.handle
-            if handle is not None:
-                self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
-            status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
-            self._store.services.set_service_status(service.id, status, error)
-            self._hub.note_job(service.job_id)
-            if (error is not None or is_replaced) and service.service_type is ServiceType.TRAIN:
-                self._announce_lost(service, error or "it was replaced by a worker of another version")
+            end()
+            self._forget_name(service)
         except RafikiError as e:
-            self._log_service(service, logging.ERROR, f"could not be stopped: {e.message}")
+            self._log_service(service, logging.ERROR, f"could not be ended: {e.message}")
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(_logger, e, **_fields_of(service))
         finally:
@@ -195,8 +248,16 @@ class ServiceRunner:
         return next((s.port for s in services if s.service_type is ServiceType.PREDICT and s.port), None)
 
     def _note_name(self, service: Service) -> None:
-        name = name_of(self._store, service)
+        name = self._name_of(service)
         self._names.add(NamedService(id=service.id, name=name, job_id=service.job_id, attempt=service.attempt))
+
+    def _name_of(self, service: Service) -> str:
+        if (name := self._called.get(service.id)) is None:
+            name = self._called[service.id] = name_of(self._store, service)
+        return name
+
+    def _forget_name(self, service: Service) -> None:
+        self._called.pop(service.id, None)
 
     def _tell_unserved(self, service: Service) -> None:
         """The predictor stops asking a member that has no worker any more; the entry's own end would come later."""
@@ -214,16 +275,19 @@ class ServiceRunner:
 
     def _announce_all_lost(self, advisor: StartService) -> None:
         """A new advisor finds trials whose workers ended before it began (the stack was down): say that they did."""
-        for service in self._store.services.list_services(advisor.job_id):
-            if (
-                service.service_type is ServiceType.TRAIN
-                and service.unit_id == advisor.unit_id
-                and not is_live(service)
-            ):
-                self._announce_lost(service, service.error or "it was stopped together with the stack")
+        ended = self._store.services.list_ended_services([advisor.job_id])[advisor.job_id]
+        lost = [
+            WorkerLost(service.id, service.error or "it was stopped together with the stack")
+            for service in ended
+            if service.service_type is ServiceType.TRAIN and service.unit_id == advisor.unit_id
+        ]
+        try:
+            self._cache.send_train_event(advisor.job_id, advisor.unit_id, *lost)
+        except CacheUnavailableError as e:
+            _logger.warning("cannot tell an advisor of lost workers: %s", e.message, extra={"job": advisor.job_id})
 
     def _log_service(self, service: Service, level: int, message: str) -> None:
-        _logger.log(level, "%s: %s", name_of(self._store, service), message, extra=_fields_of(service))
+        _logger.log(level, "%s: %s", self._name_of(service), message, extra=_fields_of(service))
 
 
 def _fields_of(service: Service) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from rafiki.admin.actor import Actor
@@ -31,6 +30,7 @@ from rafiki.service_names import ServiceNames
 from rafiki.settings import Config
 from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected
+from rafiki.utils.timing import SYSTEM, Timing
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Supervisor:
         hub: EventHub,
         names: ServiceNames,
         params: ParamStore,
+        timing: Timing = SYSTEM,
     ) -> None:
         self._config = config
         self._store = store
@@ -61,19 +62,20 @@ class Supervisor:
         self._environments = environments
         self._checks = checks
         self._hub = hub
+        self._timing = timing
         self._services = ServiceRunner(
             config=config, store=store, containers=containers, cache=cache, specs=specs, hub=hub, names=names,
-            wake=self.wake,
+            wake=self.wake, timing=timing,
         )  # fmt: skip
         self._observer = Observer(
             config=config, store=store, containers=containers, cache=cache, environments=environments, checks=checks,
-            services=self._services,
+            services=self._services, timing=timing,
         )  # fmt: skip
         self._actor = Actor(store=store, params=params, hub=hub, services=self._services, wake=self.wake)
-        self._wake = threading.Event()
+        self._wake = timing.make_flag()
         self._stopping = threading.Event()
         self._looked = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="supervisor", daemon=True)
         self._condition = Condition("The supervisor, which looks after all jobs,")
         self._told: str | None = None
 
@@ -133,7 +135,7 @@ class Supervisor:
         self._services.stop_all()
         self._checks.shut_down()
         self._environments.shut_down()
-        self._services.wait_for_stops()
+        self._services.wait_for_ends()
         self._cache.shut_down()
 
     def hand_over(self) -> None:
@@ -142,17 +144,18 @@ class Supervisor:
         self._wake.set()
         self._thread.join(10.0)
         self._environments.shut_down()
-        self._services.wait_for_stops()
+        self._services.wait_for_ends()
         self._cache.let_go()
 
     # ---- the loop
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Look again and again, until somebody shuts it down: :meth:`start` gives it a thread."""
         while not self._stopping.is_set():
-            started = time.monotonic()
+            started = self._timing.monotonic_s()
             error: RafikiError | None = None
             try:
-                self._look()
+                self.look()
             except RafikiError as e:
                 error = e
             except Exception as e:  # noqa: BLE001 - the loop must outlive whatever one look runs into
@@ -162,24 +165,29 @@ class Supervisor:
             self._note_look(error)
             with self._looked:
                 self._looked.notify_all()
-            took_s = time.monotonic() - started
+            took_s = self._timing.monotonic_s() - started
             self._wake.wait(max(0.0, self._config.supervisor.tick_s - min(took_s, 0.5)))
             self._wake.clear()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look, plan and act, once. It belongs to the supervisor's thread.
+
+        Raises:
+            RafikiError: what keeps it from its work.
+        """
         self._condition.begin()
-        live = self._observer.live_job_ids()
-        self._cache.ensure(live)
+        polled = self._observer.poll()
         self._condition.begin()
-        observed = self._observer.observe()
-        for action in plan(observed):
+        self._cache.ensure(polled.job_ids)
+        self._condition.begin()
+        for action in plan(self._observer.observe(polled)):
             if self._stopping.is_set():
                 return
             self._condition.begin(_ACTION_LIMIT_S)
             self._actor.try_to_do(action)
         self._condition.begin()
         # A job's keys go when its last service has gone.
-        self._cache.revoke_all_but({*live, *self._observer.jobs_with_services()})
+        self._cache.revoke_all_but({*polled.job_ids, *self._observer.jobs_with_services()})
 
     def _note_look(self, error: RafikiError | None) -> None:
         self._condition.end(error)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.services.fake_containers import INSIDE
+from support.services.fake_containers import INSIDE, FakeContainerManager
 from support.services.supervised import Scene
 from support.stores.meta_store_records import Given
 from support.stores.store_and_cache import given, migrated_file, store, store_url
 
+from rafiki.admin.service_runner import MOST_STARTS
 from rafiki.budget import TrainBudget
-from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus
-from rafiki.container.base import Address, StartedService
+from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
+from rafiki.container.base import Address, ServiceRequest, StartedService
 from rafiki.entities import Gpu, InferenceJob, Service, TrainJob
 from rafiki.messages import PredictorSpec, ServiceReport
 from rafiki.meta_store import MetaStore
@@ -126,3 +129,72 @@ def test_a_service_of_a_back_end_that_the_stack_had_before_is_started_anew(
     store.services.set_service_handle(other.id, '{"pid": 42}', port=1)
     scene.supervisor.start()
     assert scene.wait_for_service(job.id, ServiceType.PREDICT, attempt=2).id != other.id
+
+
+class SlowContainers(FakeContainerManager):
+    """It takes services when its gate is open, and counts how many wait there at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.at_gate = 0
+        self.most_at_gate = 0
+        self._counting = threading.Lock()
+
+    def start(self, request: ServiceRequest) -> StartedService:
+        with self._counting:
+            self.at_gate += 1
+            self.most_at_gate = max(self.most_at_gate, self.at_gate)
+        assert self.gate.wait(30.0)
+        with self._counting:
+            self.at_gate -= 1
+        return super().start(request)
+
+
+@pytest.fixture
+def slow(store: MetaStore, store_url: str, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(store, store_url, tmp_path, containers=SlowContainers())
+    yield made
+    made.containers.gate.set()
+    made.supervisor.shut_down()
+
+
+def test_services_are_started_at_the_same_time_and_no_more_than_so_many(
+    slow: Scene, store: MetaStore, given: Given
+) -> None:
+    n_workers = MOST_STARTS + 4
+    job = given.train_job(budget=TrainBudget(cpu_worker_count=n_workers))
+    slow.supervisor.start()
+    assert slow.supervisor.wait_until(lambda: slow.containers.at_gate == MOST_STARTS, 30.0)
+    # What waits at the back end is neither taken for lost nor started again.
+    assert slow.supervisor.wait_until(counter(10), 30.0)
+    assert [s.attempt for s in store.services.list_services(job.id)] == [1] * MOST_STARTS
+    slow.containers.gate.set()
+    assert slow.supervisor.wait_until(lambda: len(slow.containers.running) == 1 + n_workers, 30.0)
+    assert slow.containers.most_at_gate <= MOST_STARTS
+    services = store.services.list_services(job.id)
+    assert (len(services), {s.attempt for s in services}) == (1 + n_workers, {1})
+
+
+def test_a_service_that_is_to_end_while_it_is_started_is_ended_once_it_is_there(
+    slow: Scene, store: MetaStore, given: Given
+) -> None:
+    job = deployed(store, given)
+    slow.supervisor.start()
+    assert slow.supervisor.wait_until(lambda: slow.containers.at_gate == 2, 30.0)
+    store.inference_jobs.request_inference_job_stop(job.id)
+    assert slow.supervisor.wait_until(
+        lambda: store.inference_jobs.get_inference_job(job.id).status is InferenceJobStatus.STOPPED, 30.0
+    )
+    assert len(store.services.list_live_services()) == 2
+    slow.containers.gate.set()
+    assert slow.supervisor.wait_until(lambda: not store.services.list_live_services(), 30.0)
+    assert {s.status for s in store.services.list_services(job.id)} == {ServiceStatus.STOPPED}
+    assert len(slow.containers.requests) == 2
+    assert not slow.containers.running
+
+
+def counter(n: int) -> Callable[[], bool]:
+    """True when it is asked for the n-th time: after as many looks."""
+    asked = itertools.count(1)
+    return lambda: next(asked) >= n

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
@@ -73,6 +73,11 @@ class InferenceJobStore(ABC):
     @abstractmethod
     def list_served_trials(self, inference_job_id: str) -> list[ServedTrial]:
         """The trials that the job serves, in the order that it was created with."""
+
+    @abstractmethod
+    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """The trials that several jobs serve, in the order of :meth:`list_served_trials`, each with the id of its
+        model; by job. One read, however many jobs; each of them has an entry."""
 
     @abstractmethod
     def list_last_served_trial_ids(self) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rafiki.constants import LoadFailure, ModelAccessRight
 from rafiki.entities import Model
@@ -46,6 +46,14 @@ class ModelStore(ABC):
 
         Raises:
             InvalidModelError: there is none with that id.
+        """
+
+    @abstractmethod
+    def get_models(self, model_ids: Collection[str]) -> dict[str, Model]:
+        """Several models, by id. One read, however many.
+
+        Raises:
+            InvalidModelError: there is none with one of the ids.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Gpu, Service
@@ -66,3 +66,12 @@ class ServiceStore(ABC):
     @abstractmethod
     def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
         """All services that a job ever had, in order of creation."""
+
+    @abstractmethod
+    def list_ended_services(self, job_ids: Collection[str]) -> dict[str, list[Service]]:
+        """The STOPPED and ERRORED services of several jobs, by job, each in order of creation. One read, however many
+        jobs; each of them has an entry."""
+
+    @abstractmethod
+    def list_jobs_with_live_services(self) -> set[str]:
+        """The ids of jobs that have services which are not STOPPED or ERRORED."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobStatus
@@ -99,6 +99,10 @@ class TrainJobStore(ABC):
     @abstractmethod
     def list_sub_train_jobs(self, train_job_id: str) -> list[SubTrainJob]:
         """The job's parts, in the order of the models that it was created with."""
+
+    @abstractmethod
+    def list_sub_train_jobs_of(self, train_job_ids: Collection[str]) -> dict[str, list[SubTrainJob]]:
+        """As :meth:`list_sub_train_jobs` for several jobs, by job. One read, however many; each has an entry."""
 
     @abstractmethod
     def get_sub_train_job(self, sub_train_job_id: str) -> SubTrainJob:

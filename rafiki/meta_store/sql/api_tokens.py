@@ -12,7 +12,6 @@ from rafiki.meta_store.base import ApiTokenStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import api_token_is_live, api_tokens, users
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
 
@@ -23,7 +22,7 @@ class SqlApiTokenStore(Records, ApiTokenStore):
             "user_id": user_id,
             "name": name,
             "secret_hash": secret_hash,
-            "datetime_created": utc_now(),
+            "datetime_created": self._db.now(),
             "datetime_expires": datetime_expires,
         }
         taken = ApiTokenExistsError(f"You have an API token named {name!r} already.")
@@ -41,13 +40,13 @@ class SqlApiTokenStore(Records, ApiTokenStore):
 
     def set_api_token_used(self, token_id: str, *, unless_since: datetime) -> None:
         is_due = or_(api_tokens.c.datetime_used.is_(None), api_tokens.c.datetime_used <= unless_since)
-        statement = update(api_tokens).where(api_tokens.c.id == token_id, is_due).values(datetime_used=utc_now())
+        statement = update(api_tokens).where(api_tokens.c.id == token_id, is_due).values(datetime_used=self._db.now())
         with self._db.write_once() as connection:
             connection.execute(statement)
 
     def revoke_api_token(self, user_id: str, token_id: str) -> ApiToken:
         where = [api_tokens.c.id == token_id, api_tokens.c.user_id == user_id, api_token_is_live]
-        revoked = self._update(api_tokens, ApiToken, where, {"datetime_revoked": utc_now()})
+        revoked = self._update(api_tokens, ApiToken, where, {"datetime_revoked": self._db.now()})
         if revoked is None:
             raise not_found(InvalidApiTokenError, "API token", token_id)
         return revoked

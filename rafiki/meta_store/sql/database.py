@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from rafiki.errors import ConfigError, InvalidRequestError, MetaStoreError, RafikiError, StoreFullError
 from rafiki.meta_store.sql.refusals_of_server import advice
 from rafiki.meta_store.sql.schema import metadata
-from rafiki.utils.clock import Deadline
+from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.process import wait_until
 
 BUSY_TIMEOUT_S = 15
@@ -76,8 +77,10 @@ def not_found(error: type[RafikiError], noun: str, record_id: str) -> RafikiErro
 class Database:
     """Connections to one database. Thread-safe; open it after a fork."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, now: Callable[[], datetime] = utc_now) -> None:
         self._url = _parse(url)
+        self.now = now
+        """The clock of what is written."""
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # SQLite has one writer at a time anyway. Its threads queue here, where a wait costs nothing, so that
         # only other processes are waited for in its busy handler, which sleeps and asks again.

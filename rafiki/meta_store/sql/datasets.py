@@ -8,7 +8,6 @@ from rafiki.meta_store.base import DatasetStore
 from rafiki.meta_store.sql.database import Parents, Refusals
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import datasets, users
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
 
@@ -32,7 +31,7 @@ class SqlDatasetStore(Records, DatasetStore):
             "size_bytes": size_bytes,
             "sha256": sha256,
             "store_id": store_id,
-            "datetime_created": utc_now(),
+            "datetime_created": self._db.now(),
         }
         taken = InvalidDatasetError(f"There is a dataset with the id {dataset_id} already.")
         refusals = Refusals(

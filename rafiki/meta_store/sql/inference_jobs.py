@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, exists, insert, select
 
@@ -21,17 +21,17 @@ from rafiki.errors import (
 )
 from rafiki.meta_store.base import InferenceJobStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
-from rafiki.meta_store.sql.records import Records, illegal, status_change
+from rafiki.meta_store.sql.records import Records, illegal, parts_of, status_change
 from rafiki.meta_store.sql.schema import (
     inference_job_is_live,
     inference_jobs,
     served_trials,
+    sub_train_jobs,
     train_jobs,
     trials,
     users,
 )
 from rafiki.states import INFERENCE_JOB_TRANSITIONS
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id, trial_label
 
 _LATEST_FIRST = [inference_jobs.c.datetime_started.desc(), inference_jobs.c.id]
@@ -63,7 +63,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             "labels": labels or {},
             "deployment": deployment,
             "status": InferenceJobStatus.STARTED,
-            "datetime_started": utc_now(),
+            "datetime_started": self._db.now(),
         }
         live = RunningInferenceJobExistsError(
             f"An inference job of the app {app!r}, version {app_version}, is already running. Stop it first."
@@ -119,6 +119,22 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         where = [served_trials.c.inference_job_id == inference_job_id]
         return self._list(served_trials, ServedTrial, where, [served_trials.c.position])
 
+    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {job_id: {} for job_id in inference_job_ids}
+        wanted = (
+            select(served_trials.c.inference_job_id, served_trials.c.trial_id, sub_train_jobs.c.model_id)
+            .join(trials, served_trials.c.trial_id == trials.c.id)
+            .join(sub_train_jobs, trials.c.sub_train_job_id == sub_train_jobs.c.id)
+            .order_by(served_trials.c.inference_job_id, served_trials.c.position)
+        )
+        with self._db.read() as connection:
+            for some in parts_of(found):
+                for job_id, trial_id, model_id in connection.execute(
+                    wanted.where(served_trials.c.inference_job_id.in_(some))
+                ):
+                    found[job_id][trial_id] = model_id
+        return found
+
     def list_last_served_trial_ids(self) -> set[str]:
         later = inference_jobs.alias()
         is_last = ~exists().where(
@@ -139,14 +155,14 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             inference_jobs.c.datetime_stop_requested.is_(None),
             inference_job_is_live,
         ]
-        values = {"datetime_stop_requested": utc_now()}
+        values = {"datetime_stop_requested": self._db.now()}
         changed = self._update(inference_jobs, InferenceJob, where, values)
         return changed or self.get_inference_job(inference_job_id)
 
     def set_inference_job_status(
         self, inference_job_id: str, target: InferenceJobStatus, error: str | None = None
     ) -> InferenceJob:
-        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error)
+        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error, self._db.now())
         where = [inference_jobs.c.id == inference_job_id, allowed]
         changed = self._update(inference_jobs, InferenceJob, where, values)
         if changed is None:

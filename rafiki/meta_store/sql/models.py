@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -14,7 +14,6 @@ from rafiki.meta_store.base import ModelStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import model_files, models, users
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import model_ref, new_id
 
 
@@ -52,7 +51,7 @@ class SqlModelStore(Records, ModelStore):
             "knob_constraints": list(knob_constraints),
             "load_error": load_error,
             "load_failure": load_failure,
-            "datetime_created": utc_now(),
+            "datetime_created": self._db.now(),
         }
         taken = DuplicateModelNameError(f"You have a model {model_ref(name, version)!r} already.")
         refusals = Refusals(
@@ -66,6 +65,13 @@ class SqlModelStore(Records, ModelStore):
 
     def get_model(self, model_id: str) -> Model:
         return self._get(models, Model, model_id, "model", InvalidModelError)
+
+    def get_models(self, model_ids: Collection[str]) -> dict[str, Model]:
+        found = self._list_of(models, Model, models.c.id, model_ids, [models.c.id])
+        for model_id, rows in found.items():
+            if not rows:
+                raise not_found(InvalidModelError, "model", model_id)
+        return {model_id: rows[0] for model_id, rows in found.items()}
 
     def find_newest_model(self, user_id: str, name: str) -> Model | None:
         where = [models.c.user_id == user_id, models.c.name == name]
@@ -85,7 +91,7 @@ class SqlModelStore(Records, ModelStore):
             "knob_constraints": list(knob_constraints),
             "load_error": load_error,
             "load_failure": load_failure,
-            "datetime_checked": utc_now(),
+            "datetime_checked": self._db.now(),
         }
         changed = self._update(models, Model, [models.c.id == model_id], values)
         if changed is None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, GenerativeSelect, Table, select, update
+from sqlalchemy import Column, ColumnElement, Connection, GenerativeSelect, Table, select, update
 
 from rafiki import states
 from rafiki.errors import IllegalTransitionError, InvalidRequestError, RafikiError
 from rafiki.meta_store.sql.database import Database, Refusals, not_found
 from rafiki.meta_store.sql.schema import columns_of
-from rafiki.utils.clock import utc_now
 
 E = TypeVar("E", bound=msgspec.Struct)
 S = TypeVar("S", bound=StrEnum)
@@ -36,6 +36,16 @@ def page(statement: Statement, offset: int, limit: int | None) -> Statement:
     if limit is not None:
         statement = statement.limit(limit)
     return statement.offset(offset) if offset else statement
+
+
+_MOST_IDS = 10_000
+"""In one statement: SQLite takes 32,766 parameters."""
+
+
+def parts_of(ids: Collection[str]) -> list[list[str]]:
+    """The ids, as many at a time as one statement takes."""
+    listed = list(ids)
+    return [listed[i : i + _MOST_IDS] for i in range(0, len(listed), _MOST_IDS)]
 
 
 class Records:
@@ -69,6 +79,25 @@ class Records:
         with self._db.read() as connection:
             return [to_entity(kind, row) for row in connection.execute(statement)]
 
+    def _list_of(
+        self,
+        table: Table,
+        kind: type[E],
+        column: Column[object],
+        ids: Collection[str],
+        order_by: Sequence[ColumnElement[object]],
+        *where: ColumnElement[bool],
+    ) -> dict[str, list[E]]:
+        """The records whose ``column``, a field of theirs, is one of the ids; by it."""
+        found: dict[str, list[E]] = {record_id: [] for record_id in ids}
+        wanted = select(*columns_of(table, kind)).where(*where).order_by(*order_by)
+        with self._db.read() as connection:
+            for some in parts_of(found):
+                for row in connection.execute(wanted.where(column.in_(some))):
+                    entity = to_entity(kind, row)
+                    found[getattr(entity, column.key)].append(entity)
+        return found
+
     def _insert(self, connection: Connection, table: Table, kind: type[E], values: Mapping[str, object]) -> E:
         statement = table.insert().values(**values).returning(*columns_of(table, kind))
         return to_entity(kind, connection.execute(statement).one())
@@ -88,14 +117,14 @@ class Records:
 
 
 def status_change(
-    table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None
+    table: Table, transitions: Mapping[S, frozenset[S]], target: S, error: str | None, now: datetime
 ) -> tuple[ColumnElement[bool], dict[str, object]]:
     """The condition and the values of a guarded change of status."""
     values: dict[str, object] = {"status": target}
     if error is not None:
         values["error"] = error
     if "datetime_stopped" in table.c and states.is_final(transitions, target):
-        values["datetime_stopped"] = utc_now()
+        values["datetime_stopped"] = now
     return table.c.status.in_(states.sources(transitions, target)), values
 
 

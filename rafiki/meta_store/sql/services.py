@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Gpu, Service
@@ -12,7 +14,6 @@ from rafiki.meta_store.sql.database import Refusals, not_found
 from rafiki.meta_store.sql.records import Records, illegal, status_change
 from rafiki.meta_store.sql.schema import service_is_live, services
 from rafiki.states import SERVICE_TRANSITIONS
-from rafiki.utils.clock import utc_now
 
 _IN_ORDER = [services.c.datetime_started, services.c.id]
 
@@ -40,7 +41,7 @@ class SqlServiceStore(Records, ServiceStore):
             "status": ServiceStatus.STARTED,
             "gpus": list(gpus),
             "port": port,
-            "datetime_started": utc_now(),
+            "datetime_started": self._db.now(),
         }
         taken = InvalidServiceError(f"There is a service with the id {service_id} already.")
         return self._create(services, Service, values, Refusals(unique={"pk_services": taken}))
@@ -60,7 +61,7 @@ class SqlServiceStore(Records, ServiceStore):
     def set_service_status(
         self, service_id: str, target: ServiceStatus, error: str | None = None, *, is_permanent: bool = False
     ) -> Service:
-        allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error)
+        allowed, values = status_change(services, SERVICE_TRANSITIONS, target, error, self._db.now())
         if error is not None:
             values["is_permanent"] = is_permanent
         changed = self._update(services, Service, [services.c.id == service_id, allowed], values)
@@ -73,3 +74,10 @@ class SqlServiceStore(Records, ServiceStore):
 
     def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
         return self._list(services, Service, [services.c.job_id == job_id], _IN_ORDER, offset, limit)
+
+    def list_ended_services(self, job_ids: Collection[str]) -> dict[str, list[Service]]:
+        return self._list_of(services, Service, services.c.job_id, job_ids, _IN_ORDER, ~service_is_live)
+
+    def list_jobs_with_live_services(self) -> set[str]:
+        with self._db.read() as connection:
+            return set(connection.scalars(select(services.c.job_id).where(service_is_live).distinct()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from sqlalchemy import text
 
 from rafiki.meta_store.base import MetaStore
@@ -15,13 +18,14 @@ from rafiki.meta_store.sql.services import SqlServiceStore
 from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
 from rafiki.meta_store.sql.trials import SqlTrialStore
 from rafiki.meta_store.sql.users import SqlUserStore
+from rafiki.utils.clock import utc_now
 
 
 class SqlMetaStore(MetaStore):
     """The meta store in SQLite or PostgreSQL; see :func:`rafiki.meta_store.open_meta_store`."""
 
-    def __init__(self, url: str) -> None:
-        self._db = Database(url)
+    def __init__(self, url: str, now: Callable[[], datetime] = utc_now) -> None:
+        self._db = Database(url, now)
         self.users = SqlUserStore(self._db)
         self.api_tokens = SqlApiTokenStore(self._db)
         self.datasets = SqlDatasetStore(self._db)

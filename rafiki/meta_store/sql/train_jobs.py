@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -30,7 +30,6 @@ from rafiki.meta_store.sql.schema import (
 )
 from rafiki.search_setting import AdvisorSetting
 from rafiki.states import TRAIN_JOB_TRANSITIONS
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 from rafiki.utils.values import JsonValue
 
@@ -75,7 +74,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
                 "advisor": advisor,
                 "labels": labels or {},
                 "status": TrainJobStatus.STARTED,
-                "datetime_started": utc_now(),
+                "datetime_started": self._db.now(),
             }
             train_job = self._insert(connection, train_jobs, TrainJob, values)
             if models:
@@ -83,13 +82,13 @@ class SqlTrainJobStore(Records, TrainJobStore):
             # After the insertion, which is refused while another job of the app is live.
             return train_job if error is None else self._fail_at_once(connection, train_job, error)
 
-    @staticmethod
-    def _fail_at_once(connection: Connection, train_job: TrainJob, error: str) -> TrainJob:
-        _, of_subs = status_change(sub_train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error)
+    def _fail_at_once(self, connection: Connection, train_job: TrainJob, error: str) -> TrainJob:
+        now = self._db.now()
+        _, of_subs = status_change(sub_train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error, now)
         connection.execute(
             update(sub_train_jobs).where(sub_train_jobs.c.train_job_id == train_job.id).values(**of_subs)
         )
-        _, of_job = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error)
+        _, of_job = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error, now)
         changed = update(train_jobs).where(train_jobs.c.id == train_job.id).values(**of_job)
         return to_entity(TrainJob, connection.execute(changed.returning(*columns_of(train_jobs, TrainJob))).one())
 
@@ -126,11 +125,11 @@ class SqlTrainJobStore(Records, TrainJobStore):
             train_jobs.c.datetime_stop_requested.is_(None),
             train_job_is_live,
         ]
-        changed = self._update(train_jobs, TrainJob, where, {"datetime_stop_requested": utc_now()})
+        changed = self._update(train_jobs, TrainJob, where, {"datetime_stop_requested": self._db.now()})
         return changed or self.get_train_job(train_job_id)
 
     def set_train_job_status(self, train_job_id: str, target: TrainJobStatus, error: str | None = None) -> TrainJob:
-        allowed, values = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, target, error)
+        allowed, values = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, target, error, self._db.now())
         changed = self._update(train_jobs, TrainJob, [train_jobs.c.id == train_job_id, allowed], values)
         if changed is None:
             raise illegal("train job", train_job_id, self.get_train_job(train_job_id).status, target)
@@ -139,6 +138,10 @@ class SqlTrainJobStore(Records, TrainJobStore):
     def list_sub_train_jobs(self, train_job_id: str) -> list[SubTrainJob]:
         where = [sub_train_jobs.c.train_job_id == train_job_id]
         return self._list(sub_train_jobs, SubTrainJob, where, [sub_train_jobs.c.position])
+
+    def list_sub_train_jobs_of(self, train_job_ids: Collection[str]) -> dict[str, list[SubTrainJob]]:
+        column = sub_train_jobs.c.train_job_id
+        return self._list_of(sub_train_jobs, SubTrainJob, column, train_job_ids, [sub_train_jobs.c.position])
 
     def get_sub_train_job(self, sub_train_job_id: str) -> SubTrainJob:
         return self._get(sub_train_jobs, SubTrainJob, sub_train_job_id, "sub train job", InvalidTrainJobError)
@@ -153,7 +156,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
     def set_sub_train_job_status(
         self, sub_train_job_id: str, target: TrainJobStatus, error: str | None = None, *, owner_id: str | None
     ) -> SubTrainJob:
-        allowed, values = status_change(sub_train_jobs, TRAIN_JOB_TRANSITIONS, target, error)
+        allowed, values = status_change(sub_train_jobs, TRAIN_JOB_TRANSITIONS, target, error, self._db.now())
         owned = sub_train_jobs.c.advisor_id.is_not_distinct_from(owner_id)
         where = [sub_train_jobs.c.id == sub_train_job_id, owned, allowed]
         changed = self._update(sub_train_jobs, SubTrainJob, where, values)

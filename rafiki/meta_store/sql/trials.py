@@ -30,7 +30,6 @@ from rafiki.meta_store.sql.schema import (
 )
 from rafiki.meta_store.sql.train_jobs import check_owner
 from rafiki.proposals import Proposal
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
 _COLUMNS = columns_of(trials, Trial)
@@ -70,7 +69,7 @@ class SqlTrialStore(Records, TrialStore):
             "attempt": 1,
             "proposal": proposal,
             "status": TrialStatus.RUNNING,
-            "datetime_started": utc_now(),
+            "datetime_started": self._db.now(),
         }
         # One statement: it inserts nothing where the owner is another one.
         owned = (
@@ -114,7 +113,7 @@ class SqlTrialStore(Records, TrialStore):
             "params_id": params_id,
             "ended_early": ended_early,
             "checkpoint": None,
-            "datetime_stopped": utc_now(),
+            "datetime_stopped": self._db.now(),
         }
         if worker_id is not None:
             values["worker_id"] = worker_id
@@ -123,7 +122,7 @@ class SqlTrialStore(Records, TrialStore):
         return self._move(trial_id, TrialStatus.COMPLETED, owner_id, values)
 
     def fail_trial(self, trial_id: str, *, error: str, owner_id: str | None) -> Trial:
-        values = {"error": error, "checkpoint": None, "datetime_stopped": utc_now()}
+        values = {"error": error, "checkpoint": None, "datetime_stopped": self._db.now()}
         return self._move(trial_id, TrialStatus.ERRORED, owner_id, values)
 
     def set_checkpoint(self, trial_id: str, checkpoint: TrialCheckpoint, *, owner_id: str | None) -> Trial | None:

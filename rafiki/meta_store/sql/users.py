@@ -9,7 +9,6 @@ from rafiki.meta_store.base import UserStore
 from rafiki.meta_store.sql.database import Refusals, not_found
 from rafiki.meta_store.sql.records import Records
 from rafiki.meta_store.sql.schema import users
-from rafiki.utils.clock import utc_now
 from rafiki.utils.ids import new_id
 
 
@@ -21,7 +20,7 @@ class SqlUserStore(Records, UserStore):
             "email_key": email.casefold(),
             "password_hash": password_hash,
             "user_type": user_type,
-            "datetime_created": utc_now(),
+            "datetime_created": self._db.now(),
         }
         taken = UserExistsError(f"A user with the email {email} exists already.")
         return self._create(users, User, values, Refusals(unique={"uq_users_email_key": taken}))
@@ -37,7 +36,7 @@ class SqlUserStore(Records, UserStore):
 
     def ban_user(self, user_id: str) -> User:
         not_banned = [users.c.id == user_id, users.c.banned_date.is_(None)]
-        banned = self._update(users, User, not_banned, {"banned_date": utc_now()})
+        banned = self._update(users, User, not_banned, {"banned_date": self._db.now()})
         if banned is None:
             raise UserAlreadyBannedError(f"The user {self.get_user(user_id).email} is banned already.")
         return banned

@@ -31,9 +31,11 @@ READY = EnvironmentState(status=EnvironmentStatus.READY)
 class Scene:
     """A supervisor that looks often, and what it acts on."""
 
-    def __init__(self, store: MetaStore, store_url: str, folder: Path) -> None:
+    def __init__(
+        self, store: MetaStore, store_url: str, folder: Path, containers: FakeContainerManager | None = None
+    ) -> None:
         self.store = store
-        self.containers = FakeContainerManager()
+        self.containers = containers or FakeContainerManager()
         self.cache = create_autospec(CacheKeeper, instance=True)
         self.reports: dict[str, ServiceReport] = {}
         self.cache.read_reports.side_effect = lambda services: dict(self.reports)

@@ -1,0 +1,78 @@
+"""Reads of many records at once give what the single ones gave, whatever is in the store."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rafiki.constants import ServiceStatus, ServiceType
+from rafiki.errors import InvalidModelError
+from rafiki.states import SERVICE_TRANSITIONS, is_final
+
+KINDS = list(ServiceType)
+
+
+def fill(store, given, rng):
+    """A few users with train jobs of one to three models, services in every state, and deployments."""
+    train_jobs, inference_jobs = [], []
+    for user in [given.user() for _ in range(2)]:
+        models = [given.model(user) for _ in range(3)]
+        for n in range(rng.randint(1, 4)):
+            chosen = rng.sample(models, rng.randint(1, 3))
+            train_job = given.train_job(user, f"app{n}", models=chosen)
+            train_jobs.append(train_job)
+            subs = store.train_jobs.list_sub_train_jobs(train_job.id)
+            trials = [
+                given.completed_trial(rng.choice(subs), no, rng.random()).id for no in range(1, rng.randint(1, 6))
+            ]
+            if trials and rng.random() < 0.8:
+                rng.shuffle(trials)
+                inference_jobs.append(given.inference_job(train_job, trials))
+    for job in [*train_jobs, *inference_jobs]:
+        for slot in range(rng.randint(0, 5)):
+            service = given.service(job_id=job.id, service_type=rng.choice(KINDS), unit_id=f"u{slot}", slot=slot)
+            for status in rng.choice([[], ["RUNNING"], ["RUNNING", "STOPPED"], ["ERRORED"]]):
+                store.services.set_service_status(service.id, ServiceStatus(status), "why" if slot else None)
+    return train_jobs, inference_jobs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_read_of_many_gives_what_single_reads_give(store, given, seed):
+    rng = random.Random(seed)
+    train_jobs, inference_jobs = fill(store, given, rng)
+    ids = [job.id for job in train_jobs]
+    rng.shuffle(ids)
+    some = ids[: rng.randint(1, len(ids))]
+    assert store.train_jobs.list_sub_train_jobs_of(some) == {i: store.train_jobs.list_sub_train_jobs(i) for i in some}
+    everybody = [*some, *(job.id for job in inference_jobs), "nobody"]
+    assert store.services.list_ended_services(everybody) == {
+        i: [s for s in store.services.list_services(i) if is_final(SERVICE_TRANSITIONS, s.status)] for i in everybody
+    }
+    model_ids = {sub.model_id for i in some for sub in store.train_jobs.list_sub_train_jobs(i)}
+    assert store.models.get_models(model_ids) == {i: store.models.get_model(i) for i in model_ids}
+    served = store.inference_jobs.list_served_models([job.id for job in inference_jobs])
+    for job in inference_jobs:
+        trial_ids = [s.trial_id for s in store.inference_jobs.list_served_trials(job.id)]
+        subs = {s.id: s.model_id for s in store.train_jobs.list_sub_train_jobs(job.train_job_id)}
+        models = [subs[store.trials.get_trial(i).sub_train_job_id] for i in trial_ids]
+        assert list(served[job.id].items()) == list(zip(trial_ids, models, strict=True))
+    assert store.services.list_jobs_with_live_services() == {s.job_id for s in store.services.list_live_services()}
+
+
+def test_a_read_of_many_takes_none_and_more_than_one_statement_does(store, given):
+    train_job = given.train_job()
+    unknown = [f"nobody{n}" for n in range(25_000)]
+    found = store.train_jobs.list_sub_train_jobs_of([*unknown, train_job.id])
+    assert found[train_job.id] == store.train_jobs.list_sub_train_jobs(train_job.id)
+    assert sum(map(len, found.values())) == 1
+    assert store.train_jobs.list_sub_train_jobs_of([]) == {}
+    assert store.services.list_ended_services([]) == {}
+    assert store.models.get_models([]) == {}
+    assert store.inference_jobs.list_served_models([]) == {}
+
+
+def test_a_model_that_is_missing_among_many_is_named(store, given):
+    model = given.model(given.user())
+    with pytest.raises(InvalidModelError, match="nothing"):
+        store.models.get_models([model.id, "nothing"])
