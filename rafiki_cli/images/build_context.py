@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import compileall
-import py_compile
 import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from rafiki_cli.images.compiled import compile_imported
 from rafiki_cli.images.site_files import files_of, find_needed
+from rafiki_cli.images.stripped import strip_libraries
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 _SITE = "site"
@@ -18,11 +18,10 @@ _READABLE, _LISTED = 0o644, 0o755
 
 
 def lay_out(folder: Path, extras: frozenset[str]) -> None:
-    """Put the Dockerfile and the installation's files into an empty folder, compiled: the image is read-only, and
-    whatever is imported would be compiled at each start.
+    """Put the Dockerfile and the installation's files into an empty folder; what is imported at each start, compiled.
 
     Raises:
-        InvalidRequestError: something that is needed is not installed.
+        InvalidRequestError: something that is needed is not installed, or does not start from there.
     """
     shutil.copy(DOCKERFILE, folder / "Dockerfile")
     site = folder / _SITE
@@ -31,11 +30,8 @@ def lay_out(folder: Path, extras: frozenset[str]) -> None:
             target = site / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    # The other kinds hold times, which differ from build to build.
-    compileall.compile_dir(
-        site, maxlevels=30, quiet=2, stripdir=str(site), prependdir=_IN_IMAGE, workers=0,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )  # fmt: skip
+    strip_libraries(site)
+    compile_imported(site, _IN_IMAGE)
 
 
 def pack(folder: Path, out: Path) -> None:

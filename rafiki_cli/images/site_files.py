@@ -12,10 +12,20 @@ from packaging.utils import canonicalize_name
 
 from rafiki.distribution import NAME
 from rafiki.errors import InvalidRequestError
+from rafiki_cli.scaffold.assets import PACKAGE, find_asset
 
 _PACKAGES = ("rafiki", "rafiki_cli")
-_WITH_TESTS = frozenset({"numpy", "scipy", "scikit-learn"})
-"""Packages whose own tests are a tenth of them."""
+_BUNDLED = (
+    ("templates", "catalogue.yaml"), ("templates", "models"), ("templates", "project"), ("templates", "samples"),
+    ("examples", "datasets"), ("pages", "search.md"), ("pages", "tasks.md"),
+)  # fmt: skip
+_OF_THE_BASE = frozenset({"pip"})
+"""What the image's base brings."""
+_TEST_FOLDERS = frozenset({"tests", "_tests"})
+_MORE_TEST_FOLDERS = {"joblib": "test", "sqlalchemy": "testing", "alembic": "testing"}
+"""Folders of other names that hold a package's own tests, or what tests of such packages are made with."""
+_FOR_COMPILERS = (".a", ".c", ".cpp", ".exe", ".h", ".hpp", ".lib", ".pxd", ".pyi", ".pyx", ".tp")
+"""The image has no compiler, and checks no types."""
 
 
 def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
@@ -42,12 +52,12 @@ def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *wanted)):
                 todo.append((requirement.name, frozenset(requirement.extras)))
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found) if name not in _OF_THE_BASE]
 
 
 def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
     """Each file of a distribution, by its path in the folder of packages. Programs are left out, and what Python
-    compiles."""
+    compiles, tests, and what compilers read."""
     name = canonicalize_name(distribution.metadata["Name"])
     if name == NAME:
         yield from _own_files()
@@ -56,11 +66,16 @@ def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
         is_own = entry.parts[0] in _PACKAGES
         if ".." in entry.parts or is_own or "__pycache__" in entry.parts or path.endswith((".pth", ".pyc")):
             continue
-        if name in _WITH_TESTS and "tests" in entry.parts:
+        if _is_left_out(name, entry.parts[:-1], path):
             continue
         file = Path(str(distribution.locate_file(entry)))
         if file.is_file():
             yield path, file
+
+
+def _is_left_out(name: str, folders: tuple[str, ...], path: str) -> bool:
+    tests = _TEST_FOLDERS | {_MORE_TEST_FOLDERS.get(name, "tests")}
+    return bool(tests.intersection(folders)) or path.endswith(_FOR_COMPILERS)
 
 
 def _own_files() -> Iterator[tuple[str, Path]]:
@@ -72,3 +87,16 @@ def _own_files() -> Iterator[tuple[str, Path]]:
         for path in sorted(root.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield f"{package}/{path.relative_to(root).as_posix()}", path
+    yield from _bundled_files()
+
+
+def _bundled_files() -> Iterator[tuple[str, Path]]:
+    """What a wheel has in its package, and a checkout beside it: templates, scripts of examples, pages."""
+    for kind, name in _BUNDLED:
+        asset = find_asset(kind, name)
+        if asset.is_relative_to(PACKAGE):
+            continue
+        for path in [asset] if asset.is_file() else sorted(asset.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                inner = path.relative_to(asset.parent).as_posix()
+                yield f"rafiki_cli/_{kind}/{inner}", path

@@ -10,11 +10,11 @@ from pathlib import Path
 from rafiki.distribution import install_command
 from rafiki.errors import RafikiError
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
 _HOMES = {
-    "templates": (_PACKAGE / "_templates", _PACKAGE.parent / "templates"),
-    "examples": (_PACKAGE / "_examples", _PACKAGE.parent / "examples"),
-    "pages": (_PACKAGE / "_pages", _PACKAGE.parent / "docs" / "reference"),
+    "templates": (PACKAGE / "_templates", PACKAGE.parent / "templates"),
+    "examples": (PACKAGE / "_examples", PACKAGE.parent / "examples"),
+    "pages": (PACKAGE / "_pages", PACKAGE.parent / "docs" / "reference"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from importlib import metadata
 from pathlib import Path
 
@@ -49,6 +50,64 @@ def test_two_builds_of_the_same_files_are_the_same(tmp_path: Path) -> None:
             (folder / "site" / "pkg" / file).chmod(0o600 if name == "one" else 0o640)
         pack(folder, tmp_path / f"{name}.tar")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+
+
+def test_compiled_files_of_two_builds_are_the_same_and_only_what_is_imported_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rafiki_cli.images import compiled
+
+    for name in ("one", "two"):
+        (site := tmp_path / name / "site").mkdir(parents=True)
+        for package in ("rafiki", "rafiki_cli", "library"):
+            (site / package).mkdir()
+            (site / package / "__init__.py").write_text("")
+        (site / "rafiki" / "work.py").write_text("KINDS = {'a', 'b', 'c'}\ndef f():\n    from library import used\n")
+        (site / "library" / "used.py").write_text("def g(x): return x in {'one', 'two', 'three'}\n")
+        (site / "library" / "unused.py").write_text("1 / 0\n")
+        compiled.compile_imported(site, "/opt/rafiki")
+        pack(tmp_path / name, tmp_path / f"{name}.tar")
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    found = {f.name.partition(".")[0] for f in (tmp_path / "one").rglob("*.pyc")}
+    assert {"work", "used"} <= found
+    assert "unused" not in found
+
+
+def test_files_from_which_rafiki_does_not_start_make_no_image(tmp_path: Path) -> None:
+    from rafiki_cli.images import compiled
+
+    (tmp_path / "rafiki").mkdir()
+    (tmp_path / "rafiki" / "__init__.py").write_text("")
+    (tmp_path / "rafiki" / "work.py").write_text("import rafiki.other\n")
+    (tmp_path / "rafiki" / "other.py").write_text("from rafiki.nowhere import it\n")
+    with pytest.raises(InvalidRequestError, match=r"Rafiki does not start from the image's files.*rafiki\.nowhere"):
+        compiled.compile_imported(tmp_path, "/opt/rafiki")
+
+
+def test_a_library_that_the_loader_would_refuse_is_no_better_for_being_small() -> None:
+    import _ctypes
+
+    from rafiki_cli.images.stripped import is_loadable
+
+    good = Path(_ctypes.__file__).read_bytes()
+    assert is_loadable(good)
+    (start,) = struct.unpack_from("<Q", good, 32)
+    (size,) = struct.unpack_from("<H", good, 54)
+    number = next(n for n in range(64) if struct.unpack_from("<I", good, start + n * size)[0] == 1)
+    (offset,) = struct.unpack_from("<Q", good, start + number * size + 8)
+    bad = bytearray(good)
+    struct.pack_into("<Q", bad, start + number * size + 8, offset + 8)
+    assert not is_loadable(bytes(bad))
+    assert not is_loadable(good[:2000])
+
+
+def test_the_image_leaves_out_tests_and_what_compilers_read_and_takes_the_bundled_models() -> None:
+    paths = {path for d in site_files.find_needed(frozenset()) for path, _ in site_files.files_of(d)}
+    own = {p for p in paths if p.startswith(("rafiki/", "rafiki_cli/"))}
+    assert "numpy/__init__.py" in paths
+    assert not [p for p in paths - own if "/tests/" in p or p.endswith((".h", ".a", ".pyx")) or p.startswith("pip/")]
+    bundled = {"rafiki_cli/_templates/catalogue.yaml", "rafiki_cli/_examples/datasets/load_digits.py"}
+    assert bundled <= paths
 
 
 def test_the_dockerfile_is_that_of_the_folder_of_dockerfiles() -> None:

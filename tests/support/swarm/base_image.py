@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ _LOADED_BY_NAME = frozenset(
     }
 )  # fmt: skip
 """Libraries that no program names: of the C library's look-ups, and what wheels expect of a machine."""
+_WORTH_STRIPPING = 100_000
 _FOLDERS = ("tmp", "var/tmp", "proc", "sys", "dev", "run", "etc", "root")
 
 
@@ -40,19 +42,36 @@ def write_base(out: Path) -> None:
         programs = {name: Path(found).resolve() for name in _PROGRAMS if (found := shutil.which(name))}
         for name, file in programs.items():
             tar.add(file, f"usr/bin/{name}")
-        for name in ("python", "python3", version):
-            tar.add(program, f"usr/local/bin/{name}")
+        _add(tar, program, f"usr/local/bin/{version}")
+        for name in ("python", "python3"):
+            info = tarfile.TarInfo(f"usr/local/bin/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, version
+            tar.addfile(info)
         for file in modules:
-            tar.add(file.resolve(), f"usr/local/lib/{version}/{file.relative_to(library)}")
+            _add(tar, file.resolve(), f"usr/local/lib/{version}/{file.relative_to(library)}")
         binaries = [program, *programs.values(), *(f for f in modules if f.suffix == ".so")]
         for name, file in _libraries(binaries):
-            tar.add(file, name)
+            _add(tar, file, name)
+
+
+def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+    """Without what debuggers read, as in the image that this one stands for."""
+    strip = shutil.which("strip")
+    if strip is None or file.stat().st_size < _WORTH_STRIPPING or file.suffix == ".py":
+        tar.add(file, name)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        stripped = Path(scratch) / "stripped"
+        done = subprocess.run([strip, "-o", stripped, file], capture_output=True, check=False, timeout=60)
+        tar.add(stripped if done.returncode == 0 else file, name)
 
 
 def _is_wanted(file: Path, library: Path) -> bool:
     parts = file.relative_to(library).parts
+    if not file.is_file() or _LEFT_OUT & set(parts) or file.suffix == ".a":
+        return False
     # Its libraries are those of a desktop.
-    return file.is_file() and not _LEFT_OUT & set(parts) and not parts[-1].startswith("_tkinter")
+    return not parts[-1].startswith("_tkinter")
 
 
 def _libraries(binaries: Iterable[Path]) -> Iterator[tuple[str, Path]]:
