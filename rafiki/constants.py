@@ -185,7 +185,7 @@ class ExitCode(IntEnum):
     UNAUTHORIZED = 4
     """Not logged in, wrong password, or not allowed."""
     UNREACHABLE = 5
-    """No stack runs, or a server does not answer within its deadline."""
+    """No stack runs (it was put down, or never up), or a server does not answer within its deadline."""
     JOB_ERRORED = 6
     """A train or inference job that was waited for ended ERRORED."""
     NO_RESULT = 7
@@ -197,6 +197,7 @@ class ExitCode(IntEnum):
     TIMED_OUT = 10
     """The time that the command was given is over; the job that it waited for goes on."""
     UNHEALTHY = 11
-    """The stack runs, but something that every job needs does not work: the cache, the database or the supervisor."""
+    """The stack should run, but something that every job needs does not work: the cache, the database, the supervisor,
+    or the admin itself, which hangs or has ended without `rafiki down`."""
     INTERRUPTED = 130
     """Ctrl-C, also at a question for a password and while a command waits for a job."""

@@ -320,8 +320,21 @@ class UnreachableError(RafikiError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class StackDownError(UnreachableError):
+    """The stack was stopped with `rafiki down`. Jobs go on at the next `rafiki up`."""
+
+    http_status = 503
+
+
+class AdminLostError(UnreachableError):
+    """The admin hangs, or has ended without `rafiki down`."""
+
+    http_status = 503
+    exit_code = ExitCode.UNHEALTHY
+
+
 class AdminStoppedError(RafikiError):
-    """The admin was stopped; streams go on when it is started again."""
+    """The admin ends, and another takes its place; streams go on there."""
 
     http_status = 503
     exit_code = ExitCode.UNREACHABLE

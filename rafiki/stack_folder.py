@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.config import SUPERADMIN_PASSWORD_FILE_NAME, LoadedConfig
-from rafiki.errors import ConfigError, StackError
+from rafiki.errors import AdminLostError, ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
@@ -112,6 +113,11 @@ class StackFolder:
         return self.run / "admin.json"
 
     @property
+    def up_lock_file(self) -> Path:
+        """Locked while `rafiki up` is at work."""
+        return self.run / "up.lock"
+
+    @property
     def admin_port_file(self) -> Path:
         """The port that the admin last found by itself."""
         return self.root / "admin-port"
@@ -158,6 +164,30 @@ class StackFolder:
             PermissionError: when the folder is another user's.
         """
         return PidFile.find(self.admin_pid_file, self.root)
+
+    def find_loss(self) -> AdminLostError | None:
+        """What to tell people when the admin of this very folder's stack has ended without having been stopped; None
+        while it runs, and when it was stopped or never started. Raises as :meth:`find_admin`."""
+        left = PidFile.find_left(self.admin_pid_file, self.root)
+        if left is None or self.is_starting:
+            return None
+        return AdminLostError(
+            f"The admin of the stack in {self.root} (process {left.process.pid}) has ended without `rafiki down`: it "
+            "crashed or was killed, or the machine was started anew. `rafiki logs admin` may tell why; `rafiki up` "
+            "goes on with its jobs."
+        )
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether `rafiki up` is at work: an admin that is away now is replaced."""
+        try:
+            with self.up_lock_file.open("r") as f:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def find_cache(self) -> PidFile | None:
         """The private cache server of this very folder's stack, if it runs; raises as :meth:`find_admin`."""

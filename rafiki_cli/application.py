@@ -85,5 +85,5 @@ class Application:
 
         admin = session.reach_target(self)
         client = AdminClient(admin.host, admin.port)
-        client.stack_id = admin.stack_id
+        client.stack_id, client.stack = admin.stack_id, session.find_stack_folder(self, admin)
         return client

@@ -23,7 +23,7 @@ from rafiki.config import load_config
 from rafiki.constants import ExitCode
 from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.contract.http_protocol import RefusingProtocol
-from rafiki.errors import RafikiError, StackError
+from rafiki.errors import RafikiError, StackDownError, StackError
 from rafiki.settings import DEFAULT_ADMIN_PORT
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.files import write_private
@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
         self.is_handing_over = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        await self._hub.close()
+        await self._hub.close(None if self.is_handing_over else StackDownError())
         await super().shutdown(sockets)
 
 

@@ -94,6 +94,8 @@ class EventHub:
         self._readers: anyio.CapacityLimiter | None = None
         self.closing = asyncio.Event()
         """Set when the server shuts down: every stream ends."""
+        self.last_word: RafikiError = AdminStoppedError()
+        """What each stream then says."""
 
     # ---- from any thread
 
@@ -218,8 +220,13 @@ class EventHub:
         finally:
             await cache.close_channel()
 
-    async def close(self) -> None:
-        """End all streams. The event loop's last act here."""
+    async def close(self, last_word: RafikiError | None = None) -> None:
+        """End all streams. The event loop's last act here.
+
+        Args:
+            last_word: why, for whoever watches; None = another admin takes this one's place.
+        """
+        self.last_word = last_word or self.last_word
         self.closing.set()
         if self._listening is not None:
             self._listening.cancel()
@@ -293,7 +300,7 @@ class EventStream:
                 for task in (pump, *others):
                     task.cancel()
                 await asyncio.gather(pump, *others, return_exceptions=True)
-            last = encode_refusal(AdminStoppedError()) if self._hub.closing.is_set() else b""
+            last = encode_refusal(self._hub.last_word) if self._hub.closing.is_set() else b""
             # To a client that is gone this does nothing; one that does not read must not keep the server up.
             with contextlib.suppress(TimeoutError, OSError):
                 await asyncio.wait_for(send({"type": "http.response.body", "body": last, "more_body": False}), 0.5)

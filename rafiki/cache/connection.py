@@ -123,6 +123,15 @@ class Refusal(NamedTuple):
     """It will not pass by itself: somebody has to change the server or the configuration."""
 
 
+_BY_CODE = {
+    "MISCONF": Refusal("it refuses to write, because it could not save its data to the disk", False),
+    "NOREPLICAS": Refusal("it refuses to write, because it lacks the replicas that it wants (min-replicas)", False),
+    "BUSY": Refusal("it is busy with a script, and answers nobody", False),
+    "UNKILLABLE": Refusal("it is busy with a script, and answers nobody", False),
+    "DENIED": Refusal("it lets no other machine in (protected-mode, without a password)", True),
+}
+
+
 def explain(error: BaseException, *, is_tls: bool = False) -> Refusal:
     """What a driver's error means, for people.
 
@@ -139,8 +148,11 @@ def explain(error: BaseException, *, is_tls: bool = False) -> Refusal:
         case redis.exceptions.NoPermissionError():
             return Refusal("it refuses this credential the command", True)
         case redis.AuthenticationError() | redis.exceptions.AuthorizationError():
-            return Refusal("it refuses the credential", True)
-        case redis.exceptions.MovedError():
+            is_missing = "required" in str(error)
+            return Refusal(f"it {'asks for a password' if is_missing else 'refuses the credential'}", True)
+        case redis.exceptions.MasterDownError():
+            return Refusal("it is a replica that has lost its primary server, and answers nobody", False)
+        case redis.exceptions.AskError() | redis.exceptions.ClusterError() | redis.exceptions.ClusterCrossSlotError():
             return Refusal("it is one of a cluster, which does not serve: a single server is needed", True)
         case redis.exceptions.OutOfMemoryError():
             return Refusal("it is full (maxmemory), and refuses to write", False)
@@ -152,8 +164,9 @@ def explain(error: BaseException, *, is_tls: bool = False) -> Refusal:
             return Refusal("it does not answer", False)
         case redis.ConnectionError() | OSError():
             return Refusal(_why_no_connection(str(error), is_tls), False)
-    if "MISCONF" in str(error):
-        return Refusal("it refuses to write, because it could not save its data to the disk", False)
+    # The driver has no class for these: it hands out the server's word for them.
+    if (refusal := _BY_CODE.get(str(error).partition(" ")[0])) is not None:
+        return refusal
     return Refusal("it refuses a command", "unknown" in str(error).lower())
 
 

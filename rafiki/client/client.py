@@ -41,7 +41,8 @@ class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, W
         super().__init__(found.host, found.port, hint=found.hint)
         self._found = found
         self._caller.stack_id = found.stack_id
-        self._caller.down = found.hint if found.is_down else None
+        self._caller.stack = found.stack
+        self._caller.down = found.down
         if found.has_logins:
             self._caller.find_token = self._find_token
 

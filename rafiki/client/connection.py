@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rafiki.client.contract_caller import ADMIN_HINT, ContractCaller
 from rafiki.client.http_server import WATCH_PATIENCE_S
+
+if TYPE_CHECKING:
+    from rafiki.stack_folder import StackFolder
 
 
 class AdminConnection:
@@ -17,14 +20,18 @@ class AdminConnection:
     _crash_patience_s = WATCH_PATIENCE_S
     """How long a stream waits for an admin that went without a word."""
 
+    _down_patience_s = WATCH_PATIENCE_S
+    """The same for one that was stopped with its stack."""
+
     def __init__(self, admin_host: str = "localhost", admin_port: int = 3000, *, hint: str = ADMIN_HINT) -> None:
         """
         Args:
             hint: what to do when no admin answers, for people.
         """
         self._caller = ContractCaller(
-            admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s, hint=hint
-        )
+            admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s,
+            down_patience_s=self._down_patience_s, hint=hint,
+        )  # fmt: skip
 
     @property
     def token(self) -> str | None:
@@ -43,6 +50,15 @@ class AdminConnection:
     @stack_id.setter
     def stack_id(self, stack_id: str | None) -> None:
         self._caller.stack_id = stack_id
+
+    @property
+    def stack(self) -> StackFolder | None:
+        """The folder of the stack that is meant, where it is known: it tells why an admin does not answer."""
+        return self._caller.stack
+
+    @stack.setter
+    def stack(self, stack: StackFolder | None) -> None:
+        self._caller.stack = stack
 
     @property
     def address(self) -> str:

@@ -8,7 +8,7 @@ import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import quote
 
 import msgspec
@@ -24,9 +24,11 @@ from rafiki.client.http_server import (
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, ErrorBody, FilePart, Request, RequestStruct
 from rafiki.contract.http_headers import STACK_HEADER
 from rafiki.errors import (
+    AdminLostError,
     AdminStoppedError,
     InvalidRequestError,
     RafikiError,
+    StackDownError,
     UnauthorizedError,
     UnreachableError,
     error_from_wire,
@@ -34,6 +36,11 @@ from rafiki.errors import (
 from rafiki.utils.clock import Deadline
 from rafiki.utils.values import JsonObject
 
+if TYPE_CHECKING:
+    from rafiki.stack_folder import StackFolder
+
+HANG_S = 5.0
+"""An admin that does not say for so long how it is hangs."""
 ADMIN_HINT = "Start the stack with `rafiki up`, or check the address."
 
 
@@ -56,20 +63,25 @@ class ContractCaller(HttpServer):
         *,
         is_light: bool = False,
         crash_patience_s: float = WATCH_PATIENCE_S,
+        down_patience_s: float = WATCH_PATIENCE_S,
         hint: str = ADMIN_HINT,
     ) -> None:
         """
         Args:
             crash_patience_s: the longest time for which a stream waits for an admin that went without a word.
+            down_patience_s: the same for one that was stopped with its stack.
             hint: what to do when no admin answers, for people.
         """
         super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
         self.token: str | None = None
-        self._crash_patience_s = crash_patience_s
+        self._crash_patience_s, self._down_patience_s = crash_patience_s, down_patience_s
         self.stack_id: str | None = None
         """Of the stack that is meant: the admin of another one refuses the calls. None = whoever answers."""
-        self.down: str | None = None
+        self.down: UnreachableError | None = None
         """Why nobody is asked: the stack that is meant does not run, by its own files."""
+        self.stack: StackFolder | None = None
+        """The folder of the stack that is meant, where that is on this machine: it tells an admin that was stopped from
+        one that has crashed."""
         self.find_token: Callable[[], str | None] | None = None
         """Asked once, at the first call that needs a token while there is none."""
 
@@ -139,8 +151,8 @@ class ContractCaller(HttpServer):
         snapshot, like every other.
 
         Args:
-            patience_s: how long the admin may be away, once the stream has begun; less where it crashed, as this client
-                was made.
+            patience_s: how long the admin may be away, once the stream has begun; less where it crashed or was stopped,
+                as this client was made.
             stop: set from another thread to end the waits between tries.
 
         Raises:
@@ -200,29 +212,90 @@ class ContractCaller(HttpServer):
 
         backoff, stop = Backoff(0.1, 2.0), stop or threading.Event()
         away: Deadline | None = None
-        has_begun = is_orderly = False
+        has_begun = False
+        last_word: RafikiError | None = None
         while True:
             try:
                 for kind, data in self.open_stream(path, headers=headers):
                     if kind == "error":
-                        error = self._error_of(data)
-                        is_orderly = isinstance(error, AdminStoppedError)
-                        if error.http_status < 500:
-                            raise error
-                        raise UnreachableError(error.message)
-                    has_begun, is_orderly, away = True, False, None
+                        last_word = self._error_of(data)
+                        if last_word.http_status < 500 or isinstance(last_word, UnreachableError):
+                            raise last_word
+                        raise UnreachableError(last_word.message)
+                    has_begun, last_word, away = True, None, None
                     backoff.reset()
                     yield kind, data
                     if kind == "end":
                         return
                 raise UnreachableError(f"The admin at {self.address} ended the stream.")
             except UnreachableError as e:
-                away = away or Deadline(patience_s if is_orderly else min(patience_s, self._crash_patience_s))
-                if not has_begun or away.is_over():
+                away = away or Deadline(min(patience_s, self._patience_s(last_word)))
+                if not has_begun:
                     raise
+                if away.is_over() or self._is_down_for_good(e, last_word):
+                    raise self._say_gone(e, last_word) from e
                 yield Away(reason=e.message, left_s=away.left_s())
             if stop.wait(min(backoff.next_s(), away.left_s() + 0.01)):
                 return
+
+    def _patience_s(self, last_word: RafikiError | None) -> float:
+        if isinstance(last_word, AdminStoppedError):
+            return WATCH_PATIENCE_S
+        return self._down_patience_s if isinstance(last_word, StackDownError) else self._crash_patience_s
+
+    def _is_down_for_good(self, error: UnreachableError, last_word: RafikiError | None) -> bool:
+        """Whether nobody waits: the stack was stopped, though the stream did not say so."""
+        is_down = isinstance(error, StackDownError) and not isinstance(last_word, AdminStoppedError)
+        return is_down and not self._down_patience_s
+
+    def _say_gone(self, error: UnreachableError, last_word: RafikiError | None) -> UnreachableError:
+        """How a stream ends whose admin has not come back."""
+        if last_word is not None or isinstance(error, AdminLostError | StackDownError):
+            return error
+        return AdminLostError(f"The admin went away without a word: it crashed, or its network did. {error.message}")
+
+    def _no_connection(self, reason: str) -> UnreachableError:
+        return self._tell_apart(super()._no_connection(reason))
+
+    def _broken(self, reason: str) -> UnreachableError:
+        return self._tell_apart(super()._broken(reason))
+
+    def _no_answer(self, timeout_s: float) -> UnreachableError:
+        try:
+            self._check_it_lives()
+        except AdminLostError as e:
+            return e
+        return super()._no_answer(timeout_s)
+
+    def _tell_apart(self, error: UnreachableError) -> UnreachableError:
+        """An admin that nobody reaches: one that was stopped, or one that is gone without that."""
+        if self.stack is None:
+            return error
+        try:
+            if (loss := self.stack.find_loss()) is not None:
+                return loss
+            is_down = not self.stack.is_starting and self.stack.find_admin() is None
+        except PermissionError:
+            return error
+        if not is_down:
+            return error
+        return StackDownError(f"The stack in {self.stack.root} does not run. Start it with `rafiki up`.")
+
+    def _check_it_lives(self) -> None:
+        """Raise when the admin does not even say how it is, which takes it no time.
+
+        Raises:
+            AdminLostError: it hangs.
+        """
+        try:
+            self._plain.request("GET", "/", body=None, headers={}, timeout_s=HANG_S)
+        except TimeoutError as e:
+            raise AdminLostError(
+                f"The admin at {self.address} takes connections, but has not answered for {HANG_S:g} s: it hangs, or "
+                "its machine does. `rafiki doctor` looks further."
+            ) from e
+        except (OSError, ValueError):
+            return  # The call itself says what is wrong.
 
     def _error_of(self, data: bytes) -> RafikiError:
         try:
@@ -237,7 +310,7 @@ class ContractCaller(HttpServer):
         if unknown := fields.keys() - endpoint.fields.keys():
             raise InvalidRequestError(f"{endpoint.name} takes no {', '.join(sorted(unknown))}.")
         if self.down is not None:
-            raise UnreachableError(self.down)
+            raise self.down
         headers: dict[str, str] = {} if self.stack_id is None else {STACK_HEADER: self.stack_id}
         if endpoint.roles is not None:
             if (token := self.known_token()) is None:

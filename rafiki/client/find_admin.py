@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rafiki.client.http_server import split_address
 from rafiki.client.kept_contexts import read_contexts
 from rafiki.config import admin_from_environment, configured_file, first_generation_admin, load_config
-from rafiki.errors import InvalidRequestError
+from rafiki.errors import InvalidRequestError, UnreachableError
 from rafiki.stack_folder import StackFolder
 from rafiki.stack_identity import examine
 
@@ -36,8 +36,8 @@ class FoundAdmin(NamedTuple):
     """Whether ``RAFIKI_TOKEN`` is one of these."""
     stack_id: str | None = None
     """Of the stack that is meant: no other may answer. None = whoever does."""
-    is_down: bool = False
-    """Whether the stack that is meant does not run, by its own files: then its port may be anybody's."""
+    down: UnreachableError | None = None
+    """Of the stack that is meant, when it does not run, by its own files: then its port may be anybody's."""
     stack: StackFolder | None = None
     """The folder of its stack, where that is on this machine and it runs."""
 
@@ -94,9 +94,9 @@ def _of_project() -> FoundAdmin | None:
     loaded = load_config(file)
     stack = StackFolder(loaded)
     try:
-        running, stack_id = stack.find_admin(), examine(stack.root).known_id
+        running, stack_id, loss = stack.find_admin(), examine(stack.root).known_id, stack.find_loss()
     except PermissionError:
-        running = stack_id = None
+        running = stack_id = loss = None
     if running is not None:
         why, hint = f"it is the stack of {loaded.base_folder}", "Does it still run? See `rafiki status`."
         host = reachable_host(running.host)
@@ -107,7 +107,9 @@ def _of_project() -> FoundAdmin | None:
     if not port and host in _LOOPBACK:
         hint = f"The stack of {loaded.base_folder} does not run: start it with `rafiki up`."
         port = stack.kept_admin_port or DEFAULT_PORT
-        return FoundAdmin(host, port, f"{file} is its project's", hint, has_logins=True, is_down=True)
+        return FoundAdmin(
+            host, port, f"{file} is its project's", hint, has_logins=True, down=loss or UnreachableError(hint)
+        )
     hint = f"{file} names this address, and its stack does not run here: start it there with `rafiki up`."
     # The folder may be somebody else's: RAFIKI_TOKEN goes to no other machine that only its file names.
     is_here = host in _LOOPBACK

@@ -240,7 +240,9 @@ class HttpServer:
 
         def ask() -> PlainAnswer:
             start_s = time.perf_counter()
-            answer = self._plain.request(method, target, body=content, headers=headers, timeout_s=timeout_s)
+            answer = self._plain.request(
+                method, target, body=content, headers=headers, timeout_s=timeout_s, while_silent=self._check_it_lives
+            )
             took_ms = 1000 * (time.perf_counter() - start_s)
             scheme = "" if self.address.startswith(_HTTPS) else "http://"
             logger.debug("%s %s%s%s: %d in %.0f ms", method, scheme, self.address, target, answer.status, took_ms)
@@ -317,6 +319,9 @@ class HttpServer:
             raise self._no_answer(timeout_s) from e
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise self._broken(str(e)) from e
+
+    def _check_it_lives(self) -> None:
+        """Asked while an answer takes long; what it raises ends the call."""
 
     def _no_connection(self, reason: str) -> UnreachableError:
         if "CERTIFICATE" in reason:

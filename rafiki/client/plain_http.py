@@ -9,7 +9,8 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import httptools
@@ -21,6 +22,8 @@ _HTTPS = "https://"
 _VERSION_HEADER = VERSION_HEADER.lower().encode()
 _MOST_HEADER_BYTES = 2**16
 _CHUNK_BYTES = 2**16
+SILENCE_S = 3.0
+"""What keeps silent for so long may hang."""
 
 
 class NoConnectionError(OSError):
@@ -61,12 +64,20 @@ class PlainHttp:
             connection.close()
 
     def request(
-        self, method: str, target: str, *, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        while_silent: Callable[[], object] | None = None,
     ) -> PlainAnswer:
         """The answer.
 
         Args:
             timeout_s: the longest silence of the server.
+            while_silent: called every few seconds of silence; what it raises ends the request.
 
         Raises:
             NoConnectionError: when there is no connection to it.
@@ -83,7 +94,7 @@ class PlainHttp:
             connection.sendall(sent)
             answer = _Answer()
             while not answer.is_complete:
-                answer.feed(connection.recv(_CHUNK_BYTES))
+                answer.feed(_receive(connection, timeout_s, while_silent))
             is_kept = answer.is_connection_kept
             return PlainAnswer(answer.status, b"".join(answer.parts), answer.version)
         finally:
@@ -133,6 +144,22 @@ class PlainHttp:
                 if not select.select([connection], [], [], 0)[0]:
                     return connection
             connection.close()
+
+
+def _receive(connection: socket.socket, timeout_s: float, while_silent: Callable[[], object] | None) -> bytes:
+    """What comes next; see :meth:`PlainHttp.request`."""
+    if while_silent is None:
+        return connection.recv(_CHUNK_BYTES)
+    until = time.monotonic() + timeout_s
+    while True:
+        left_s = until - time.monotonic()
+        connection.settimeout(max(0.001, min(left_s, SILENCE_S)))
+        try:
+            return connection.recv(_CHUNK_BYTES)
+        except TimeoutError:
+            if time.monotonic() >= until:
+                raise
+            while_silent()
 
 
 class _Answer:

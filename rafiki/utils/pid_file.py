@@ -96,14 +96,18 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def load(path: Path) -> PidFile | None:
         """The file's contents when the process it names still runs; None when there is none, it is damaged, or dead."""
+        found = PidFile._read(path)
+        return found if found is not None and found.process.is_alive() else None
+
+    @staticmethod
+    def _read(path: Path) -> PidFile | None:
         text = read_text(path)
         if text is None:
             return None
         try:
-            found = msgspec.json.decode(text, type=PidFile)
+            return msgspec.json.decode(text, type=PidFile)
         except msgspec.DecodeError:
             return None
-        return found if found.process.is_alive() else None
 
     @staticmethod
     def find(path: Path, stack_root: Path) -> PidFile | None:
@@ -114,6 +118,16 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
             return None
         serves = found.stack_root or stack_of_process(found.process.pid)
         return found if serves is None or is_same_folder(serves, stack_root) else None
+
+    @staticmethod
+    def find_left(path: Path, stack_root: Path) -> PidFile | None:
+        """The file that a server of the stack in ``stack_root`` has left behind, which takes it away when it ends in
+        order: None while it runs, too."""
+        found = PidFile._read(path)
+        if found is None or found.process.is_alive():
+            return None
+        is_of_here = found.stack_root is None or is_same_folder(found.stack_root, stack_root)
+        return found if is_of_here else None
 
 
 def stack_of_process(pid: int) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -67,14 +68,41 @@ def logs(
     for line in found:
         terminal.put(line)
     if follow:
-        _follow(file)
+        _follow_while_up(cli, file)
 
 
-def _follow(file: Path) -> None:
+def _follow_while_up(cli: Application, file: Path) -> None:
+    """What is written from now on, as long as the stack runs and its admin does not hang.
+
+    Raises:
+        UnreachableError: the stack was put down, or its admin is lost.
+    """
+    from rafiki_cli.target.local_stack import find_admin, reachable_host, why_down
+    from rafiki_cli.watch.health import while_answering
+
+    folder = cli.own_stack_folder()
+    running = find_admin(folder)
+
+    def is_away() -> bool:
+        return find_admin(folder) is None and not folder.is_starting
+
+    with contextlib.ExitStack() as stack:
+        if running is not None:
+            from rafiki.client.http_server import join_address
+
+            stack.enter_context(while_answering(join_address(reachable_host(running.host), running.port)))
+        _follow(file, is_away)
+    raise why_down(folder)
+
+
+def _follow(file: Path, is_over: Callable[[], bool]) -> None:
+    """What is written from now on, until it is over, and all that was written before that."""
     wait = threading.Event()
     with contextlib.ExitStack() as stack:
         f = _open_at_end(file, stack)
-        while True:
+        is_last = False
+        while not is_last:
+            is_last = is_over()
             while line := f.readline():
                 terminal.put(line.decode("utf-8", "replace").rstrip("\n"))
             with contextlib.suppress(FileNotFoundError):
@@ -84,7 +112,8 @@ def _follow(file: Path) -> None:
                     f.seek(0)
                 elif now.st_size < f.tell():  # emptied
                     f.seek(0)
-            wait.wait(_FOLLOW_WAIT_S)
+            if not is_last:
+                wait.wait(_FOLLOW_WAIT_S)
 
 
 def _open_at_end(file: Path, stack: contextlib.ExitStack) -> BinaryIO:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rafiki.constants import ExitCode
-from rafiki.errors import RafikiError
+from rafiki.errors import AdminLostError, RafikiError, UnreachableError
 from rafiki.utils.clock import utc_now
+from rafiki.utils.values import JsonObject
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rafiki_cli.target.session import Target
 
 app = new_app("The stack.")
+_HEALTH_TIMEOUT_S = 3.0
 
 
 @app.command(epilog=examples("rafiki up", "rafiki up --port 3001", "rafiki up --restart", "rafiki up --foreground"))
@@ -159,9 +161,7 @@ def status(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the admin, the cache and the services of jobs. Exits with 5 when the stack is down, 11 when it
-    is not healthy."""
-    from rafiki_cli.target.health import health
-
+    is not healthy: also when its admin hangs, or has ended without `rafiki down`."""
     if all_:
         if watch:
             raise terminal.UsageError("Give --all or --watch, not both.")
@@ -172,8 +172,10 @@ def status(
         return
 
     admin = cli.target()
-    found = None if admin.source is session.Source.DOWN else health(admin.host, admin.port)
+    found, absence = _look_at_admin(cli, admin)
     state: dict[str, Any] = {"admin": {"address": admin.address, "is_up": found is not None, **(found or {})}}
+    if isinstance(absence, AdminLostError):
+        state["admin"]["status"] = absence.message
     if not admin.is_local:
         state["named_by"] = str(admin.source)
     else:
@@ -194,23 +196,38 @@ def status(
             f"This admin does not belong to {cli.stack_folder().root}: it only has the port that is configured here."
         )
     if found is None:
-        terminal.abort(_why_down(cli, admin), ExitCode.UNREACHABLE)
+        assert absence is not None
+        raise absence
     if found["status"] != "ok":
         terminal.abort(f"The stack is not healthy: {found['status']}", ExitCode.UNHEALTHY)
 
 
-def _why_down(cli: Application, admin: Target) -> str:
-    if not admin.is_local:
-        return f"No admin answers at {admin.address}. Check the address."
+def _look_at_admin(cli: Application, admin: Target) -> tuple[JsonObject | None, UnreachableError | None]:
+    """What the admin says of itself, or why it says nothing."""
+    from rafiki_cli.target.health import ask_health
+
     if admin.source is session.Source.DOWN:
-        return local_stack.say_down(cli.stack_folder())
-    return f"No admin answers at {admin.address}. Start the stack with `rafiki up`."
+        return None, local_stack.why_down(cli.stack_folder())
+    try:
+        found = ask_health(admin.host, admin.port, _HEALTH_TIMEOUT_S)
+    except AdminLostError as e:
+        return None, e
+    return found, None if found else _why_absent(cli, admin)
+
+
+def _why_absent(cli: Application, admin: Target) -> UnreachableError:
+    if not admin.is_local:
+        return UnreachableError(f"No admin answers at {admin.address}. Check the address.")
+    folder = cli.stack_folder()
+    loss = None if stack_owner.is_of_another_user(folder) else folder.find_loss()
+    return loss or UnreachableError(f"No admin answers at {admin.address}. Start the stack with `rafiki up`.")
 
 
 def _watch(cli: Application, format: Format) -> None:
     """The services as the admin tells their changes, until Ctrl-C."""
     from rafiki.client.records import Away
     from rafiki_cli.watch import streams
+    from rafiki_cli.watch.health import while_answering
 
     if format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --watch has none. Take -o jsonl: an event a line.")
@@ -218,7 +235,8 @@ def _watch(cli: Application, format: Format) -> None:
         raise terminal.UsageError("--watch shows a table that changes: that needs a terminal. Elsewhere take -o jsonl.")
     client = cli.client()
     events = streams.batches(client.watch_services, tick_s=1.0)
-    with contextlib.suppress(KeyboardInterrupt):
+    # What is not healthy is what one looks for here: only an admin that hangs ends it.
+    with contextlib.suppress(KeyboardInterrupt), while_answering(client.address):
         if format is Format.JSONL:
             for event in (e for batch in events for e in batch if not isinstance(e, Away)):
                 put_data(event, format)
@@ -286,9 +304,16 @@ def _services(cli: Application) -> list[ServiceView] | None:
         return None  # Not logged in, or not an admin: the processes tell what runs.
 
 
+def _absence(admin: dict[str, Any]) -> str:
+    """In the table, where the message follows anyway."""
+    if "status" not in admin:
+        return "down"
+    return "hangs" if "pid" in admin else "lost"
+
+
 def _put_state(state: dict[str, Any]) -> None:
     admin = state["admin"]
-    about = f", version {admin['version']}: {admin['status']}" if admin["is_up"] else ": down"
+    about = f", version {admin['version']}: {admin['status']}" if admin["is_up"] else f": {_absence(admin)}"
     process = f" (process {admin['pid']})" if admin.get("pid") else ""
     terminal.put(f"admin  {admin['address']}{process}{about}")
     if cache := state.get("cache"):

@@ -30,7 +30,9 @@ def check_admin(subject: Subject) -> Iterator[Finding]:
     # A port that only was this stack's may be another program's by now.
     found = None if subject.is_down else health(host, port, _TIMEOUT_S)
     if found is None:
-        if not subject.is_remote and subject.find_running_admin() is None:
+        if (loss := subject.find_loss()) is not None:
+            yield problem("admin", loss.message, "rafiki up")
+        elif not subject.is_remote and subject.find_running_admin() is None:
             yield skipped("admin", "The stack is down.", "rafiki up")
         else:
             cure = "See `rafiki logs admin`." if not subject.is_remote else "Is the address right, and is it up?"

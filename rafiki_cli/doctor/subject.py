@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rafiki.errors import ConfigError, RafikiError
+from rafiki.errors import AdminLostError, ConfigError, RafikiError
 from rafiki_cli.application import Application
 from rafiki_cli.target import local_stack, session, stack_owner
 
@@ -70,6 +70,10 @@ class Subject:
     def find_running_admin(self) -> PidFile | None:
         """The admin process of the local stack."""
         return local_stack.find_admin(self.folder)
+
+    def find_loss(self) -> AdminLostError | None:
+        """Why the admin of the local stack is gone without having been stopped; None of another machine's stack too."""
+        return None if self.is_remote else self.folder.find_loss()
 
 
 def find_subject(cli: Application) -> Subject:

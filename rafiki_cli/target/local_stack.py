@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from rafiki.errors import UnreachableError
+from rafiki.errors import AdminLostError, StackDownError, UnreachableError
 from rafiki_cli.target import stack_owner
 
 if TYPE_CHECKING:
@@ -95,31 +95,41 @@ def check_it_runs(loaded: LoadedConfig) -> None:
     """Check that who answers is the stack of this folder, before anything is asked of it.
 
     Raises:
-        UnreachableError: the stack does not run, or another one's admin has its port.
+        UnreachableError: the stack does not run, or another one's admin has its port; an AdminLostError when it should
+            run.
     """
     from rafiki_cli.target.health import health
 
     found = find_local(loaded)
     if found.how is How.DOWN:
-        raise UnreachableError(say_down(found.folder))
+        raise why_down(found.folder)
     if found.how is not How.CONFIGURED or stack_owner.is_of_another_user(found.folder):
         return
     answer = health(found.host, found.port)
+    is_here = _is_of_this_machine(loaded.config.admin.host)
+    loss = found.folder.find_loss() if is_here else None
     if answer is None:
+        if loss is not None:
+            raise loss
         return  # The call itself will say that nobody answers.
     from rafiki_cli.target import stack_process
 
-    root = stack_process.find_stack_of(found.port) if _is_of_this_machine(loaded.config.admin.host) else None
+    root = stack_process.find_stack_of(found.port) if is_here else None
     other_id = answer.get("stack_id")
     is_other = other_id != found.stack_id if other_id else root is not None and root != found.folder.root
     if is_other:
         origin = next(o.origin for o in loaded.origins if o.key == "admin.port")
         whose = f"the stack in {root}" if root else "another stack"
-        raise UnreachableError(
+        raise (UnreachableError if loss is None else AdminLostError)(
             f"The stack in {found.folder.root} does not run: port {found.port} (admin.port, {origin}) is that "
             f"of {whose}. Leave admin.port out, and `rafiki up` finds a free port; or talk to the other one on "
             f"purpose, with --admin {found.host}:{found.port}."
         )
+
+
+def why_down(folder: StackFolder) -> UnreachableError:
+    """Why nobody is asked: the stack was put down or never up, or its admin is gone without that."""
+    return folder.find_loss() or StackDownError(say_down(folder))
 
 
 def say_down(folder: StackFolder) -> str:

@@ -12,11 +12,13 @@ from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError
 from rafiki_cli import terminal
 from rafiki_cli.target import contexts
 from rafiki_cli.target.local_stack import How, check_it_runs, find_local
+from rafiki_cli.target.stack_owner import is_of_another_user
 from rafiki_cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
     from rafiki.contract.users import TokenView
+    from rafiki.stack_folder import StackFolder
     from rafiki_cli.application import Application
 
 TOKEN_VARIABLE = "RAFIKI_TOKEN"
@@ -196,7 +198,7 @@ def open_client(cli: Application) -> AdminClient:
 
     admin = reach_target(cli)
     found = AdminClient(admin.host, admin.port)
-    found.stack_id = admin.stack_id
+    found.stack_id, found.stack = admin.stack_id, find_stack_folder(cli, admin)
     if token := token_from_environment():
         refuse_to_send(token, admin)
         found.token = token
@@ -211,6 +213,12 @@ def open_client(cli: Application) -> AdminClient:
         words = "rafiki login" if admin.is_local else f"rafiki{_selection(admin)} login EMAIL"
         raise UnauthorizedError(f"Not logged in at {found.address}. Log in with `{words}`, or set {TOKEN_VARIABLE}.")
     return found
+
+
+def find_stack_folder(cli: Application, admin: Target) -> StackFolder | None:
+    """The folder of the stack, when it is on this machine and this user's: it tells why an admin does not answer."""
+    folder = cli.stack_folder() if admin.source is Source.STACK else None
+    return None if folder is None or is_of_another_user(folder) else folder
 
 
 def refuse_to_send(token: str, admin: Target) -> None:

@@ -149,7 +149,7 @@ def admin_environment(loaded: LoadedConfig, folder: StackFolder, port: int | Non
 @contextlib.contextmanager
 def start_lock(folder: StackFolder, timeout_s: float) -> Iterator[None]:
     """One `rafiki up` of a stack at a time; the kernel frees the lock of a killed one."""
-    with (folder.run / "up.lock").open("w") as f:
+    with folder.up_lock_file.open("w") as f:
 
         def is_taken() -> bool:
             try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
-from rafiki.errors import RafikiError, StackUnhealthyError, UnreachableError
+from rafiki.errors import AdminLostError, RafikiError, StackUnhealthyError, UnreachableError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -32,8 +32,13 @@ class _NoAnswerError(Exception):
 class HealthWatch:
     """Asks an admin, from a thread, how its stack is."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, is_any_answer_good: bool = False) -> None:
+        """
+        Args:
+            is_any_answer_good: only an admin that hangs counts, not what it says of its stack.
+        """
         self._address = address
+        self._is_any_answer_good = is_any_answer_good
         self._stopped = threading.Event()
         self._silent_since: float | None = None
         self._is_back = False
@@ -53,7 +58,7 @@ class HealthWatch:
 
         Raises:
             StackUnhealthyError: when the stack is not healthy.
-            UnreachableError: when the admin does not answer any more.
+            AdminLostError: when the admin does not answer any more.
         """
         is_main = threading.current_thread() is threading.main_thread()
         before = signal.signal(_SIGNAL, self._interrupt) if is_main else None
@@ -99,7 +104,7 @@ class HealthWatch:
             silent_s = time.monotonic() - self._silent_since
             if silent_s < _SILENT_S:
                 return None
-            return UnreachableError(
+            return AdminLostError(
                 f"The admin at {self._address} takes connections, but has not answered for {silent_s:.0f} s: it hangs, "
                 "or its machine does. `rafiki doctor` looks further."
             )
@@ -107,7 +112,7 @@ class HealthWatch:
         if status is None:
             self._is_back, self._away_at = True, started
             return None
-        if status == "ok":
+        if status == "ok" or self._is_any_answer_good:
             self._is_back = False
             return None
         if self._is_back and time.monotonic() - self._away_at < _SETTLING_S:
@@ -142,4 +147,11 @@ class HealthWatch:
 def while_healthy(address: str) -> Iterator[None]:
     """As long as the stack of the admin at ``address`` is healthy; see :meth:`HealthWatch.interrupting`."""
     with HealthWatch(address).interrupting():
+        yield
+
+
+@contextlib.contextmanager
+def while_answering(address: str) -> Iterator[None]:
+    """As long as the admin at ``address`` does not hang, be its stack healthy or not."""
+    with HealthWatch(address, is_any_answer_good=True).interrupting():
         yield

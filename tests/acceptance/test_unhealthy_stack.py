@@ -164,30 +164,38 @@ Hurting = Callable[[Hurt], AbstractContextManager[None]]
 
 
 @pytest.mark.parametrize(
-    ("hurting", "code", "reason"),
+    ("hurting", "reason"),
     [
-        (Hurt.hung_cache, ExitCode.UNHEALTHY, "it does not answer"),
-        (Hurt.full_cache, ExitCode.UNHEALTHY, "it is full (maxmemory)"),
-        (Hurt.closed_cache, ExitCode.UNHEALTHY, "it refuses the credential"),
-        (Hurt.dead_cache, ExitCode.UNHEALTHY, "is not executable"),
-        (Hurt.locked_database, ExitCode.UNHEALTHY, "has been locked by another process"),
-        (Hurt.lost_database, ExitCode.UNHEALTHY, "is gone"),
-        (Hurt.hung_admin, ExitCode.UNREACHABLE, "takes connections, but has not answered"),
+        (Hurt.hung_cache, "it does not answer"),
+        (Hurt.full_cache, "it is full (maxmemory)"),
+        (Hurt.closed_cache, "it refuses the credential"),
+        (Hurt.dead_cache, "is not executable"),
+        (Hurt.locked_database, "has been locked by another process"),
+        (Hurt.lost_database, "is gone"),
+        (Hurt.hung_admin, "takes connections, but has not answered"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_command_that_waits_ends_with_the_reason_and_status_tells_the_same(
-    hurt: Hurt, hurting: Hurting, code: ExitCode, reason: str
+    hurt: Hurt, hurting: Hurting, reason: str
 ) -> None:
     eventually(hurt.is_healthy, "a healthy stack")
     waiting = hurt.watch()
     with hurting(hurt):
         _, told = waiting.communicate(timeout=60)
-        assert (waiting.returncode, reason in told) == (code, True), told
-        if code is ExitCode.UNHEALTHY:
-            status = hurt.cli("status")
-            _, told = status.communicate(timeout=60)
-            assert (status.returncode, reason in told) == (code, True), told
+        assert (waiting.returncode, reason in told) == (ExitCode.UNHEALTHY, True), told
+        status = hurt.cli("status")
+        _, told = status.communicate(timeout=60)
+        assert (status.returncode, reason in told) == (ExitCode.UNHEALTHY, True), told
+
+
+def test_a_command_that_asks_an_admin_which_hangs_ends_and_says_so(hurt: Hurt) -> None:
+    eventually(hurt.is_healthy, "a healthy stack")
+    with hurt.hung_admin():
+        asking, following = hurt.cli("train", "list"), hurt.cli("logs", "admin", "--follow")
+        for command in (asking, following):
+            _, told = command.communicate(timeout=60)
+            assert (command.returncode, "but has not answered" in told) == (ExitCode.UNHEALTHY, True), told
 
 
 def test_a_run_of_several_jobs_ends_and_its_report_tells_why(hurt: Hurt) -> None:
@@ -221,16 +229,40 @@ def test_jobs_go_on_when_it_is_mended_and_users_that_the_cache_forgot_are_made_a
     assert out.count('"COMPLETED"') >= 2
 
 
-def test_a_command_that_waits_for_an_admin_that_crashed_ends_and_says_so(hurt: Hurt) -> None:
+@pytest.fixture
+def endless(hurt: Hurt) -> None:
+    """A job that has no end is the app's last one."""
     eventually(hurt.is_healthy, "a healthy stack")
     client = hurt.stack.client()
     job = client.get_train_job(APP)
-    (hurt.stack.folder / "gate").unlink(missing_ok=True)
+    if job["status"] not in ("STOPPED", "ERRORED"):
+        return
     client.create_train_job(
         APP, TASK, job["train_dataset_id"], job["val_dataset_id"], {"MODEL_TRIAL_COUNT": 1},
         train_args={"gate": str(hurt.stack.folder / "never")},
     )  # fmt: skip
-    waiting = hurt.watch()
+
+
+def test_a_command_that_waits_for_an_admin_that_crashed_ends_and_says_so(hurt: Hurt, endless: None) -> None:
+    waiting, following = hurt.watch(), hurt.cli("logs", "admin", "--follow")
     hurt.stack.kill_admin()
+    for command in (waiting, following):
+        _, told = command.communicate(timeout=60)
+        expected = (ExitCode.UNHEALTHY, True)
+        assert (command.returncode, "has ended without `rafiki down`" in told) == expected, told
+    hurt.stack.up()
+
+
+def test_a_command_that_waits_for_a_stack_that_is_put_down_ends_at_once_and_one_that_is_restarted_is_waited_for(
+    hurt: Hurt, endless: None
+) -> None:
+    waiting = hurt.watch()
+    restart = hurt.cli("up", "--restart")
+    _, told = restart.communicate(timeout=120)
+    assert restart.returncode == ExitCode.OK, told
+    assert waiting.poll() is None
+    down = hurt.cli("down")
     _, told = waiting.communicate(timeout=60)
-    assert (waiting.returncode, "No admin answers at" in told) == (ExitCode.UNREACHABLE, True), told
+    assert waiting.returncode == ExitCode.UNREACHABLE, told
+    assert "was stopped with `rafiki down`" in told
+    assert down.wait(60) == ExitCode.OK

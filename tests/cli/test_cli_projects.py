@@ -98,8 +98,10 @@ def test_a_pid_that_another_program_has_now_is_no_admin(
     now = handle_of(sleeper.pid)
     before = PidFile(process=ProcessHandle(now.pid, now.create_time - 60), host="127.0.0.1", port=server.port)
     before.save(run / "admin.json")
-    assert cli("train", "list").code == ExitCode.UNREACHABLE
+    # Whoever has its pid now: that one has ended without a word.
+    assert cli("train", "list").code == ExitCode.UNHEALTHY
     assert "No stack runs" in cli("down").err
+    assert cli("train", "list").code == ExitCode.UNREACHABLE
     assert sleeper.poll() is None
     assert server.calls == []
 

@@ -65,6 +65,9 @@ def test_up_status_login_and_down(stack, folder: Path, port: int) -> None:
     assert not _is_alive(cache)
     assert stack("status").code == ExitCode.UNREACHABLE
     assert "No stack runs" in stack("down").err
+    for command in (["train", "list"], ["logs", "admin", "--follow"]):
+        result = stack(*command)
+        assert (result.code, "with `rafiki up`" in result.err) == (ExitCode.UNREACHABLE, True), command
 
 
 def test_two_ups_at_once_start_one_admin(stack, folder: Path) -> None:
@@ -79,7 +82,9 @@ def test_two_ups_at_once_start_one_admin(stack, folder: Path) -> None:
 def test_after_a_killed_admin_up_starts_again_and_down_leaves_nothing(stack, folder: Path) -> None:
     assert stack("up").code == 0
     os.kill(_pid(folder, "admin"), signal.SIGKILL)
-    assert stack("status").code == ExitCode.UNREACHABLE
+    for command in (["status"], ["train", "list"], ["logs", "admin", "--follow"]):
+        result = stack(*command)
+        assert (result.code, "has ended without `rafiki down`" in result.err) == (ExitCode.UNHEALTHY, True), command
     assert stack("up").code == 0
     cache = _pid(folder, "cache")
     os.kill(_pid(folder, "admin"), signal.SIGKILL)
@@ -122,7 +127,7 @@ def test_what_is_left_of_a_stack_without_its_admin_is_not_explained_by_a_login(s
     finally:
         left.kill()
         left.wait()
-    assert result.code == ExitCode.UNREACHABLE
+    assert result.code == ExitCode.UNHEALTHY
     assert str(left.pid) in result.out
     assert "rafiki login" not in result.err
     assert "rafiki down" in result.err

@@ -11,9 +11,9 @@ import pytest
 from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
-from rafiki.errors import MetaStoreError, StackUnhealthyError, UnreachableError
+from rafiki.errors import AdminLostError, MetaStoreError, StackUnhealthyError, UnreachableError
 from rafiki_cli.watch import health
-from rafiki_cli.watch.health import HealthWatch, while_healthy
+from rafiki_cli.watch.health import HealthWatch, while_answering, while_healthy
 
 REASON = "The cache at 127.0.0.1:6379 failed: it is full (maxmemory), and refuses to write."
 WAITING = [
@@ -124,8 +124,15 @@ def test_an_admin_that_takes_connections_and_does_not_answer_is_told(monkeypatch
     monkeypatch.setattr(health, "_EVERY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(UnreachableError, match="has not answered for"), HealthWatch(address).interrupting():
+        with pytest.raises(AdminLostError, match="has not answered for"), HealthWatch(address).interrupting():
             threading.Event().wait(60)
+        with pytest.raises(AdminLostError, match="has not answered for"), while_answering(address):
+            threading.Event().wait(60)
+
+
+def test_where_any_answer_is_good_only_an_admin_that_hangs_ends_the_wait(unhealthy: ContractServer) -> None:
+    watch = HealthWatch(f"127.0.0.1:{unhealthy.port}", is_any_answer_good=True)
+    assert watch._look() is None
 
 
 def test_an_admin_that_is_not_there_is_left_to_the_calls() -> None:

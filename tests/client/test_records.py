@@ -160,10 +160,13 @@ def test_without_any_admin_the_address_is_told() -> None:
 
 def test_a_silent_admin_is_not_waited_for_for_ever(server: ContractServer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
-    server.answers["get_health"] = lambda _: asked.wait(20)
+    server.answers |= {
+        "get_users": lambda _: asked.wait(20),
+        "get_health": {"name": "rafiki", "version": "1", "status": "ok"},
+    }
     client = AdminClient("127.0.0.1", server.port)
     with pytest.raises(UnreachableError, match=r"did not answer within 0.1 s"):
-        client._caller.send("GET", "/", headers={}, timeout_s=0.1)
+        client._caller.send("GET", "/users", headers={}, timeout_s=0.1)
     asked.set()
 
 

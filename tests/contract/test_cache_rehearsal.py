@@ -119,7 +119,7 @@ def test_a_server_of_fewer_commands_is_told_which_it_lacks(tmp_path: Path) -> No
     [
         ("NOPERM this user has no permissions to run the 'xadd' command", "refuses this credential the command", True),
         ("WRONGPASS invalid username-password pair or user is disabled.", "refuses the credential", True),
-        ("NOAUTH Authentication required.", "refuses the credential", True),
+        ("NOAUTH Authentication required.", "asks for a password", True),
         ("OOM command not allowed when used memory > 'maxmemory'.", "is full", False),
         ("LOADING Redis is loading the dataset in memory", "still loading", False),
         ("READONLY You can't write against a read only replica.", "is a replica", False),
@@ -127,7 +127,10 @@ def test_a_server_of_fewer_commands_is_told_which_it_lacks(tmp_path: Path) -> No
         ("MOVED 3999 127.0.0.1:6381", "is one of a cluster", True),
         ("ERR max number of clients reached", "too many clients", False),
         ("ERR unknown command 'XADD'", "refuses a command", True),
-        ("NOREPLICAS Not enough good replicas to write.", "refuses a command", False),
+        ("NOREPLICAS Not enough good replicas to write.", "lacks the replicas", False),
+        ("DENIED Redis is running in protected mode because", "lets no other machine in", True),
+        ("CROSSSLOT Keys in request don't hash to the same slot", "is one of a cluster", True),
+        ("ERR something that nobody knows", "refuses a command", False),
     ],
 )
 def test_what_a_server_refuses_is_told_in_words(answer: str, reason: str, is_lasting: bool) -> None:

@@ -19,8 +19,8 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
 
     Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when no admin
     answers in time or one of another version does, and ``UnauthorizedError`` when it needs a login and there is none.
-    Safe to share between threads. A stream waits a minute for an admin that was stopped, and four seconds for one that
-    went without a word.
+    Safe to share between threads. A stream waits a minute for an admin that is restarted, four seconds for one that
+    went without a word, and not at all for one that was stopped with its stack.
 
     Args:
         admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
@@ -30,3 +30,4 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
 
     _is_light = True
     _crash_patience_s = CRASH_PATIENCE_S
+    _down_patience_s = 0.0
