@@ -37,8 +37,13 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
     """Of the file."""
 
 
-CREATE_DATASET: Endpoint[CreateDatasetRequest, DatasetView] = Endpoint(
-    name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetView,
+class DatasetCreatedView(DatasetView, frozen=True, kw_only=True):
+    warnings: list[str] = []
+    """What its owner should know of it: classes without an image, for instance."""
+
+
+CREATE_DATASET: Endpoint[CreateDatasetRequest, DatasetCreatedView] = Endpoint(
+    name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetCreatedView,
     timeout_s=CHECK_TIMEOUT_S, roles=ALL_USERS, is_form=True,
     summary="Upload a dataset for a task, or have it fetched from a URL.",
 )  # fmt: skip

@@ -163,8 +163,10 @@ class Checkup:
                 trial_steps.check_dependencies(request.dependencies)
                 done(", ".join(f"{n} {v}".strip() for n, v in request.dependencies.items()))
         with self._step("datasets", is_usage=True) as done:
-            trial_steps.check_datasets(self._rules, (request.train_path, request.val_path))
+            told = trial_steps.check_datasets(self._rules, (request.train_path, request.val_path))
             done(f"{Path(request.train_path).name} and {Path(request.val_path).name} fit {request.task}")
+        for warning in told:
+            self._warn("datasets", warning)
         with self._step("class") as done:
             model_class = load_model_class_from_path(request.file, request.model_class)
             _refuse(find_static_problem(model_class))

@@ -68,7 +68,8 @@ def test_model_class(
     for warning in explain_unknown(budget, BudgetOption):
         _warn(warning)
     rules = get_task(task)
-    trial_steps.check_datasets(rules, (train_dataset_path, val_dataset_path, test_dataset_path))
+    for warning in trial_steps.check_datasets(rules, (train_dataset_path, val_dataset_path, test_dataset_path)):
+        _warn(warning)
     found = load_model_class_from_path(model_file_path, model_class)
     file_name = Path(model_file_path).name
     options = _options(sys.argv[1:])

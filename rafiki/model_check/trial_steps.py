@@ -308,12 +308,17 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def check_datasets(rules: TaskSpec, paths: Sequence[str | Path | None]) -> None:
+def check_datasets(rules: TaskSpec, paths: Sequence[str | Path | None]) -> list[str]:
     """Check files against the dataset format of a task.
+
+    Returns:
+        What their owner should know of them all the same.
 
     Raises:
         InvalidDatasetError: says what is wrong with which.
     """
-    for path in paths:
-        if path is not None:
-            rules.validate_dataset(Path(path))
+    warnings = []
+    for path in [Path(p) for p in paths if p is not None]:
+        rules.validate_dataset(path)
+        warnings += [f"{path.name}: {told}" for told in rules.find_oddities(path)]
+    return warnings

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rafiki.errors import InvalidDatasetError
-from rafiki.tasks.table_files import find_columns, iter_rows, place
-from rafiki.tasks.zip_files import open_member
+from rafiki.tasks.table_files import find_columns, iter_rows, parse_number, place
+from rafiki.tasks.zip_files import find_member, open_member
 
 AUDIOS_CSV = "audios.csv"
 COLUMNS = ("wav_filename", "wav_filesize", "transcript")
@@ -27,6 +27,8 @@ class AudioRow(NamedTuple):
     """Path in the zip."""
     wav_filesize: int
     """In bytes."""
+    told_bytes: float
+    """The size that the table tells: that of the recording before it was converted, maybe."""
     transcript: str
     """What was said, in a to z, spaces and apostrophes."""
 
@@ -42,7 +44,7 @@ def _check_transcript(transcript: str, row_no: int) -> None:
 
 
 def iter_audio_rows(archive: zipfile.ZipFile) -> Iterator[AudioRow]:
-    """The rows of ``audios.csv`` in their order, their sizes compared with the files in the zip.
+    """The rows of ``audios.csv`` in their order, each with the size of its file in the zip.
 
     Raises:
         InvalidDatasetError: says what is wrong, in which row and column.
@@ -60,19 +62,19 @@ def iter_audio_rows(archive: zipfile.ZipFile) -> Iterator[AudioRow]:
                     f"{place(AUDIOS_CSV, row_no)} has {len(row)} values where row 1 names {len(header)} columns."
                 )
             name, size = row[name_at].strip(), row[size_at].strip()
-            try:
-                in_zip = archive.getinfo(name).file_size
-            except KeyError:
+            info = find_member(archive, name)
+            if info is None:
                 raise InvalidDatasetError(
                     f"{place(AUDIOS_CSV, row_no, 'wav_filename')}: there is no file {name!r} in the zip."
-                ) from None
-            if size != str(in_zip):
+                )
+            told_bytes = parse_number(size)
+            if told_bytes is None or told_bytes < 0:
                 raise InvalidDatasetError(
-                    f"{place(AUDIOS_CSV, row_no, 'wav_filesize')}: {size[:80]!r} came, but {name!r} has {in_zip} bytes."
+                    f"{place(AUDIOS_CSV, row_no, 'wav_filesize')}: {size[:80]!r} came, where a number of bytes belongs."
                 )
             _check_transcript(row[transcript_at], row_no)
             is_empty = False
-            yield AudioRow(row_no, name, in_zip, row[transcript_at])
+            yield AudioRow(row_no, name, info.file_size, told_bytes, row[transcript_at])
         if is_empty:
             raise InvalidDatasetError(f"{AUDIOS_CSV} lists no recordings.")
 

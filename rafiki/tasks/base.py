@@ -82,6 +82,10 @@ class TaskSpec(ABC):
             InvalidDatasetError: says what is wrong, in which file and row.
         """
 
+    def find_oddities(self, path: Path) -> list[str]:
+        """What its owner should know of a dataset that :meth:`validate_dataset` has accepted, a sentence each."""
+        return []
+
     def decode_query(self, raw: bytes) -> object:
         """One query, from the JSON value that the client sent, as the object that the model's predict() gets.
 

@@ -40,6 +40,12 @@ def _check_token(token: str, row_no: int) -> None:
         )
 
 
+def _of_other_length(row_no: int, n_values: int, n_columns: int) -> InvalidDatasetError:
+    return InvalidDatasetError(
+        f"{place(CORPUS_TSV, row_no)} has {n_values} values where row 1 names {n_columns} columns."
+    )
+
+
 def _unquoted(cell: str) -> str:
     """What is inside a cell's quotes, as the dialect ``excel-tab`` writes them; any other cell as it is.
 
@@ -75,6 +81,7 @@ def iter_sentences(
         named_tags = list(zip(tags, tag_columns, strict=True))
         sentence: Sentence = []
         is_empty, empty_row_no = True, 0
+        half: int | None = None
         for row_no, row in rows:
             if not row:
                 empty_row_no = empty_row_no or row_no
@@ -84,6 +91,14 @@ def iter_sentences(
                     f"{place(CORPUS_TSV, empty_row_no)} is empty. A sentence ends with a row whose token is the two "
                     f"characters {SENTENCE_END}."
                 )
+            if half is None and row == ['"']:
+                # Of a line feed in quotes, which somebody took for the mark.
+                half = row_no
+                continue
+            if half is not None:
+                if row[0] != '"':
+                    raise _of_other_length(half, 1, len(header))
+                half, row[0] = None, split_by
             row = [_unquoted(cell) for cell in row]
             token = row[token_column] if token_column < len(row) else ""
             if token == split_by:
@@ -92,12 +107,12 @@ def iter_sentences(
                     sentence = []
                 continue
             if len(row) != len(header):
-                raise InvalidDatasetError(
-                    f"{place(CORPUS_TSV, row_no)} has {len(row)} values where row 1 names {len(header)} columns."
-                )
+                raise _of_other_length(row_no, len(row), len(header))
             _check_token(token, row_no)
             sentence.append([token, *(_read_tag(row[i], row_no, name) for name, i in named_tags)])
             is_empty = False
+        if half is not None:
+            raise _of_other_length(half, 1, len(header))
         if is_empty:
             raise InvalidDatasetError(f"{CORPUS_TSV} holds no token below the header.")
         if sentence:

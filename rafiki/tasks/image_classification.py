@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import msgspec
 from rafiki.constants import Task
 from rafiki.errors import InvalidDatasetError, InvalidQueryError
 from rafiki.tasks.base import decode_json
-from rafiki.tasks.image_files import IMAGES_CSV, ImageQueries, check_image, read_image_rows
+from rafiki.tasks.image_files import IMAGES_CSV, ImageQueries, ImageRow, check_image, read_image_rows
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.validation import ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _TAKES = "An image query is a list of rows of pixels, W x H x 3 (RGB) or W x H (grey), of numbers from 0 to 255"
+_MANY_CLASSES = 10_000
+_MOST_LISTED = 10
 _NOT_STRUCTURE = b"0123456789.-+eE \t\r\n"
 _decode_ints = msgspec.json.Decoder(list[int]).decode
 _decode_floats = msgspec.json.Decoder(list[float]).decode
@@ -105,6 +107,26 @@ def _why_invalid(value: JsonValue) -> str:
     return f"a list of the shape {found} came"
 
 
+def _refuse_ids(rows: Sequence[ImageRow]) -> None:
+    """Refuse numbers that name things rather than classes: a probability is given for each number below the highest.
+
+    Raises:
+        InvalidDatasetError: nearly all classes below the highest are missing, and they are many.
+    """
+    highest, n_found = max(row.image_class for row in rows), len({row.image_class for row in rows})
+    if highest >= _MANY_CLASSES and n_found < (highest + 1) / 10:
+        raise InvalidDatasetError(
+            f"{IMAGES_CSV}: class {highest} occurs, but only {n_found:,} of the classes up to it do. Number the "
+            "classes from 0 to k-1."
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """The first of them, for people."""
+    more = len(numbers) - _MOST_LISTED
+    return ", ".join(map(str, numbers[:_MOST_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+
+
 class ImageClassificationTask(ProbabilityTask):
     """Datasets: zip with ``images.csv`` and png/jpg files. Predictions: k probabilities; the ensemble: their mean."""
 
@@ -122,17 +144,25 @@ class ImageClassificationTask(ProbabilityTask):
         """
         with open_dataset_zip(path, limits) as archive:
             rows = read_image_rows(archive)
-            classes = {row.image_class for row in rows}
-            if len(classes) <= max(classes):
-                missing = next(c for c in range(max(classes)) if c not in classes)
-                raise InvalidDatasetError(
-                    f"{IMAGES_CSV}: classes must be 0 to k-1; class {max(classes)} occurs, class {missing} does not."
-                )
+            _refuse_ids(rows)
             # A file may be listed many times; it is read once.
             for row in {row.path: row for row in reversed(rows)}.values():
                 origin = f"{IMAGES_CSV}, row {row.row_no}: "
                 data = read_member(archive, row.path, max_bytes=8 * max_pixels, origin=origin)
                 check_image(data, f"{origin}{row.path!r} ", max_pixels)
+
+    def find_oddities(self, path: Path) -> list[str]:
+        """Classes below the highest that have no image, as in a part of a larger dataset."""
+        with open_dataset_zip(path) as archive:
+            rows = read_image_rows(archive)
+        found = {row.image_class for row in rows}
+        missing = [c for c in range(max(found)) if c not in found]
+        if not missing:
+            return []
+        return [
+            f"{IMAGES_CSV}: no image is of the class{'es' if len(missing) > 1 else ''} {_listed(missing)}. Classes are "
+            f"0 to {max(found)}, so models give {max(found) + 1} probabilities."
+        ]
 
     def decode_query(self, raw: bytes) -> npt.NDArray[np.uint8 | np.float32]:
         """The image as an array of W x H x 3 from 0 to 255: uint8 when all numbers are integers, else float32.
@@ -160,6 +190,10 @@ class ImageClassificationTask(ProbabilityTask):
     def read_validation(
         self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
+        """Labels are classes of the training dataset: one that is above all of those is none, and nobody's to know."""
+        with open_dataset_zip(train_path) as archive:
+            highest = max(row.image_class for row in read_image_rows(archive))
         with open_dataset_zip(val_path) as archive:
             rows = draw_evenly(read_image_rows(archive), max_examples)
-        return ValidationSample(ImageQueries(val_path, rows), [row.image_class for row in rows])
+        labels = [row.image_class if row.image_class <= highest else -1 for row in rows]
+        return ValidationSample(ImageQueries(val_path, rows), labels)

@@ -10,8 +10,9 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
-from rafiki.tasks.audio_files import check_wav, is_wav, iter_audio_rows
+from rafiki.tasks.audio_files import AUDIOS_CSV, check_wav, is_wav, iter_audio_rows
 from rafiki.tasks.base import TaskSpec, encode_json
+from rafiki.tasks.table_files import place
 from rafiki.tasks.validation import draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 from rafiki.utils.mismatch import explain_json
@@ -41,6 +42,19 @@ class SpeechRecognitionTask(TaskSpec):
                 if row.wav_filename not in checked:
                     check_wav(archive, row)
                     checked.add(row.wav_filename)
+
+    def find_oddities(self, path: Path) -> list[str]:
+        """Sizes in the table that are not those of the files."""
+        with open_dataset_zip(path) as archive:
+            others = [row for row in iter_audio_rows(archive) if row.told_bytes != row.wav_filesize]
+        if not others:
+            return []
+        first = others[0]
+        return [
+            f"{place(AUDIOS_CSV, first.row_no)}: wav_filesize is {first.told_bytes:g}, but {first.wav_filename!r} has "
+            f"{first.wav_filesize} bytes. The size of the file counts; {len(others):,} row"
+            f"{'s' if len(others) > 1 else ''} in all tell another."
+        ]
 
     def read_examples(
         self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int

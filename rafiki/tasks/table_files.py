@@ -16,6 +16,8 @@ from rafiki.errors import InvalidDatasetError
 CSV_FILE = "csv file"
 _MAX_LINE_BYTES = 4 << 20
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
+_TWICE_RETURNED = b"\r\r\n"
+"""How a line ends that Python's csv wrote to a text file on Windows."""
 """Where a line ends with a carriage return alone."""
 _MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
 
@@ -59,6 +61,8 @@ def _split(stream: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while True:
         read = stream.readline(_MAX_LINE_BYTES + 1)
+        if read.endswith(_TWICE_RETURNED):
+            read = read.removesuffix(_TWICE_RETURNED) + b"\r\n"
         # What the last piece ends with may go on in what is read next.
         *whole, rest = _AFTER_RETURN.split(rest + read)
         yield from whole
@@ -140,6 +144,8 @@ class Table(NamedTuple):
     columns: list[str]
     rows: Iterator[tuple[int, list[str]]]
     """Each with its number and one stripped text a column."""
+    has_index: bool = False
+    """Whether a first column without a name, the index of who wrote it, was left out."""
 
 
 def _check_header(header: list[str]) -> list[str]:
@@ -149,8 +155,10 @@ def _check_header(header: list[str]) -> list[str]:
         other = next((sign for sign in ";\t|" if sign in "".join(header)), None)
         hint = f" Separate them with commas, not with {other!r}." if other else ""
         raise InvalidDatasetError(f"{where} must name at least two columns: a feature and the target.{hint}")
-    if "" in columns:
-        raise InvalidDatasetError(f"{where}: column {columns.index('') + 1} has no name.")
+    # The first alone has none where pandas wrote its index too.
+    has_index = columns[0] == "" and len(columns) > 2
+    if "" in columns[has_index:]:
+        raise InvalidDatasetError(f"{where}: column {columns.index('', has_index) + 1} has no name.")
     if twice := [name for name, n in Counter(columns).items() if n > 1]:
         raise InvalidDatasetError(f"{where} names {', '.join(map(repr, twice[:10]))} more than once.")
     return columns
@@ -186,4 +194,8 @@ def open_table(path: Path | str) -> Iterator[Table]:
     with stream:
         rows = iter_rows(stream, CSV_FILE)
         columns = _check_header(next(rows, (1, []))[1])
-        yield Table(columns, _rows_of_length(rows, columns))
+        has_index = columns[0] == ""
+        checked = _rows_of_length(rows, columns)
+        if has_index:
+            columns, checked = columns[1:], ((row_no, row[1:]) for row_no, row in checked)
+        yield Table(columns, checked, has_index)

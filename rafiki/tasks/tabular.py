@@ -51,6 +51,14 @@ class _TabularTask(CombiningTask):
             for _ in table.rows:
                 pass
 
+    def find_oddities(self, path: Path) -> list[str]:
+        """An index that was left out."""
+        with open_table(path) as table:
+            if not table.has_index:
+                return []
+        told = f"{place(CSV_FILE, 1)}: the first column has no name: it is taken for an index, and is no feature."
+        return [f"{told} pandas writes none with to_csv(index=False)."]
+
     def decode_query(self, raw: bytes) -> dict[str, Scalar]:
         """The features by name; a feature that is null or left out is a missing value."""
         try:

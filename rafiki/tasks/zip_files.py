@@ -36,12 +36,26 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def _missing(name: str, origin: str) -> InvalidDatasetError:
-    return InvalidDatasetError(f"{origin}there is no file {name!r} in the zip.")
+def _missing(archive: zipfile.ZipFile, name: str, origin: str) -> InvalidDatasetError:
+    told = f"{origin}there is no file {name!r} in the zip."
+    other = next((n for n in archive.NameToInfo if n.endswith(f"/{name}") and not n.startswith("__MACOSX/")), None)
+    if other is not None:
+        told += f" There is {other!r}: put what is in that folder at the top of the zip."
+    return InvalidDatasetError(told)
 
 
 def _damaged(name: str, origin: str, why: Exception) -> InvalidDatasetError:
     return InvalidDatasetError(f"{origin}{name!r} in the zip is damaged or cannot be read ({why}).")
+
+
+def _plain(name: str) -> str:
+    """A path without steps that lead nowhere."""
+    return str(PurePosixPath(name))
+
+
+def find_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
+    """The file ``name`` of a zip from :func:`open_dataset_zip`."""
+    return archive.NameToInfo.get(name) or archive.NameToInfo.get(_plain(name))
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
@@ -79,6 +93,8 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
         total_bytes = packed_bytes = 0
         for info in infos:
             _check_entry(info)
+            # "./a.png" is the same file as "a.png".
+            archive.NameToInfo.setdefault(_plain(info.filename), info)
             total_bytes += info.file_size
             packed_bytes += info.compress_size
         if total_bytes > limits.max_total_bytes:
@@ -105,16 +121,16 @@ def read_member(archive: zipfile.ZipFile, name: str, max_bytes: int, origin: str
     Raises:
         InvalidDatasetError: when there is no such file, or it is damaged or too large.
     """
+    info = find_member(archive, name)
+    if info is None:
+        raise _missing(archive, name, origin)
     try:
-        info = archive.getinfo(name)
         if info.file_size > max_bytes:
             raise InvalidDatasetError(
                 f"{origin}{name!r} has {info.file_size:,} bytes; at most {max_bytes:,} are taken."
             )
         # zipfile reads no more than the size that the entry declares, and then checks its CRC.
         return archive.read(info)
-    except KeyError:
-        raise _missing(name, origin) from None
     except _DAMAGE as e:
         raise _damaged(name, origin, e) from e
 
@@ -150,10 +166,11 @@ def open_member(archive: zipfile.ZipFile, name: str, origin: str = "") -> Iterat
     Raises:
         InvalidDatasetError: when there is no such file, or, while it is read, when it is damaged.
     """
+    info = find_member(archive, name)
+    if info is None:
+        raise _missing(archive, name, origin)
     try:
-        stream = archive.open(name)
-    except KeyError:
-        raise _missing(name, origin) from None
+        stream = archive.open(info)
     except _DAMAGE as e:
         raise _damaged(name, origin, e) from e
     with stream, io.BufferedReader(_Member(stream, name, origin), 1 << 16) as reader:

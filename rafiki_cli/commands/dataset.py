@@ -60,7 +60,10 @@ def upload(
     else:
         with progress.transfer(f"Uploading {file.name}", after="The admin checks it") as show_progress:
             dataset = client.create_dataset(name, task, file, progress=show_progress)
-    put_record(dataset, [*_COLUMNS, Column("SHA-256", lambda r: r.sha256)], format)
+    shown: DatasetView = dataset
+    put_record(shown, [*_COLUMNS, Column("SHA-256", lambda r: r.sha256)], format)
+    for warning in dataset.warnings:
+        terminal.warn(warning)
     if format is Format.TABLE:
         terminal.hint(f"Next: rafiki train create --app APP --train {dataset.name} --val DATASET")
 
@@ -92,9 +95,13 @@ def validate(
         terminal.say(f"{file}: {task!r} is a custom task, whose datasets are not checked.")
         return
     try:
-        get_task(task).validate_dataset(file)
+        rules = get_task(task)
+        rules.validate_dataset(file)
+        warnings = rules.find_oddities(file)
     except InvalidDatasetError as e:
         raise InvalidDatasetError(f"{file}: {e.message}") from e
+    for warning in warnings:
+        terminal.warn(f"{file}: {warning}")
     terminal.say(f"{file} is a valid dataset of {task}.")
 
 

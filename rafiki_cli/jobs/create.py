@@ -116,9 +116,12 @@ class JobCreator:
             self._say(f"{'fetching' if d.file is None else 'uploading'} the dataset {d.upload_name}")
             try:
                 with progress.transfer(f"Uploading {d.upload_name}", after="The admin checks it") as show:
-                    return self._client.create_dataset(d.upload_name, task, d.file, d.source.url, progress=show)
+                    made = self._client.create_dataset(d.upload_name, task, d.file, d.source.url, progress=show)
             except RafikiError as e:
                 raise self._job.placed(("datasets", d.part), e) from e
+        for warning in made.warnings:
+            self._say(f"warning: {d.upload_name}: {warning}")
+        return made
 
     def _provide_model(self, i: int, m: WantedModel, task: str) -> ModelView:
         found = m.found

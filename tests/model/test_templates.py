@@ -1,6 +1,7 @@
 """The bundled model templates, on real digits: what a first `rafiki up` runs."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from support.data.image_parts import part_of_classes
 
 from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check.knob_reader import read_knob_config
@@ -67,6 +69,29 @@ def test_a_template_trains_scores_and_serves_from_its_parameters(
         assert len(prediction) == 10
         assert sum(prediction) == pytest.approx(1)
         assert served.predict([query])[0] == pytest.approx(prediction, abs=1e-4)
+
+
+@pytest.mark.parametrize(("file_name", "class_name", "knobs", "accuracy"), CASES)
+def test_a_part_that_lacks_classes_gives_a_probability_for_each_up_to_the_highest(
+    digits: tuple[str, str, str],
+    tmp_path: Path,
+    file_name: str,
+    class_name: str,
+    knobs: dict[str, Any],
+    accuracy: float,
+) -> None:
+    train = part_of_classes(digits[0], tmp_path / "train.zip", {1, 3, 7})
+    val = part_of_classes(digits[1], tmp_path / "val.zip", {3, 8})
+    model = load_model_class_from_path(TEMPLATES / file_name, class_name)(**knobs)
+    model.train(str(train))
+    # Of one half the class is not to be known.
+    assert accuracy / 2 - 0.2 < model.evaluate(str(val)) < 0.7
+    rules = ImageClassificationTask()
+    sample = rules.read_validation(val, train, {}, 20)
+    predictions = [json.loads(rules.encode_prediction(p)) for p in model.predict(list(sample.queries))]
+    assert {len(p) for p in predictions} == {8}
+    assert max(p[c] for p in predictions for c in (0, 2, 4, 5, 6)) < 0.1
+    assert rules.find_misfit(sample.queries, predictions, sample.labels) is None
 
 
 def test_the_tree_answers_as_scikit_learn_does(digits: tuple[str, str, str]) -> None:

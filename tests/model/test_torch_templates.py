@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.data.dataset_loaders import load_loader
+from support.data.image_parts import part_of_classes
 from support.data.task_files import real_data, wav
 
 from rafiki.model.knobs import check_knobs, from_knob_specs
@@ -136,6 +137,18 @@ def test_a_network_reads_handwritten_digits(digits: tuple[str, ...], name: str, 
         assert len(prediction) == 10
         assert sum(prediction) == pytest.approx(1)
         assert other.predict([query])[0] == pytest.approx(prediction, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["FeedForward", "Cnn"])
+def test_a_part_that_lacks_classes_gives_a_probability_for_each_up_to_the_highest(
+    digits: tuple[str, ...], tmp_path: Path, name: str
+) -> None:
+    model = make(name, max_epochs=4)
+    model.train(str(part_of_classes(digits[0], tmp_path / "train.zip", {1, 3, 7})))
+    val = part_of_classes(digits[1], tmp_path / "val.zip", {3, 8})
+    # Of one half the class is not to be known.
+    assert 0.3 < model.evaluate(str(val)) < 0.7
+    assert {len(p) for p in served(model, name).predict([np.zeros((8, 8, 3), np.uint8)])} == {8}
 
 
 def test_training_again_gives_the_same_network(digits: tuple[str, ...]) -> None:

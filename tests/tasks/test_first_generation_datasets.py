@@ -65,6 +65,38 @@ def test_a_corpus_that_is_written_without_any_quoting(tmp_path: Path) -> None:
     assert dataset.tag_num_classes == [len(tags)]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r\r\n"])
+@pytest.mark.parametrize("mark", ["\\n", "\n"])
+def test_a_corpus_that_python_wrote_on_windows_and_whose_marks_are_real_line_feeds(
+    tmp_path: Path, end: str, mark: str
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    with (folder / "corpus.tsv").open("w", newline="") as f:
+        writer = csv.DictWriter(f, ["token", "tag"], dialect="excel-tab", lineterminator=end)
+        writer.writeheader()
+        for sentence in SENTENCES:
+            writer.writerows({"token": token, "tag": len(tag)} for token, tag in sentence)
+            writer.writerow({"token": mark, "tag": 0})
+    path = zip_folder(folder, tmp_path / "train.zip")
+    get_task(Task.POS_TAGGING).validate_dataset(path)
+    dataset = utils.dataset.load_dataset_of_corpus(str(path))
+    assert [[tuple(row) for row in s] for s in dataset] == [[(t, len(tag)) for t, tag in s] for s in SENTENCES]
+
+
+@pytest.mark.parametrize("task", [Task.TABULAR_CLASSIFICATION, Task.TABULAR_REGRESSION])
+def test_the_index_that_pandas_wrote_is_no_feature(tmp_path: Path, task: Task) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(",rooms,price\n7,2,100\n3,4,200\n")
+    rules = get_task(task)
+    rules.validate_dataset(path)
+    assert "the first column has no name: it is taken for an index" in rules.find_oddities(path)[0]
+    table = utils.dataset.load_dataset_of_table(str(path))
+    assert (table.features, table.target, list(np.asarray(table.columns["rooms"]))) == (["rooms"], "price", [2, 4])
+    path.write_text("rooms,price\n2,100\n")
+    assert rules.find_oddities(path) == []
+
+
 @pytest.mark.parametrize("task", [Task.TABULAR_CLASSIFICATION, Task.TABULAR_REGRESSION])
 def test_a_table_that_pandas_wrote(tmp_path: Path, task: Task) -> None:
     # As DataFrame.to_csv(index=False) writes it: quotes where commas are, nothing where a value is missing.

@@ -60,7 +60,8 @@ def test_a_good_dataset_is_taken(tmp_path: Path, table: str) -> None:
         ("path,class\n,0\n", "row 2: the path is empty"),
         ("path,class\na.png,0\nc.png,1\n", "row 3: there is no file 'c.png'"),
         ("path,class\na.png,0\n../b.jpg,1\n", "row 3: there is no file"),
-        ("path,class\na.png,1\nb.jpg,2\n", "class 2 occurs, class 0 does not"),
+        ("path,class\na.png,0\nb.jpg,2019001\n", "class 2019001 occurs, but only 2 of the classes up to it do"),
+        ("path,class\na.png,0\nb.jpg,1000000000\n", "row 3: class 1000000000 is above 999,999,999"),
         (b"path,class\n\xff.png,0\n", "no UTF-8"),
     ],
 )
@@ -144,4 +145,50 @@ def test_a_zip_whose_bytes_were_changed_is_refused(tmp_path: Path) -> None:
     data[data.index(b"a.png") + 40] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(InvalidDatasetError, match=r"'a\.png' in the zip is damaged"):
+        TASK.validate_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ((0, 1), []),
+        ((0, 0), []),
+        (
+            (0, 2),
+            ["images.csv: no image is of the class 1. Classes are 0 to 2, so models give 3 probabilities."],
+        ),
+        (
+            (1, 13),
+            [
+                "images.csv: no image is of the classes 0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more. Classes are 0 to 13, "
+                "so models give 14 probabilities."
+            ],
+        ),
+    ],
+)
+def test_a_part_that_lacks_classes_is_taken_and_they_are_named(
+    tmp_path: Path, classes: tuple[int, int], told: list[str]
+) -> None:
+    table = f"path,class\na.png,{classes[0]}\nb.jpg,{classes[1]}\n"
+    path = make_zip(tmp_path, {"images.csv": table, "a.png": PNG, "b.jpg": JPG})
+    TASK.validate_dataset(path)
+    assert TASK.find_oddities(path) == told
+
+
+def test_a_label_that_training_did_not_have_is_none_of_the_classes(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    train = make_zip(tmp_path / "train", {"images.csv": "path,class\na.png,0\na.png,3\n", "a.png": PNG})
+    val = make_zip(tmp_path, {"images.csv": "path,class\na.png,2\na.png,3\na.png,4\n", "a.png": PNG})
+    assert TASK.read_validation(val, train, {}, 10).labels == [2, 3, -1]
+
+
+@pytest.mark.parametrize(("entry", "listed"), [("./a.png", "a.png"), ("a.png", "./a.png"), ("x/a.png", "x//a.png")])
+def test_steps_that_lead_nowhere_change_no_path(tmp_path: Path, entry: str, listed: str) -> None:
+    table = f"path,class\n{listed},0\n"
+    TASK.validate_dataset(make_zip(tmp_path, {"./images.csv": table, entry: PNG, "__MACOSX/._a.png": b"x", "x/": b""}))
+
+
+def test_a_folder_that_was_packed_instead_of_what_is_in_it_is_named(tmp_path: Path) -> None:
+    path = make_zip(tmp_path, {"data/images.csv": "path,class\na.png,0\n", "data/a.png": PNG})
+    with pytest.raises(InvalidDatasetError, match=r"There is 'data/images\.csv': put what is in that folder"):
         TASK.validate_dataset(path)

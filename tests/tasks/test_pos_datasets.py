@@ -42,6 +42,8 @@ def test_a_good_corpus_is_taken(tmp_path: Path, text: str) -> None:
         ("token\ttag\ttag\nthe\t0\t1\n", "row 1: the header"),
         ("token\ttag\n", "no token"),
         ("token\ttag\n\\n\t0\n", "no token"),
+        (GOOD + '"\n', "row 7 has 1 values where row 1 names 2"),
+        (GOOD + '"\ndog\t1\n', "row 7 has 1 values where row 1 names 2"),
         (GOOD + "dog\tNOUN\n", "row 7, column 'tag': 'NOUN' is not an integer; number the tags from 0 to k-1"),
         (GOOD + "dog\t\n", "row 7, column 'tag': '' is not an integer"),
         (GOOD + "dog\t1.0\n", "row 7, column 'tag': '1.0' is not an integer"),

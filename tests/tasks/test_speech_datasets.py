@@ -33,7 +33,7 @@ def test_good_recordings_are_taken(tmp_path: Path, table: str) -> None:
         ("", "lists no recordings"),
         (ROW + f"c.wav,{len(GOOD)},two\n", "row 3, column 'wav_filename': there is no file 'c.wav'"),
         (ROW + f"../a.wav,{len(GOOD)},two\n", "row 3, column 'wav_filename': there is no file"),
-        (ROW + "b/b.wav,7,two\n", f"row 3, column 'wav_filesize': '7' came, but 'b/b.wav' has {len(GOOD)} bytes"),
+        (ROW + "b/b.wav,big,two\n", "row 3, column 'wav_filesize': 'big' came, where a number of bytes belongs"),
         (ROW + "b/b.wav,,two\n", "row 3, column 'wav_filesize': '' came"),
         (ROW + f"b/b.wav,{len(GOOD)},Two\n", "row 3, column 'transcript': 'Two' holds 'T'"),
         (ROW + f"b/b.wav,{len(GOOD)},2\n", "row 3, column 'transcript': '2' holds '2'"),
@@ -82,3 +82,15 @@ def test_a_long_recording_is_read_in_parts(tmp_path: Path) -> None:
 def test_a_zip_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidDatasetError, match=r"no file 'audios\.csv'"):
         TASK.validate_dataset(make_zip(tmp_path / "audios.zip", {"a.wav": GOOD}))
+
+
+def test_a_size_of_before_a_conversion_is_taken_and_told(tmp_path: Path) -> None:
+    path = recordings(tmp_path, HEADER + "a.wav,70.0,one\nb/b.wav,7,two\n")
+    TASK.validate_dataset(path)
+    told = (
+        f"audios.csv, row 2: wav_filesize is 70, but 'a.wav' has {len(GOOD)} bytes. The size of the file counts; "
+        "2 rows in all tell another."
+    )
+    assert TASK.find_oddities(path) == [told]
+    path.unlink()
+    assert TASK.find_oddities(recordings(tmp_path, HEADER + ROW)) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rafiki.admin.context import AdminContext
 from rafiki.admin.operation import bind
 from rafiki.contract.datasets import (
@@ -9,6 +11,7 @@ from rafiki.contract.datasets import (
     GET_DATASET,
     GET_DATASETS,
     CreateDatasetRequest,
+    DatasetCreatedView,
     DatasetRequest,
     DatasetView,
     ListDatasetsRequest,
@@ -40,14 +43,16 @@ def check_name(field: str, name: str) -> None:
         )
 
 
-def create_dataset(context: AdminContext, actor: User, request: CreateDatasetRequest) -> DatasetView:
+def create_dataset(context: AdminContext, actor: User, request: CreateDatasetRequest) -> DatasetCreatedView:
     check_name("name", request.name)
     check_name("task", request.task)
     stored = _store(context, request)
     try:
         if stored.size_bytes == 0:
             raise InvalidDatasetError("The dataset is empty.")
-        get_task(request.task).validate_dataset(context.datasets.get_path(stored.store_id))
+        rules, path = get_task(request.task), context.datasets.get_path(stored.store_id)
+        rules.validate_dataset(path)
+        warnings = rules.find_oddities(path)
         dataset = context.store.datasets.create_dataset(
             user_id=actor.id, name=request.name, task=request.task,
             size_bytes=stored.size_bytes, sha256=stored.sha256, store_id=stored.store_id,
@@ -55,7 +60,7 @@ def create_dataset(context: AdminContext, actor: User, request: CreateDatasetReq
     except BaseException:
         context.datasets.delete(stored.store_id)
         raise
-    return _view(dataset)
+    return DatasetCreatedView(**msgspec.structs.asdict(_view(dataset)), warnings=warnings)
 
 
 def _store(context: AdminContext, request: CreateDatasetRequest) -> StoredData:

@@ -15,6 +15,7 @@ from rafiki.contract.datasets import (
     GET_DATASET,
     GET_DATASETS,
     CreateDatasetRequest,
+    DatasetCreatedView,
     DatasetRequest,
     DatasetView,
     ListDatasetsRequest,
@@ -60,7 +61,7 @@ class AssetCalls(Calls):
         dataset_url: str | None = None,
         *,
         progress: Progress | None = None,
-    ) -> DatasetView:
+    ) -> DatasetCreatedView:
         """Store a dataset: that of a file, or that which the admin fetches from a URL."""
         part = None if dataset_path is None else FilePart(str(dataset_path), dataset_path.name)
         request = CreateDatasetRequest(name=name, task=task, dataset=part, dataset_url=dataset_url)
