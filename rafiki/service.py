@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -48,7 +49,8 @@ from rafiki.messages import ServiceSpec
 from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
-from rafiki.utils.spec import read_spec
+from rafiki.utils.reach import NoWayError, check_way
+from rafiki.utils.spec import TOKEN_FILE_VARIABLE, read_spec
 
 _logger = logging.getLogger(__name__)
 _OF_THE_MOMENT = (CacheUnavailableError, InternalError, StoreFullError, UnreachableError)
@@ -168,4 +170,11 @@ def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) 
     )  # fmt: skip
     stop = StopSignal()
     stop.install()
+    if TOKEN_FILE_VARIABLE in os.environ:
+        # On another host: without this it would wait in silence for a cache that a firewall keeps it from.
+        try:
+            check_way("the cache", spec.cache.host, spec.cache.port)
+        except NoWayError as e:
+            _logger.error("%s", e)
+            return ExitCode.UNREACHABLE
     return ServiceContext(spec, stop).run(serve)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -201,6 +202,22 @@ class DockerHosts:
             advertise_addr=self.other.address,
         )  # fmt: skip
         return manager, other
+
+    @contextlib.contextmanager
+    def firewall(self, port: int) -> Iterator[None]:
+        """Meanwhile nothing of the other host's reaches this port of this machine."""
+        rule = ["-p", "tcp", "-d", self.address, "--dport", str(port), "-j", "DROP"]
+        chains = ("FORWARD", "OUTPUT")
+        for chain in chains:
+            self._in_other("iptables", "-I", chain, *rule)
+        try:
+            yield
+        finally:
+            for chain in chains:
+                self._in_other("iptables", "-D", chain, *rule)
+
+    def _in_other(self, *command: str) -> None:
+        _run("nsenter", f"--net=/run/netns/{self.other.name}", *command)
 
     def tear_down_swarm(self) -> None:
         """Whoever owns the hosts has it no more, as with `docker swarm leave --force` on each."""
