@@ -351,7 +351,8 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a service last reported of itself: its heartbeat."""
 
-    state: Literal["running", "failed"]
+    state: Literal["preparing", "starting", "running", "failed"]
+    """``preparing``: what it works on comes to its host, and its time to start does not count meanwhile."""
     reason: str | None = None
     is_permanent: bool = False
     """The failure would come again at once (the model file does not load): no restart."""
@@ -359,3 +360,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the Rafiki that the service runs; empty = one that did not say."""
     protocol: int = 1
     """The :data:`PROTOCOL` that it speaks."""
+    memory_bytes: int | None = None
+    """Resident, of it and of what it has started; None = it did not say."""
+    cores: float | None = None
+    """How many processor cores it used since its report before, on average."""

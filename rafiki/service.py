@@ -22,7 +22,8 @@ Log
     As the stack's settings say (``logging``), with the service, its kind and its job in each record.
 Heartbeat
     It begins with ``service.report_running()``, which the program calls when it can do its work; the admin waits that
-    long (``supervisor.start_timeout_s``). It ends when ``serve`` returns, or with the report of the failure.
+    long (``supervisor.start_timeout_s``), not counting the time within ``service.preparing()``. It ends when ``serve``
+    returns, or with the report of the failure.
 Failures
     A RafikiError is logged and reported with its message, and its ``exit_code`` is the process's. One that is raised
     inside ``service.permanent_failures()`` is reported as permanent: the same spec would fail in the same way, so the
@@ -37,19 +38,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from rafiki.cache.heartbeat import Heartbeat
 from rafiki.constants import ExitCode
-from rafiki.errors import RafikiError
+from rafiki.errors import CacheUnavailableError, InternalError, RafikiError, StoreFullError, UnreachableError
 from rafiki.messages import ServiceSpec
 from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
-from rafiki.utils.spec import read_spec
+from rafiki.utils.reach import NoWayError, check_way
+from rafiki.utils.spec import TOKEN_FILE_VARIABLE, read_spec
 
 _logger = logging.getLogger(__name__)
+_OF_THE_MOMENT = (CacheUnavailableError, InternalError, StoreFullError, UnreachableError)
 S = TypeVar("S", bound=ServiceSpec)
 
 
@@ -71,13 +75,18 @@ class ServiceContext(Generic[S]):
         """
         self._heartbeat.start(serves_trial=serves_trial)
 
+    def preparing(self) -> contextlib.AbstractContextManager[None]:
+        """What is done in here waits for others (a dataset comes to this host): a long one is no start that failed."""
+        return self._heartbeat.preparing()
+
     @contextlib.contextmanager
     def permanent_failures(self) -> Iterator[None]:
-        """A RafikiError that is raised in here would come again with the same spec."""
+        """A RafikiError that is raised in here would come again with the same spec; not so that a host has no space
+        left, or that somebody did not answer: another host may do, or the same one later."""
         try:
             yield
-        except RafikiError:
-            self._is_permanent = True
+        except RafikiError as e:
+            self._is_permanent = not isinstance(e, _OF_THE_MOMENT)
             raise
 
     def on_exit(self, clean_up: Callable[[], object]) -> None:
@@ -161,4 +170,11 @@ def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) 
     )  # fmt: skip
     stop = StopSignal()
     stop.install()
+    if TOKEN_FILE_VARIABLE in os.environ:
+        # On another host: without this it would wait in silence for a cache that a firewall keeps it from.
+        try:
+            check_way("the cache", spec.cache.host, spec.cache.port)
+        except NoWayError as e:
+            _logger.error("%s", e)
+            return ExitCode.UNREACHABLE
     return ServiceContext(spec, stop).run(serve)

@@ -52,6 +52,10 @@ class ServiceNames:
         self._file = folder / _FILE
         self._most_bytes = _MOST_BYTES
 
+    def log_file(self, kind: ServiceType, service_id: str) -> Path:
+        """Where the log of a service is read."""
+        return self._folder / f"{kind.lower()}-{service_id}.log"
+
     def add(self, service: NamedService) -> None:
         """Note a service. A disk that takes no line costs the name, not the service."""
         with contextlib.suppress(OSError):

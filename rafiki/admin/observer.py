@@ -9,6 +9,7 @@ from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.planner import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
 from rafiki.admin.service_runner import ServiceRunner
+from rafiki.constants import ServiceStatus
 from rafiki.container.base import ContainerManager, ServiceExit
 from rafiki.entities import InferenceJob, Model, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
@@ -69,6 +70,7 @@ class Observer:
         self._services = services
         self._timing = timing
         self._silent_since: dict[str, float] = {}
+        self._starting_since: dict[str, float] = {}
 
     def jobs_with_services(self) -> set[str]:
         return self._store.services.list_jobs_with_live_services()
@@ -92,7 +94,7 @@ class Observer:
         """All that decides."""
         settings, live = self._config.supervisor, polled.live
         reports = self._reports(live)
-        silences = self._silences(live, reports)
+        silences, starts = self._silences(live, reports), self._starts(live, reports)
         ended = self._store.services.list_ended_services(polled.job_ids)
         return Observed(
             now=self._timing.now(),
@@ -100,7 +102,11 @@ class Observer:
             inference_jobs=self._observe_inference_jobs(polled.inference_jobs, ended),
             services=[
                 ObservedService(
-                    service=s, exit=polled.exits[s.id], report=(reports or {}).get(s.id), silent_s=silences[s.id]
+                    service=s,
+                    exit=polled.exits[s.id],
+                    report=(reports or {}).get(s.id),
+                    silent_s=silences[s.id],
+                    starting_s=starts.get(s.id, 0.0),
                 )
                 for s in live
             ],
@@ -171,3 +177,14 @@ class Observer:
             s.id: self._silent_since.get(s.id, now) for s in live if reports is not None and s.id not in reports
         }
         return {s.id: now - self._silent_since.get(s.id, now) for s in live}
+
+    def _starts(self, live: list[Service], reports: dict[str, ServiceReport] | None) -> dict[str, float]:
+        """Seconds for which the programs of services have been starting. An admin that was restarted counts anew."""
+        now = self._timing.monotonic_s()
+        starting = [s for s in live if s.status is not ServiceStatus.RUNNING and s.handle is not None]
+        waiting = self._containers.find_waiting(s.id for s in starting)
+        preparing = {i for i, report in (reports or {}).items() if report.state == "preparing"}
+        self._starting_since = {
+            s.id: self._starting_since.get(s.id, now) for s in starting if s.id not in waiting and s.id not in preparing
+        }
+        return {service_id: now - since for service_id, since in self._starting_since.items()}

@@ -34,6 +34,8 @@ class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
     report: ServiceReport | None
     silent_s: float = 0.0
     """How long it has given no sign of life, although the cache could be reached."""
+    starting_s: float = 0.0
+    """How long its program has been starting, without the time in which its image or its datasets come."""
 
 
 class CheckState(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,7 +313,7 @@ def _note(seen: ObservedService, observed: Observed, index: _Index) -> list[Acti
     if service.status is not ServiceStatus.RUNNING:
         if seen.report is not None and seen.report.state == "running":
             return [NoteRunning(service_id=service.id)]
-        if observed.now - service.datetime_started > timedelta(seconds=observed.start_timeout_s):
+        if seen.starting_s > observed.start_timeout_s:
             reason = f"it did not report that it runs within {observed.start_timeout_s:g} s"
             return [StopService(service=service, error=reason)]
     elif seen.silent_s > observed.silence_limit_s:

@@ -13,6 +13,7 @@ from rafiki.admin.service_names import name_of
 from rafiki.admin.specs import SpecBuilder
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.container.base import ContainerManager, ServiceExit, StartedService
+from rafiki.container.endings import with_last_words
 from rafiki.entities import Service
 from rafiki.errors import (
     CacheUnavailableError,
@@ -210,6 +211,9 @@ class ServiceRunner:
         if handle is not None:
             self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
+        if error is not None:
+            # Why it hung, if it said.
+            error = with_last_words(error, self._names.log_file(service.service_type, service.id))
         self._store.services.set_service_status(service.id, status, error)
         self._hub.note_job(service.job_id)
         if (error is not None or is_replaced) and service.service_type is ServiceType.TRAIN:

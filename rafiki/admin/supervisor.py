@@ -23,7 +23,7 @@ from rafiki.container.base import ContainerManager
 from rafiki.entities import Service
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, RafikiError, StackError
-from rafiki.messages import PredictorReport, StopRequested
+from rafiki.messages import PredictorReport, ServiceReport, StopRequested
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.service_names import ServiceNames
@@ -119,6 +119,13 @@ class Supervisor:
                 _logger.warning(
                     "cannot tell the advisor of %s to stop: %s", sub.model_ref, e.message, extra={"job": train_job_id}
                 )
+
+    def read_reports(self, services: list[Service]) -> dict[str, ServiceReport]:
+        """What services told last of themselves, by id; nothing when the cache cannot tell."""
+        try:
+            return self._cache.read_reports([(s.job_id, s.id) for s in services])
+        except CacheUnavailableError:
+            return {}
 
     def read_predictor_reports(self, predictors: list[Service]) -> dict[str, PredictorReport]:
         """What predictors told last of how much they serve, by service id; nothing when the cache cannot tell."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -41,15 +41,30 @@ class RedisReports:
         self._address = address
         self._client = connect(address)
 
-    def beat(self, service_id: str, lifetime_s: float) -> None:
-        """Report that the service runs; counts for ``lifetime_s``."""
-        data = msgspec.json.encode(ServiceReport(state="running", version=__version__, protocol=PROTOCOL))
+    def beat(
+        self,
+        service_id: str,
+        lifetime_s: float,
+        *,
+        state: Literal["preparing", "starting", "running"] = "running",
+        memory_bytes: int | None = None,
+        cores: float | None = None,
+    ) -> None:
+        """Report how the service stands, and what it uses; counts for ``lifetime_s``."""
+        report = ServiceReport(
+            state=state, version=__version__, protocol=PROTOCOL, memory_bytes=memory_bytes, cores=cores
+        )
+        data = msgspec.json.encode(report)
         with cache_errors(self._address):
             self._client.set(_key(self._address.prefix, service_id), data, px=max(1, int(lifetime_s * 1000)))
 
     def announce(self, service_id: str, lifetime_s: float) -> None:
         """The first beat: it also wakes the admin."""
         self.beat(service_id, lifetime_s)
+        self.wake_admin(service_id)
+
+    def wake_admin(self, service_id: str) -> None:
+        """Say that the service has something new to tell."""
         with cache_errors(self._address):
             self._client.publish(reports_channel(self._address.prefix), service_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -116,6 +116,13 @@ class ContainerManager(ABC):
     def poll_all(self, handles: Mapping[str, str]) -> dict[str, ServiceExit | None]:
         """:meth:`poll` of many services, by their ids. A back end that can list its services does so in one call."""
         return {service_id: self.poll(service_id, handle) for service_id, handle in handles.items()}
+
+    def find_waiting(self, service_ids: Iterable[str]) -> dict[str, str]:
+        """Those of the services whose programs had not begun at the last poll, and what each waits for: ``a node``.
+
+        The time does not count as one that their programs take to start. None, where a program begins with its service.
+        """
+        return {}
 
     @abstractmethod
     def stop(self, service_id: str, handle: str, timeout_s: float) -> None:

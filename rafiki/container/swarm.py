@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -81,6 +81,11 @@ class _ServiceLabels(msgspec.Struct, rename="pascal"):
     labels: dict[str, str]
 
 
+class _Whereabouts(msgspec.Struct, frozen=True):
+    host: str | None
+    waits_for: str | None
+
+
 class _Listing(msgspec.Struct, frozen=True):
     """One look at the stack's services."""
 
@@ -129,6 +134,8 @@ class SwarmContainerManager(ContainerManager):
         """Of services whose logs are complete, by their ids."""
         self._waits_since: dict[str, float] = {}
         """When services that wait for a node were first seen to, in monotonic time."""
+        self._whereabouts: dict[str, _Whereabouts] = {}
+        """Of services that run, by their ids, as of the last poll."""
         self._lock = threading.Lock()
 
     # ---- the Swarm
@@ -262,6 +269,9 @@ class SwarmContainerManager(ContainerManager):
             return None if known.swarm_service in there else _UNKNOWN
         limit_mb = self._setup.config.container.memory_limit_mb
         ending = find_ending(task, listing.nodes, limit_mb, self._waited_s(service_id, task))
+        host = self._hosts.get(task.node_id)
+        with self._lock:
+            self._whereabouts[service_id] = _Whereabouts(host, task.find_wait(host) if ending is None else None)
         if ending is None:
             self._follow(service_id, known)
             return None
@@ -283,6 +293,7 @@ class SwarmContainerManager(ContainerManager):
     def _remember(self, service_id: str, end: ServiceExit) -> None:
         with self._lock:
             self._waits_since.pop(service_id, None)
+            self._whereabouts.pop(service_id, None)
             self._ends.setdefault(service_id, end)
             while len(self._ends) > _MOST_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
@@ -293,27 +304,18 @@ class SwarmContainerManager(ContainerManager):
     def _log_file(self, service_id: str, known: _Handle) -> Path:
         return self._setup.log_folder / f"{known.kind}-{service_id}.log"
 
+    def find_waiting(self, service_ids: Iterable[str]) -> dict[str, str]:
+        with self._lock:
+            seen = {i: at.waits_for for i in service_ids if (at := self._whereabouts.get(i)) is not None}
+        return {service_id: waits_for for service_id, waits_for in seen.items() if waits_for is not None}
+
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
-        """The memory is known of services on the node of the engine; a manager cannot ask other nodes."""
-        nothing = ServiceUsage(pid=None, memory_bytes=None)
-        if (known := _read_handle(handle)) is None:
+        """Where it runs, as of the last poll. What it uses it tells itself: a manager cannot ask other nodes."""
+        if _read_handle(handle) is None:
             return self._local.usage(service_id, handle)
-        if service_id in self._ends:
-            return nothing
-        tasks = self._engine.list("/tasks", Task, [stack_label(self._setup), f"{SERVICE_LABEL}={service_id}"])
-        task = first_tasks(tasks).get(known.swarm_service)
-        if task is None or not task.node_id:
-            return nothing
-        host = self._hosts.get(task.node_id)
-        elsewhere = ServiceUsage(pid=None, memory_bytes=None, host=host)
-        if task.node_id != self._own_node_id or not task.status.container_status.container_id:
-            return elsewhere
-        path = f"/containers/{task.status.container_status.container_id}/stats"
-        try:
-            stats = self._engine.get(path, _Stats, stream="false", **{"one-shot": "true"})
-        except ContainerError:
-            return elsewhere
-        return ServiceUsage(pid=None, memory_bytes=stats.memory_stats.used_bytes, host=host)
+        with self._lock:
+            at = self._whereabouts.get(service_id)
+        return ServiceUsage(pid=None, memory_bytes=None, host=at.host if at else None)
 
     # ---- stop
 
@@ -380,23 +382,6 @@ class SwarmContainerManager(ContainerManager):
 
 class _Made(msgspec.Struct):
     id: str = msgspec.field(name="ID")
-
-
-class _MemoryStats(msgspec.Struct):
-    usage: int | None = None
-    stats: dict[str, int] | None = None
-
-    @property
-    def used_bytes(self) -> int | None:
-        """Without what the kernel keeps of files, which it gives back when asked."""
-        if self.usage is None:
-            return None
-        stats = self.stats or {}
-        return max(0, self.usage - stats.get("inactive_file", stats.get("total_inactive_file", 0)))
-
-
-class _Stats(msgspec.Struct):
-    memory_stats: _MemoryStats
 
 
 class _Image(msgspec.Struct):

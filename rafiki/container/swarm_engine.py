@@ -17,6 +17,7 @@ _OLDEST_API = (1, 41)
 _POOL = 64
 _NOT_FOUND = 404
 _CONFLICT = 409
+_NO_SWARM = 503
 _FIRST_REFUSAL = 400
 T = TypeVar("T")
 
@@ -152,6 +153,13 @@ class Engine:
             )
         except (RequestException, OSError) as e:
             raise ContainerError(self._told(e)) from e
+        if response.status_code == _NO_SWARM and path != "/info":
+            raise AnswerError(
+                f"The Docker engine at {self.place} is no manager of a Swarm any more. Services of this stack that ran "
+                "in it have ended with it. Make one again (`docker swarm init` there, `docker swarm join` on the other "
+                f"machines), and jobs go on; or `rafiki down`. It said: {self._refusal(response.content)}",
+                response.status_code,
+            )
         if response.status_code >= _FIRST_REFUSAL:
             raise AnswerError(self._refusal(response.content), response.status_code)
         content: bytes = response.content

@@ -12,6 +12,9 @@ PENDING_AT_MOST_S = 60.0
 """A service that no node takes for so long has ended, with the Swarm's reason: whoever waits for it is told."""
 _ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
 _WAITS_FOR_A_NODE = "pending"
+_BEFORE_ITS_PROGRAM = frozenset(
+    {"", "new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"}
+)
 _READY = "ready"
 _SIGNAL_BASE = 128
 _KILLED = -9
@@ -40,6 +43,14 @@ class Task(msgspec.Struct, rename="pascal"):
     @property
     def waits_for_a_node(self) -> bool:
         return self.status.state == _WAITS_FOR_A_NODE
+
+    def find_wait(self, host: str | None) -> str | None:
+        """What keeps its program from beginning; None when it has begun, or has ended."""
+        if self.status.state not in _BEFORE_ITS_PROGRAM:
+            return None
+        if not self.node_id:
+            return f"a node ({self.status.err})" if self.status.err else "a node"
+        return f"its image and its volume, on {host or 'its node'}"
 
 
 class NodeResources(msgspec.Struct, rename="pascal"):

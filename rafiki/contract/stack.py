@@ -41,7 +41,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     """Process id; None when it is not known."""
     memory_bytes: int | None
-    """Resident memory now; None when it is not known."""
+    """Resident memory now, or a few seconds ago on another host; None when it is not known."""
     datetime_started: datetime
     last_error: str | None
     """Why the service that had its place before ended, where that was an error."""
@@ -49,6 +49,10 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """Of a predictor: how much it serves."""
     name: str = ""
     """What people call it, as in ``train demo/1 SkDt#2``; a restart in its place keeps the name."""
+    cores: float | None = None
+    """How many processor cores it uses, on average over the last seconds; None when it is not known."""
+    waits_for: str | None = None
+    """What it waits for before its program begins: a node, or its image on a node."""
     host: str | None = None
     """The host that it runs on, where a back end has several; None for a process of the admin's machine."""
 

@@ -143,7 +143,7 @@ class AdvisorWorker:
             self._cache.acknowledge([], [(w, EndOrder()) for w in search.workers], Change.JOB)
             # The admin marks the job as ended when it looks: now, and not only at its next tick.
             with contextlib.suppress(CacheUnavailableError):
-                self._reports.announce(self._spec.service_id, self._spec.heartbeat_s)
+                self._reports.wake_admin(self._spec.service_id)
             return True
         self._cache.acknowledge(received, orders, change)
         search.prepare()

@@ -7,12 +7,14 @@ import sys
 import threading
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from rafiki.constants import ExitCode
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
+from rafiki.utils.reach import NoWayError, check_way
 
 TOKEN_FILE_VARIABLE = "RAFIKI_SERVICE_TOKEN_FILE"
 """Names the file with the token of a service that fetches its spec."""
@@ -31,6 +33,9 @@ def read_spec(kind: type[T]) -> T:
     try:
         data = _fetch(where) if where.startswith(("http://", "https://")) else Path(where).read_bytes()
         return msgspec.msgpack.decode(data, type=kind)
+    except NoWayError as e:
+        sys.stderr.write(f"error: {e}\n")
+        sys.exit(ExitCode.UNREACHABLE)
     except (OSError, msgspec.DecodeError) as e:
         sys.stderr.write(f"error: {where}: cannot read this service's spec: {e}\n")
         sys.exit(ExitCode.USAGE)
@@ -41,10 +46,13 @@ def _fetch(url: str) -> bytes:
 
     Raises:
         OSError: when it refuses, or has not answered for two minutes.
+        NoWayError: when there is no way to it.
     """
     import urllib.error
     import urllib.request
 
+    parts = urlsplit(url)
+    check_way("the admin", parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     token = Path(os.environ.get(TOKEN_FILE_VARIABLE, "/run/secrets/rafiki-token")).read_text().strip()
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     deadline, backoff = Deadline(_FETCH_TIMEOUT_S), Backoff()

@@ -27,14 +27,19 @@ from rafiki.utils.process import StopSignal
 _WAIT_S = 20.0
 
 
-def load_trial_model(spec: InferenceWorkerSpec) -> BaseModel:
+def load_trial_model(
+    spec: InferenceWorkerSpec, preparing: contextlib.AbstractContextManager[None] | None = None
+) -> BaseModel:
     """The trained model of a trial.
+
+    Args:
+        preparing: entered while its parameters come to this host.
 
     Raises:
         ModelError: when model code fails.
         DamagedFileError, InvalidTrialError: when its parameters are damaged or gone.
     """
-    with contextlib.closing(open_param_store(spec.params)) as store:
+    with preparing or contextlib.nullcontext(), contextlib.closing(open_param_store(spec.params)) as store:
         params = store.load(spec.params_id)
     return load_trained_model(spec.model.file, spec.model.model_class, spec.knobs, params, spec.model.name)
 
@@ -98,7 +103,7 @@ def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
     spec = service.spec
     bind_log_fields(trial=spec.trial_no)
     with service.permanent_failures():  # the same parameters fail in the same way in a new process
-        predictor = BatchPredictor(load_trial_model(spec), get_task(spec.task), spec.model.name)
+        predictor = BatchPredictor(load_trial_model(spec, service.preparing()), get_task(spec.task), spec.model.name)
     service.on_exit(predictor.close)
     # What is loaded now stays: without it in every collection, the tail of the latencies is several times shorter.
     gc.collect()

@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from rafiki.cache.params import RedisParamCache
@@ -53,14 +54,24 @@ _RESEND_AFTER_S = 10.0
 class TrainWorker:
     """The loop of one worker. ``unacknowledged`` is the event that the advisor may not have received yet."""
 
-    def __init__(self, spec: TrainWorkerSpec, stop: StopSignal) -> None:
+    def __init__(
+        self,
+        spec: TrainWorkerSpec,
+        stop: StopSignal,
+        preparing: AbstractContextManager[None] | None = None,
+    ) -> None:
+        """
+        Args:
+            preparing: entered while the datasets come to this host.
+        """
         self._spec = spec
         self._stop = stop
         self._cache = RedisTrainCache(spec.cache, spec.sub_train_job_id)
         self._params = open_param_store(spec.params)
         self._datasets = open_data_store(spec.datasets)
-        self._train_path = str(self._datasets.get_path(spec.train_store_id))
-        self._val_path = str(self._datasets.get_path(spec.val_store_id))
+        with preparing or contextlib.nullcontext():
+            self._train_path = str(self._datasets.get_path(spec.train_store_id))
+            self._val_path = str(self._datasets.get_path(spec.val_store_id))
         self._knob_config = from_knob_specs(spec.knob_config)
         self._validation = ValidationKeeper(
             task=spec.task, max_examples=spec.validation_predictions, train_path=self._train_path,
@@ -261,7 +272,7 @@ def _destroy(model: BaseModel, file_name: str) -> None:
 def serve(service: ServiceContext[TrainWorkerSpec]) -> None:
     """Run trials until the search is over or the process is asked to stop."""
     with service.permanent_failures():  # the same model file fails in the same way in a new process
-        worker = TrainWorker(service.spec, service.stop)
+        worker = TrainWorker(service.spec, service.stop, service.preparing())
     service.on_exit(worker.close)
     service.report_running()
     worker.run()

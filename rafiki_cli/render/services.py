@@ -28,6 +28,11 @@ def _rate(row: ServiceView) -> str | None:
     return f"{infer_watch.rate(figures.requests_per_s)}/s" if figures else None
 
 
+def _cpu(row: ServiceView) -> str | None:
+    """``150%``: one and a half cores."""
+    return None if row.cores is None else f"{row.cores:.0%}"
+
+
 def _name(row: ServiceView) -> str:
     # An older admin tells none.
     return row.name or f"{row.service_type.lower()} {row.app or ''} {row.id[:8]}"
@@ -37,7 +42,7 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
     """What a table of services shows at ``now``."""
 
     def reason(row: ServiceView) -> str | None:
-        return row.error or row.last_error
+        return row.error or (f"waits for {row.waits_for}" if row.waits_for else None) or row.last_error
 
     def uptime(row: ServiceView) -> str:
         seconds = values.between(row.datetime_started, None, now)
@@ -53,6 +58,7 @@ def columns(now: datetime) -> list[Column[ServiceView]]:
         Column("UPTIME", uptime, is_right=True),
         Column("RESTARTS", lambda r: r.attempt - 1 or None, is_right=True, rank=1, is_hidden_empty=True),
         Column("MEMORY", lambda r: values.size(r.memory_bytes), is_right=True),
+        Column("CPU", _cpu, is_right=True, rank=3, is_hidden_empty=True),
         Column("LOAD", _load, is_right=True, short=_rate, is_hidden_empty=True),
         Column("HOST", lambda r: r.host, rank=1, is_hidden_empty=True),
         Column("PID", lambda r: r.pid, is_right=True, rank=2),

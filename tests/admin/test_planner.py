@@ -225,9 +225,11 @@ def test_a_service_counts_as_running_when_it_says_so_and_as_failed_when_it_does_
     world.change(worker, status=status)
     assert world.plan() == [NoteRunning(service_id=worker.id)]
     del world.reports[worker.id]
-    world.now += timedelta(seconds=60)
+    # However long it has waited for its image.
+    world.now += timedelta(seconds=3600)
+    world.starts[worker.id] = 60.0
     assert world.plan() == []
-    world.now += timedelta(seconds=1)
+    world.starts[worker.id] = 61.0
     (action,) = world.plan()
     assert isinstance(action, StopService)
     assert action.service.id == worker.id

@@ -102,3 +102,18 @@ def test_a_log_that_is_told_anew_is_written_once(
     told = frames(b"one\n", b"two\n", b"three\n")
     append_missing((told[i : i + size] for i in range(0, len(told), size)), file)
     assert file.read_text() == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "node_id", "err", "waits_for"),
+    [
+        ("new", "", "", "a node"),
+        ("pending", "", "no suitable node (1 node not available)", "a node (no suitable node (1 node not available))"),
+        ("preparing", "n1", "", "its image and its volume, on h1"),
+        ("starting", "n1", "", "its image and its volume, on h1"),
+        ("running", "n1", "", None),
+        ("failed", "n1", "", None),
+    ],
+)
+def test_a_service_waits_until_its_program_begins(state: str, node_id: str, err: str, waits_for: str | None) -> None:
+    assert task(state, node=node_id, err=err).find_wait("h1" if node_id else None) == waits_for

@@ -19,14 +19,23 @@ class Steps(BaseModel):
         self.x = knobs["x"]
         self.total = 0
 
-    def train(self, dataset_path, shared_params=None, notes=None, gate=None, waits_at=None, **train_args):
+    def train(
+        self,
+        dataset_path,
+        shared_params=None,
+        notes=os.devnull,
+        gate=None,
+        waits_at=N_STEPS + 1,
+        step_s=STEP_S,
+        **train_args,
+    ):
         """Waits from the step ``waits_at`` on until a test makes the file ``gate``."""
         found = utils.checkpoint.load()
         done = 0
         if found is not None:
             self.total, done = found[0]["total"], found[1]
         for step in range(done + 1, N_STEPS + 1):
-            time.sleep(STEP_S)
+            time.sleep(step_s)
             self.total += step
             with open(notes, "a") as file:
                 file.write(f"{os.getpid()} {step}\n")

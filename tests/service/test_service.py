@@ -49,6 +49,50 @@ def test_the_heartbeat_begins_when_the_service_says_so(services: Services) -> No
     assert child.wait(30) == 0
 
 
+def test_what_a_service_and_its_children_use_is_told_with_its_heartbeat(services: Services) -> None:
+    spec = services.script(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'held = bytearray(200 << 20)\\nwhile True: pass'])\n"
+        "service.on_exit(child.kill)\n"
+        "service.report_running()\n"
+        "with service.stop.interruptible(): service.stop.wait(60)",
+        heartbeat_s=0.5,
+    )
+    child = services.start(spec)
+
+    def told() -> bool:
+        report = services.whole_report(spec)
+        return report is not None and (report.memory_bytes or 0) > 200 << 20 and (report.cores or 0.0) > 0.05
+
+    eventually(told, "the memory and the processor time of its child")
+    child.terminate()
+    assert child.wait(30) == 0
+
+
+def test_a_service_whose_datasets_are_on_their_way_says_so_and_then_that_it_starts(services: Services) -> None:
+    spec = services.script(
+        "with service.preparing():\n"
+        "    print('fetches', flush=True)\n"
+        "    service.stop.wait(2)\n"
+        "print('loads', flush=True)\n"
+        "with service.stop.interruptible(): service.stop.wait(60)"
+    )
+    child = services.start(spec)
+    eventually(lambda: services.report(spec) == of_this_version(state="preparing"), "the word that it prepares")
+    eventually(lambda: services.report(spec) == of_this_version(state="starting"), "the word that it starts")
+    child.terminate()
+    assert child.wait(30) == 0
+
+
+@pytest.mark.parametrize(("error", "is_permanent"), [("StoreFullError", False), ("InvalidTrialError", True)])
+def test_a_failure_of_the_host_is_none_of_the_spec(services: Services, error: str, is_permanent: bool) -> None:
+    spec = services.script(
+        f"from rafiki.errors import {error}\nwith service.permanent_failures():\n    raise {error}('it is full')"
+    )
+    assert services.run(spec) != 0
+    assert services.report(spec) == of_this_version(state="failed", reason="it is full", is_permanent=is_permanent)
+
+
 @SIGNALS
 def test_the_first_signal_interrupts_a_wait_and_the_exit_code_is_0(services: Services, signal_no: int) -> None:
     spec = services.script(

@@ -35,14 +35,19 @@ def service_views(context: AdminContext) -> list[ServiceView]:
     live = context.store.services.list_live_services()
     ended = _last_errors(context, live)
     reports = context.supervisor.read_predictor_reports([s for s in live if s.service_type is ServiceType.PREDICT])
+    told = context.supervisor.read_reports(live)
+    waiting = context.containers.find_waiting(s.id for s in live)
     for s in live:
+        report = told.get(s.id)
         nothing = ServiceUsage(pid=None, memory_bytes=None)
         usage = context.containers.usage(s.id, s.handle) if s.handle else nothing
         views.append(
             ServiceView(
                 id=s.id, service_type=s.service_type, job_id=s.job_id,
                 app=_app_of(context, s.service_type, s.job_id), status=s.status, error=s.error, attempt=s.attempt,
-                gpus=[str(gpu) for gpu in s.gpus], port=s.port, pid=usage.pid, memory_bytes=usage.memory_bytes,
+                gpus=[str(gpu) for gpu in s.gpus], port=s.port, pid=usage.pid,
+                memory_bytes=usage.memory_bytes or (report.memory_bytes if report else None),
+                cores=report.cores if report else None, waits_for=waiting.get(s.id),
                 datetime_started=s.datetime_started, last_error=ended.get((s.service_type, s.unit_id, s.slot)),
                 figures=sum_up([reports[s.id]]) if s.id in reports else None, name=name_of(context.store, s),
                 host=usage.host,

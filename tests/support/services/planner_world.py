@@ -55,6 +55,7 @@ class World:
         self.exits: dict[str, ServiceExit] = {}
         self.reports: dict[str, ServiceReport] = {}
         self.silences: dict[str, float] = {}
+        self.starts: dict[str, float] = {}
         common: dict[str, Any] = {
             "user_id": "u",
             "app": "app",
@@ -139,7 +140,7 @@ class World:
     def _observed(self, service: Service) -> ObservedService:
         return ObservedService(
             service=service, exit=self.exits.get(service.id), report=self.reports.get(service.id),
-            silent_s=self.silences.get(service.id, 0.0),
+            silent_s=self.silences.get(service.id, 0.0), starting_s=self.starts.get(service.id, 0.0),
         )  # fmt: skip
 
     def plan(self) -> list[Action]:

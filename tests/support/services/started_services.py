@@ -78,7 +78,11 @@ class Services:
         eventually(lambda: text in self.log(spec), f"{text!r} in the service's log")
 
     def report(self, spec: ServiceSpec) -> ServiceReport | None:
-        """What the admin reads of the service."""
+        """What the admin reads of the service, but for what it uses."""
+        found = self.whole_report(spec)
+        return msgspec.structs.replace(found, memory_bytes=None, cores=None) if found else None
+
+    def whole_report(self, spec: ServiceSpec) -> ServiceReport | None:
         reader = RedisReportReader(self.server.address)
         try:
             return reader.read([(self.job_id, spec.service_id)]).get(spec.service_id)

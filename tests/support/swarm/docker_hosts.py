@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -53,7 +54,7 @@ class DockerHost:
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         # Not `ip netns exec`, which hides the cgroups behind a new /sys.
         with self._log.open("ab") as log:
             self._daemon = subprocess.Popen(
@@ -85,17 +86,46 @@ class DockerHost:
             self._daemon.kill()
             self._daemon.wait()
         self.empty()
+        self._unmount()
+
+    def kill(self) -> None:
+        """End the engine and all its containers with SIGKILL, as a power cut does."""
+        self.empty()
+        if self._daemon is not None:
+            self._daemon.wait()
+        self._unmount()
+        # What a machine that starts anew finds of its containers: nothing runs.
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        (self.folder / "pid").unlink(missing_ok=True)
+
+    def _unmount(self) -> None:
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounted if m.startswith(f"{self.folder}/")), reverse=True):
             _run("umount", "-l", mount, check=False)
 
     def empty(self) -> None:
-        """End whatever runs in the namespace, that of a run which was killed, too."""
-        pids = _run("ip", "netns", "pids", self.name, check=False).split()
-        for pid in map(int, pids):
+        """End whatever runs in the namespace and below it, that of a run which was killed, too."""
+        own = [int(pid) for pid in _run("ip", "netns", "pids", self.name, check=False).split()]
+        # Containers have a namespace of their own.
+        pids = {pid for parent in own for pid in (parent, *_below(parent))}
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), Deadline(10.0))
+        wait_until(lambda: not any(map(_runs, pids)), Deadline(10.0))
+
+
+def _below(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _take_number() -> tuple[int, int]:
@@ -151,13 +181,7 @@ class DockerHosts:
             _run("ip", "-n", host.name, "route", "add", "default", "via", self.address)
         for host in self.hosts:
             host.start()
-        manager, other = (host.wait() for host in self.hosts)
-        manager.init_swarm(advertise_addr=self.manager.address, listen_addr=f"{self.manager.address}:2377")
-        token = manager.inspect_swarm()["JoinTokens"]["Worker"]
-        other.join_swarm(
-            [f"{self.manager.address}:2377"], token, listen_addr=f"{self.other.address}:2377",
-            advertise_addr=self.other.address,
-        )  # fmt: skip
+        manager, other = self.make_swarm()
         base = self.folder / "base.tar"
         write_base(base)
         repository, tag = BASE.split(":")
@@ -167,6 +191,56 @@ class DockerHosts:
                 changes=["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]'],
             )  # fmt: skip
         base.unlink()
+
+    def make_swarm(self) -> tuple[docker.APIClient, docker.APIClient]:
+        """One Swarm of both; clients of their engines."""
+        manager, other = (host.wait() for host in self.hosts)
+        manager.init_swarm(advertise_addr=self.manager.address, listen_addr=f"{self.manager.address}:2377")
+        token = manager.inspect_swarm()["JoinTokens"]["Worker"]
+        other.join_swarm(
+            [f"{self.manager.address}:2377"], token, listen_addr=f"{self.other.address}:2377",
+            advertise_addr=self.other.address,
+        )  # fmt: skip
+        return manager, other
+
+    @contextlib.contextmanager
+    def firewall(self, port: int) -> Iterator[None]:
+        """Meanwhile nothing of the other host's reaches this port of this machine."""
+        rule = ["-p", "tcp", "-d", self.address, "--dport", str(port), "-j", "DROP"]
+        chains = ("FORWARD", "OUTPUT")
+        for chain in chains:
+            self._in_other("iptables", "-I", chain, *rule)
+        try:
+            yield
+        finally:
+            for chain in chains:
+                self._in_other("iptables", "-D", chain, *rule)
+
+    def _in_other(self, *command: str) -> None:
+        _run("nsenter", f"--net=/run/netns/{self.other.name}", *command)
+
+    def tear_down_swarm(self) -> None:
+        """Whoever owns the hosts has it no more, as with `docker swarm leave --force` on each."""
+        for host in reversed(self.hosts):
+            client = host.wait()
+            client.leave_swarm(force=True)
+            client.close()
+
+    def kill_other(self) -> None:
+        """Take the power from the other host."""
+        self.other.kill()
+
+    def start_other(self) -> None:
+        """Give the other host its power back, and wait until it is in the Swarm again."""
+        self.other.start()
+        self.other.wait().close()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Both nodes are in the Swarm."""
+        client = self.manager.wait()
+        assert wait_until(lambda: _are_ready(client), Deadline(_START_TIMEOUT_S)), "a node is not back"
+        client.close()
 
     def cut_off(self) -> None:
         """Take the other host off the network."""
@@ -189,6 +263,10 @@ class DockerHosts:
             _run("ip", "link", "del", host.name, check=False)
             _run("ip", "netns", "del", host.name, check=False)
         _run("ip", "link", "del", self._switch, check=False)
+
+
+def _are_ready(client: docker.APIClient) -> bool:
+    return all(node["Status"]["State"] == "ready" for node in client.nodes())
 
 
 def _run(*command: str, check: bool = True) -> str:

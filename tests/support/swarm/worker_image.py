@@ -21,7 +21,7 @@ _DOCKERFILE = f"FROM {IMAGE}\nCOPY tests /opt/tests\nENV PYTHONPATH=/opt/rafiki:
 def build_images(hosts: DockerHosts) -> None:
     """Build both with the command that people type, and spread them over both hosts with it."""
     manager, other = hosts.manager.socket, hosts.other.socket
-    _rafiki("image", "build", "--engine", manager, "--extras", "")
+    _rafiki("image", "build", "--engine", manager, "--extras", "templates")
     client = docker.APIClient(base_url=manager, version="auto", timeout=600)
     for line in client.build(fileobj=_context(), custom_context=True, tag=TEST_IMAGE, rm=True, decode=True):
         assert "error" not in line, line
