@@ -12,6 +12,7 @@ import msgspec
 from rafiki.constants import SharePolicy
 from rafiki.entities import TrialCheckpoint, TrialLog
 from rafiki.knob_specs import Knobs, KnobSpecs
+from rafiki.sandbox.limits import Limits
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
 from rafiki.utils.values import JsonObject
@@ -53,6 +54,8 @@ class CacheAddress(msgspec.Struct, frozen=True, kw_only=True):
     use_tls: bool = False
     tls: CacheTls | None = None
     """Of an address with ``use_tls``; None = the machine's authorities, and no certificate of one's own."""
+    socket: str | None = None
+    """The path of its Unix socket, for who is on its machine and shares no network with it; None = host and port."""
 
 
 class ExamineCache(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheAddress
     heartbeat_s: float
     logging: LoggingConfig = LoggingConfig()
+    limits: Limits = Limits()
 
 
 class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ STORES = Kind(
         "folder": "rafiki.stores.folder:FOLDER",
         "http": "rafiki.stores.remote.kind:HTTP",
         "https": "rafiki.stores.remote.kind:HTTP",
+        "http+unix": "rafiki.stores.remote.kind:HTTP",
         "s3": "rafiki.stores.s3.kind:S3",
     },
 )

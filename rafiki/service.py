@@ -168,6 +168,8 @@ def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) 
         spec.logging.format, spec.logging.level, service=spec.service_id, kind=spec.kind, job=spec.job_id,
         runs_model_code=spec.runs_model_code,
     )  # fmt: skip
+    if spec.runs_model_code:
+        spec.limits.apply()
     stop = StopSignal()
     stop.install()
     if TOKEN_FILE_VARIABLE in os.environ:

@@ -99,6 +99,19 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     """Numbers of this machine's GPUs to share out; null asks `nvidia-smi`."""
     memory_limit_mb: int | None = None
     """Memory of one train or inference worker, which is killed above it; null is no limit."""
+    sandbox: str = "auto"
+    """The box that model code runs in, where services are processes: `bubblewrap`, `none`, or `auto`, which is
+    bubblewrap where this machine can make boxes."""
+    network: bool = False
+    """Whether model code in a box shares the machine's network; else it reaches nothing but its job."""
+    readable: list[str] = []
+    """Files and folders that model code in a box may read besides its datasets, such as weights to start from."""
+    tmp_mb: int = 1024
+    """The temporary folder of a box, which is kept in memory."""
+    max_file_mb: int = 16384
+    """The largest file that a train or inference worker may write."""
+    max_open_files: int = 4096
+    """Files and connections that a train or inference worker may have open."""
     stop_timeout_s: float = 5.0
     """How long a service may take to end before it is killed."""
     pass_environment: list[str] = []
@@ -111,7 +124,7 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     cores: float | None = None
     """Cores that one worker may use; null is no limit. For `swarm`."""
     max_processes: int = 4096
-    """Processes and threads that one worker may have. For `swarm`."""
+    """Processes and threads that one worker may have."""
     copies_max_mb: int | None = None
     """How much of a node's disk copies of datasets may take; null is no limit but the disk. For `swarm`."""
 

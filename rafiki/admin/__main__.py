@@ -13,9 +13,10 @@ from socket import socket
 from typing import IO
 
 import uvicorn
+from starlette.applications import Starlette
 
 from rafiki import __version__
-from rafiki.admin.app import make_app
+from rafiki.admin.app import make_app, make_door_app
 from rafiki.admin.events import EventHub
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
@@ -73,19 +74,39 @@ def _lock(folder: StackFolder) -> IO[bytes]:
     return file
 
 
+class _Door:
+    """Serves boxes of this machine, at a Unix socket, with what services may call and nothing else."""
+
+    def __init__(self, config: uvicorn.Config, sock: socket) -> None:
+        self._config, self._sock = config, sock
+
+    async def open(self, server: uvicorn.Server) -> None:
+        self._config.load()
+        served = await asyncio.get_running_loop().create_unix_server(
+            lambda: RefusingProtocol(self._config, server.server_state, {}), sock=self._sock
+        )
+        # The server ends with the others.
+        server.servers.append(served)
+
+
 class _Server(uvicorn.Server):
     """Leaves its pid file once it listens; ends the streams of events, which have no end of their own, with itself.
 
     :data:`HAND_OVER_SIGNAL` ends it too, and says that another admin takes over what runs.
     """
 
-    def __init__(self, config: uvicorn.Config, folder: StackFolder, host: str, port: int, hub: EventHub) -> None:
+    def __init__(
+        self, config: uvicorn.Config, folder: StackFolder, host: str, port: int, hub: EventHub, door: _Door | None
+    ) -> None:
         super().__init__(config)
+        self._door = door
         self._folder, self._host, self._port, self._hub = folder, host, port, hub
         self.is_handing_over = False
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._door is not None:
+            await self._door.open(self)
         asyncio.get_running_loop().add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
         pid_file = PidFile(
             process=handle_of(os.getpid()), host=self._host, port=self._port, stack_root=str(self._folder.root)
@@ -98,6 +119,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await self._hub.close(None if self.is_handing_over else StackDownError())
         await super().shutdown(sockets)
+
+
+def _serving(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
+        log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
+        headers=[(VERSION_HEADER, __version__)],
+    )  # fmt: skip
 
 
 def run() -> None:
@@ -123,13 +152,9 @@ def run() -> None:
     context = build_stack(loaded, identity, sock.getsockname()[1])
     context.supervisor.start()
     context.health.start()
-    config = uvicorn.Config(
-        make_app(context), http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
-        log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
-        headers=[(VERSION_HEADER, __version__)],
-    )  # fmt: skip
     host, port = sock.getsockname()[:2]
-    server = _Server(config, folder, settings.host, port, context.hub)
+    door = _Door(_serving(make_door_app(context)), context.doors.listen_for_admin()) if context.doors else None
+    server = _Server(_serving(make_app(context)), folder, settings.host, port, context.hub, door)
     _logger.info("admin: listens on http://%s:%s, stack %s", host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -148,6 +173,8 @@ def run() -> None:
         else:
             _logger.info("admin: shuts down")
             context.supervisor.shut_down()
+        if context.doors is not None:
+            context.doors.close()
         context.store.close()
         folder.admin_pid_file.unlink(missing_ok=True)
         lock.close()

@@ -73,6 +73,11 @@ def make_app(context: AdminContext) -> Starlette:
     return app
 
 
+def make_door_app(context: AdminContext) -> Starlette:
+    """The ASGI application for boxes of this machine: what a service may call with its token, and nothing else."""
+    return Starlette(routes=context.door.routes(), exception_handlers={HTTPException: _http_exception})
+
+
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
+from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.model_checks import ModelChecks
@@ -21,6 +22,7 @@ from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import MetaStoreError, StoreFullError, UnauthorizedError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.sandbox.sandbox import Sandbox
 from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
@@ -46,6 +48,9 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     door: AdminServiceDoor
     hub: EventHub
+    sandbox: Sandbox | None = None
+    """Makes the boxes of model code; None = it runs without one."""
+    doors: BoxDoors | None = None
 
     def user_of_token(self, token: str) -> User:
         """Who calls.

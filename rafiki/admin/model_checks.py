@@ -19,6 +19,7 @@ from rafiki.errors import EnvironmentBusyError, InvalidModelError, ModelError, R
 from rafiki.meta_store import MetaStore
 from rafiki.model.knobs import from_knob_specs
 from rafiki.model_check.knob_reader import KnobReading, read_knob_config
+from rafiki.sandbox.sandbox import Sandbox
 from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
@@ -29,10 +30,13 @@ _MORE_TIME = 4
 class ModelChecks:
     """Checks models; what a check finds is noted in the meta store. All methods may be called from any thread."""
 
-    def __init__(self, store: MetaStore, environments: EnvironmentStore, load_timeout_s: float) -> None:
+    def __init__(
+        self, store: MetaStore, environments: EnvironmentStore, load_timeout_s: float, sandbox: Sandbox | None = None
+    ) -> None:
         self._store = store
         self._environments = environments
         self._timeout_s = load_timeout_s
+        self._sandbox = sandbox
         self._lock = threading.Lock()
         self._pending: set[str] = set()
         self._is_shut_down = False
@@ -72,7 +76,12 @@ class ModelChecks:
         if environment.status is not EnvironmentStatus.READY:
             return KnobReading(error=environment.reason, failure=LoadFailure.PACKAGES)
         reading = read_knob_config(
-            file, model_class, file_name, timeout_s=timeout_s or self._timeout_s, python=environment.python
+            file,
+            model_class,
+            file_name,
+            timeout_s=timeout_s or self._timeout_s,
+            python=environment.python,
+            sandbox=self._sandbox,
         )
         if reading.knob_config is not None and reading.constraints:
             try:

@@ -15,11 +15,14 @@ from rafiki.data_store.base import DataStore
 from rafiki.errors import RafikiError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.sandbox.sandbox import ADMIN_DOOR, BOX_FOLDER, DOORS
 from rafiki.store_location import StoreLocation
+from rafiki.stores.remote.connection import socket_url
 from rafiki.stores.remote.protocol import PATH as STORES_PATH
 from rafiki.stores.remote.server import StoreServer
 
 SPEC_PATH = "/services/self/spec"
+_BOXED_SOCKET = f"{BOX_FOLDER}/{DOORS}/{ADMIN_DOOR}"
 
 
 class AdminServiceDoor:
@@ -60,6 +63,10 @@ class AdminServiceDoor:
     def stores_of(self, service_id: str) -> StoreLocation:
         """Both stores, as a service reaches them."""
         return StoreLocation(url=self._url + STORES_PATH, credential=self._tokens.issue(service_id))
+
+    def stores_of_boxed(self, service_id: str) -> StoreLocation:
+        """Both stores, as a service in a box of this machine reaches them."""
+        return StoreLocation(url=socket_url(_BOXED_SOCKET, STORES_PATH), credential=self._tokens.issue(service_id))
 
     def routes(self) -> list[BaseRoute]:
         """Of the admin's application."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -28,8 +29,10 @@ from rafiki.messages import (
 )
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.sandbox.limits import Limits, limits_of
+from rafiki.sandbox.sandbox import BOX_FOLDER, CACHE_DOOR, DOORS
 from rafiki.settings import Config
-from rafiki.store_location import StoreLocation
+from rafiki.store_location import StoreLocation, find_folder
 from rafiki.stores import is_for_admin_alone
 
 _MODULES = {
@@ -63,12 +66,14 @@ class SpecBuilder:
         environments: EnvironmentStore,
         door: AdminServiceDoor,
         is_elsewhere: Callable[[str], bool] = lambda kind: False,
+        is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
     ) -> None:
         """
         Args:
             is_elsewhere: whether services of a kind see nothing of this machine but its network.
-            cache_host: how these reach the cache, where that differs from here.
+            is_boxed: whether those of a kind see of this machine what their requests name, and no network.
+            cache_host: how services elsewhere reach the cache, where that differs from here.
         """
         self._config = config
         self._store = store
@@ -79,6 +84,7 @@ class SpecBuilder:
         self._environments = environments
         self._door = door
         self._is_elsewhere = is_elsewhere
+        self._is_boxed = is_boxed
         self._cache_host = cache_host
 
     def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
@@ -113,18 +119,43 @@ class SpecBuilder:
             runs_model_code=spec.runs_model_code,
             python=self._environments.look(model.dependencies).python if model else None,
             image=model.docker_image if model else None,
+            reads=self._reads(spec),
             sharing=self._sharing(action),
         )
 
+    def _datasets_for(self, kind: str, service_id: str) -> StoreLocation:
+        """The datasets as a service reaches them: a box holds the files of its own."""
+        location = self._datasets.location
+        if self._is_boxed(kind) and find_folder(location) is not None:
+            return location
+        return self._location_for(kind, service_id, location)
+
     def _location_for(self, kind: str, service_id: str, location: StoreLocation) -> StoreLocation:
-        """A store as a service reaches it: through the admin when it runs elsewhere, or must not have credentials."""
+        """A store as a service reaches it: through the admin when it runs elsewhere, in a box, or must not have
+        credentials."""
+        if self._is_boxed(kind):
+            return self._door.stores_of_boxed(service_id)
         if self._is_elsewhere(kind) or is_for_admin_alone(location):
             return self._door.stores_of(service_id)
         return location
 
+    def _reads(self, spec: ServiceSpec) -> list[Path]:
+        """The files that a service needs in its box: the datasets of its job, where they are files."""
+        if not isinstance(spec, TrainWorkerSpec) or not self._is_boxed(spec.kind):
+            return []
+        if find_folder(spec.datasets) is None:
+            return []
+        return [
+            self._datasets.get_path(store_id) for store_id in dict.fromkeys([spec.train_store_id, spec.val_store_id])
+        ]
+
     def _cache_of(self, kind: str, job_id: str) -> CacheAddress:
         """How a service of a job reaches the cache."""
         address = self._credentials.address_of(job_id)
+        if self._is_boxed(kind):
+            return msgspec.structs.replace(
+                address, socket=f"{BOX_FOLDER}/{DOORS}/{CACHE_DOOR}", use_tls=False, tls=None
+            )
         if self._cache_host is None or not self._is_elsewhere(kind):
             return address
         return msgspec.structs.replace(address, host=self._cache_host)
@@ -196,7 +227,7 @@ class SpecBuilder:
             cache=self._cache_of(TrainWorkerSpec.kind, action.job_id),
             model=self._source(model),
             knob_config=model.knob_config or {},
-            datasets=self._location_for(TrainWorkerSpec.kind, service_id, self._datasets.location),
+            datasets=self._datasets_for(TrainWorkerSpec.kind, service_id),
             train_store_id=self._store.datasets.get_dataset(job.train_dataset_id).store_id,
             val_store_id=self._store.datasets.get_dataset(job.val_dataset_id).store_id,
             train_args=job.train_args,
@@ -206,6 +237,7 @@ class SpecBuilder:
             checkpoint_s=self._config.train.checkpoint_s,
             checkpoint_max_bytes=self._config.train.checkpoint_max_mb << 20,
             heartbeat_s=self._config.train.heartbeat_s,
+            limits=self._limits_of(TrainWorkerSpec.kind),
             logging=self._config.logging,
         )
 
@@ -228,8 +260,13 @@ class SpecBuilder:
             params_id=trial.params_id,
             batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
             heartbeat_s=self._config.train.heartbeat_s,
+            limits=self._limits_of(InferenceWorkerSpec.kind),
             logging=self._config.logging,
         )
+
+    def _limits_of(self, kind: str) -> Limits:
+        # A container has limits of its own.
+        return Limits() if self._is_elsewhere(kind) else limits_of(self._config.container)
 
     def _deployment(self, inference_job_id: str) -> Deployment:
         return self._store.inference_jobs.get_inference_job(inference_job_id).deployment

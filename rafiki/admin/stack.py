@@ -7,6 +7,7 @@ import tempfile
 
 from rafiki.admin.advertised import cache_hosts, get_advertised_host, is_loopback
 from rafiki.admin.auth import Tokens, hash_password
+from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventHub
@@ -30,6 +31,7 @@ from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
+from rafiki.sandbox.bubblewrap import open_sandbox
 from rafiki.service_names import ServiceNames
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
@@ -61,10 +63,15 @@ def _make_superadmin(store: MetaStore, folder: StackFolder) -> None:
         return
 
 
-def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str) -> CacheKeeper:
+def _cache_keeper(
+    loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str, doors: BoxDoors | None
+) -> CacheKeeper:
     settings, tls = loaded.config.cache, folder.tls.cache()
     if settings.url is not None:
-        return CacheKeeper(parse_cache_url(settings.url, tls), None, secrets.job_key)
+        address = parse_cache_url(settings.url, tls)
+        if doors is not None:
+            doors.relay_to(address)
+        return CacheKeeper(address, None, secrets.job_key)
 
     def find_program() -> ServerProgram:
         return find_server_program(settings.program, loaded.base_folder)
@@ -73,6 +80,7 @@ def _cache_keeper(loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, s
         stack_root=folder.root, stack_id=stack_id, run_folder=folder.run, log_file=folder.logs / "cache.log",
         password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
         find_program=find_program, other_hosts=cache_hosts(loaded.config),
+        socket=doors.cache_socket if doors else None,
     )  # fmt: skip
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
@@ -103,13 +111,16 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
         url=f"http://{Address(host, port)}", tokens=ServiceTokens(secrets.job_key, store.services),
         shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,
     )  # fmt: skip
+    sandbox = open_sandbox(config.container, loaded.base_folder, folder.root)
+    doors = BoxDoors(folder) if sandbox is not None else None
     setup = ContainerSetup(
         config=config, stack_root=folder.root, stack_id=identity.id, run_folder=folder.run, log_folder=folder.logs,
         model_environment=worker_environment(config.container.pass_environment), door=door,
+        sandbox=sandbox,
     )  # fmt: skip
     containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
-    cache = _cache_keeper(loaded, folder, secrets, identity.id)
+    cache = _cache_keeper(loaded, folder, secrets, identity.id, doors)
     # The supervisor waits for what can mend itself, such as a server that is not up yet.
     try:
         with contextlib.suppress(CacheUnavailableError):
@@ -122,15 +133,16 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
         folder.logs,
         BuildOptions(
             timeout_s=config.environments.build_timeout_s, only_wheels=config.environments.only_wheels,
-            process_environment={**package_environment(), STACK_VARIABLE: str(folder.root)},
+            process_environment={**package_environment(), STACK_VARIABLE: str(folder.root)}, sandbox=sandbox,
         ),
     )  # fmt: skip
     environments.clean_up()
-    checks = ModelChecks(store, environments, config.admin.model_load_timeout_s)
+    checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
-        is_elsewhere=containers.is_elsewhere, cache_host=host if config.cache.url is None else None,
+        is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
+        cache_host=host if config.cache.url is None else None,
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(
@@ -141,5 +153,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
-        tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door,
+        tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
     )  # fmt: skip

@@ -65,8 +65,7 @@ def _options(address: CacheAddress, socket_timeout_s: float) -> dict[str, Any]:
     from redis.backoff import NoBackoff
 
     return {
-        "host": address.host,
-        "port": address.port,
+        **({"unix_socket_path": address.socket} if address.socket else {"host": address.host, "port": address.port}),
         "db": address.db,
         "username": address.username,
         "password": address.password,
@@ -214,4 +213,5 @@ def cache_errors(address: CacheAddress) -> Iterator[None]:
         yield
     except (redis.RedisError, OSError) as e:
         told = f"{explain(e, is_tls=address.use_tls).reason} ({type(e).__name__}: {str(e).rstrip('.')})"
-        raise CacheUnavailableError(f"The cache at {address.host}:{address.port} failed: {told}.") from e
+        place = address.socket or f"{address.host}:{address.port}"
+        raise CacheUnavailableError(f"The cache at {place} failed: {told}.") from e

@@ -47,14 +47,17 @@ class CacheServer:
         start_timeout_s: float,
         find_program: Callable[[], ServerProgram],
         other_hosts: Sequence[str] = (),
+        socket: Path | None = None,
     ) -> None:
         """
         Args:
             other_hosts: addresses of this machine to listen at besides the loopback, for services on other hosts.
+            socket: a Unix socket in the run folder to listen at besides, for services that share no network with it.
             find_program: says what to start; asked at each start, as programs come and go with updates of a machine.
         """
         self._find_program = find_program
         self._other_hosts = list(other_hosts)
+        self._socket = socket
         self._stack_root = stack_root
         self._stack_id = stack_id
         self._run = run_folder
@@ -95,7 +98,7 @@ class CacheServer:
             address = self.address(found.port)
             # One that was started before the stack had other hosts does not listen to them.
             others = [msgspec.structs.replace(address, host=host) for host in self._other_hosts]
-            if all(map(self._answers, [address, *others])):
+            if all(map(self._answers, [address, *others])) and (self._socket is None or self._socket.is_socket()):
                 return address
         self.stop()
         return self._start()
@@ -129,6 +132,9 @@ class CacheServer:
             # A title of its own would overwrite the environment by which the stack's processes are found.
             "set-proc-title": "no",
         }
+        if self._socket is not None:
+            # Relative to "dir": the whole path may be longer than a socket's name may be.
+            settings |= {"unixsocket": self._quoted(self._socket.relative_to(self._run)), "unixsocketperm": 700}
         write_private(config_file, "".join(f"{k} {v}\n" for k, v in settings.items()))
         environment = {
             "PATH": os.defpath,

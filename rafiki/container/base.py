@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from rafiki.entities import Gpu
+from rafiki.sandbox.sandbox import Sandbox
 from rafiki.settings import Config
 
 
@@ -47,6 +48,8 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The interpreter to run with, where the back end has no images; None = Rafiki's own."""
     image: str | None = None
     """The image to run in, where the back end has images; None = Rafiki's own."""
+    reads: list[Path] = []
+    """Files of this machine that it reads, where it runs in a box: see :meth:`ContainerManager.is_boxed`."""
     sharing: int = 1
     """How many workers of its job, it included, share the machine's cores."""
 
@@ -94,6 +97,13 @@ class ContainerManager(ABC):
 
         Then their specs name stores and the cache by addresses that are reached from there, and they fetch these specs
         from the admin: see :class:`ServiceDoor`.
+        """
+        return False
+
+    def is_boxed(self, kind: str) -> bool:
+        """Whether services of a kind run on this machine in a box, which holds what their requests name.
+
+        They reach the cache and the admin by the doors in ``BOX_FOLDER``, through which only what is their job's goes.
         """
         return False
 
@@ -178,6 +188,8 @@ class ContainerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """All variables of the environment that model code may see."""
     door: ServiceDoor
     """For services that run elsewhere."""
+    sandbox: Sandbox | None = None
+    """For model code that runs on this machine; None = it sees what the user of the stack sees."""
 
 
 class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):

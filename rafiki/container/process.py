@@ -25,9 +25,11 @@ from rafiki.container.base import (
     StartedService,
 )
 from rafiki.container.gpu import find_gpus
+from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
+from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, BoxRequest
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import write_atomic
 from rafiki.utils.folders import is_same_folder
@@ -42,9 +44,11 @@ from rafiki.utils.process import (
 from rafiki.utils.sockets import any_free_port, is_free
 
 _KILL_TIMEOUT_S = 5.0
+_SIGNAL_BASE = 128
 _PORT_TRIES = 100
 _PORTS_REMEMBERED = 100
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
+MODEL_CODE_KINDS = frozenset({"train", "inference"})
 ADDRESS_VARIABLE = "RAFIKI_SERVICE_ADDRESS"
 """Where the service was told to listen, as ``host port``: whoever finds it without its handle reads it there."""
 _MEMORY_HEADROOM_BYTES = 1 << 30
@@ -84,9 +88,14 @@ class ProcessContainerManager(ContainerManager):
         self._gpu_indices = settings.gpus
         limit_mb = settings.memory_limit_mb
         self._memory_limit_bytes = limit_mb * 1024 * 1024 if limit_mb else None
+        self._most_processes = settings.max_processes
+        self._has_network = settings.network
+        self._sandbox = setup.sandbox
+        self._tree = ProcessTree()
         self._model_environment = setup.model_environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._over_limit: dict[str, int] = {}
+        self._over_limit: dict[str, str] = {}
+        """Why services were killed, by their ids."""
         self._given_ports: list[int] = []
         """Those that services were told last."""
         self._lock = threading.Lock()
@@ -97,13 +106,14 @@ class ProcessContainerManager(ContainerManager):
         # Where create_train_job and create_inference_job end in the admin: from here on the service goes by its spec.
         log_file = self._logs / f"{request.kind}-{request.service_id}.log"
         address = self._allocate(request) if request.listens else None
+        environment = self._environment(request, address)
         try:
-            argument = self._leave_spec(request, address)
+            spec_file = self._leave_spec(request, address)
+            command = self._command(request, spec_file, environment)
             with log_file.open("ab") as log:
                 child = subprocess.Popen(
-                    [request.python or sys.executable, "-m", request.module, argument],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env=self._environment(request, address), cwd=self._run,
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment,
+                    cwd=self._run,
                 )  # fmt: skip
         except OSError as e:
             raise ContainerError(
@@ -119,12 +129,27 @@ class ProcessContainerManager(ContainerManager):
             create_time = 0.0
         return self._started(_Handle(child.pid, create_time, log_file.name), address)
 
-    def _leave_spec(self, request: ServiceRequest, address: Address | None) -> str:
-        """Put the spec where the service finds it; the argument that tells it where."""
+    def _leave_spec(self, request: ServiceRequest, address: Address | None) -> Path:
+        """Put the spec where the service finds it."""
         file = self._spec_file(request.service_id)
         # Private from the first byte on: a spec may hold credentials.
         write_atomic(file, request.make_spec(address), mode=0o600)
-        return str(file)
+        return file
+
+    def is_boxed(self, kind: str) -> bool:
+        return self._sandbox is not None and kind in MODEL_CODE_KINDS
+
+    def _command(self, request: ServiceRequest, spec_file: Path, environment: dict[str, str]) -> list[str]:
+        """The program and its only argument, which tells where its spec is."""
+        python = request.python or sys.executable
+        if self._sandbox is None or not self.is_boxed(request.kind):
+            return [python, "-m", request.module, str(spec_file)]
+        spec = f"{BOX_FOLDER}/spec"
+        box = BoxRequest(
+            environment=environment, python=python, reads=request.reads, gpus=[gpu.name for gpu in request.gpus],
+            mounts={spec: spec_file, f"{BOX_FOLDER}/{DOORS}": self._run / DOORS}, network=self._has_network,
+        )  # fmt: skip
+        return self._sandbox.command([python, "-m", request.module, spec], box)
 
     @staticmethod
     def _started(handle: _Handle, address: Address | None) -> StartedService:
@@ -146,6 +171,8 @@ class ProcessContainerManager(ContainerManager):
 
     def _environment(self, request: ServiceRequest, address: Address | None) -> dict[str, str]:
         base = self._model_environment if request.runs_model_code else dict(os.environ)
+        if self._sandbox is not None and self.is_boxed(request.kind):
+            base = self._sandbox.environment(base)
         return {
             **base,
             STACK_VARIABLE: str(self._stack_root),
@@ -204,7 +231,7 @@ class ProcessContainerManager(ContainerManager):
         child = self._children.get(service_id)
         code: int | None = None
         if child is not None:
-            code = child.poll()
+            code = _code_of(child.poll())
             if code is None:
                 self._hold_to_limit(service_id, child.pid)
                 return None
@@ -216,21 +243,28 @@ class ProcessContainerManager(ContainerManager):
 
     def _hold_to_limit(self, service_id: str, pid: int) -> None:
         """Kill a worker that uses more than its limit. Other services are never in the model-code limit's reach."""
-        if self._memory_limit_bytes is None:
-            return
         with contextlib.suppress(psutil.Error):
-            used = psutil.Process(pid).memory_info().rss
-            is_model_code = psutil.Process(pid).environ().get(MODEL_CODE_VARIABLE) == "1"
-            if is_model_code and used > self._memory_limit_bytes:
-                self._over_limit[service_id] = used
-                os.killpg(pid, signal.SIGKILL)
+            process = psutil.Process(pid)
+            if process.environ().get(MODEL_CODE_VARIABLE) != "1":
+                return
+            used = self._tree.usage_of(pid)
+            if self._memory_limit_bytes is not None and used.memory_bytes > self._memory_limit_bytes:
+                self._over_limit[service_id] = (
+                    f"it used {used.memory_bytes >> 20} MB of memory, more than its limit of "
+                    f"{self._memory_limit_bytes >> 20} MB (container.memory_limit_mb in rafiki.yaml)"
+                )
+            elif used.n_processes > self._most_processes:
+                self._over_limit[service_id] = (
+                    f"it ran {used.n_processes} processes and threads, more than its limit of {self._most_processes} "
+                    "(container.max_processes in rafiki.yaml)"
+                )
+            else:
+                return
+            os.killpg(pid, signal.SIGKILL)
 
     def _describe(self, service_id: str, handle: str, code: int | None) -> str:
-        if (used := self._over_limit.get(service_id)) and self._memory_limit_bytes:
-            return (
-                f"it used {used >> 20} MB of memory, more than its limit of {self._memory_limit_bytes >> 20} MB "
-                "(container.memory_limit_mb in rafiki.yaml)"
-            )
+        if (reason := self._over_limit.get(service_id)) is not None:
+            return reason
         how = "it ended while the admin was away" if code is None else endings.in_words(code)
         known = _read_handle(handle)
         return how if code == 0 else endings.with_last_words(how, self._logs / ((known and known.log) or "?"))
@@ -238,7 +272,7 @@ class ProcessContainerManager(ContainerManager):
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
         with contextlib.suppress(psutil.Error):
             if p := self._find_process(handle):
-                return ServiceUsage(pid=p.pid, memory_bytes=p.memory_info().rss)
+                return ServiceUsage(pid=first_of(p).pid, memory_bytes=self._tree.usage_of(p.pid).memory_bytes)
         return ServiceUsage(pid=None, memory_bytes=None)
 
     # ---- stop
@@ -247,8 +281,8 @@ class ProcessContainerManager(ContainerManager):
         child = self._children.get(service_id)
         known = _read_handle(handle)
         if known is not None and self.poll(service_id, handle) is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(known.pid, signal.SIGTERM)
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                first_of(psutil.Process(known.pid)).terminate()
             wait_until(lambda: self.poll(service_id, handle) is not None, Deadline(timeout_s))
         # Whatever is left of the group, and whatever left the group but still carries the service's id.
         if known is not None and (child is not None or self._find_process(handle) is not None):
@@ -284,6 +318,13 @@ class ProcessContainerManager(ContainerManager):
 
     def close(self) -> None:
         self._children.clear()
+
+
+def _code_of(status: int | None) -> int | None:
+    """A box ends with 128 plus the signal's number where what it held was killed by a signal."""
+    if status is not None and _SIGNAL_BASE < status <= _SIGNAL_BASE + signal.NSIG:
+        return _SIGNAL_BASE - status
+    return status
 
 
 def _address_of(process: psutil.Process) -> Address | None:

@@ -20,6 +20,10 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     stack_id: str | None = None
     """Of the stack that it is the admin of: the one in ``stack.json`` in the stack's folder. None from earlier
     versions."""
+    sandbox: str | None = None
+    """What keeps model code apart: ``bubblewrap 0.8.0``; None = nothing, or an admin of an earlier version."""
+    no_sandbox: str | None = None
+    """Why nothing does."""
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from rafiki import distribution
 from rafiki.environments.reasons import explain, explain_no_space, explain_os_error
 from rafiki.environments.requirements import base_site_folders, lines_of
 from rafiki.errors import EnvironmentBuildError
+from rafiki.sandbox.sandbox import HOME, BoxRequest, Sandbox
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.files import tail_lines
 
@@ -28,6 +29,8 @@ HEADING = b"--- "
 _MOST_REASON_CHARS = 600
 _KILL_TIMEOUT_S = 5.0
 _STOPPED = "the stack was stopped while it was built"
+_TEMPORARY = "tmp"
+_PIP_FOLDERS = (".config/pip", ".pip")
 _SEES_BASE_PACKAGES = "rafiki_base_packages.pth"
 
 
@@ -39,6 +42,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Refuse packages that would run their own build scripts."""
     process_environment: dict[str, str]
     """The environment variables of pip and of the packages' build scripts: nothing secret."""
+    sandbox: Sandbox | None = None
+    """Makes the box in which they run; None = they see what this process sees."""
 
 
 class Build:
@@ -70,6 +75,7 @@ class Build:
                 self._make(log)
                 self._install(log, start)
                 self._check(log)
+            shutil.rmtree(self._folder / _TEMPORARY, ignore_errors=True)
         except OSError as e:
             raise EnvironmentBuildError(explain_os_error(e, str(self._folder))) from e
 
@@ -110,9 +116,16 @@ class Build:
             raise EnvironmentBuildError(f"Rafiki's workers do not start with these packages{self._last_words()}")
 
     def _run(self, command: list[str], log: IO[bytes]) -> int:
+        environment = self._options.process_environment
+        if (sandbox := self._options.sandbox) is not None:
+            # Not the box's own temporary folder, which is small and of memory.
+            temporary = self._folder / _TEMPORARY
+            temporary.mkdir(mode=0o700, exist_ok=True)
+            environment = {**sandbox.environment(environment), "TMPDIR": str(temporary)}
+            command = sandbox.command(command, self._box(environment))
         self._child = child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, start_new_session=True,
-            env=self._options.process_environment,
+            env=environment,
         )  # fmt: skip
         try:
             # Looked at after the child is known: stop() either sees the child or is seen here.
@@ -130,6 +143,14 @@ class Build:
         if self._is_stopped:
             raise EnvironmentBuildError(_STOPPED)
         return code
+
+    def _box(self, environment: dict[str, str]) -> BoxRequest:
+        """It may write its folder, use the network, and read what pip's settings name."""
+        return BoxRequest(
+            environment=environment, writes=[self._folder], reads=_named_by_pip(environment), network=True,
+            mounts={f"{HOME}/{name}": file for name in _PIP_FOLDERS if (file := Path.home() / name).is_dir()},
+            folder=str(self._folder),
+        )  # fmt: skip
 
     def _kill(self) -> None:
         """End what runs, with whatever it started."""
@@ -153,6 +174,16 @@ class Build:
             lines = f.read().decode("utf-8", "replace").splitlines()
         text = explain(lines, exit_code)
         return text[:_MOST_REASON_CHARS] or "pip ended without a word"
+
+
+def _named_by_pip(environment: dict[str, str]) -> list[Path]:
+    """Files and folders that pip's own settings name, as in ``PIP_FIND_LINKS``, and its settings of the machine."""
+    named = [word for name, value in environment.items() if name.startswith("PIP_") for word in value.split()]
+    named += [
+        environment[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE") if name in environment
+    ]
+    paths = [Path(word.removeprefix("file://")) for word in [*named, "/etc/pip.conf"]]
+    return [path for path in paths if path.is_absolute() and path.exists() and path != Path("/")]
 
 
 def python_of(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 import rafiki
 from rafiki import distribution
 from rafiki.errors import ContainerError
+from rafiki.sandbox.sandbox import BoxRequest, Sandbox
 
 _TIMEOUT_S = 60.0
 
@@ -32,7 +33,10 @@ class PackagesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_packages(
-    request: PackagesRequest, environment: Mapping[str, str], python: str | None = None
+    request: PackagesRequest,
+    environment: Mapping[str, str],
+    python: str | None = None,
+    sandbox: Sandbox | None = None,
 ) -> dict[str, str]:
     """Name -> version of the named packages, of those that the source imports, and of what these need in turn.
 
@@ -42,15 +46,21 @@ def list_packages(
         request: what to start from. A source that is no valid Python imports nothing.
         environment: of the process that looks.
         python: the interpreter to ask; None = this one's kind.
+        sandbox: makes the box that an interpreter is asked in into which strangers' packages were installed.
 
     Raises:
         ContainerError: when the interpreter does not answer.
     """
     folder = str(Path(rafiki.__file__).resolve().parent.parent)
+    variables = {**environment, "PYTHONPATH": folder}
+    command = [python or sys.executable, "-m", "rafiki.environments.list_packages"]
+    if sandbox is not None and python is not None:
+        variables = sandbox.environment(variables)
+        command = sandbox.command(command, BoxRequest(environment=variables, python=python))
     try:
         child = subprocess.run(
-            [python or sys.executable, "-m", "rafiki.environments.list_packages"], input=msgspec.json.encode(request),
-            capture_output=True, timeout=_TIMEOUT_S, check=True, cwd=folder, env={**environment, "PYTHONPATH": folder},
+            command, input=msgspec.json.encode(request), capture_output=True, timeout=_TIMEOUT_S, check=True,
+            cwd=folder, env=variables,
         )  # fmt: skip
         return msgspec.json.decode(child.stdout, type=dict[str, str])
     except subprocess.CalledProcessError as e:

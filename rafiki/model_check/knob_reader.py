@@ -20,6 +20,7 @@ from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
+from rafiki.sandbox.sandbox import BoxRequest, Sandbox
 from rafiki.utils.clock import Deadline
 
 # What the process gets to see of the environment: enough to find Python and its packages, and no secret.
@@ -53,6 +54,7 @@ def read_knob_config(
     timeout_s: float = 20.0,
     memory_bytes: int = 8 << 30,
     python: str | None = None,
+    sandbox: Sandbox | None = None,
 ) -> KnobReading:
     """The knobs of ``model_class`` in a model file.
 
@@ -66,6 +68,7 @@ def read_knob_config(
         timeout_s: how long the import and get_knob_config() may take together.
         memory_bytes: how much private memory they may use.
         python: the interpreter that has the model's packages; None = this one.
+        sandbox: makes the box that the file is imported in; None = it sees what this process sees.
     """
     with tempfile.TemporaryDirectory(prefix="rafiki-inspect-", ignore_cleanup_errors=True) as folder:
         request = InspectRequest(
@@ -75,7 +78,7 @@ def read_knob_config(
             memory_bytes=memory_bytes,
             time_s=timeout_s + 5,
         )
-        outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable)
+        outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable, sandbox)
     if isinstance(outcome, _Death):
         return KnobReading(error=f"{file_name}: {outcome.reason}", failure=outcome.failure)
     try:
@@ -103,19 +106,23 @@ def _environment(folder: str) -> dict[str, str]:
     return env
 
 
-def _run(request: bytes, folder: str, timeout_s: float, python: str) -> bytes | _Death:
+def _run(request: bytes, folder: str, timeout_s: float, python: str, sandbox: Sandbox | None) -> bytes | _Death:
     """The answer's bytes, or the reason why there is none."""
+    command, environment = [python, "-m", "rafiki.model_check.inspect_model"], _environment(folder)
+    if sandbox is not None:
+        environment = sandbox.environment(environment)
+        command = sandbox.command(command, BoxRequest(environment=environment, python=python))
     # A file and not a pipe: a child that never reads cannot block us.
     with tempfile.TemporaryFile(dir=folder) as stdin:
         stdin.write(request)
         stdin.seek(0)
         child = subprocess.Popen(
-            [python, "-m", "rafiki.model_check.inspect_model"],
+            command,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env=_environment(folder),
+            env=environment,
             start_new_session=True,
         )
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 _BACKLOG = 2048
+_LONGEST_NAME = 100
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -23,6 +26,29 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError:
         sock.close()
         raise
+    return sock
+
+
+def listen_at(path: Path) -> socket.socket:
+    """A Unix socket that listens at a path, for this user alone; one that is there is replaced.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    # A socket's name holds 107 bytes; by way of the open folder, its path may be longer.
+    name = f"/proc/self/fd/{folder}/{path.name}" if len(os.fsencode(path)) > _LONGEST_NAME else str(path)
+    try:
+        path.unlink(missing_ok=True)
+        sock.bind(name)
+        path.chmod(0o600)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.close(folder)
     return sock
 
 

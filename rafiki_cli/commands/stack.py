@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rafiki.client.records import Away
     from rafiki.config import LoadedConfig
     from rafiki.contract.stack import ServicesEvent, ServiceView
+    from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
     from rafiki_cli.target.session import Target
 
@@ -74,9 +75,23 @@ def up(
     starting.tell_port(loaded, started, port_before)
     terminal.say(f"State and logs: {folder.root}")
     terminal.say(f"The superadmin's first password is in {folder.superadmin_password_file}; commands read it there.")
+    _warn_without_box(loaded.config)
     _warn_of_others(cli, started.url)
     has_job = (loaded.base_folder / "job.yaml").is_file()
     terminal.hint(f"Next: {'rafiki run job.yaml' if has_job else 'rafiki quickstart, or rafiki init NAME'}")
+
+
+def _warn_without_box(config: Config) -> None:
+    """Tell once, at the start, what model code can do where nothing keeps it apart."""
+    from rafiki.sandbox.bubblewrap import why_no_sandbox
+
+    if config.container.backend == "process" and (why := why_no_sandbox(config.container)) is not None:
+        terminal.warn(
+            f"Model code runs without a box ({why}): it can read and write whatever you can. Before you let others "
+            "upload models, install bubblewrap (Debian, Ubuntu: `apt install bubblewrap`)."
+            if config.container.sandbox != "none"
+            else "Model code runs without a box, as container.sandbox says: it can read and write whatever you can."
+        )
 
 
 def _check_health(host: str, port: int) -> None:
@@ -318,6 +333,10 @@ def _put_state(state: dict[str, Any]) -> None:
     terminal.put(f"admin  {admin['address']}{process}{about}")
     if cache := state.get("cache"):
         terminal.put(f"cache  {cache['address']} (process {cache['pid']})")
+    if sandbox := admin.get("sandbox"):
+        terminal.put(f"models in boxes ({sandbox})")
+    elif why := admin.get("no_sandbox"):
+        terminal.put(f"models without a box: {why}")
     if "folder" in state:
         terminal.put(f"folder {state['folder'] or 'unknown'}")
     if "named_by" in state:

@@ -27,6 +27,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         meta_store,
         packages,
         plugins,
+        sandbox,
     )  # fmt: skip
 
     here: list[tuple[str, Check]] = [
@@ -46,6 +47,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         ("cache server", cache.check_server_program),
         ("cache", cache.check_cache),
         ("meta store", meta_store.check_meta_store),
+        ("sandbox", sandbox.check_sandbox),
         ("GPUs", gpus.check_gpus),
         ("container engine", containers.check_engine),
     ]

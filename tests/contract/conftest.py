@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.machines.bubblewrap import needs_bubblewrap
 from support.services.container_rooms import BACK_ENDS, TESTS, ContainerRoom, SwarmRoom
 from support.stores.emptied_database import EmptiedDatabase
 from support.stores.meta_store_records import Given
@@ -102,7 +103,7 @@ def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store
     room.close()
 
 
-@pytest.fixture(params=list(BACK_ENDS))
+@pytest.fixture(params=[pytest.param(n, marks=needs_bubblewrap) if n == "boxes" else n for n in BACK_ENDS])
 def make_room(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], ContainerRoom]]:

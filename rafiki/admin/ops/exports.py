@@ -136,7 +136,9 @@ def _packages(context: AdminContext, model: Model) -> dict[str, str]:
         raise InvalidModelError(f"The model {model.ref!r} cannot run here: {environment.reason}")
     source = context.store.models.read_model_file(model.id)
     names = [*ENGINE_PACKAGES, *model.dependencies]
-    return list_packages(PackagesRequest(source=source, names=names), package_environment(), environment.python)
+    return list_packages(
+        PackagesRequest(source=source, names=names), package_environment(), environment.python, context.sandbox
+    )
 
 
 OPERATIONS = [

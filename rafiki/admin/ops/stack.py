@@ -13,6 +13,8 @@ from rafiki.contract.endpoint import Empty
 from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, HealthView, ServiceView
 from rafiki.entities import Service, User
 from rafiki.errors import CacheUnavailableError, InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
+from rafiki.messages import TrainWorkerSpec
+from rafiki.sandbox.bubblewrap import why_no_sandbox
 
 
 def get_health(context: AdminContext, actor: User | None, request: Empty) -> HealthView:
@@ -22,7 +24,18 @@ def get_health(context: AdminContext, actor: User | None, request: Empty) -> Hea
     messages = [e.message for e in (*errors, *(e for e in context.supervisor.find_errors() if not isinstance(e, same)))]
     told = [m for m in messages if not any(other != m and other.startswith(m) for other in messages)]
     status = " ".join(dict.fromkeys(told)) or "ok"
-    return HealthView(name="rafiki admin", version=rafiki.__version__, status=status, stack_id=context.stack_id)
+    sandbox = _sandbox_of(context)
+    return HealthView(
+        name="rafiki admin", version=rafiki.__version__, status=status, stack_id=context.stack_id, sandbox=sandbox,
+        no_sandbox=why_no_sandbox(context.config.container) if sandbox is None else None,
+    )  # fmt: skip
+
+
+def _sandbox_of(context: AdminContext) -> str | None:
+    """What keeps model code apart from this machine."""
+    if context.containers.is_elsewhere(TrainWorkerSpec.kind):
+        return f"the back end {context.config.container.backend}"
+    return context.sandbox.about if context.sandbox is not None else None
 
 
 def get_services(context: AdminContext, actor: User, request: Empty) -> list[ServiceView]:

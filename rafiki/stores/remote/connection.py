@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
@@ -25,6 +25,10 @@ _SILENCE_S = 60.0
 """The longest pause within a request or an answer."""
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 
+SOCKET_SCHEME = "http+unix"
+"""Of an admin that is reached by a Unix socket of this machine."""
+_SCHEMES = ("http", "https", SOCKET_SCHEME)
+
 T = TypeVar("T")
 Body = bytes | Callable[[], Iterable[bytes]] | None
 """What is sent; of what comes in pieces, a function that begins anew, because a request may be sent again."""
@@ -39,6 +43,24 @@ class AwayError(Exception):
     """The admin did not answer, or not to the end: another try may succeed."""
 
 
+def socket_url(socket: str, path: str) -> str:
+    """The address of what an admin serves at a path, by a Unix socket."""
+    return f"{SOCKET_SCHEME}://{quote(socket, safe='')}{path}"
+
+
+def _socket_connection(path: str) -> HTTPConnection:
+    import http.client
+    import socket
+
+    class SocketConnection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(path)
+
+    return SocketConnection("localhost", timeout=_SILENCE_S, blocksize=PIECE_BYTES)
+
+
 class RemoteConnection:
     """Connections to one admin; each thread has one of its own."""
 
@@ -48,7 +70,7 @@ class RemoteConnection:
             ConfigError: when the location is not of the form ``http://host:port/path``.
         """
         parts = urlsplit(location.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.username:
             raise ConfigError(f"{location}: write the address of an admin's stores as in http://10.0.0.1:3000/stores.")
         self.location = location
         self._parts = parts
@@ -139,6 +161,8 @@ class RemoteConnection:
     def _connect(self) -> HTTPConnection:
         import http.client
 
+        if self._parts.scheme == SOCKET_SCHEME:
+            return _socket_connection(unquote(self._parts.netloc))
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         return kind(str(self._parts.hostname), self._parts.port, timeout=_SILENCE_S, blocksize=PIECE_BYTES)
 

@@ -24,6 +24,8 @@ from rafiki.config import worker_environment
 from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
 from rafiki.container.base import ServiceExit, ServiceRequest, StartedService
 from rafiki.entities import Gpu
+from rafiki.sandbox.bubblewrap import open_sandbox
+from rafiki.sandbox.sandbox import DOORS
 from rafiki.settings import ClusterConfig, Config, ContainerConfig
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import end_processes, find_stack_processes
@@ -152,6 +154,20 @@ class ProcessRoom(ContainerRoom):
         end_processes(find_stack_processes(self.root), 0.0)
 
 
+class BoxedRoom(ProcessRoom):
+    """Processes of this machine; those that run model code are in boxes."""
+
+    def setup(self, *, model_environment: dict[str, str] | None = None, **settings: object) -> ContainerSetup:
+        setup = super().setup(model_environment=model_environment, **settings)
+        (self.run / DOORS).mkdir(exist_ok=True)
+        sandbox = open_sandbox(setup.config.container, self.root, self.root)
+        return msgspec.structs.replace(setup, sandbox=sandbox)
+
+    def count_processes(self, request: ServiceRequest) -> int:
+        found = find_stack_processes(self.root, service_id=request.service_id)
+        return sum(p.name() != "bwrap" for p in found)
+
+
 class SwarmRoom(ContainerRoom):
     """Two Docker hosts. What runs no model code are processes of this machine."""
 
@@ -207,7 +223,11 @@ class SwarmRoom(ContainerRoom):
         self.door.close()
 
 
-BACK_ENDS: dict[str, Callable[[Path], ContainerRoom]] = {"process": ProcessRoom, "swarm": SwarmRoom}
+BACK_ENDS: dict[str, Callable[[Path], ContainerRoom]] = {
+    "process": ProcessRoom,
+    "boxes": BoxedRoom,
+    "swarm": SwarmRoom,
+}
 """A room in a folder that is not there yet, by the back end's name."""
 
 

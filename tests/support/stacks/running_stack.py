@@ -46,7 +46,12 @@ class RunningStack:
         self._variables = variables or {}
         self.folder = folder
         self.port = any_free_port()
-        tree: dict[str, Any] = {"admin": {"port": self.port}, "supervisor": {"tick_s": 0.3}}
+        tree: dict[str, Any] = {
+            "admin": {"port": self.port},
+            "supervisor": {"tick_s": 0.3},
+            # Models of tests wait for files of the test. Boxes have tests of their own, and projects have them anyway.
+            "container": {"sandbox": "none"},
+        }
         for section, values in (settings or {}).items():
             tree.setdefault(section, {}).update(values)
         folder.mkdir(parents=True, exist_ok=True)
