@@ -237,10 +237,13 @@ class TrialFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class WorkerLost(msgspec.Struct, frozen=True, tag="lost"):
-    """The admin saw a train worker end."""
+    """A train worker does its work no more."""
 
     worker_id: str
     reason: str
+    has_ended: bool = False
+    """The admin saw it end. What is heard of it after that comes from a host that was cut off: it gets no order but to
+    end. A worker that was silent for too long may come back."""
 
 
 class StopRequested(msgspec.Struct, frozen=True, tag="stop"):

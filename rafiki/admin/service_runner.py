@@ -273,7 +273,9 @@ class ServiceRunner:
     def _announce_lost(self, service: Service, reason: str) -> None:
         """The advisor hears at once that a worker is gone; the missing heartbeat would tell it later."""
         try:
-            self._cache.send_train_event(service.job_id, service.unit_id, WorkerLost(service.id, reason))
+            self._cache.send_train_event(
+                service.job_id, service.unit_id, WorkerLost(service.id, reason, has_ended=True)
+            )
         except CacheUnavailableError as e:
             self._log_service(service, logging.WARNING, f"cannot tell the advisor of its end: {e.message}")
 

@@ -82,6 +82,8 @@ class Search:
         self.ending: str | None = None
         """Why the search is over before its quota is used up. Once given, a reason stands."""
         self._retiring: set[str] = set()
+        self._ended: set[str] = set()
+        """Workers that the admin saw end."""
         self.restore()
 
     def restore(self) -> None:
@@ -158,6 +160,8 @@ class Search:
 
     def handle(self, event: TrainEvent) -> list[tuple[str, Order]]:
         """Act on one event; returns orders as (worker id, order)."""
+        if not isinstance(event, StopRequested | WorkerLost) and event.worker_id in self._ended:
+            return self._hear_ended(event)
         match event:
             case Hello(worker_id):
                 self._order_times.setdefault(worker_id, time.monotonic())
@@ -171,17 +175,9 @@ class Search:
             case CheckpointSaved():
                 self._take_checkpoint(event)
                 return []
-            case TrialDone(worker_id, trial_id, attempt, score, params_id, logs, ended_early):
+            case TrialDone(worker_id, trial_id):
                 if trial := self._unfinished(trial_id):
-                    self._add_logs(logs)
-                    if trial.status is TrialStatus.PENDING:
-                        # Its worker had only seemed to be lost.
-                        self._store.trials.assign_trial(trial.id, worker_id=worker_id, owner_id=self._owner_id)
-                    done = self._store.trials.complete_trial(
-                        trial.id, score=score, params_id=params_id, owner_id=self._owner_id,
-                        worker_id=worker_id, attempt=attempt, ended_early=ended_early,
-                    )  # fmt: skip
-                    self._finish(done, score)
+                    self._complete(trial, event)
                     self._time_trial(worker_id)
                 return self._next_order(worker_id)
             case TrialFailed(worker_id, trial_id, attempt, reason, logs):
@@ -191,7 +187,9 @@ class Search:
                     if attempt == trial.attempt:
                         self._fail(trial, reason)
                 return self._next_order(worker_id)
-            case WorkerLost(worker_id, reason):
+            case WorkerLost(worker_id, reason, has_ended):
+                if has_ended:
+                    self._ended.add(worker_id)
                 return self._lose(worker_id, reason)
             case RetireWorker(worker_id):
                 self._retiring.add(worker_id)
@@ -199,6 +197,32 @@ class Search:
             case StopRequested():
                 self.ending = STOPPED_BY_OWNER
                 return []
+
+    def _hear_ended(self, event: TrainEvent) -> list[tuple[str, Order]]:
+        """Of a worker that has ended for the admin: its host was cut off, and is back. Its trial may be with another by
+        now, and its token is void, so a failure is none of the trial's. A result that it had saved counts as any."""
+        match event:
+            case TrialDone(worker_id, trial_id):
+                if (trial := self._unfinished(trial_id)) is not None:
+                    self._complete(trial, event)
+                return [(worker_id, EndOrder())]
+            case Hello(worker_id) | TrialFailed(worker_id):
+                return [(worker_id, EndOrder())]
+            case CheckpointSaved():
+                self._discard(TrialCheckpoint(params_id=event.params_id, step=event.step, attempt=event.attempt))
+        return []
+
+    def _complete(self, trial: Trial, event: TrialDone) -> None:
+        """Its first result counts, whoever has it now."""
+        self._add_logs(event.logs)
+        if trial.status is TrialStatus.PENDING:
+            # Its worker had only seemed to be lost.
+            self._store.trials.assign_trial(trial.id, worker_id=event.worker_id, owner_id=self._owner_id)
+        done = self._store.trials.complete_trial(
+            trial.id, score=event.score, params_id=event.params_id, owner_id=self._owner_id,
+            worker_id=event.worker_id, attempt=event.attempt, ended_early=event.ended_early,
+        )  # fmt: skip
+        self._finish(done, event.score)
 
     def _take_score(self, event: TrialScored) -> list[tuple[str, Order]]:
         """Keep an intermediate score; an order to end when the trial is hopeless by it, or was given up before."""

@@ -65,6 +65,25 @@ def case(store: MetaStore, given: Given) -> Case:
     return Case(store, given.sub_train_job("adv"))
 
 
+def test_a_worker_that_comes_back_from_a_host_that_was_cut_off_gets_no_order_and_fails_no_trial(case: Case) -> None:
+    search = case.search(n_trials=2)
+    order = order_of(search, Hello("w1"))
+    search.handle(WorkerLost("w1", "its host is lost", has_ended=True))
+    # Its token is void by now: it could not save what it trained.
+    assert search.handle(failed("w1", order, "You are not allowed to do this.")) == [("w1", EndOrder())]
+    assert search.handle(Hello("w1")) == [("w1", EndOrder())]
+    assert case.states() == [("PENDING", None, 1)]
+    again = order_of(search, Hello("w2"))
+    assert (again.trial_id, again.attempt) == (order.trial_id, 2)
+    assert search.handle(failed("w1", again)) == [("w1", EndOrder())]
+    assert search.handle(TrialScored("w1", order.trial_id, 2, 1.0, 0.5)) == []
+    assert case.states() == [("RUNNING", "w2", 2)]
+    # What it had saved before it was cut off is a result like any other.
+    assert search.handle(done("w1", order)) == [("w1", EndOrder())]
+    assert [t.status for t in case.trials()] == [TrialStatus.COMPLETED]
+    assert order_of(search, done("w2", again)).no == 2
+
+
 def order_of(search: Search, event: TrainEvent) -> TrainOrder:
     """The only order that an event leads to."""
     ((_, order),) = search.handle(event)
