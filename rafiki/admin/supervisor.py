@@ -75,7 +75,7 @@ class Supervisor:
         self._wake = timing.make_flag()
         self._stopping = threading.Event()
         self._looked = threading.Condition()
-        self._thread = threading.Thread(target=self.run, name="supervisor", daemon=True)
+        self._thread = timing.make_thread(self.run, "supervisor")
         self._condition = Condition("The supervisor, which looks after all jobs,")
         self._told: str | None = None
 
