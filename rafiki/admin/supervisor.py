@@ -34,6 +34,8 @@ from rafiki.utils.timing import SYSTEM, Timing
 
 _logger = logging.getLogger(__name__)
 
+_LONGEST_PAUSE_S = 0.25
+"""Between two looks, while things happen."""
 _ACTION_LIMIT_S = 15.0
 """A container back end may take its time to start a service."""
 
@@ -73,9 +75,9 @@ class Supervisor:
         )  # fmt: skip
         self._actor = Actor(store=store, params=params, hub=hub, services=self._services, wake=self.wake)
         self._wake = timing.make_flag()
-        self._stopping = threading.Event()
+        self._stopping = timing.make_flag()
         self._looked = threading.Condition()
-        self._thread = threading.Thread(target=self.run, name="supervisor", daemon=True)
+        self._thread = timing.make_thread(self.run, "supervisor")
         self._condition = Condition("The supervisor, which looks after all jobs,")
         self._told: str | None = None
 
@@ -172,8 +174,11 @@ class Supervisor:
             self._note_look(error)
             with self._looked:
                 self._looked.notify_all()
-            took_s = self._timing.monotonic_s() - started
-            self._wake.wait(max(0.0, self._config.supervisor.tick_s - min(took_s, 0.5)))
+            took_s = min(self._timing.monotonic_s() - started, _LONGEST_PAUSE_S)
+            # Whatever goes on, half of the time is left to the other threads of the admin; what happens meanwhile is
+            # seen by one look.
+            self._stopping.wait(took_s)
+            self._wake.wait(max(0.0, self._config.supervisor.tick_s - 2 * took_s))
             self._wake.clear()
 
     def look(self) -> None:

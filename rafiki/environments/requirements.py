@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import site
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -18,6 +21,8 @@ from rafiki.errors import InvalidModelError
 
 _ANY_VERSION = ("", "*", "latest")
 _MOST_DEPENDENCIES = 100
+_MOST_REMEMBERED = 10_000
+_SETTLED_AFTER_S = 5.0
 _SAME_MODULES: Mapping[str, tuple[str, ...]] = {
     # Other builds of the same package, for processors of one kind.
     "onnxruntime": ("onnxruntime-gpu",),
@@ -139,8 +144,10 @@ def _find(name: str) -> importlib.metadata.Distribution | None:
         return None
 
 
-def _of_extras(distribution: importlib.metadata.Distribution, extras: Iterable[str]) -> list[Requirement]:
+def _of_extras(distribution: importlib.metadata.Distribution, extras: Collection[str]) -> list[Requirement]:
     """What the extras of an installed package ask for besides."""
+    if not extras:
+        return []
     wanted = [Requirement(text) for text in distribution.requires or []]
     return [
         r
@@ -149,3 +156,51 @@ def _of_extras(distribution: importlib.metadata.Distribution, extras: Iterable[s
         and not r.marker.evaluate({"extra": ""})
         and any(r.marker.evaluate({"extra": extra}) for extra in extras)
     ]
+
+
+class Asked(NamedTuple):
+    """What dependencies ask for."""
+
+    requirements: list[Requirement]
+    is_satisfied: bool
+    """This Python has all of it."""
+
+
+class RequirementReader:
+    """Reads dependencies, and remembers what they ask for until a package is installed or removed: to look into the
+    records of packages takes a millisecond for each, and every model is looked at again and again.
+
+    May be used from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._stamp: list[float] = []
+        self._known: dict[tuple[tuple[str, str], ...], Asked] = {}
+
+    def read(self, dependencies: Mapping[str, str]) -> Asked:
+        """
+        Raises:
+            InvalidModelError: as :func:`parse_dependencies`.
+        """
+        if (stamp := _stamp_of_packages()) != self._stamp or len(self._known) >= _MOST_REMEMBERED:
+            self._known = {}
+            self._stamp = stamp
+        known, key = self._known, tuple(sorted(dependencies.items()))
+        if (asked := known.get(key)) is None:
+            requirements = parse_dependencies(dependencies)
+            asked = Asked(requirements, are_satisfied(requirements))
+            # An installation that goes on may be half there, and change nothing that shows later.
+            if max(stamp, default=0.0) < time.time() - _SETTLED_AFTER_S:
+                known[key] = asked
+        return asked
+
+
+def _stamp_of_packages() -> list[float]:
+    """Another one after a package was installed or removed: that changes the folder that it is in."""
+    stamp = []
+    for folder in sys.path:
+        try:
+            stamp.append(os.stat(folder or ".").st_mtime)
+        except OSError:
+            stamp.append(0.0)
+    return stamp

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from rafiki.environments.build import Build, BuildOptions, python_of
 from rafiki.environments.reasons import explain_os_error
-from rafiki.environments.requirements import are_satisfied, key_of, lines_of, parse_dependencies
+from rafiki.environments.requirements import RequirementReader, key_of, lines_of, parse_dependencies
 from rafiki.environments.state import Environment, EnvironmentState, EnvironmentStatus
 from rafiki.errors import EnvironmentBuildError, EnvironmentBusyError, InvalidEnvironmentError, InvalidModelError
 from rafiki.utils.clock import Deadline, utc_now
@@ -53,6 +53,7 @@ class EnvironmentStore:
         self._folder = folder
         self._logs = log_folder
         self._options = options
+        self._reader = RequirementReader()
         self._changed = threading.Condition()
         self._building: dict[str, list[str]] = {}
         self._failed: dict[str, Environment] = {}
@@ -72,10 +73,10 @@ class EnvironmentStore:
     def look(self, dependencies: Mapping[str, str]) -> EnvironmentState:
         """The state of these dependencies; a missing one is begun. A failure stays one: see request()."""
         try:
-            requirements = parse_dependencies(dependencies)
+            requirements, is_satisfied = self._reader.read(dependencies)
         except InvalidModelError as e:
             return EnvironmentState(status=EnvironmentStatus.FAILED, reason=e.message)
-        if are_satisfied(requirements):
+        if is_satisfied:
             return _BASE
         key = key_of(requirements)
         with self._changed:

@@ -24,6 +24,19 @@ class Flag(Protocol):
     def wait(self, timeout: float | None = None) -> bool: ...
 
 
+class Thread(Protocol):
+    """As :class:`threading.Thread`."""
+
+    def start(self) -> None: ...
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+    def is_alive(self) -> bool: ...
+
+    @property
+    def ident(self) -> int | None: ...
+
+
 class Pool(Protocol):
     """Threads that do what they are given, so many at a time."""
 
@@ -45,6 +58,10 @@ class Timing:
 
     def make_flag(self) -> Flag:
         return threading.Event()
+
+    def make_thread(self, run: Callable[[], None], name: str) -> Thread:
+        """One that keeps no process alive."""
+        return threading.Thread(target=run, name=name, daemon=True)
 
     def make_pool(self, most_threads: int, name: str) -> Pool:
         return ThreadPoolExecutor(max_workers=most_threads, thread_name_prefix=name)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import shutil
+import time
+from pathlib import Path
 
 import pytest
 
-from rafiki.environments.requirements import are_satisfied, key_of, lines_of, parse_dependencies
+from rafiki.environments.requirements import RequirementReader, are_satisfied, key_of, lines_of, parse_dependencies
 from rafiki.errors import InvalidModelError
 
 NUMPY = importlib.metadata.version("numpy")
@@ -99,3 +103,31 @@ def test_the_same_set_has_one_key_however_it_is_written() -> None:
     assert key(numpy=">=1,<3", keras="2.0") == key(Keras="==2.0", NumPy="<3,>=1")
     assert key(numpy=">=1") != key(numpy=">=2")
     assert key(numpy="") != key(keras="")
+
+
+def test_what_was_read_is_forgotten_when_a_package_comes_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    reader, wanted = RequirementReader(), {"brand-new-package": ">=2"}
+    assert not reader.read(wanted).is_satisfied
+    for hours_ago, version, is_satisfied in ((2, "2.1", True), (1, "1.0", False)):
+        for old in tmp_path.iterdir():
+            shutil.rmtree(old)
+        record = tmp_path / f"brand_new_package-{version}.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: brand-new-package\nVersion: {version}\n")
+        # Of what has changed just now nothing is remembered: it may go on changing.
+        assert reader.read(wanted).is_satisfied is is_satisfied
+        assert reader.read(wanted) is not reader.read(wanted)
+        long_ago = time.time() - 3600 * hours_ago
+        os.utime(tmp_path, (long_ago, long_ago))
+        assert reader.read(wanted).is_satisfied is is_satisfied
+        assert reader.read(wanted) is reader.read(dict(wanted))
+
+
+def test_dependencies_that_are_none_are_refused_each_time() -> None:
+    reader = RequirementReader()
+    for _ in range(2):
+        with pytest.raises(InvalidModelError):
+            reader.read({"no name": "!"})

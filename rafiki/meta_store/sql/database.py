@@ -92,6 +92,11 @@ class Database:
         if self.is_sqlite:
             event.listen(self._writer, "begin", _begin_immediate)
 
+    @property
+    def engine(self) -> Engine:
+        """What all connections come from."""
+        return self._reader
+
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
 

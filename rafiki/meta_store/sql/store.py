@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from rafiki.meta_store.base import MetaStore
 from rafiki.meta_store.sql.api_tokens import SqlApiTokenStore
@@ -34,6 +34,11 @@ class SqlMetaStore(MetaStore):
         self.trials = SqlTrialStore(self._db)
         self.inference_jobs = SqlInferenceJobStore(self._db)
         self.services = SqlServiceStore(self._db)
+
+    @property
+    def engine(self) -> Engine:
+        """For whoever counts statements."""
+        return self._db.engine
 
     def migrate(self) -> None:
         migrate(self._db)
