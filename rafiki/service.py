@@ -24,6 +24,9 @@ Heartbeat
     It begins with ``service.report_running()``, which the program calls when it can do its work; the admin waits that
     long (``supervisor.start_timeout_s``), not counting the time within ``service.preparing()``. It ends when ``serve``
     returns, or with the report of the failure.
+Garbage
+    It is not looked for while the service loads, until the program calls ``service.end_loading()``: what there is then
+    is left out of all collections.
 Failures
     A RafikiError is logged and reported with its message, and its ``exit_code`` is the process's. One that is raised
     inside ``service.permanent_failures()`` is reported as permanent: the same spec would fail in the same way, so the
@@ -46,6 +49,7 @@ from rafiki.cache.heartbeat import Heartbeat
 from rafiki.constants import ExitCode
 from rafiki.errors import CacheUnavailableError, InternalError, RafikiError, StoreFullError, UnreachableError
 from rafiki.messages import ServiceSpec
+from rafiki.utils import collector
 from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
@@ -74,6 +78,11 @@ class ServiceContext(Generic[S]):
             serves_trial: the trial whose queries it answers; the predictor sends queries from now on.
         """
         self._heartbeat.start(serves_trial=serves_trial)
+
+    @staticmethod
+    def end_loading() -> None:
+        """What is loaded now stays as long as the service: the garbage collector begins, and leaves it out."""
+        collector.keep_what_is_loaded()
 
     def preparing(self) -> contextlib.AbstractContextManager[None]:
         """What is done in here waits for others (a dataset comes to this host): a long one is no start that failed."""
@@ -163,6 +172,7 @@ class Outage:
 
 def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) -> int:
     """Run the process of a service, as this module describes; returns its exit code. Call from the main thread."""
+    collector.rest_while_loading()
     spec = read_spec(spec_type)
     set_up_logging(
         spec.logging.format, spec.logging.level, service=spec.service_id, kind=spec.kind, job=spec.job_id,

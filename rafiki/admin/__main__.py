@@ -27,6 +27,7 @@ from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackDownError, StackError
 from rafiki.settings import DEFAULT_ADMIN_PORT
 from rafiki.stack_folder import StackFolder
+from rafiki.utils import collector
 from rafiki.utils.files import write_private
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.paths import why
@@ -161,6 +162,7 @@ def run() -> None:
     try:
         import uvloop
 
+        collector.keep_what_is_loaded()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve(sockets=[sock]))
     except KeyboardInterrupt:
@@ -184,6 +186,7 @@ def main() -> int:
     if sys.argv[1:]:
         sys.stderr.write("error: The admin takes no arguments. Start a stack with `rafiki up`.\n")
         return ExitCode.USAGE
+    collector.rest_while_loading()
     # Until the settings are read.
     set_up_logging("messages")
     try:

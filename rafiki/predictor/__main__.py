@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import sys
 from collections.abc import Iterator
 from socket import socket
@@ -61,8 +60,7 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     gather.start()
     service.report_running()
     reporting = asyncio.create_task(report_every_second(meter, queues, gather.members, stopped))
-    gc.collect()
-    gc.freeze()
+    service.end_loading()
     service.stop.on_stop(server.request_exit)
     await server.serve(sockets=[sock])
     stopped.set()

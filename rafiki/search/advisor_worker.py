@@ -218,7 +218,9 @@ def serve(service: ServiceContext[AdvisorSpec]) -> None:
     store = open_meta_store(service.spec.meta_store_url)
     service.on_exit(store.close)
     try:
-        AdvisorWorker(service.spec, store, service.stop).run()
+        worker = AdvisorWorker(service.spec, store, service.stop)
+        service.end_loading()
+        worker.run()
     except StaleOwnerError as e:
         _logger.warning("%s", e.message)
 

@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 import rafiki
+from rafiki.utils import collector
 
 T = TypeVar("T")
 _MOST_OF_STDERR = 2000
@@ -52,6 +53,7 @@ def read_request(kind: type[T]) -> T:
 
 def answer_request(kind: type[T], answer: Callable[[T], object]) -> int:
     """The whole process: read the request, write the answer. Its exit code; an exception ends it with a traceback."""
+    collector.skip_at_exit()
     sys.stdout.buffer.write(msgspec.json.encode(answer(read_request(kind))))
     return 0
 

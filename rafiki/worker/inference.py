@@ -107,7 +107,7 @@ def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
     service.on_exit(predictor.close)
     # What is loaded now stays: without it in every collection, the tail of the latencies is several times shorter.
     gc.collect()
-    gc.freeze()
+    service.end_loading()
     service.report_running(serves_trial=spec.trial_id)
     answer_queries(spec, predictor, service.stop)
 

@@ -274,6 +274,7 @@ def serve(service: ServiceContext[TrainWorkerSpec]) -> None:
     with service.permanent_failures():  # the same model file fails in the same way in a new process
         worker = TrainWorker(service.spec, service.stop, service.preparing())
     service.on_exit(worker.close)
+    service.end_loading()
     service.report_running()
     worker.run()
 
