@@ -83,10 +83,15 @@ def command(*arguments: str) -> list[str]:
 class BenchStack:
     """One stack with the default settings, on free ports. Use as a context: whatever happens, nothing is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, container: dict[str, str] | None = None) -> None:
+        """
+        Args:
+            container: settings of the section ``container``.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="rafiki-bench-"))
         self.port = any_free_port()
-        (self.folder / "rafiki.yaml").write_text(yaml.safe_dump({"admin": {"port": self.port}}))
+        settings = {"admin": {"port": self.port}, "container": container or {}}
+        (self.folder / "rafiki.yaml").write_text(yaml.safe_dump(settings))
         self._client: Client | None = None
 
     def __enter__(self) -> Self:

@@ -20,13 +20,13 @@ def measure_train_start(session: Session) -> Iterator[Result]:
     session.stack  # noqa: B018  (started before the clock is)
     ends: list[float] = []
     for name, model in (("train_start_noop", "noop_random"), ("train_start_tree", "SkDt")):
-        jobs = [_start_and_end_s(session, model) for _ in range(session.sizes.n_starts)]
+        jobs = [start_and_end_s(session, model) for _ in range(session.sizes.n_starts)]
         yield session.result(name, [start for start, _ in jobs], 2)
         ends += [end for _, end in jobs]
     yield session.result("train_end", ends, 2)
 
 
-def _start_and_end_s(session: Session, model: str) -> tuple[float, float]:
+def start_and_end_s(session: Session, model: str) -> tuple[float, float]:
     """Of a job of one trial: from the call that creates it to the trial's start, from the trial's end to the job's."""
     called = utc_now()
     app = session.start_training(model, 1)
@@ -43,9 +43,9 @@ def _time(record: dict[str, Any], field: str) -> datetime:
 
 def measure_trials(session: Session) -> Iterator[Result]:
     n = session.sizes.n_searches
-    searches = [_search(session, "noop_random") for _ in range(n)]
+    searches = [search(session, "noop_random") for _ in range(n)]
     yield session.result("trial_random", [s[0] for s in searches], 2)
-    searches = [_search(session, "noop_bayes") for _ in range(n)]
+    searches = [search(session, "noop_bayes") for _ in range(n)]
     yield session.result("trial_bayes", [s[0] for s in searches], 2)
     yield session.result("trial_bayes_last", [s[1] for s in searches], 2)
     memory = [s[2] for s in searches]
@@ -53,7 +53,7 @@ def measure_trials(session: Session) -> Iterator[Result]:
     yield session.result("memory_advisor", [m.rss for m in memory], 1, pss_mb=last.pss, uss_mb=last.uss)
 
 
-def _search(session: Session, model: str) -> tuple[float, float, Memory]:
+def search(session: Session, model: str) -> tuple[float, float, Memory]:
     """Milliseconds a trial over all and over the last ones, and the advisor's memory after them.
 
     One trial more than are counted is held by the model, so that the advisor can still be looked at.

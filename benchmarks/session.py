@@ -51,8 +51,13 @@ _MODELS = {
 class Session:
     """Use as a context. The stack is started when a group of figures first asks for it."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, container: dict[str, str] | None = None) -> None:
+        """
+        Args:
+            container: settings of the section ``container`` of its stack.
+        """
         self.sizes = sizes
+        self._container = container or {}
         self._stack: BenchStack | None = None
         self._models: dict[str, str] = {}
         self._datasets: dict[str, tuple[str, str]] = {}
@@ -83,7 +88,7 @@ class Session:
     def stack(self) -> BenchStack:
         """The shared stack, running, with everything uploaded."""
         if self._stack is None:
-            self._stack = stack = BenchStack()
+            self._stack = stack = BenchStack(self._container)
             stack.up()
             self._upload(stack)
         return self._stack
