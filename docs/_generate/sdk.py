@@ -25,10 +25,13 @@ class Name:
 # ---- what there is
 
 
+_TORCH = ("TorchTraining", "Best")
+
+
 def model_names() -> dict[str, list[Name]]:
     """Heading -> the names of the model SDK below it."""
     import rafiki.model
-    from rafiki.model import dataset, dev
+    from rafiki.model import dataset, dev, torch_training
     from rafiki.model.checkpoint import checkpoint
 
     def of_model(names: list[str]) -> list[Name]:
@@ -44,7 +47,10 @@ def model_names() -> dict[str, list[Name]]:
         "Knobs": of_model(sorted(knobs, key=lambda n: (n not in ("BaseKnob", "KnobValue"), n))),
         "Types": of_model(types),
         "Logging": [Name(f"rafiki.model.utils.logger.{n}", getattr(rafiki.model.logger, n)) for n in logged],
-        "Checkpoints": [Name(f"rafiki.model.utils.checkpoint.{n}", getattr(checkpoint, n)) for n in ("save", "load")],
+        "Checkpoints": [
+            *[Name(f"rafiki.model.utils.checkpoint.{n}", getattr(checkpoint, n)) for n in ("save", "load")],
+            *[Name(f"rafiki.model.utils.torch_training.{n}", getattr(torch_training, n)) for n in _TORCH],
+        ],
         "Dataset helpers": helpers,
         "Trying and loading": [
             Name("rafiki.model.dev.test_model_class", dev.test_model_class),

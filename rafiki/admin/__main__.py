@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from rafiki import __version__
 from rafiki.admin.app import make_app, make_door_app
 from rafiki.admin.events import EventHub
+from rafiki.admin.folder_watch import FolderWatch
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
@@ -103,6 +104,7 @@ class _Server(uvicorn.Server):
         self._door = door
         self._folder, self._host, self._port, self._hub = folder, host, port, hub
         self.is_handing_over = False
+        self.is_folder_deleted = False
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
@@ -117,8 +119,17 @@ class _Server(uvicorn.Server):
     def _hand_over(self) -> None:
         self.is_handing_over = self.should_exit = True
 
+    def leave_deleted_folder(self) -> None:
+        """From any thread: the stack is no more."""
+        self.is_folder_deleted = self.should_exit = True
+
+    def _last_word(self) -> RafikiError | None:
+        if self.is_folder_deleted:
+            return StackDownError(f"The stack in {self._folder.root} has ended, because that folder was deleted.")
+        return None if self.is_handing_over else StackDownError()
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        await self._hub.close(None if self.is_handing_over else StackDownError())
+        await self._hub.close(self._last_word())
         await super().shutdown(sockets)
 
 
@@ -156,6 +167,8 @@ def run() -> None:
     host, port = sock.getsockname()[:2]
     door = _Door(_serving(make_door_app(context)), context.doors.listen_for_admin()) if context.doors else None
     server = _Server(_serving(make_app(context)), folder, settings.host, port, context.hub, door)
+    watch = FolderWatch(folder, identity.id)
+    watch.start(server.leave_deleted_folder)
     _logger.info("admin: listens on http://%s:%s, stack %s", host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -169,7 +182,11 @@ def run() -> None:
         pass
     finally:
         context.health.shut_down()
-        if server.is_handing_over:
+        watch.close()
+        if server.is_folder_deleted:
+            context.supervisor.hand_over()
+            watch.end_services(loaded.config)
+        elif server.is_handing_over:
             _logger.info("admin: hands over to another admin; the services of jobs go on")
             context.supervisor.hand_over()
         else:
@@ -178,7 +195,8 @@ def run() -> None:
         if context.doors is not None:
             context.doors.close()
         context.store.close()
-        folder.admin_pid_file.unlink(missing_ok=True)
+        if not server.is_folder_deleted:
+            folder.admin_pid_file.unlink(missing_ok=True)
         lock.close()
 
 

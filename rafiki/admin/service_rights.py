@@ -73,9 +73,9 @@ class ServiceRights:
     def delete_params(self, params_id: str) -> None:
         """An advisor removes checkpoints: what is not the result of a trial of its search."""
         if self._service.service_type is ServiceType.ADVISOR:
-            trials = self._store.trials.list_trials_of_sub_train_job(self._service.unit_id)
-            is_result = any(trial.params_id == params_id for trial in trials)
-            if not is_result and self._written.is_of(params_id, self._service.unit_id):
+            search = self._service.unit_id
+            is_result = self._store.trials.has_params(search, params_id, counts_checkpoints=False)
+            if not is_result and self._written.is_of(params_id, search):
                 return
         raise self._refusal("deletes these parameters")
 
@@ -86,8 +86,7 @@ class ServiceRights:
         sub_train_job_id = self._service.unit_id
         if self._written.is_of(params_id, sub_train_job_id):
             return True
-        trials = self._store.trials.list_trials_of_sub_train_job(sub_train_job_id)
-        return any(params_id in (t.params_id, t.checkpoint and t.checkpoint.params_id) for t in trials)
+        return self._store.trials.has_params(sub_train_job_id, params_id, counts_checkpoints=True)
 
     def _refusal(self, action: str) -> UnauthorizedError:
         return UnauthorizedError(f"No {self._service.service_type} service of this job {action}.")

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from rafiki.advisor.space import Key, SearchSpace, draw_unseen
-from rafiki.errors import InvalidTrialError
+from rafiki.errors import InvalidTrialError, ModelError
 from rafiki.knob_specs import Knobs
 from rafiki.model.knobs import KnobConfig, check_knobs
 from rafiki.proposals import Proposal
@@ -120,9 +120,27 @@ class Advisor(ABC):
         if no < 1 or (self.max_trials is not None and no > self.max_trials):
             end = "" if self.max_trials is None else f" to {self.max_trials}"
             raise InvalidTrialError(f"The {self.scheme} search has trials 1{end}; there is no trial {no}.")
-        proposal = self._first(no) if no <= len(self.setup.first_knobs) else self._allowed(no, self._suggest(no, ask))
+        if no <= len(self.setup.first_knobs):
+            proposal = self._first(no)
+        else:
+            proposal = self._suggest(no, ask)
+            self._refuse_unfit(no, proposal)
+            proposal = self._allowed(no, proposal)
         self._add(no, proposal, ask.worker_id)
         return proposal
+
+    def _refuse_unfit(self, no: int, proposal: Proposal) -> None:
+        """Schemes of others are checked too: a NaN, which JSON does not have, would be stored as null.
+
+        Raises:
+            ModelError: a knob cannot take its value.
+        """
+        try:
+            check_knobs(self.knob_config, proposal.knobs)
+        except ModelError as e:
+            raise ModelError(
+                f"The search scheme {self.scheme!r} proposed what trial {no} cannot have: {e.message}"
+            ) from e
 
     def feedback(self, no: int, score: float | None, *, is_ended_early: bool = False) -> None:
         """The result of trial ``no``: its score (higher is better), or None when the trial failed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -204,3 +204,14 @@ class ContainerBackend(msgspec.Struct, frozen=True, kw_only=True):
     when it cannot be reached. None = all services are processes of this machine, which are found without it."""
     uses_docker: bool = False
     """Whether a Docker that does not answer is a problem of the stack, for `rafiki doctor`."""
+
+
+Handle = TypeVar("Handle", bound=msgspec.Struct)
+
+
+def read_handle(handle: str, kind: type[Handle]) -> Handle | None:
+    """A handle that is a struct as JSON; None when another back end has made it."""
+    try:
+        return msgspec.json.decode(handle, type=kind)
+    except msgspec.DecodeError:
+        return None

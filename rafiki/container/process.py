@@ -23,6 +23,7 @@ from rafiki.container.base import (
     ServiceRequest,
     ServiceUsage,
     StartedService,
+    read_handle,
 )
 from rafiki.container.gpu import find_gpus
 from rafiki.container.process_tree import ProcessTree, first_of
@@ -65,14 +66,6 @@ class _Handle(msgspec.Struct, frozen=True):
     def process(self) -> psutil.Process | None:
         """The process if it still runs."""
         return ProcessHandle(self.pid, self.create_time).process()
-
-
-def _read_handle(handle: str) -> _Handle | None:
-    """None when another back end has made it."""
-    try:
-        return msgspec.json.decode(handle, type=_Handle)
-    except msgspec.DecodeError:
-        return None
 
 
 class ProcessContainerManager(ContainerManager):
@@ -266,7 +259,7 @@ class ProcessContainerManager(ContainerManager):
         if (reason := self._over_limit.get(service_id)) is not None:
             return reason
         how = "it ended while the admin was away" if code is None else endings.in_words(code)
-        known = _read_handle(handle)
+        known = read_handle(handle, _Handle)
         return how if code == 0 else endings.with_last_words(how, self._logs / ((known and known.log) or "?"))
 
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
@@ -279,7 +272,7 @@ class ProcessContainerManager(ContainerManager):
 
     def stop(self, service_id: str, handle: str, timeout_s: float) -> None:
         child = self._children.get(service_id)
-        known = _read_handle(handle)
+        known = read_handle(handle, _Handle)
         if known is not None and self.poll(service_id, handle) is None:
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 first_of(psutil.Process(known.pid)).terminate()
@@ -304,7 +297,7 @@ class ProcessContainerManager(ContainerManager):
 
     def _find_process(self, handle: str) -> psutil.Process | None:
         """The process of a service if it runs, and is this stack's: a database that was copied names another's."""
-        known = _read_handle(handle)
+        known = read_handle(handle, _Handle)
         process = None if known is None else known.process()
         if process is None:
             return None

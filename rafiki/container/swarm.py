@@ -22,6 +22,7 @@ from rafiki.container.base import (
     ServiceRequest,
     ServiceUsage,
     StartedService,
+    read_handle,
 )
 from rafiki.container.process import ProcessContainerManager
 from rafiki.container.swarm_engine import AnswerError, Engine, EngineInfo, is_conflict, missing_is_fine
@@ -96,10 +97,7 @@ class _Listing(msgspec.Struct, frozen=True):
 
 def _read_handle(handle: str) -> _Handle | None:
     """None when another back end has made it."""
-    try:
-        return msgspec.json.decode(handle, type=_Handle)
-    except msgspec.DecodeError:
-        return None
+    return read_handle(handle, _Handle)
 
 
 class SwarmContainerManager(ContainerManager):

@@ -26,6 +26,34 @@ class TrialOutput(NamedTuple):
     """How many there were before these."""
 
 
+class OutputFinder:
+    """Tells the lines of a worker's log, one after another, that were printed in one attempt of a trial."""
+
+    def __init__(self, no: int, attempt: int) -> None:
+        self._no, self._attempt = no, attempt
+        self._is_within = False
+        self.n_begun = 0
+        """How often the attempt has begun: what was found before the last time counts no more."""
+        self.is_over = False
+
+    def has(self, line: str) -> bool:
+        """Whether the log's next line was printed in the trial."""
+        if self.is_over:
+            return False
+        at, message = _record(line)
+        if at == self._no and (begins := _BEGINS.fullmatch(message)):
+            if int(begins[1]) == self._attempt:
+                self._is_within = True
+                self.n_begun += 1
+            else:
+                self.is_over = self._is_within
+        elif self._is_within and at is not None and (at != self._no or _ENDS.match(message)):
+            self.is_over = True
+        else:
+            return self._is_within
+        return False
+
+
 def find_output(log: Iterable[str], no: int, attempt: int, most_lines: int) -> TrialOutput | None:
     """What a trial printed; None when the log does not tell: it holds no such trial, or no records of INFO.
 
@@ -34,21 +62,21 @@ def find_output(log: Iterable[str], no: int, attempt: int, most_lines: int) -> T
         no: the trial's number.
         attempt: which of its attempts.
     """
-    found: deque[str] | None = None
-    n_lines = 0
+    finder = OutputFinder(no, attempt)
+    found: deque[str] = deque(maxlen=most_lines)
+    n_lines = n_begun = 0
     for line in log:
-        at, message = _record(line)
-        if at == no and (begins := _BEGINS.fullmatch(message)):
-            if int(begins[1]) == attempt:
-                found, n_lines = deque(maxlen=most_lines), 0
-            elif found is not None:
-                break
-        elif found is not None and at is not None and (at != no or _ENDS.match(message)):
+        is_of_trial = finder.has(line)
+        if finder.n_begun != n_begun:
+            n_begun = finder.n_begun
+            found.clear()
+            n_lines = 0
+        if finder.is_over:
             break
-        elif found is not None:
+        if is_of_trial:
             n_lines += 1
             found.append(line)
-    return None if found is None else TrialOutput(list(found), n_lines - len(found))
+    return TrialOutput(list(found), n_lines - len(found)) if n_begun else None
 
 
 def _record(line: str) -> tuple[int | None, str]:

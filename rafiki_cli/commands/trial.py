@@ -56,6 +56,8 @@ TRIAL_COLUMNS: list[Column[TrialView]] = [
     Column("KNOBS", _knobs, least=12),
     error_column(lambda r: r.error, least=22),
 ]
+_PRINTED_TICK_S = 0.3
+"""How often it is looked whether a trial has printed something."""
 TrialArgument = Annotated[
     str,
     typer.Argument(
@@ -120,19 +122,21 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what it logs until it ends.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show what the model logged in a trial: messages and metrics, in the order of time; then what it printed."""
+    """Show what the model logged in a trial: messages and metrics, in the order of time; then what it printed.
+
+    With --follow what it prints comes as it is written, behind a bar.
+    """
     if follow and format in (Format.JSON, Format.YAML):
         raise terminal.UsageError(f"-o {format} needs an end, and --follow has none. Take -o jsonl: an event a line.")
     client = cli.client()
     found = resolve.trial(client, trial, name, version)
-    printed = trial_output.find(cli, found)
     if follow:
         from rafiki_cli.watch.health import while_healthy
 
-        terminal.say(printed.command(is_followed=True))
         with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
-            _follow(client, found.id, format)
+            _follow(cli, client, found.id, format)
         return
+    printed = trial_output.find(cli, found)
     logged = client.get_trial_logs(found.id)
     if format is not Format.TABLE:
         lines = None if printed.lines is None else [*printed.lines]
@@ -195,26 +199,47 @@ class _Unseen(Generic[Entry]):
         return found
 
 
-def _follow(client: AdminClient, trial_id: str, format: Format) -> None:
-    """Put out what the model logs until the trial ends."""
+def _follow(cli: Application, client: AdminClient, trial_id: str, format: Format) -> None:
+    """Put out what the model logs and prints until the trial ends."""
     from rafiki.client.records import Away
-    from rafiki.contract.train_jobs import TrialEnded
+    from rafiki.contract.train_jobs import TrialEnded, TrialLogsSnapshot
     from rafiki_cli.watch import streams
 
     follower, is_away = _Follower(), False
-    for event in (e for batch in streams.batches(client.watch_trial_logs, trial_id, tick_s=60.0) for e in batch):
-        if isinstance(event, Away):
-            if not is_away:
-                terminal.say(f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})")
-            is_away = True
-            continue
-        is_away = False
-        if format is Format.JSONL:
-            put_data(event, format)
-        elif isinstance(event, TrialEnded):
-            _tell_end(event.trial)
-        else:
-            follower.take(event)
+    with contextlib.closing(trial_output.PrintedLines(cli)) as printed:
+        attempt: int | None = None
+        for batch in streams.batches(client.watch_trial_logs, trial_id, tick_s=_PRINTED_TICK_S):
+            for event in batch:
+                if isinstance(event, Away):
+                    if not is_away:
+                        terminal.say(
+                            f"The admin does not answer; trying for {event.left_s:.0f} s more. ({event.reason})"
+                        )
+                    is_away = True
+                    continue
+                is_away = False
+                if isinstance(event, TrialLogsSnapshot) and event.trial.attempt != attempt:
+                    _put_printed(printed.take(), format)
+                    attempt = event.trial.attempt
+                    if (elsewhere := printed.begin(event.trial)) is not None:
+                        terminal.say(elsewhere)
+                if isinstance(event, TrialEnded):
+                    _put_printed(printed.take(), format)
+                if format is Format.JSONL:
+                    put_data(event, format)
+                elif isinstance(event, TrialEnded):
+                    _tell_end(event.trial)
+                else:
+                    follower.take(event)
+            _put_printed(printed.take(), format)
+
+
+def _put_printed(lines: Sequence[str], format: Format) -> None:
+    if lines and format is Format.JSONL:
+        put_data({"type": "printed", "lines": [*lines]}, format)
+        return
+    for line in lines:
+        terminal.put(f"| {line}")
 
 
 def _tell_end(trial: TrialView) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import unicodedata
 from typing import NamedTuple
 
 from rafiki_cli.terminal import UsageError
@@ -59,18 +58,13 @@ def _fitting_class(name: str) -> str | None:
         return None
 
 
-_LETTERS = str.maketrans({
-    "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ß": "ss", "ẞ": "SS", "ð": "d", "Ð": "D",
-    "þ": "th", "Þ": "TH", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "NG",
-    "ŧ": "t", "Ŧ": "T", "ĸ": "k", "ə": "e", "Ə": "E",
-})  # fmt: skip
-"""Letters of the Latin script that are no plain letter with a mark."""
-
-
 def plain_letters(text: str) -> str:
-    """``blå bær`` -> ``bla baer``: letters without their marks. Letters of other scripts stay as they are."""
-    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    """``blå bær`` -> ``bla baer``, ``вино`` -> ``vino``: letters of any script as those from A to Z that mean them."""
+    if text.isascii():
+        return text
+    from anyascii import anyascii
+
+    return anyascii(text)
 
 
 def camel_case(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rafiki.errors import RafikiError
 from rafiki_cli import terminal
@@ -12,6 +12,7 @@ from rafiki_cli.target.logs import Log, list_logs
 
 if TYPE_CHECKING:
     from rafiki.contract.train_jobs import TrialView
+    from rafiki.utils.trial_output import OutputFinder
     from rafiki_cli.application import Application
 
 _MOST_LINES = 200
@@ -30,14 +31,12 @@ class Printed(NamedTuple):
     is_here: bool
     """Whether the worker's log is on this machine."""
 
-    def command(self, *, is_followed: bool = False) -> str:
+    def command(self) -> str:
         """Where to read it, with the very command."""
         if self.service is None:
             return "No worker has begun it."
         where = "" if self.is_here else " on the machine of the stack"
-        verb = "prints" if is_followed else "printed"
-        option = " --follow" if is_followed else ""
-        return f"What it {verb} is in the log of its worker{where}: `rafiki logs {self.service}{option}`."
+        return f"What it printed is in the log of its worker{where}: `rafiki logs {self.service}`."
 
     def put(self) -> None:
         """Put it out below what the model logged, or say where it is."""
@@ -68,6 +67,47 @@ def find(cli: Application, trial: TrialView) -> Printed:
     if output is None:
         return Printed(None, 0, log.name, True)
     return Printed(output.lines, output.n_earlier, log.name, True)
+
+
+class PrintedLines:
+    """What a trial prints, read as it is written, where its worker's log is on this machine."""
+
+    def __init__(self, cli: Application) -> None:
+        self._cli = cli
+        self._file: BinaryIO | None = None
+        self._finder: OutputFinder | None = None
+        self._rest = b""
+
+    def begin(self, trial: TrialView) -> str | None:
+        """From now on, the present attempt of this trial; where else to read what it prints, when it is not here."""
+        from rafiki.utils.trial_output import OutputFinder
+
+        self.close()
+        if trial.worker_id is None:
+            return None
+        log = _log_of(self._cli, trial.worker_id)
+        if log is None:
+            return f"What it prints is on the machine of the stack: `rafiki logs {trial.worker_id} --follow`."
+        try:
+            self._file = Path(log.path).open("rb")  # noqa: SIM115 (closed by close)
+            self._file.seek(max(0, log.size_bytes - _MOST_BYTES))
+        except OSError:
+            return None
+        self._finder = OutputFinder(trial.no, trial.attempt)
+        return None
+
+    def take(self) -> list[str]:
+        """The whole lines that are new."""
+        if self._file is None or self._finder is None:
+            return []
+        *whole, self._rest = (self._rest + self._file.read()).split(b"\n")
+        lines = [line.decode("utf-8", "replace").removesuffix("\r") for line in whole]
+        return [line for line in lines if self._finder.has(line)]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._finder, self._rest = None, None, b""
 
 
 def worker_name(cli: Application, trial: TrialView) -> str | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from rafiki.advisor.base import TrialRecord
+from rafiki.advisor.base import Advisor, SearchSetup, TrialRecord
 from rafiki.advisor.schemes import choose_scheme, make_advisor
 from rafiki.budget import parse_train_budget
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError, ModelError
@@ -125,3 +125,23 @@ def test_a_record_that_does_not_fit_the_knobs_is_a_clear_error():
     )
     with pytest.raises(ModelError, match="'n'"):
         make_advisor(TUNED, BUDGET, seed=0).restore([record])
+
+
+class _Spoiled(Advisor):
+    scheme = "spoiled"
+
+    def __init__(self, setup, value):
+        super().__init__(setup)
+        self._value = value
+
+    def _suggest(self, no, ask):
+        return self._proposal({"x": self._value}, "search")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2.0, "0.5", None])
+def test_a_proposal_that_the_knobs_cannot_take_is_refused(value):
+    knobs = {"x": FloatKnob(0.0, 1.0)}
+    advisor = _Spoiled(SearchSetup(knob_config=knobs, seed=0), value)
+    with pytest.raises(ModelError, match=r"The search scheme 'spoiled' proposed what trial 1 cannot have: Knob 'x'"):
+        advisor.propose(1)
+    assert advisor.trials == []

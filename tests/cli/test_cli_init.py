@@ -240,7 +240,8 @@ def test_a_folder_that_is_not_ones_own_is_told(cli, folder: Path) -> None:
     ("folder_name", "app"),
     [
         ("demo", "demo"), ("My project!", "My-project"), ("2024", "app-2024"), ("größe", "grosse"),
-        ("blå bær", "bla-baer"), ("Þórr & Œdipe", "THorr-OEdipe"), ("łódź", "lodz"), ("葡萄酒 2024", "app-2024"),
+        ("blå bær", "bla-baer"), ("Þórr & Œdipe", "Thorr-Oedipe"), ("łódź", "lodz"), ("葡萄酒 2024", "PuTaoJiu-2024"),
+        ("вино", "vino"), ("🍷", "wine_glass"),
         ("wine.2", "wine.2"), ("x" * 200, "x" * 80), (f"{'x' * 79} y", "x" * 79), ("ﬁne", "fine"),
     ],
 )  # fmt: skip
@@ -249,7 +250,7 @@ def test_the_app_is_named_after_the_folder(folder_name: str, app: str) -> None:
     assert check_app(app_from(folder_name)) == app
 
 
-@pytest.mark.parametrize("folder_name", ["葡萄酒", "🍷", "...", "-", "вино"])
+@pytest.mark.parametrize("folder_name", ["...", "-", "…"])
 def test_a_folder_without_a_letter_that_a_name_may_hold_asks_for_one(cli, folder: Path, folder_name: str) -> None:
     result = cli("init", "--", folder_name)
     assert (result.code, list(folder.iterdir())) == (ExitCode.USAGE, [])

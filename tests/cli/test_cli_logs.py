@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from support.http.contract_server import ContractServer
 
 from rafiki.constants import ExitCode
 from rafiki.service_names import NamedService, ServiceNames
+from rafiki_cli.commands import trial
 from rafiki_cli.completion.shell import complete
 from rafiki_cli.main import _app
 from rafiki_cli.target.logs import list_logs
@@ -144,3 +148,54 @@ def test_where_it_cannot_be_found_the_very_command_is_told(logged_in, logs: Path
     result = logged_in("trial", "logs", "digits", "1")
     assert f"on the machine of the stack: `rafiki logs {SERVICES[2][0]}`." in result.err
     assert json.loads(logged_in("trial", "logs", "digits", "1", "-o", "json").out)["printed"] is None
+
+
+def test_what_a_running_trial_prints_is_followed_as_it_is_written(
+    logged_in, server: ContractServer, logs: Path, printing: dict[str, Any]
+) -> None:
+    file, other = (logs / f"train-{service[0]}.log" for service in (SERVICES[2], SERVICES[1]))
+    record = "2026-11-30 06:00:00 INFO    trial 1: "
+    file.write_text(f"before\n{record}begins (attempt 1)\nepoch 1\nepo")
+    running = {**printing, "status": "RUNNING", "score": None}
+    begun = threading.Event()
+
+    def events(_: Any) -> Iterator[dict[str, Any]]:
+        yield {"type": "snapshot", "trial": running, "messages": [], "metrics": [], "plots": []}
+        assert begun.wait(60)
+        with file.open("a") as f:
+            f.write("ch 2\n")
+        other.write_text(f"{record}begins (attempt 2)\nonce more\n{record}ends with the score 1\nafter\n")
+        anew = {**running, "attempt": 2, "worker_id": SERVICES[1][0]}
+        yield {"type": "snapshot", "trial": anew, "messages": [], "metrics": [], "plots": []}
+        yield {"type": "end", "trial": {**printing, "attempt": 2}}
+
+    def out(lines: list[str], format: Any) -> None:
+        if lines:
+            begun.set()
+        put(lines, format)
+
+    put = trial._put_printed
+    server.answers["watch_trial_logs"] = events
+    with mock.patch.object(trial, "_put_printed", out):
+        result = logged_in("trial", "logs", "digits", "1", "--follow")
+    assert result.code == 0
+    assert result.out.splitlines() == ["| epoch 1", "| epoch 2", "| once more"]
+    assert "rafiki logs" not in result.err
+
+    begun.set()
+    lines = logged_in("trial", "logs", "digits", "1", "-f", "-o", "jsonl").out.splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [line for e in told if e["type"] == "printed" for line in e["lines"]][-1] == "once more"
+
+
+def test_of_a_stack_elsewhere_it_is_told_where_a_trial_prints(
+    logged_in, server: ContractServer, logs: Path, printing: dict[str, Any]
+) -> None:
+    (logs / f"train-{SERVICES[2][0]}.log").unlink()
+    running = {**printing, "status": "RUNNING", "score": None}
+    server.answers["watch_trial_logs"] = [
+        {"type": "snapshot", "trial": running, "messages": [], "metrics": [], "plots": []},
+        {"type": "end", "trial": printing},
+    ]
+    result = logged_in("trial", "logs", "digits", "1", "--follow")
+    assert f"What it prints is on the machine of the stack: `rafiki logs {SERVICES[2][0]} --follow`." in result.err

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.http.contract_server import ContractServer
+from support.stacks.running_stack import eventually
 
 from rafiki.constants import ExitCode
 from rafiki.stack_identity import StackIdentity, Standing, examine, write_identity
@@ -242,6 +243,19 @@ def test_a_port_that_another_program_has_is_told_and_another_is_found(cli, proje
     assert up.code == 0
     assert f"Port {port}, which this stack had, is taken by process {os.getpid()}" in up.err
     assert (place / ".rafiki" / "admin-port").read_text().strip() == str(admin_of(place).port)
+
+
+def test_an_admin_whose_folder_was_deleted_ends_with_its_services(cli, project: Callable[[str], Path]) -> None:
+    place = project("a")
+    assert cli("up").code == 0
+    admin, cache = admin_of(place).process, PidFile.load(place / ".rafiki" / "run" / "cache.json")
+    assert cache is not None
+    shutil.rmtree(place / ".rafiki")
+    eventually(lambda: not admin.is_alive() and not cache.process.is_alive(), "the end of both")
+    assert cli("train", "list").code == ExitCode.UNREACHABLE
+    # Whoever comes after it in the same place is left alone.
+    assert cli("up").code == 0
+    assert cli("status").code == 0
 
 
 def test_a_copied_folder_becomes_a_stack_of_its_own_and_leaves_the_original_alone(

@@ -49,6 +49,22 @@ def test_a_running_trial_has_its_latest_checkpoint_until_it_ends(store, given):
     assert store.trials.list_checkpoint_ids() == ["kept-1-7"]
 
 
+def test_parameters_are_those_of_one_search_as_a_result_or_a_checkpoint(store, given):
+    sub, other = given.sub_train_job("adv"), given.sub_train_job("adv")
+    given.completed_trial(sub, 1, 0.5, "result")
+    running = given.trial(sub, no=2)
+    store.trials.set_checkpoint(running.id, TrialCheckpoint(params_id="kept", step=1, attempt=1), owner_id="adv")
+    found = {
+        (s.id == sub.id, params_id, counts): store.trials.has_params(s.id, params_id, counts_checkpoints=counts)
+        for s in (sub, other)
+        for params_id in ("result", "kept", "nobody's")
+        for counts in (True, False)
+    }
+    assert {key for key, has in found.items() if has} == {
+        (True, "result", True), (True, "result", False), (True, "kept", True),
+    }  # fmt: skip
+
+
 def test_a_checkpoint_of_an_attempt_that_is_not_the_present_one_is_not_kept(store, given):
     trial = given.trial(given.sub_train_job("a"))
     assert store.trials.set_checkpoint(trial.id, checkpoint(attempt=2), owner_id="a") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,3 +67,22 @@ def test_a_step_that_is_no_whole_number_is_refused_in_a_trial_and_outside(step: 
 def test_a_state_that_is_no_dict_is_refused(keeper: Keeper, params: Any) -> None:
     with pytest.raises(ModelError, match="pass a dict"):
         utils.checkpoint.save(params, 1)
+
+
+def test_the_state_of_a_torch_training_needs_no_torch_until_it_is_used() -> None:
+    code = """
+import sys
+from rafiki.model import utils
+best = utils.torch_training.Best(0.5)
+training = utils.torch_training.TorchTraining(best=best)
+assert training.resume() == 0
+assert not training.save(1)
+best.load_state_dict(best.state_dict())
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_part_may_not_have_the_name_of_the_random_numbers() -> None:
+    with pytest.raises(ModelError, match="'random' is torch's random numbers"):
+        utils.torch_training.TorchTraining(random=utils.torch_training.Best(0.5))

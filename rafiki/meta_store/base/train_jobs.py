@@ -68,6 +68,10 @@ class TrainJobStore(ABC):
         """The user's train jobs, latest first."""
 
     @abstractmethod
+    def is_app_of_others(self, app: str, user_id: str) -> bool:
+        """Whether another user than this one has an app of that name."""
+
+    @abstractmethod
     def list_train_jobs_of_app(
         self, user_id: str, app: str, *, offset: int = 0, limit: int | None = None
     ) -> list[TrainJob]:

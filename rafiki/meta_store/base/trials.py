@@ -95,6 +95,11 @@ class TrialStore(ABC):
         """The ids in the parameter store of everybody's checkpoints."""
 
     @abstractmethod
+    def has_params(self, sub_train_job_id: str, params_id: str, *, counts_checkpoints: bool) -> bool:
+        """Whether these parameters are the result of a trial of one model; with ``counts_checkpoints``, whether they
+        are its checkpoint will do, too."""
+
+    @abstractmethod
     def free_params(self, trial_id: str, params_id: str) -> bool:
         """A COMPLETED trial has no parameters any more: to be called before they are deleted.
 

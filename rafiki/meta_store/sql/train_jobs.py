@@ -109,6 +109,11 @@ class SqlTrainJobStore(Records, TrainJobStore):
         where = [train_jobs.c.user_id == user_id]
         return self._list(train_jobs, TrainJob, where, _LATEST_FIRST, offset, limit)
 
+    def is_app_of_others(self, app: str, user_id: str) -> bool:
+        statement = select(train_jobs.c.id).where(train_jobs.c.app == app, train_jobs.c.user_id != user_id).limit(1)
+        with self._db.read() as connection:
+            return connection.scalar(statement) is not None
+
     def list_train_jobs_of_app(
         self, user_id: str, app: str, *, offset: int = 0, limit: int | None = None
     ) -> list[TrainJob]:

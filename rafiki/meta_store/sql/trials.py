@@ -147,6 +147,18 @@ class SqlTrialStore(Records, TrialStore):
         with self._db.read() as connection:
             return [found.params_id for found in connection.scalars(statement)]
 
+    def has_params(self, sub_train_job_id: str, params_id: str, *, counts_checkpoints: bool) -> bool:
+        is_candidate = trials.c.params_id == params_id
+        if counts_checkpoints:
+            # Few trials have one: those that run.
+            is_candidate |= trials.c.checkpoint.is_not(None)
+        statement = select(trials.c.params_id, trials.c.checkpoint).where(
+            trials.c.sub_train_job_id == sub_train_job_id, is_candidate
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(statement).all()
+        return any(params_id in (row.params_id, row.checkpoint and row.checkpoint.params_id) for row in rows)
+
     def free_params(self, trial_id: str, params_id: str) -> bool:
         is_served = exists(
             select(served_trials.c.trial_id)

@@ -118,8 +118,8 @@ class TorchCnn(BaseModel):
         )
         # Smoothed labels keep the probabilities honest: a network sure of everything would outvote an ensemble.
         loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-        training = {"network": self._network, "optimizer": optimizer, "schedule": schedule}
-        for epoch in range(_go_on(training), n_epochs):
+        training = utils.torch_training.TorchTraining(network=self._network, optimizer=optimizer, schedule=schedule)
+        for epoch in range(training.resume(), n_epochs):
             self._network.train()
             total = 0.0
             # Batches of nearly one size, because a normalisation layer learns little from a batch of one image.
@@ -132,7 +132,7 @@ class TorchCnn(BaseModel):
                 schedule.step()
                 total += loss.item() * len(batch)
             utils.logger.log_loss(total / len(images), epoch)
-            utils.checkpoint.save(lambda: _state(training), epoch + 1)
+            training.save(epoch + 1)
 
     def _to_input(self, images):
         """N x H x W x C (or N x H x W), 0 to 255, as the normalised N x C x H x W that torch takes."""
@@ -149,38 +149,6 @@ class TorchCnn(BaseModel):
 
 def _convolution(n_in, n_out):
     return nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()
-
-
-def _state(training):
-    """What a checkpoint of a training holds: the state of each part, and of the random numbers."""
-    parts = {name: _converted(part.state_dict()) for name, part in training.items()}
-    return {**parts, "random": torch.get_rng_state().numpy()}
-
-
-def _go_on(training):
-    """Takes over the state of the trial's checkpoint, if it has one; returns how many epochs are done."""
-    checkpoint = utils.checkpoint.load()
-    if checkpoint is None:
-        return 0
-    state, n_epochs = checkpoint
-    for name, part in training.items():
-        part.load_state_dict(_converted(state[name]))
-    torch.set_rng_state(torch.from_numpy(state["random"]))
-    return n_epochs
-
-
-def _converted(state):
-    """A copy with arrays in the place of tensors, and tensors in the place of arrays."""
-    match state:
-        case dict():
-            return {key: _converted(value) for key, value in state.items()}
-        case list() | tuple():
-            return type(state)(_converted(value) for value in state)
-        case torch.Tensor():
-            return state.detach().cpu().numpy().copy()
-        case np.ndarray():
-            return torch.from_numpy(state.copy())
-    return state
 
 
 def _shift(images):

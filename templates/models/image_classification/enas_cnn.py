@@ -165,8 +165,10 @@ class EnasCnn(BaseModel):
         draws = random.Random(f"{knobs['seed']}/{self._n_epochs}")
         # Smoothed labels keep the probabilities honest: a network sure of everything would outvote an ensemble.
         loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-        training = {"network": self._network, "optimizer": optimizer, "schedule": schedule}
-        n_done = _go_on(training, draws)
+        training = utils.torch_training.TorchTraining(
+            network=self._network, optimizer=optimizer, schedule=schedule, draws=draws
+        )
+        n_done = training.resume()
         self._n_epochs += n_done
         for epoch in range(n_done, n_epochs):
             self._network.train()
@@ -182,7 +184,7 @@ class EnasCnn(BaseModel):
                 total += loss.item() * len(batch)
             utils.logger.log_loss(total / len(images), self._n_epochs)
             self._n_epochs += 1
-            utils.checkpoint.save(lambda: _state(training, draws), epoch + 1)
+            training.save(epoch + 1)
 
     def _measure_statistics(self, images):
         """Takes the statistics of the normalisation layers anew: the shared weights met other architectures last.
@@ -309,41 +311,3 @@ def _redraw(cell, rng):
         rng.choice(candidates).value if rng.random() < REDRAWN else choice
         for choice, candidates in zip(cell, positions, strict=True)
     ]
-
-
-def _state(training, draws):
-    """What a checkpoint of a training holds: the state of each part, and of the random numbers."""
-    parts = {name: _converted(part.state_dict()) for name, part in training.items()}
-    return {**parts, "random": torch.get_rng_state().numpy(), "draws": draws.getstate()}
-
-
-def _go_on(training, draws):
-    """Takes over the state of the trial's checkpoint, if it has one; returns how many epochs are done."""
-    checkpoint = utils.checkpoint.load()
-    if checkpoint is None:
-        return 0
-    state, n_epochs = checkpoint
-    for name, part in training.items():
-        part.load_state_dict(_converted(state[name]))
-    torch.set_rng_state(torch.from_numpy(state["random"]))
-    # Arrays forget the order of channels in memory, and the fused optimizer takes that of the weights for granted.
-    for weight, moments in training["optimizer"].state.items():
-        for name, moment in moments.items():
-            if moment.shape == weight.shape:
-                moments[name] = torch.empty_like(weight).copy_(moment)
-    draws.setstate(state["draws"])
-    return n_epochs
-
-
-def _converted(state):
-    """A copy with arrays in the place of tensors, and tensors in the place of arrays."""
-    match state:
-        case dict():
-            return {key: _converted(value) for key, value in state.items()}
-        case list() | tuple():
-            return type(state)(_converted(value) for value in state)
-        case torch.Tensor():
-            return state.detach().cpu().numpy().copy()
-        case np.ndarray():
-            return torch.from_numpy(state.copy())
-    return state

@@ -4,7 +4,6 @@ It declares `EARLY_STOP`: while the search compares knobs, a trial ends once it 
 trainings use every image and every epoch. It trains on the GPU that its worker was given, else on the CPU.
 """
 
-import copy
 import os
 
 import numpy as np
@@ -108,10 +107,12 @@ class TorchFeedForward(BaseModel):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self._knobs["learning_rate"], n_steps)
         # Smoothed labels keep the probabilities honest: a network sure of everything would outvote an ensemble.
         loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-        best = Best(np.inf)
+        best = utils.torch_training.Best(np.inf)
 
-        training = {"network": self._network, "optimizer": optimizer, "schedule": schedule, "best": best}
-        for epoch in range(_go_on(training), n_epochs):
+        training = utils.torch_training.TorchTraining(
+            network=self._network, optimizer=optimizer, schedule=schedule, best=best
+        )
+        for epoch in range(training.resume(), n_epochs):
             self._network.train()
             total = 0.0
             # Batches of nearly one size, because a normalisation layer cannot learn from a batch of one image.
@@ -131,14 +132,12 @@ class TorchFeedForward(BaseModel):
                     watched_loss = loss_of(self._network(watched_images), watched_classes).item()
                 utils.logger.log(watched_loss=watched_loss, epoch=epoch)
                 if watched_loss < best.score:
-                    best.score, best.epoch = watched_loss, epoch
-                    best.network = copy.deepcopy(self._network.state_dict())
+                    best.keep(watched_loss, epoch, self._network)
                 elif epoch - best.epoch >= PATIENCE:
                     utils.logger.log(f"Stopped early: no better since epoch {best.epoch}.")
                     break
-            utils.checkpoint.save(lambda: _state(training), epoch + 1)
-        if best.network is not None:
-            self._network.load_state_dict(best.network)
+            training.save(epoch + 1)
+        best.restore(self._network)
 
     def _predict_probabilities(self, images):
         images = utils.dataset.transform_images(images, image_size=self._image_size, mode=MODE)
@@ -147,48 +146,3 @@ class TorchFeedForward(BaseModel):
         with torch.inference_mode():
             scores = self._network(torch.from_numpy(images).to(self._device))
             return torch.softmax(scores.double(), dim=1).cpu().numpy()
-
-
-class Best:
-    """The best state of a network so far; part of what a checkpoint holds."""
-
-    def __init__(self, score):
-        self.score, self.epoch, self.network = score, 0, None
-
-    def state_dict(self):
-        return {"score": self.score, "epoch": self.epoch, "network": self.network}
-
-    def load_state_dict(self, state):
-        self.score, self.epoch, self.network = state["score"], state["epoch"], state["network"]
-
-
-def _state(training):
-    """What a checkpoint of a training holds: the state of each part, and of the random numbers."""
-    parts = {name: _converted(part.state_dict()) for name, part in training.items()}
-    return {**parts, "random": torch.get_rng_state().numpy()}
-
-
-def _go_on(training):
-    """Takes over the state of the trial's checkpoint, if it has one; returns how many epochs are done."""
-    checkpoint = utils.checkpoint.load()
-    if checkpoint is None:
-        return 0
-    state, n_epochs = checkpoint
-    for name, part in training.items():
-        part.load_state_dict(_converted(state[name]))
-    torch.set_rng_state(torch.from_numpy(state["random"]))
-    return n_epochs
-
-
-def _converted(state):
-    """A copy with arrays in the place of tensors, and tensors in the place of arrays."""
-    match state:
-        case dict():
-            return {key: _converted(value) for key, value in state.items()}
-        case list() | tuple():
-            return type(state)(_converted(value) for value in state)
-        case torch.Tensor():
-            return state.detach().cpu().numpy().copy()
-        case np.ndarray():
-            return torch.from_numpy(state.copy())
-    return state

@@ -6,12 +6,10 @@ Multilingual Part-of-Speech Tagging with Bidirectional Long Short-Term Memory Mo
 It trains on the GPU that its worker was given, else on the CPU.
 """
 
-import copy
 import os
 import random
 from collections import Counter
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
@@ -131,9 +129,11 @@ class BiLstm(BaseModel):
             optimizer, self._knobs["learning_rate"], total_steps=n_epochs * len(batches)
         )
         loss_of = nn.CrossEntropyLoss(ignore_index=NO_TAG)
-        best = Best(-1.0)
-        training = {"network": self._network, "optimizer": optimizer, "schedule": schedule, "best": best}
-        for epoch in range(_go_on(training), n_epochs):
+        best = utils.torch_training.Best(-1.0)
+        training = utils.torch_training.TorchTraining(
+            network=self._network, optimizer=optimizer, schedule=schedule, best=best
+        )
+        for epoch in range(training.resume(), n_epochs):
             self._network.train()
             total = 0.0
             for i in torch.randperm(len(batches)).tolist():
@@ -153,14 +153,12 @@ class BiLstm(BaseModel):
                 accuracy = self._accuracy(watched)
                 utils.logger.log(watched_accuracy=accuracy, epoch=epoch)
                 if accuracy > best.score:
-                    best.score, best.epoch = accuracy, epoch
-                    best.network = copy.deepcopy(self._network.state_dict())
+                    best.keep(accuracy, epoch, self._network)
                 elif epoch - best.epoch >= PATIENCE:
                     utils.logger.log(f"Stopped early: no better since epoch {best.epoch}.")
                     break
-            utils.checkpoint.save(lambda: _state(training), epoch + 1)
-        if best.network is not None:
-            self._network.load_state_dict(best.network)
+            training.save(epoch + 1)
+        best.restore(self._network)
 
     def _accuracy(self, sentences):
         """The share of tokens tagged right."""
@@ -204,48 +202,3 @@ class Tagger(nn.Module):
         packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         return self.out(self.dropout(hidden))
-
-
-class Best:
-    """The best state of a network so far; part of what a checkpoint holds."""
-
-    def __init__(self, score):
-        self.score, self.epoch, self.network = score, 0, None
-
-    def state_dict(self):
-        return {"score": self.score, "epoch": self.epoch, "network": self.network}
-
-    def load_state_dict(self, state):
-        self.score, self.epoch, self.network = state["score"], state["epoch"], state["network"]
-
-
-def _state(training):
-    """What a checkpoint of a training holds: the state of each part, and of the random numbers."""
-    parts = {name: _converted(part.state_dict()) for name, part in training.items()}
-    return {**parts, "random": torch.get_rng_state().numpy()}
-
-
-def _go_on(training):
-    """Takes over the state of the trial's checkpoint, if it has one; returns how many epochs are done."""
-    checkpoint = utils.checkpoint.load()
-    if checkpoint is None:
-        return 0
-    state, n_epochs = checkpoint
-    for name, part in training.items():
-        part.load_state_dict(_converted(state[name]))
-    torch.set_rng_state(torch.from_numpy(state["random"]))
-    return n_epochs
-
-
-def _converted(state):
-    """A copy with arrays in the place of tensors, and tensors in the place of arrays."""
-    match state:
-        case dict():
-            return {key: _converted(value) for key, value in state.items()}
-        case list() | tuple():
-            return type(state)(_converted(value) for value in state)
-        case torch.Tensor():
-            return state.detach().cpu().numpy().copy()
-        case np.ndarray():
-            return torch.from_numpy(state.copy())
-    return state

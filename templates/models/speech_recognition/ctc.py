@@ -105,8 +105,8 @@ class SpeechCtc(BaseModel):
         )
         # A transcript too long for its recording has an infinite loss; it is passed over.
         loss_of = nn.CTCLoss(zero_infinity=True)
-        training = {"network": self._network, "optimizer": optimizer, "schedule": schedule}
-        for epoch in range(_go_on(training), n_epochs):
+        training = utils.torch_training.TorchTraining(network=self._network, optimizer=optimizer, schedule=schedule)
+        for epoch in range(training.resume(), n_epochs):
             self._network.train()
             total = 0.0
             for i in torch.randperm(len(batches)).tolist():
@@ -126,7 +126,7 @@ class SpeechCtc(BaseModel):
                 schedule.step()
                 total += loss.item()
             utils.logger.log_loss(total / len(batches), epoch)
-            utils.checkpoint.save(lambda: _state(training), epoch + 1)
+            training.save(epoch + 1)
 
     def _normalize(self, features):
         return (features - self._mean) / self._std
@@ -177,38 +177,6 @@ class Speller(nn.Module):
         packed = pack_padded_sequence(self.dropout(heard), lengths, batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
         return torch.log_softmax(self.out(self.dropout(hidden)), dim=2), lengths
-
-
-def _state(training):
-    """What a checkpoint of a training holds: the state of each part, and of the random numbers."""
-    parts = {name: _converted(part.state_dict()) for name, part in training.items()}
-    return {**parts, "random": torch.get_rng_state().numpy()}
-
-
-def _go_on(training):
-    """Takes over the state of the trial's checkpoint, if it has one; returns how many epochs are done."""
-    checkpoint = utils.checkpoint.load()
-    if checkpoint is None:
-        return 0
-    state, n_epochs = checkpoint
-    for name, part in training.items():
-        part.load_state_dict(_converted(state[name]))
-    torch.set_rng_state(torch.from_numpy(state["random"]))
-    return n_epochs
-
-
-def _converted(state):
-    """A copy with arrays in the place of tensors, and tensors in the place of arrays."""
-    match state:
-        case dict():
-            return {key: _converted(value) for key, value in state.items()}
-        case list() | tuple():
-            return type(state)(_converted(value) for value in state)
-        case torch.Tensor():
-            return state.detach().cpu().numpy().copy()
-        case np.ndarray():
-            return torch.from_numpy(state.copy())
-    return state
 
 
 def _load(dataset_path):

@@ -1,0 +1,68 @@
+"""Notices that the stack's folder was deleted while its admin runs: nothing can go on then, and nobody would ever end
+what runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from rafiki.container import BACKENDS
+from rafiki.errors import RafikiError
+from rafiki.settings import Config
+from rafiki.stack_folder import StackFolder
+from rafiki.utils.pid_file import PidFile
+from rafiki.utils.process import end_processes, find_stack_processes
+
+_logger = logging.getLogger(__name__)
+EVERY_S = 1.0
+_END_TIMEOUT_S = 5.0
+
+
+class FolderWatch:
+    """Looks at the folder from a thread of its own, from :meth:`start` on."""
+
+    def __init__(self, folder: StackFolder, stack_id: str) -> None:
+        self._folder, self._stack_id = folder, stack_id
+        self._fd = os.open(folder.root, os.O_RDONLY)
+        self._cache: PidFile | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, on_deleted: Callable[[], object]) -> None:
+        self._thread = threading.Thread(target=self._run, args=(on_deleted,), name="folder", daemon=True)
+        self._thread.start()
+
+    def _run(self, on_deleted: Callable[[], object]) -> None:
+        while not self._stopped.wait(EVERY_S):
+            if self.is_deleted():
+                _logger.error("admin: the stack's folder %s was deleted: it ends", self._folder.root)
+                on_deleted()
+                return
+            # Known while it can be: the server hides what others are found by.
+            self._cache = self._folder.find_cache() or self._cache
+
+    def is_deleted(self) -> bool:
+        """Whether the folder is gone, and not only elsewhere."""
+        return os.fstat(self._fd).st_nlink == 0
+
+    def end_services(self, config: Config) -> None:
+        """End what the stack runs, which no record names any more.
+
+        Another stack may be in a new folder of the same name by now: its services are left alone.
+        """
+        sweep = BACKENDS.get(config.container.backend).sweep
+        if sweep is not None:
+            with contextlib.suppress(RafikiError):  # The log, too, is gone.
+                sweep(config, self._stack_id)
+        left = find_stack_processes(self._folder.root, stack_id=self._stack_id)
+        cache = self._cache.process.process() if self._cache is not None else None
+        end_processes([*left, *([cache] if cache is not None else [])], _END_TIMEOUT_S)
+
+    def close(self) -> None:
+        self._stopped.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(10.0)
+        os.close(self._fd)

@@ -1,0 +1,75 @@
+"""A stack's folder that is deleted under its admin, told from one that is moved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rafiki.admin import folder_watch
+from rafiki.admin.folder_watch import FolderWatch
+from rafiki.config import load_config
+from rafiki.settings import Config
+from rafiki.stack_folder import StackFolder
+from rafiki.utils.process import STACK_ID_VARIABLE, STACK_VARIABLE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StackFolder:
+    (tmp_path / "rafiki.yaml").write_text("")
+    made = StackFolder(load_config(tmp_path / "rafiki.yaml", environ={}))
+    made.create()
+    return made
+
+
+@pytest.fixture
+def watch(folder: StackFolder) -> Iterator[FolderWatch]:
+    made = FolderWatch(folder, "this")
+    yield made
+    made.close()
+
+
+def test_a_folder_that_was_moved_is_not_deleted(folder: StackFolder, watch: FolderWatch) -> None:
+    assert not watch.is_deleted()
+    moved = folder.root.rename(folder.root.with_name("moved"))
+    assert not watch.is_deleted()
+    shutil.rmtree(moved)
+    assert watch.is_deleted()
+
+
+def test_another_folder_of_the_same_name_is_another(folder: StackFolder, watch: FolderWatch) -> None:
+    shutil.rmtree(folder.root)
+    folder.create()
+    assert watch.is_deleted()
+
+
+def test_that_it_was_deleted_is_noticed_once(
+    folder: StackFolder, watch: FolderWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_watch, "EVERY_S", 0.01)
+    noticed = threading.Event()
+    watch.start(noticed.set)
+    shutil.rmtree(folder.root)
+    assert noticed.wait(60)
+
+
+def test_services_of_another_stack_in_a_folder_of_that_name_go_on(folder: StackFolder, watch: FolderWatch) -> None:
+    def service(stack_id: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, STACK_VARIABLE: str(folder.root), STACK_ID_VARIABLE: stack_id}
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+
+    ours, theirs = service("this"), service("another")
+    try:
+        watch.end_services(Config())
+        assert ours.poll() is not None
+        assert theirs.poll() is None
+    finally:
+        for process in (ours, theirs):
+            process.kill()
+            process.communicate()
