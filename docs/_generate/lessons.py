@@ -84,6 +84,8 @@ class Lesson(msgspec.Struct, forbid_unknown_fields=True):
 
     steps: list[Step]
     name: str = ""
+    needs_hosts: bool = False
+    """Two Docker hosts in one Swarm: :mod:`docs._generate.hosts` says by which variables steps find them."""
 
     @property
     def screens(self) -> list[str]:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from docs._generate.hosts import two_hosts
 from docs._generate.lessons import FOLDER as LESSONS
 from docs._generate.lessons import ROOT, Answer, Lesson, Step, read_lessons, saved_block, script_of
 from docs._generate.screen_svg import lines_of, text_of, to_svg
@@ -146,10 +147,13 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def _as_told(data: bytes, home: Path) -> bytes:
+def _as_told(data: bytes, home: Path, environ: dict[str, str]) -> bytes:
     """What a command wrote, without what is this machine's alone, or a secret; before a terminal breaks its lines."""
-    for folder, told in ((home, "~"), (sys.prefix, "~/.venv"), (ROOT, "~/rafiki")):
-        data = data.replace(str(folder).encode(), told.encode())
+    places: list[tuple[object, str]] = [(home, "~"), (sys.prefix, "~/.venv"), (ROOT, "~/rafiki")]
+    if "NODE2" in environ:
+        places += [(environ["NODE2"], "ssh://root@node2"), (environ["ADDRESS"], "10.0.0.1")]
+    for place, told in places:
+        data = data.replace(str(place).encode(), told.encode())
     return re.sub(rb"\brfk_\w[\w-]+", b"rfk_...", data)
 
 
@@ -168,7 +172,7 @@ def capture(step: Step, home: Path, environ: dict[str, str]) -> bytes:
         (folder / step.write.file).write_text(saved_block(step.write), "utf-8")
     command = ["bash", "-c", script_of(step)]
     code, data = run_in_terminal(command, folder, environ, step.deadline_s, step.answers, step.columns)
-    data = _as_told(data, home)
+    data = _as_told(data, home, environ)
     if code not in step.exit_codes:
         shown = "; ".join(command.show for command in step.commands)
         raise ScreenError(f"{shown} ended with {code}:\n{screen_of(data)}")
@@ -186,7 +190,10 @@ def play(lesson: Lesson, wanted: list[str]) -> bool:
     """Play one lesson and keep its screens; False when a step did not do what the lesson says."""
     home = Path(tempfile.mkdtemp(prefix="r-"))
     environ = environment(home)
+    stack = contextlib.ExitStack()
     try:
+        if lesson.needs_hosts:
+            environ |= stack.enter_context(two_hosts())
         for step in lesson.steps:
             try:
                 data = capture(step, home, environ)
@@ -202,6 +209,7 @@ def play(lesson: Lesson, wanted: list[str]) -> bool:
             if (folder / ".rafiki").is_dir():
                 command = [sys.executable, "-m", "rafiki_cli", "down"]
                 subprocess.run(command, cwd=folder, env=environ, capture_output=True, timeout=120, check=False)
+        stack.close()
         shutil.rmtree(home, ignore_errors=True)
 
 

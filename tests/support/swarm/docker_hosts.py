@@ -45,8 +45,14 @@ def check_docker() -> None:
 class DockerHost:
     """One engine."""
 
-    def __init__(self, folder: Path, name: str, address: str) -> None:
+    def __init__(self, folder: Path, name: str, address: str, hostname: str | None = None) -> None:
+        """
+        Args:
+            name: of its links and its namespace, as nothing else on this machine is called.
+            hostname: what the Swarm calls it; None = the name.
+        """
         self.name = name
+        self.hostname = hostname or name
         self.address = address
         self.socket = f"unix://{folder / name}.sock"
         self.folder = folder / name
@@ -59,7 +65,7 @@ class DockerHost:
         with self._log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--uts", "sh", "-c",
-                 'hostname "$0"; exec dockerd "$@"', self.name,
+                 'hostname "$0"; exec dockerd "$@"', self.hostname,
                  f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
                  f"--pidfile={self.folder}/pid", f"--host={self.socket}", "--storage-driver=overlay2"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -148,7 +154,7 @@ class DockerHosts:
         DockerUnavailableError: when the machine lacks what they need, or 100 pairs are up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hostnames: tuple[str, str] | None = None) -> None:
         check_docker()
         self._lock, number = _take_number()
         self.folder = Path(tempfile.mkdtemp(prefix="rafiki-hosts-"))
@@ -156,7 +162,10 @@ class DockerHosts:
         self._net = f"10.{100 + number}.0"
         self.address = f"{self._net}.254"
         """This machine's, where both hosts reach it."""
-        self.hosts = [DockerHost(self.folder, f"rfh{number}-{i}", f"{self._net}.{i}") for i in (1, 2)]
+        self.hosts = [
+            DockerHost(self.folder, f"rfh{number}-{i}", f"{self._net}.{i}", hostnames[i - 1] if hostnames else None)
+            for i in (1, 2)
+        ]
 
     @property
     def manager(self) -> DockerHost:

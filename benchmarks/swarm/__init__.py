@@ -1,0 +1,1 @@
+"""What it costs that workers run as services of a Docker Swarm."""
