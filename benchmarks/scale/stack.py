@@ -17,6 +17,7 @@ from benchmarks.scale.virtual_time import VirtualTime
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.planner import Observed
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.spec_shelf import SpecShelf
@@ -67,6 +68,10 @@ class MeasuredSupervisor(Supervisor):
         if isinstance(self._timing, VirtualTime):
             # Not what was measured, which differs from run to run.
             self._timing.sleep(LOOK_S + LOOK_S_A_SERVICE * self.n_services())
+
+    def observe(self) -> Observed:
+        """What the next plan would be made from."""
+        return self._observer.observe(self._observer.poll())
 
 
 def make_supervisor(

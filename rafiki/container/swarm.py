@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -38,7 +39,7 @@ from rafiki.container.swarm_service import (
     service_spec,
     stack_label,
 )
-from rafiki.container.swarm_tasks import Node, Task, find_ending, first_tasks
+from rafiki.container.swarm_tasks import Ending, Node, Task, find_ending, first_tasks
 from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
@@ -55,6 +56,8 @@ _NOWHERE = "node.id==none"
 _STOP_TAKES_S = 15.0
 """What a Swarm needs to end a service, beyond the service's own time."""
 _MOST_REMEMBERED = 10_000
+_MOST_LOGS = 16
+"""Whose rest is fetched at the same time."""
 _UNKNOWN = ServiceExit(code=None, reason="it is not in the Swarm (any more)")
 
 
@@ -232,9 +235,12 @@ class SwarmContainerManager(ContainerManager):
         return None
 
     def poll(self, service_id: str, handle: str) -> ServiceExit | None:
-        return self.poll_all({service_id: handle})[service_id]
+        return self._poll_all({service_id: handle}, only=service_id)[service_id]
 
     def poll_all(self, handles: Mapping[str, str]) -> dict[str, ServiceExit | None]:
+        return self._poll_all(handles)
+
+    def _poll_all(self, handles: Mapping[str, str], only: str | None = None) -> dict[str, ServiceExit | None]:
         exits: dict[str, ServiceExit | None] = {}
         asked: dict[str, _Handle] = {}
         for service_id, handle in handles.items():
@@ -245,23 +251,34 @@ class SwarmContainerManager(ContainerManager):
             else:
                 asked[service_id] = known
         if asked:
-            listing = self._look()
+            listing = self._look(only)
             missing = asked.keys() - {i for i, known in asked.items() if known.swarm_service in listing.tasks}
             young = self._without_tasks() if missing else frozenset()
-            for service_id, known in asked.items():
-                exits[service_id] = self._how(service_id, known, listing, young)
+            # Side by side: the rest of a log is fetched from the host, and many services end with a host.
+            with ThreadPoolExecutor(max_workers=_MOST_LOGS, thread_name_prefix="last words") as pool:
+                last_words: dict[str, Future[ServiceExit]] = {}
+                for service_id, known in asked.items():
+                    found = self._how(service_id, known, listing, young)
+                    if isinstance(found, Ending):
+                        last_words[service_id] = pool.submit(self._note_end, service_id, known, found)
+                    else:
+                        exits[service_id] = found
+            exits.update({service_id: end.result() for service_id, end in last_words.items()})
         return exits
 
-    def _look(self) -> _Listing:
-        tasks = self._engine.list("/tasks", Task, [stack_label(self._setup)])
-        return _Listing(first_tasks(tasks), self._nodes())
+    def _look(self, only: str | None = None) -> _Listing:
+        """All services of the stack, or ``only`` one: the rest is not worth its listing to who waits for it."""
+        labels = [stack_label(self._setup), *([f"{SERVICE_LABEL}={only}"] if only else [])]
+        return _Listing(first_tasks(self._engine.list("/tasks", Task, labels)), self._nodes())
 
     def _without_tasks(self) -> frozenset[str]:
         """Services of the stack: one that was just made has no task yet."""
         services = self._engine.list("/services", _SwarmService, [stack_label(self._setup)])
         return frozenset(service.id for service in services)
 
-    def _how(self, service_id: str, known: _Handle, listing: _Listing, there: frozenset[str]) -> ServiceExit | None:
+    def _how(
+        self, service_id: str, known: _Handle, listing: _Listing, there: frozenset[str]
+    ) -> Ending | ServiceExit | None:
         task = listing.tasks.get(known.swarm_service)
         if task is None:
             return None if known.swarm_service in there else _UNKNOWN
@@ -273,6 +290,9 @@ class SwarmContainerManager(ContainerManager):
         if ending is None:
             self._follow(service_id, known)
             return None
+        return ending
+
+    def _note_end(self, service_id: str, known: _Handle, ending: Ending) -> ServiceExit:
         log_file = self._log_file(service_id, known)
         self._logs.finish(known.swarm_service, log_file, can_ask=ending.has_log)
         reason = ending.how if ending.code == 0 else endings.with_last_words(ending.how, log_file)
@@ -356,7 +376,7 @@ class SwarmContainerManager(ContainerManager):
         if self.poll(service_id, handle) is not None:
             return True
         # One that no node had taken has nothing to end.
-        task = self._look().tasks.get(known.swarm_service)
+        task = self._look(service_id).tasks.get(known.swarm_service)
         return task is not None and not task.node_id
 
     def gpus(self) -> list[Gpu]:

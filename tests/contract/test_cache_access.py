@@ -15,6 +15,7 @@ from rafiki.cache.credentials import Credentials
 from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import CacheUnavailableError, ConfigError
 from rafiki.messages import CacheAddress, Hello
+from rafiki.utils.ids import new_id
 
 
 @pytest.fixture(scope="module", params=list(server_programs()))
@@ -161,6 +162,23 @@ def test_revoking_takes_the_user_away_and_all_its_keys_and_nobody_elses(shared: 
         connect(job).ping()
     # Once more is no error: the server may have been restarted in between.
     shared.credentials.revoke(job.prefix.split(":")[1])
+
+
+def test_several_jobs_are_granted_at_once_and_revoked_at_once(shared: OwnCache) -> None:
+    job_ids = [new_id() for _ in range(3)]
+    shared.credentials.grant_all(job_ids)
+    jobs = [shared.credentials.address_of(job_id) for job_id in job_ids]
+    for job in jobs:
+        with connect(job) as client:
+            client.set(f"{job.prefix}x", 1)
+    shared.credentials.revoke_all(job_ids[:2])
+    for job in jobs[:2]:
+        with pytest.raises(CacheUnavailableError), cache_errors(job):
+            connect(job).ping()
+        assert list(shared.admin().scan_iter(match=f"{job.prefix}*")) == []
+    with connect(jobs[2]) as client:
+        assert client.get(f"{jobs[2].prefix}x") == b"1"
+    shared.credentials.revoke_all([])
 
 
 def test_a_restarted_server_knows_a_job_again_once_it_was_granted(shared: OwnCache, job: CacheAddress) -> None:
