@@ -19,6 +19,7 @@ from rafiki.utils.nearest import ROUGHLY_ALIKE, find_nearest
 UNLIMITED_TRIALS = -1
 MAX_CPU_WORKERS = 256
 MAX_REPLICAS = 256
+MAX_WORKERS_PER_GPU = 64
 
 _MOST_WARNINGS = 20
 _logger = logging.getLogger(__name__)
@@ -36,6 +37,13 @@ class TrainBudget(msgspec.Struct, frozen=True, rename="upper"):
     """Trials of each model; -1 is unlimited."""
     cpu_worker_count: Annotated[int, Meta(ge=1, le=MAX_CPU_WORKERS)] = 1
     """Train workers of each model that is left without a GPU, 1 to 256."""
+    workers_per_gpu: Annotated[int, Meta(ge=1, le=MAX_WORKERS_PER_GPU)] | msgspec.UnsetType = msgspec.UNSET
+    """Train workers that share one GPU, 1 to 64; 1 when it is left out."""
+
+    @property
+    def gpu_seats(self) -> int:
+        """How many train workers have a GPU, or a share of one."""
+        return self.gpu_count * seats_of_gpu(self.workers_per_gpu)
 
     @classmethod
     def from_request(cls, given: Mapping[str, object]) -> TrainBudget:
@@ -65,12 +73,24 @@ class InferenceBudget(msgspec.Struct, frozen=True, rename="upper"):
     """GPUs over all served trials."""
     replica_count: Annotated[int, Meta(ge=1, le=MAX_REPLICAS)] = 1
     """Inference workers of each served trial, 1 to 256."""
+    workers_per_gpu: Annotated[int, Meta(ge=1, le=MAX_WORKERS_PER_GPU)] | msgspec.UnsetType = msgspec.UNSET
+    """Inference workers that share one GPU, 1 to 64; 1 when it is left out."""
+
+    @property
+    def gpu_seats(self) -> int:
+        """How many inference workers have a GPU, or a share of one."""
+        return self.gpu_count * seats_of_gpu(self.workers_per_gpu)
 
     @classmethod
     def from_request(cls, given: Mapping[str, object]) -> InferenceBudget:
         """The budget that a request gives; see :func:`parse_inference_budget`. Unknown options are logged."""
         _log_unknown(given, InferenceBudgetOption)
         return parse_inference_budget(given)
+
+
+def seats_of_gpu(workers_per_gpu: int | msgspec.UnsetType) -> int:
+    """How many workers of one job a GPU takes."""
+    return 1 if workers_per_gpu is msgspec.UNSET else workers_per_gpu
 
 
 class TrialQuota(msgspec.Struct, frozen=True):
@@ -121,6 +141,7 @@ def parse_train_budget(budget: Mapping[str, object] | None) -> TrainBudget:
         gpu_count=count(BudgetOption.GPU_COUNT, default.gpu_count, 0),
         model_trial_count=trials,
         cpu_worker_count=count(BudgetOption.CPU_WORKER_COUNT, default.cpu_worker_count, 1, MAX_CPU_WORKERS),
+        workers_per_gpu=_workers_per_gpu(given, InvalidTrainJobError),
     )
 
 
@@ -138,7 +159,13 @@ def parse_inference_budget(budget: Mapping[str, object] | None) -> InferenceBudg
         gpus = _count(option, given[option], 0, None, InvalidInferenceJobError)
     if (option := InferenceBudgetOption.REPLICA_COUNT) in given:
         replicas = _count(option, given[option], 1, MAX_REPLICAS, InvalidInferenceJobError)
-    return InferenceBudget(gpu_count=gpus, replica_count=replicas)
+    shared = _workers_per_gpu(given, InvalidInferenceJobError)
+    return InferenceBudget(gpu_count=gpus, replica_count=replicas, workers_per_gpu=shared)
+
+
+def _workers_per_gpu(given: Mapping[str, object], refusal: _Refusal) -> int | msgspec.UnsetType:
+    option = BudgetOption.WORKERS_PER_GPU
+    return _count(option, given[option], 1, MAX_WORKERS_PER_GPU, refusal) if option in given else msgspec.UNSET
 
 
 def explain_unknown(

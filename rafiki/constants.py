@@ -15,6 +15,8 @@ class BudgetOption(StrEnum):
     MODEL_TRIAL_COUNT = "MODEL_TRIAL_COUNT"
     CPU_WORKER_COUNT = "CPU_WORKER_COUNT"
     """Train workers of each model that is left without a GPU (an extension; default 1)."""
+    WORKERS_PER_GPU = "WORKERS_PER_GPU"
+    """Train workers that share one GPU (an extension; default 1)."""
 
 
 class EnsembleMethod(StrEnum):
@@ -58,6 +60,8 @@ class InferenceBudgetOption(StrEnum):
     GPU_COUNT = "GPU_COUNT"
     REPLICA_COUNT = "REPLICA_COUNT"
     """Inference workers of each served trial (an extension; default 1)."""
+    WORKERS_PER_GPU = "WORKERS_PER_GPU"
+    """Inference workers that share one GPU (an extension; default 1)."""
 
 
 Budget: TypeAlias = dict[BudgetOption, int | float | str]
@@ -169,6 +173,27 @@ class GarbageKind(StrEnum):
     """Logs of services that have ended."""
     ORPHANS = "orphans"
     """Files in the stores that nothing refers to, and half-written ones."""
+
+
+class NodeRole(StrEnum):
+    """What a machine becomes that joins the nodes of a stack."""
+
+    WORKER = "worker"
+    MANAGER = "manager"
+    """It also takes part in what the Swarm decides."""
+
+
+class NodeState(StrEnum):
+    """How a node is."""
+
+    READY = "READY"
+    PAUSED = "PAUSED"
+    """It takes no new services; those that run there stay."""
+    DRAINING = "DRAINING"
+    """Its services end when they have done what they do."""
+    DRAINED = "DRAINED"
+    """It is empty."""
+    LOST = "LOST"
 
 
 class ExitCode(IntEnum):

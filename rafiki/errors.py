@@ -180,6 +180,24 @@ class InvalidTrialError(RequestRefusedError):
     """There is no such trial, or it holds no parameters."""
 
 
+class InvalidNodeError(RequestRefusedError):
+    """There is no such node, or it is not in the right state."""
+
+    http_status = 409
+
+
+class NodeInUseError(RequestRefusedError):
+    """Services run on this node, so it cannot be removed."""
+
+    http_status = 409
+
+
+class NoClusterError(RequestRefusedError):
+    """This stack runs its services on one machine: there are no nodes to add, drain or remove."""
+
+    http_status = 409
+
+
 class RunningInferenceJobExistsError(RequestRefusedError):
     """An inference job of this train job is already running. Stop it first."""
 

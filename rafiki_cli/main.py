@@ -75,6 +75,7 @@ class RafikiGroup(LazyGroup):
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
             "image": ("rafiki_cli.commands.image", "The container image that workers run in, on several machines."),
+            "node": ("rafiki_cli.commands.node", "The machines that services run on: list, add, drain, remove."),
             "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),
             "completion": ("rafiki_cli.commands.completion", "Complete commands and names in your shell."),
         },

@@ -31,7 +31,7 @@ CONSTANTS = [
     "UserType", "ServiceType", "ServiceStatus", "ModelDependency",
 ]  # fmt: skip
 # Options that Rafiki adds to the interface.
-BEYOND = {"CPU_WORKER_COUNT", "REPLICA_COUNT"}
+BEYOND = {"CPU_WORKER_COUNT", "REPLICA_COUNT", "WORKERS_PER_GPU"}
 CALLS = [
     "get_health", "login", "create_user", "get_users", "ban_user", "create_dataset", "get_datasets", "create_model",
     "get_available_models", "get_model", "get_model_file", "delete_model", "create_train_job", "get_train_jobs_by_user",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from rafiki.admin.events import EventHub
-from rafiki.admin.planner import (
+from rafiki.admin.actions import (
     Action,
     FailSearch,
     NoteEnded,
@@ -17,6 +16,7 @@ from rafiki.admin.planner import (
     StartService,
     StopService,
 )
+from rafiki.admin.events import EventHub
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.errors import RafikiError
@@ -61,7 +61,8 @@ class Actor:
             case StartService():
                 self._services.start_later(action)
             case StopService():
-                self._services.stop_later(action.service, action.error, is_replaced=action.is_replaced)
+                replaced = action.why_replaced if action.is_replaced else None
+                self._services.stop_later(action.service, action.error, replaced=replaced)
             case RetireService():
                 self._services.retire(action)
             case NoteRunning():

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from queue import SimpleQueue
 
-from rafiki.admin.planner import CheckState
+from rafiki.admin.observed import CheckState
 from rafiki.advisor.space import SearchSpace
 from rafiki.constants import CAN_CHANGE, LoadFailure
 from rafiki.entities import Model

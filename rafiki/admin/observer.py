@@ -7,10 +7,11 @@ import msgspec
 from rafiki import __version__
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
-from rafiki.admin.planner import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
+from rafiki.admin.observed import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import ServiceStatus
 from rafiki.container.base import ContainerManager, ServiceExit
+from rafiki.distribution import IMAGE
 from rafiki.entities import InferenceJob, Model, Service, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.environments.store import EnvironmentStore
@@ -41,6 +42,11 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
 def _needs_gpus(polled: Polled) -> bool:
     counts = [*(j.budget.gpu_count for j in polled.train_jobs), *(j.budget.gpu_count for j in polled.inference_jobs)]
     return any(counts)
+
+
+def _images(models: dict[str, Model]) -> dict[str, str]:
+    """Of those that name one, by what is worked on."""
+    return {unit_id: model.docker_image for unit_id, model in models.items() if model.docker_image}
 
 
 class Observer:
@@ -112,6 +118,11 @@ class Observer:
             ],
             stopping=polled.stopping,
             gpus=self._containers.gpus() if _needs_gpus(polled) else [],
+            hosts=self._containers.hosts() if polled.train_jobs or polled.inference_jobs else [],
+            service_hosts=self._service_hosts([*live, *polled.stopping]),
+            refusals=self._services.refusals.recent(),
+            worker_memory_bytes=(self._config.container.memory_limit_mb or 0) << 20,
+            image=self._config.container.image or IMAGE,
             max_restarts=settings.max_restarts,
             restart_delay_s=settings.restart_delay_s,
             start_timeout_s=settings.start_timeout_s,
@@ -133,6 +144,7 @@ class Observer:
                 ObservedTrainJob(
                     job=job, subs=subs[job.id], ended=ended[job.id],
                     environments={s.id: environments[s.model_id] for s in live[job.id]},
+                    images=_images({s.id: models[s.model_id] for s in live[job.id]}),
                     checks={sub_id: check for sub_id, check in checks.items() if check is not None},
                 )
             )  # fmt: skip
@@ -148,9 +160,16 @@ class Observer:
             ObservedInferenceJob(
                 job=job, trial_ids=list(served[job.id]), ended=ended[job.id],
                 environments={trial_id: environments[model_id] for trial_id, model_id in served[job.id].items()},
+                images=_images({trial_id: models[model_id] for trial_id, model_id in served[job.id].items()}),
             )
             for job in jobs
         ]  # fmt: skip
+
+    def _service_hosts(self, services: list[Service]) -> dict[str, str]:
+        """Where services are: what the back end says, and of those that it knows nothing of yet where they were put."""
+        placed = self._services.placed.copy()
+        ids = [s.id for s in services]
+        return {**{i: placed[i] for i in ids if i in placed}, **self._containers.find_hosts(ids)}
 
     def _environments_of(self, models: dict[str, Model]) -> dict[str, EnvironmentState]:
         return {model_id: self._environments.look(model.dependencies) for model_id, model in models.items()}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from rafiki.admin.actions import NoteEnded, RetireService, StartService
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Starts
-from rafiki.admin.planner import NoteEnded, RetireService, StartService
+from rafiki.admin.refusals import Refusals
 from rafiki.admin.service_names import name_of
 from rafiki.admin.specs import SpecBuilder
 from rafiki.constants import ServiceStatus, ServiceType
@@ -84,6 +85,9 @@ class ServiceRunner:
         self.being_stopped: set[str] = set()
         self.retiring: dict[str, str] = {}
         """Train workers that are to end after their trial -> the advisor that was told so."""
+        self.placed: dict[str, str] = {}
+        """Hosts that services were started on, by their ids."""
+        self.refusals = Refusals()
 
     def note_names(self) -> None:
         """Write down the names of services that an admin started which kept none."""
@@ -114,6 +118,8 @@ class ServiceRunner:
             slot=action.slot, attempt=action.attempt, gpus=action.gpus,
         )  # fmt: skip
         self._note_name(service)
+        if action.host is not None:
+            self.placed[service.id] = action.host
         self.being_started.add(service.id)
         self._start_pool.submit(lambda: self._start(action, service))
 
@@ -173,6 +179,8 @@ class ServiceRunner:
 
     def _note_ended(self, action: NoteEnded) -> None:
         service, error = action.service, action.error
+        if error is not None and action.refused_by is not None:
+            self.refusals.add(service.unit_id, action.refused_by, error)
         # Children that it left behind must not go on writing.
         if service.handle is not None:
             self._containers.stop(service.id, service.handle, 0.0)
@@ -193,18 +201,22 @@ class ServiceRunner:
         service = action.service
         self._cache.send_train_event(service.job_id, service.unit_id, RetireWorker(service.id))
         self.retiring[service.id] = action.advisor_id
-        self._log_service(service, logging.INFO, "is of another version: ends after its trial, and is replaced")
+        self._log_service(service, logging.INFO, f"{action.why}: ends after its trial, and is replaced")
 
-    def stop_later(self, service: Service, error: str | None, *, is_replaced: bool = False) -> None:
+    def stop_later(self, service: Service, error: str | None, *, replaced: str | None = None) -> None:
+        """
+        Args:
+            replaced: why another takes its place; None = none does.
+        """
         if service.id in self.being_started:
             # The back end may know nothing of it yet. It is stopped once it is there.
             self._has_postponed = True
             return
-        if is_replaced and service.id not in self.being_stopped:
-            self._log_service(service, logging.INFO, "is of another version: another takes its place")
-        self._end_later(service, lambda: self._stop(service, error, is_replaced))
+        if replaced is not None and service.id not in self.being_stopped:
+            self._log_service(service, logging.INFO, f"{replaced}: another takes its place")
+        self._end_later(service, lambda: self._stop(service, error, replaced))
 
-    def _stop(self, service: Service, error: str | None, is_replaced: bool) -> None:
+    def _stop(self, service: Service, error: str | None, replaced: str | None) -> None:
         handle = service.handle
         if handle is None and (found := self._containers.find(service.id)) is not None:
             handle = found.handle
@@ -216,8 +228,8 @@ class ServiceRunner:
             error = with_last_words(error, self._names.log_file(service.service_type, service.id))
         self._store.services.set_service_status(service.id, status, error)
         self._hub.note_job(service.job_id)
-        if (error is not None or is_replaced) and service.service_type is ServiceType.TRAIN:
-            self._announce_lost(service, error or "it was replaced by a worker of another version")
+        if (error is not None or replaced is not None) and service.service_type is ServiceType.TRAIN:
+            self._announce_lost(service, error or f"it {replaced}, and was replaced")
 
     def _end_later(self, service: Service, end: Callable[[], None]) -> None:
         if service.id in self.being_stopped:
@@ -234,6 +246,7 @@ class ServiceRunner:
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(_logger, e, **_fields_of(service))
         finally:
+            self.placed.pop(service.id, None)
             self.being_stopped.discard(service.id)
             self._wake()
 
@@ -262,6 +275,7 @@ class ServiceRunner:
 
     def _forget_name(self, service: Service) -> None:
         self._called.pop(service.id, None)
+        self.placed.pop(service.id, None)
 
     def _tell_unserved(self, service: Service) -> None:
         """The predictor stops asking a member that has no worker any more; the entry's own end would come later."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from rafiki.admin.planner import StartService, share_gpus
+from rafiki.admin.actions import StartService
+from rafiki.admin.gpus import share_gpus
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
@@ -116,6 +117,7 @@ class SpecBuilder:
             listens=isinstance(spec, PredictorSpec),
             last_port=last_port,
             gpus=action.gpus,
+            host=action.host,
             runs_model_code=spec.runs_model_code,
             python=self._environments.look(model.dependencies).python if model else None,
             image=model.docker_image if model else None,
@@ -177,8 +179,8 @@ class SpecBuilder:
             case ServiceType.TRAIN:
                 train_budget = self._store.train_jobs.get_train_job(action.job_id).budget
                 n_models = len(self._store.train_jobs.list_sub_train_jobs(action.job_id))
-                shares = share_gpus(train_budget.gpu_count, n_models)
-                return sum(n_gpus or train_budget.cpu_worker_count for n_gpus in shares)
+                shares = share_gpus(train_budget.gpu_seats, n_models)
+                return sum(n_seats or train_budget.cpu_worker_count for n_seats in shares)
             case ServiceType.INFERENCE:
                 jobs = self._store.inference_jobs
                 replicas = jobs.get_inference_job(action.job_id).budget.replica_count
@@ -190,8 +192,8 @@ class SpecBuilder:
         """How many train workers one model of a job has."""
         budget = self._store.train_jobs.get_train_job(train_job_id).budget
         subs = [s.id for s in self._store.train_jobs.list_sub_train_jobs(train_job_id)]
-        n_gpus = share_gpus(budget.gpu_count, len(subs))[subs.index(sub_train_job_id)]
-        return n_gpus or budget.cpu_worker_count
+        n_seats = share_gpus(budget.gpu_seats, len(subs))[subs.index(sub_train_job_id)]
+        return n_seats or budget.cpu_worker_count
 
     def _source(self, model: Model) -> ModelSource:
         file = self._store.models.read_model_file(model.id)

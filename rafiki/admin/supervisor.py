@@ -15,9 +15,10 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.health import Condition
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observer import Observer
-from rafiki.admin.planner import plan
+from rafiki.admin.planner import decide
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.admin.specs import SpecBuilder
+from rafiki.admin.waits import Waits
 from rafiki.cache.changes import Change
 from rafiki.container.base import ContainerManager
 from rafiki.entities import Service
@@ -74,6 +75,7 @@ class Supervisor:
             services=self._services, timing=timing,
         )  # fmt: skip
         self._actor = Actor(store=store, params=params, hub=hub, services=self._services, wake=self.wake)
+        self.waits = Waits()
         self._wake = timing.make_flag()
         self._stopping = timing.make_flag()
         self._looked = threading.Condition()
@@ -192,7 +194,10 @@ class Supervisor:
         self._condition.begin()
         self._cache.ensure(polled.job_ids)
         self._condition.begin()
-        for action in plan(self._observer.observe(polled)):
+        plan = decide(self._observer.observe(polled))
+        for job_id in self.waits.update(plan.waits):
+            self._hub.note_job(job_id)
+        for action in plan.actions:
             if self._stopping.is_set():
                 return
             self._condition.begin(_ACTION_LIMIT_S)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rafiki.client.calls import Calls
 from rafiki.client.plain_answers import Json
-from rafiki.contract import garbage, stack
+from rafiki.contract import garbage, nodes, stack
 
 
 class StackCalls(Calls):
@@ -19,6 +19,40 @@ class StackCalls(Calls):
     def get_services(self) -> list[Json]:
         """The live services of all jobs."""
         return self._many(stack.GET_SERVICES)
+
+    def get_waits(self) -> list[Json]:
+        """Workers that are wanted and cannot be started now, and why: for admins."""
+        return self._many(stack.GET_WAITS)
+
+    def get_nodes(self) -> list[Json]:
+        """The machines that services run on, and what they have: for admins."""
+        return self._many(nodes.GET_NODES)
+
+    def get_node(self, name: str) -> Json:
+        """One of them, with what was found on it last."""
+        return self._one(nodes.GET_NODE, name=name)
+
+    def add_node(self, role: str = "worker", *, rotate: bool = False) -> Json:
+        """How a machine becomes a node: ``command``, ``token`` (a secret), ``address``, ``role``, ``valid``.
+
+        Args:
+            role: ``worker`` or ``manager``.
+            rotate: make the token anew, so that the one before it is void.
+        """
+        return self._one(nodes.ADD_NODE, role=role, rotate=rotate)
+
+    def drain_node(self, name: str) -> Json:
+        """Let a node run empty: trials there end, and members of ensembles are replaced elsewhere first. Returns at
+        once; ``state`` is ``DRAINED`` when it is empty."""
+        return self._one(nodes.DRAIN_NODE, name=name)
+
+    def activate_node(self, name: str) -> Json:
+        """Give a node services again."""
+        return self._one(nodes.ACTIVATE_NODE, name=name)
+
+    def remove_node(self, name: str, *, force: bool = False) -> Json:
+        """Take out a node that is drained or lost; with ``force`` any."""
+        return self._one(nodes.REMOVE_NODE, name=name, force=force)
 
     def collect_garbage(
         self,

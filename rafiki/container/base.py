@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from rafiki.container.cluster import Cluster
+from rafiki.container.hosts import Host
 from rafiki.entities import Gpu
 from rafiki.sandbox.sandbox import Sandbox
 from rafiki.settings import Config
@@ -41,7 +43,9 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     last_port: int | None = None
     """The port that its predecessor had. It is given again if it is free, so that clients find the service again."""
     gpus: list[Gpu]
-    """The GPUs that it may see, of the host that it is to run on; none = it sees none, and any host will do."""
+    """The GPUs that it may see, of the host that it is to run on; none = it sees none."""
+    host: str | None = None
+    """The name of the host that it is to run on, of :meth:`ContainerManager.hosts`; None = any will do."""
     runs_model_code: bool
     """Then it gets the allow-listed environment and the memory limit."""
     python: str | None = None
@@ -70,6 +74,8 @@ class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):
     """Exit code; negative = killed by that signal; None = not known, because it was adopted."""
     reason: str
     """For people: the code or signal in words, with the last lines of its log."""
+    refused_by: str | None = None
+    """The host that could not start it, or did not take it: another may."""
 
 
 class ServiceUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +154,26 @@ class ContainerManager(ABC):
     @abstractmethod
     def gpus(self) -> list[Gpu]:
         """The GPUs that can be shared out, those of a host together. Always the same ones by the same names."""
+
+    def hosts(self) -> list[Host]:
+        """The machines that train and inference services may be given, as of the last look; none = the back end itself
+        chooses where they run."""
+        return []
+
+    def look_at_hosts(self, timeout_s: float) -> list[Host]:
+        """:meth:`hosts`, with what they have looked at anew, for whoever is about to show or to count it. Takes no
+        longer than told, and with 0 asks the back end alone; what is not known then is left out."""
+        return self.hosts()
+
+    def find_hosts(self, service_ids: Iterable[str]) -> dict[str, str]:
+        """Where those of the services are, or are to be, of which it was known at the last poll: names of
+        :meth:`hosts`."""
+        return {}
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What changes the set of hosts; None where there is one machine."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

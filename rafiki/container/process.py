@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from rafiki.container.base import (
     StartedService,
     read_handle,
 )
-from rafiki.container.gpu import find_gpus
+from rafiki.container.hosts import GpuFacts, Host
+from rafiki.container.inventory import FoundGpu, find_gpus
 from rafiki.container.process_tree import ProcessTree, first_of
-from rafiki.container.threads import THREAD_VARIABLES, threads_of_worker
+from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
 from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, BoxRequest
@@ -79,6 +81,7 @@ class ProcessContainerManager(ContainerManager):
         self._logs = setup.log_folder
         self._listen_host = setup.config.predictor.host
         self._gpu_indices = settings.gpus
+        self._found_gpus: list[FoundGpu] | None = None
         limit_mb = settings.memory_limit_mb
         self._memory_limit_bytes = limit_mb * 1024 * 1024 if limit_mb else None
         self._most_processes = settings.max_processes
@@ -190,7 +193,7 @@ class ProcessContainerManager(ContainerManager):
     def _threads(request: ServiceRequest, base: dict[str, str]) -> dict[str, str]:
         """How many threads numeric libraries start in a service."""
         # An advisor does small linear algebra only, and must not compete with the workers.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = count_cores()
         if not request.runs_model_code:
             return dict.fromkeys(THREAD_VARIABLES, "1")
         return threads_of_worker(base, max(1, cores // request.sharing))
@@ -305,9 +308,35 @@ class ProcessContainerManager(ContainerManager):
         return process if serves is None or is_same_folder(serves, self._stack_root) else None
 
     def gpus(self) -> list[Gpu]:
-        if self._gpu_indices is None:
-            self._gpu_indices = find_gpus()
-        return [Gpu(LOCAL_HOST, str(index)) for index in self._gpu_indices]
+        if self._found_gpus is None and self._gpu_indices is None:
+            self._found_gpus = find_gpus()
+        return [facts.gpu for facts in self._gpu_facts()]
+
+    def _gpu_facts(self) -> list[GpuFacts]:
+        """Of those that are to be shared out: those of the setting, else those that were found."""
+        found = {gpu.name: gpu for gpu in self._found_gpus or []}
+        names = list(found) if self._gpu_indices is None else [str(index) for index in self._gpu_indices]
+        return [
+            GpuFacts(
+                gpu=Gpu(LOCAL_HOST, name), model=found[name].model if name in found else None,
+                memory_bytes=found[name].memory_bytes if name in found else None,
+            )
+            for name in names
+        ]  # fmt: skip
+
+    def hosts(self) -> list[Host]:
+        return [
+            Host(
+                name=LOCAL_HOST, is_engine=True, gpus=self._gpu_facts(), cores=float(count_cores()),
+                memory_bytes=psutil.virtual_memory().total,
+                free_disk_bytes=shutil.disk_usage(self._run).free,
+            )
+        ]  # fmt: skip
+
+    def look_at_hosts(self, timeout_s: float) -> list[Host]:
+        if timeout_s > 0:
+            self._found_gpus = find_gpus()
+        return self.hosts()
 
     def close(self) -> None:
         self._children.clear()

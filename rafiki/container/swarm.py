@@ -25,9 +25,12 @@ from rafiki.container.base import (
     StartedService,
     read_handle,
 )
+from rafiki.container.cluster import Cluster
+from rafiki.container.hosts import Host
 from rafiki.container.process import ProcessContainerManager
 from rafiki.container.swarm_engine import AnswerError, Engine, EngineInfo, is_conflict, missing_is_fine
 from rafiki.container.swarm_logs import SwarmLogs
+from rafiki.container.swarm_nodes import SwarmCluster
 from rafiki.container.swarm_service import (
     KIND_LABEL,
     SERVICE_LABEL,
@@ -39,7 +42,8 @@ from rafiki.container.swarm_service import (
     service_spec,
     stack_label,
 )
-from rafiki.container.swarm_tasks import Ending, Node, Task, find_ending, first_tasks
+from rafiki.container.swarm_tasks import Ending, Node, Task, find_ending
+from rafiki.container.swarm_view import Listing, SwarmView
 from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
@@ -49,8 +53,6 @@ from rafiki.utils.process import wait_until
 
 logger = logging.getLogger(__name__)
 _KINDS = frozenset({"train", "inference"})
-_GPUS_LABEL = "rafiki.gpus"
-"""Of a node: the names of its GPUs, ``0,1``."""
 _NOWHERE = "node.id==none"
 """A constraint that no node meets: the Swarm ends the task of a service that is given it, and keeps how it ended."""
 _STOP_TAKES_S = 15.0
@@ -87,15 +89,8 @@ class _ServiceLabels(msgspec.Struct, rename="pascal"):
 
 class _Whereabouts(msgspec.Struct, frozen=True):
     host: str | None
+    """Where it is, or is to be."""
     waits_for: str | None
-
-
-class _Listing(msgspec.Struct, frozen=True):
-    """One look at the stack's services."""
-
-    tasks: dict[str, Task]
-    """By the Swarm's ids of services."""
-    nodes: dict[str, Node]
 
 
 def _read_handle(handle: str) -> _Handle | None:
@@ -115,11 +110,10 @@ class SwarmContainerManager(ContainerManager):
         self._setup = setup
         self._local = ProcessContainerManager(setup)
         self._engine = Engine(setup.config.container.engine)
-        self._hosts: dict[str, str] = {}
-        """Names of hosts by the ids of nodes, as of the last look."""
         try:
             self._own_node_id = self._join()
-            nodes = self._nodes()
+            self._view = SwarmView(self._engine, setup, self._own_node_id)
+            nodes = self._view.nodes()
             self._network = _network(setup, nodes)
             self._check_image()
         except BaseException:
@@ -165,11 +159,6 @@ class SwarmContainerManager(ContainerManager):
     def _info(self) -> EngineInfo:
         return self._engine.get("/info", EngineInfo)
 
-    def _nodes(self) -> dict[str, Node]:
-        nodes = {node.id: node for node in self._engine.get("/nodes", list[Node])}
-        self._hosts = {node.id: node.host for node in nodes.values()}
-        return nodes
-
     def _check_image(self) -> None:
         """What no registry has must be on the nodes; that of the manager is the one that can be asked."""
         image = self._setup.config.container.image or IMAGE
@@ -199,8 +188,11 @@ class SwarmContainerManager(ContainerManager):
         token = self._setup.door.admit(request.service_id, request.make_spec(None))
         secret_id = ""
         try:
+            node_id = self._node_for(request)
             secret_id = self._make_secret(request, token)
-            spec = service_spec(self._setup, request, secret_id=secret_id, network=self._network, limits=self._limits)
+            spec = service_spec(
+                self._setup, request, secret_id=secret_id, network=self._network, limits=self._limits, node_id=node_id
+            )
             swarm_id = self._engine.create_service(spec, image_of(self._setup, request))
         except ContainerError:
             if secret_id:
@@ -210,6 +202,15 @@ class SwarmContainerManager(ContainerManager):
         handle = _Handle(swarm_id, secret_id, request.kind)
         self._follow(request.service_id, handle)
         return StartedService(handle=msgspec.json.encode(handle).decode())
+
+    def _node_for(self, request: ServiceRequest) -> str | None:
+        """The id of the node that it is to run on; None = any."""
+        host = request.host or next((gpu.host for gpu in request.gpus), None)
+        if host is None:
+            return None
+        if (node_id := self._view.find_node_id(host)) is not None:
+            return node_id
+        raise ContainerError(f"There is no node {host!r} in the Swarm (any more). See `rafiki node list`.")
 
     def _make_secret(self, request: ServiceRequest, token: str) -> str:
         body = {
@@ -251,7 +252,7 @@ class SwarmContainerManager(ContainerManager):
             else:
                 asked[service_id] = known
         if asked:
-            listing = self._look(only)
+            listing = self._view.look(only)
             missing = asked.keys() - {i for i, known in asked.items() if known.swarm_service in listing.tasks}
             young = self._without_tasks() if missing else frozenset()
             # Side by side: the rest of a log is fetched from the host, and many services end with a host.
@@ -266,10 +267,20 @@ class SwarmContainerManager(ContainerManager):
             exits.update({service_id: end.result() for service_id, end in last_words.items()})
         return exits
 
-    def _look(self, only: str | None = None) -> _Listing:
-        """All services of the stack, or ``only`` one: the rest is not worth its listing to who waits for it."""
-        labels = [stack_label(self._setup), *([f"{SERVICE_LABEL}={only}"] if only else [])]
-        return _Listing(first_tasks(self._engine.list("/tasks", Task, labels)), self._nodes())
+    def hosts(self) -> list[Host]:
+        return self._view.hosts()
+
+    def look_at_hosts(self, timeout_s: float) -> list[Host]:
+        return self._view.look_at_hosts(timeout_s)
+
+    def find_hosts(self, service_ids: Iterable[str]) -> dict[str, str]:
+        with self._lock:
+            seen = {i: at.host for i in service_ids if (at := self._whereabouts.get(i)) is not None}
+        return {service_id: host for service_id, host in seen.items() if host is not None}
+
+    @property
+    def cluster(self) -> Cluster:
+        return SwarmCluster(self._engine, self._own_node_id)
 
     def _without_tasks(self) -> frozenset[str]:
         """Services of the stack: one that was just made has no task yet."""
@@ -277,14 +288,14 @@ class SwarmContainerManager(ContainerManager):
         return frozenset(service.id for service in services)
 
     def _how(
-        self, service_id: str, known: _Handle, listing: _Listing, there: frozenset[str]
+        self, service_id: str, known: _Handle, listing: Listing, there: frozenset[str]
     ) -> Ending | ServiceExit | None:
         task = listing.tasks.get(known.swarm_service)
         if task is None:
             return None if known.swarm_service in there else _UNKNOWN
         limit_mb = self._setup.config.container.memory_limit_mb
         ending = find_ending(task, listing.nodes, limit_mb, self._waited_s(service_id, task))
-        host = self._hosts.get(task.node_id)
+        host = self._view.names.get(task.wanted_node_id)
         with self._lock:
             self._whereabouts[service_id] = _Whereabouts(host, task.find_wait(host) if ending is None else None)
         if ending is None:
@@ -296,7 +307,9 @@ class SwarmContainerManager(ContainerManager):
         log_file = self._log_file(service_id, known)
         self._logs.finish(known.swarm_service, log_file, can_ask=ending.has_log)
         reason = ending.how if ending.code == 0 else endings.with_last_words(ending.how, log_file)
-        end = ServiceExit(code=ending.code, reason=reason)
+        with self._lock:
+            at = self._whereabouts.get(service_id)
+        end = ServiceExit(code=ending.code, reason=reason, refused_by=at.host if at and ending.is_refusal else None)
         self._remember(service_id, end)
         return end
 
@@ -376,23 +389,16 @@ class SwarmContainerManager(ContainerManager):
         if self.poll(service_id, handle) is not None:
             return True
         # One that no node had taken has nothing to end.
-        task = self._look(service_id).tasks.get(known.swarm_service)
+        task = self._view.look(service_id).tasks.get(known.swarm_service)
         return task is not None and not task.node_id
 
     def gpus(self) -> list[Gpu]:
-        """Those that the nodes' labels ``rafiki.gpus`` name; ``container.gpus`` is for the node of the engine."""
-        found = []
-        for node in sorted(self._nodes().values(), key=lambda n: n.host):
-            own = self._setup.config.container.gpus
-            if own is not None and node.id == self._own_node_id:
-                names = [str(index) for index in own]
-            else:
-                names = [n.strip() for n in (node.spec.labels or {}).get(_GPUS_LABEL, "").split(",") if n.strip()]
-            if node.is_ready and node.spec.availability == "active":
-                found += [Gpu(node.host, name) for name in names]
-        return found
+        """Those of all nodes, also of one that takes no work now: by its label ``rafiki.gpus``, else those that were
+        found there. ``container.gpus`` is for the node of the engine."""
+        return self._view.gpus()
 
     def close(self) -> None:
+        self._view.close()
         self._logs.close()
         self._engine.close()
         self._local.close()

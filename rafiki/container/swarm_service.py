@@ -8,6 +8,7 @@ import msgspec
 
 from rafiki.container.base import ContainerSetup, ServiceRequest
 from rafiki.container.process import MODEL_CODE_VARIABLE
+from rafiki.container.swarm_tasks import NODE_CONSTRAINT
 from rafiki.container.threads import threads_of_worker
 from rafiki.distribution import IMAGE
 from rafiki.utils.process import (
@@ -59,13 +60,20 @@ def image_of(setup: ContainerSetup, request: ServiceRequest) -> str:
 
 
 def service_spec(
-    setup: ContainerSetup, request: ServiceRequest, *, secret_id: str, network: str | None, limits: Limits
+    setup: ContainerSetup,
+    request: ServiceRequest,
+    *,
+    secret_id: str,
+    network: str | None,
+    limits: Limits,
+    node_id: str | None = None,
 ) -> dict[str, object]:
     """The body of the request that makes the service.
 
     Args:
         secret_id: the Swarm's id of the secret that holds the service's token.
         network: what the service joins; None = a network of its own with a way out.
+        node_id: where it is to run; None = anywhere.
     """
     settings = setup.config.container
     labels = labels_of(setup, request)
@@ -86,7 +94,7 @@ def service_spec(
             {"Type": "tmpfs", "Target": _HOME},
             # Docker's own is of 64 MB, which data loaders of several processes fill.
             {"Type": "tmpfs", "Target": "/dev/shm"},
-            {"Type": "volume", "Source": _volume_name(setup), "Target": _COPIES_MOUNT},
+            {"Type": "volume", "Source": volume_name(setup), "Target": _COPIES_MOUNT},
         ],
         "Secrets": [
             {
@@ -112,7 +120,7 @@ def service_spec(
                 "Reservations": {"MemoryBytes": memory_bytes},
             },
             "RestartPolicy": {"Condition": "none"},
-            "Placement": {"Constraints": [f"node.hostname=={host}" for host in {gpu.host for gpu in request.gpus}]},
+            "Placement": {"Constraints": [f"{NODE_CONSTRAINT}{node_id}"] if node_id else []},
             "Networks": [{"Target": network}] if network else [],
         },
         "Mode": {"Replicated": {"Replicas": 1}},
@@ -120,7 +128,7 @@ def service_spec(
     }
 
 
-def _volume_name(setup: ContainerSetup) -> str:
+def volume_name(setup: ContainerSetup) -> str:
     """One a stack: tokens of one stack reach no dataset of another."""
     kept = "".join(c if c.isalnum() else "-" for c in setup.stack_id or str(setup.stack_root))
     return f"rafiki-copies-{kept}"

@@ -8,6 +8,7 @@ import msgspec
 
 from rafiki.container import endings
 
+NODE_CONSTRAINT = "node.id=="
 PENDING_AT_MOST_S = 60.0
 """A service that no node takes for so long has ended, with the Swarm's reason: whoever waits for it is told."""
 _ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
@@ -32,6 +33,28 @@ class TaskStatus(msgspec.Struct, rename="pascal"):
     container_status: ContainerStatus = msgspec.field(default_factory=ContainerStatus)
 
 
+class _Reservations(msgspec.Struct, rename="pascal"):
+    memory_bytes: int = 0
+
+
+class _Resources(msgspec.Struct, rename="pascal"):
+    reservations: _Reservations | None = None
+
+
+class _Placement(msgspec.Struct, rename="pascal"):
+    constraints: list[str] | None = None
+
+
+class _ContainerSpec(msgspec.Struct, rename="pascal"):
+    labels: dict[str, str] | None = None
+
+
+class _TaskSpec(msgspec.Struct, rename="pascal"):
+    container_spec: _ContainerSpec | None = None
+    resources: _Resources | None = None
+    placement: _Placement | None = None
+
+
 class Task(msgspec.Struct, rename="pascal"):
     id: str = msgspec.field(name="ID")
     service_id: str = msgspec.field(name="ServiceID")
@@ -39,6 +62,29 @@ class Task(msgspec.Struct, rename="pascal"):
     node_id: str = msgspec.field(name="NodeID", default="")
     desired_state: str = ""
     status: TaskStatus = msgspec.field(default_factory=TaskStatus)
+    spec: _TaskSpec = msgspec.field(default_factory=_TaskSpec)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status.state in _ENDED
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Those of its container."""
+        return (self.spec.container_spec and self.spec.container_spec.labels) or {}
+
+    @property
+    def reserved_bytes(self) -> int:
+        resources = self.spec.resources
+        return resources.reservations.memory_bytes if resources and resources.reservations else 0
+
+    @property
+    def wanted_node_id(self) -> str:
+        """The node that it runs on, or that it is for; empty where any will do."""
+        if self.node_id:
+            return self.node_id
+        constraints = (self.spec.placement and self.spec.placement.constraints) or []
+        return next((c.removeprefix(NODE_CONSTRAINT) for c in constraints if c.startswith(NODE_CONSTRAINT)), "")
 
     @property
     def waits_for_a_node(self) -> bool:
@@ -65,11 +111,17 @@ class NodeDescription(msgspec.Struct, rename="pascal"):
 
 class NodeStatus(msgspec.Struct, rename="pascal"):
     state: str = ""
+    addr: str = ""
+
+
+class ManagerStatus(msgspec.Struct, rename="pascal"):
+    addr: str = ""
 
 
 class NodeSpec(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
     availability: str = "active"
+    role: str = "worker"
 
 
 class Node(msgspec.Struct, rename="pascal"):
@@ -77,10 +129,15 @@ class Node(msgspec.Struct, rename="pascal"):
     spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
     description: NodeDescription = msgspec.field(default_factory=NodeDescription)
     status: NodeStatus = msgspec.field(default_factory=NodeStatus)
+    manager_status: ManagerStatus | None = None
 
     @property
     def is_ready(self) -> bool:
         return self.status.state == _READY
+
+    @property
+    def takes_work(self) -> bool:
+        return self.is_ready and self.spec.availability == "active"
 
     @property
     def host(self) -> str:
@@ -95,6 +152,8 @@ class Ending(msgspec.Struct, frozen=True):
     """Without the last lines of its log."""
     has_log: bool
     """Whether its host can still be asked for its log."""
+    is_refusal: bool = False
+    """It has not begun: the node did not take it, or could not start it."""
 
 
 def first_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
@@ -120,11 +179,12 @@ def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | No
             # A host that is cut off cannot say that the task ended; for the Swarm it has.
             return Ending(None, f"its host {node.host if node else task.node_id or '?'} is lost", has_log=False)
         if task.waits_for_a_node and status.err and waited_s > PENDING_AT_MOST_S:
-            return Ending(None, f"no node of the Swarm takes it: {status.err}", has_log=False)
+            return Ending(None, f"no node of the Swarm takes it: {status.err}", has_log=False, is_refusal=True)
         return None
     if not status.container_status.container_id:
         told = status.err or status.message or status.state
-        return Ending(None, f"it could not be started on {node.host if node else '?'}: {told}", has_log=False)
+        where = node.host if node else "?"
+        return Ending(None, f"it could not be started on {where}: {told}", has_log=False, is_refusal=True)
     if status.state == "orphaned":
         return Ending(None, "its host was lost", has_log=False)
     code = status.container_status.exit_code

@@ -33,7 +33,8 @@ class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number = -1
     budget: InferenceBudget | None = None
-    """``GPU_COUNT`` (0) over all served trials; ``REPLICA_COUNT`` (1): inference workers of each served trial."""
+    """``GPU_COUNT`` (0) over all served trials; ``REPLICA_COUNT`` (1): inference workers of each served trial;
+    ``WORKERS_PER_GPU`` (1, to 64) share each GPU."""
     ensemble: EnsembleSetting | None = None
     """None = the best trial of each model, with equal weights."""
     deployment: DeploymentRequest | None = None
@@ -107,6 +108,8 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     datetime_stopped: datetime | None
     predictor_host: str | None
     """``host:port`` of the predictor; None until it runs."""
+    waits_for: str | None = None
+    """Why some of its workers have not begun, when they wait for something."""
 
 
 class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):

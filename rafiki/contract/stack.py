@@ -67,6 +67,21 @@ class ServicesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="services"):
     services: list[ServiceView]
 
 
+class WaitView(msgspec.Struct, frozen=True, kw_only=True):
+    """Workers that are wanted, and cannot be started now."""
+
+    job_id: str
+    app: str | None
+    name: str
+    """The name of the first of them."""
+    count: int
+    """How many wait."""
+    of: int
+    """How many are wanted for the model, or for the served trial."""
+    reason: str
+    """For people: ``no node has 8 GB free``."""
+
+
 GET_HEALTH: Endpoint[Empty, HealthView] = Endpoint(
     name="get_health", method="GET", path="/", request=Empty, response=HealthView, timeout_s=5.0, roles=None,
     summary="Whether the admin is up, and what it can reach.",
@@ -75,8 +90,12 @@ GET_SERVICES: Endpoint[Empty, list[ServiceView]] = Endpoint(
     name="get_services", method="GET", path="/services", request=Empty, response=list[ServiceView], roles=ADMINS,
     summary="The live services of all jobs.",
 )  # fmt: skip
+GET_WAITS: Endpoint[Empty, list[WaitView]] = Endpoint(
+    name="get_waits", method="GET", path="/services/waiting", request=Empty, response=list[WaitView], roles=ADMINS,
+    summary="Workers that are wanted and cannot be started now, and why.",
+)  # fmt: skip
 WATCH_SERVICES: Endpoint[Empty, ServicesEvent] = Endpoint(
     name="watch_services", method="GET", path="/services/events", request=Empty, response=ServicesEvent, roles=ADMINS,
     is_stream=True, summary="The live services of all jobs, again at each change; it has no end.",
 )  # fmt: skip
-ENDPOINTS: list[AnyEndpoint] = [GET_HEALTH, GET_SERVICES, WATCH_SERVICES]
+ENDPOINTS: list[AnyEndpoint] = [GET_HEALTH, GET_SERVICES, GET_WAITS, WATCH_SERVICES]

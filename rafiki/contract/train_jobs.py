@@ -23,7 +23,7 @@ class CreateTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     val_dataset_id: str
     budget: TrainBudget = TrainBudget()
     """``TIME_HOURS`` (0.1) and ``GPU_COUNT`` (0) for the whole job; ``MODEL_TRIAL_COUNT`` (-1: no limit) and
-    ``CPU_WORKER_COUNT`` (1, to 256) for each model."""
+    ``CPU_WORKER_COUNT`` (1, to 256) for each model; ``WORKERS_PER_GPU`` (1, to 64) share each GPU."""
     model_ids: list[str] | None = None
     """None = every available model of the task."""
     train_args: JsonObject | None = None
@@ -82,7 +82,7 @@ class SubTrainJobView(msgspec.Struct, frozen=True, kw_only=True):
     status: TrainJobStatus
     error: str | None
     waits_for: str | None
-    """Why its workers have not begun, when they wait for something."""
+    """Why its workers, or some of them, have not begun, when they wait for something."""
 
     @property
     def model_ref(self) -> str:

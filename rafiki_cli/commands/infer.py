@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rafiki.constants import EnsembleMethod, ExitCode
+from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
 from rafiki.errors import UnreachableError
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from rafiki.contract.train_jobs import TrialView
 
 app = new_app("Deploy the best trials of a train job as an ensemble.")
+_WAITS: Column[InferenceJobView] = Column("WAITS FOR", lambda r: r.waits_for, least=20, is_hidden_empty=True)
 _COLUMNS: list[Column[InferenceJobView]] = [
     Column("APP", lambda r: r.app, least=12),
     Column("VERSION", lambda r: r.app_version, is_right=True),
     Column("STATUS", lambda r: r.status),
     Column("PREDICTOR", lambda r: r.predictor_host),
     Column("TRIALS", lambda r: len(r.trial_ids), is_right=True),
+    _WAITS,
     time_column("STARTED", lambda r: r.datetime_started, rank=1),
     time_column("STOPPED", lambda r: r.datetime_stopped, rank=2, is_hidden_empty=True),
     error_column(lambda r: r.error),
@@ -59,6 +61,9 @@ def create(
     app: AppArgument,
     version: VersionOption = -1,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job. [default: 0]")] = None,
+    workers_per_gpu: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Inference workers that share one GPU. [default: 1]")
+    ] = None,
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Inference workers of each served trial. [default: 1]")
     ] = None,
@@ -83,7 +88,12 @@ def create(
     from rafiki.contract.inference_jobs import CreateInferenceJobRequest
     from rafiki.ensembles import EnsembleSetting
 
-    budget = InferenceBudget(gpu_count=0 if gpus is None else gpus, replica_count=1 if replicas is None else replicas)
+    given = {
+        InferenceBudgetOption.GPU_COUNT: gpus,
+        InferenceBudgetOption.REPLICA_COUNT: replicas,
+        InferenceBudgetOption.WORKERS_PER_GPU: workers_per_gpu,
+    }
+    budget = InferenceBudget.from_request({str(k): v for k, v in given.items() if v is not None})
     setting = None
     if ensemble is not None or size is not None:
         setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
@@ -155,7 +165,8 @@ def show(
         Column("ENSEMBLE", _method),
         Column("VALIDATION", lambda r: scores_text(r.ensemble)),
         Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent))),
-        *_COLUMNS[5:6],
+        *([_WAITS] if job.waits_for else []),
+        *_COLUMNS[6:7],
         Column("ERROR", lambda r: r.error),
     ]
     put_record(job, columns, format)

@@ -33,7 +33,7 @@ from rafiki_cli.target.machine_stacks import STACK_COLUMNS, list_stacks
 if TYPE_CHECKING:
     from rafiki.client.records import Away
     from rafiki.config import LoadedConfig
-    from rafiki.contract.stack import ServicesEvent, ServiceView
+    from rafiki.contract.stack import ServicesEvent, ServiceView, WaitView
     from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
     from rafiki_cli.target.session import Target
@@ -202,6 +202,7 @@ def status(
         _add_processes(cli, state)
     if services is not None:
         state["services"] = services
+        state["waiting"] = _waits(cli)
     if format is not Format.TABLE:
         put_data(state, format)
     else:
@@ -326,6 +327,20 @@ def _absence(admin: dict[str, Any]) -> str:
     return "hangs" if "pid" in admin else "lost"
 
 
+def _waits(cli: Application) -> list[WaitView]:
+    try:
+        return cli.client().get_waits()
+    except RafikiError:
+        return []  # An admin of an earlier version does not tell.
+
+
+def _put_waits(state: dict[str, Any]) -> None:
+    """What is wanted and cannot be started."""
+    for wait in state["waiting"]:
+        workers = f"{wait.count} of {values.count(wait.of, 'worker')}"
+        terminal.put(f"{wait.name}: {workers} {'waits' if wait.count == 1 else 'wait'}: {wait.reason}")
+
+
 def _put_state(state: dict[str, Any]) -> None:
     admin = state["admin"]
     about = f", version {admin['version']}: {admin['status']}" if admin["is_up"] else f": {_absence(admin)}"
@@ -344,6 +359,9 @@ def _put_state(state: dict[str, Any]) -> None:
     if services := state.get("services"):
         terminal.put("")
         put_rows(services, services_view.columns(utc_now()), Format.TABLE)
+        _put_waits(state)
+    elif services is not None:
+        _put_waits(state)
     elif services is None and state.get("processes"):
         terminal.put("")
         put_rows(state["processes"], _PROCESSES, Format.TABLE)

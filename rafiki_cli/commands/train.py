@@ -60,6 +60,11 @@ def _short_budget(row: TrainJobView) -> str:
     return ", ".join(parts)
 
 
+def _waits(row: TrainJobView) -> str | None:
+    """What its models wait for, each reason once."""
+    return "; ".join(dict.fromkeys(m.waits_for for m in row.models if m.waits_for)) or None
+
+
 _COLUMNS: list[Column[TrainJobView]] = [
     Column("APP", lambda r: r.app, least=12),
     Column("VERSION", lambda r: r.app_version, is_right=True),
@@ -69,6 +74,7 @@ _COLUMNS: list[Column[TrainJobView]] = [
     Column("BUDGET", _budget, short=_short_budget, rank=2),
     time_column("STARTED", lambda r: r.datetime_started, rank=1),
     Column("TIME", lambda r: values.duration(values.between(r.datetime_started, r.datetime_stopped)), is_right=True),
+    Column("WAITS FOR", _waits, least=20, is_hidden_empty=True),
     error_column(lambda r: r.error),
 ]
 
@@ -108,6 +114,9 @@ def create(
     ] = None,
     hours: Annotated[float | None, typer.Option(help="Hours for the whole job (TIME_HOURS). [default: 0.1]")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job (GPU_COUNT). [default: 0]")] = None,
+    workers_per_gpu: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Train workers that share one GPU. [default: 1]")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="CPU workers of each model (CPU_WORKER_COUNT). [default: 1]")
     ] = None,
@@ -141,7 +150,7 @@ def create(
     terminal.check_number("--hours", hours)
     options = TrainOptions(
         app=app, task=task, train=train, val=val, models=model, trials=trials, hours=hours, gpus=gpus, workers=workers,
-        train_args=parse_arguments(arg) if arg else None, scheme=advisor,
+        workers_per_gpu=workers_per_gpu, train_args=parse_arguments(arg) if arg else None, scheme=advisor,
         scheme_options=parse_arguments(option, "--option") if option else None,
         first_knobs=parse_knobs(try_) if try_ else None, early_ending=early_ending, warm_start=warm_start,
     )  # fmt: skip

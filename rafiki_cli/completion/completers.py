@@ -230,6 +230,14 @@ def environments(ctx: typer.Context) -> Values:
     return _distinct((e.key, ", ".join(e.requirements)) for e in _ask(ctx, GET_ENVIRONMENTS, Empty()))
 
 
+def nodes(ctx: typer.Context) -> Values:
+    """Nodes by name."""
+    from rafiki.contract.endpoint import Empty
+    from rafiki.contract.nodes import GET_NODES
+
+    return _distinct((n.name, n.state.lower()) for n in _ask(ctx, GET_NODES, Empty()))
+
+
 def help_words(ctx: typer.Context) -> Values:
     """The commands below the words of ``rafiki help`` that are there, and its pages."""
     from rafiki_cli.commands.help import TOPICS

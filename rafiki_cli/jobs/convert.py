@@ -23,6 +23,7 @@ _RENAMED = {
     "TIME_HOURS": "`hours`",
     "GPU_COUNT": "`gpus`",
     "CPU_WORKER_COUNT": "`workers`",
+    "WORKERS_PER_GPU": "`workers_per_gpu`",
     "first_knobs": "`try`",
 }
 """What the admin's own interface, and files written for it, call by other names."""

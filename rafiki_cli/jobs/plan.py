@@ -80,8 +80,14 @@ def budget_of(spec: JobSpec) -> TrainBudget:
     """The budget of the train job."""
     b = spec.budget
     return TrainBudget(
-        time_hours=b.hours, gpu_count=b.gpus, model_trial_count=b.trials, cpu_worker_count=b.workers
+        time_hours=b.hours, gpu_count=b.gpus, model_trial_count=b.trials, cpu_worker_count=b.workers,
+        workers_per_gpu=_shared(b.workers_per_gpu),
     )  # fmt: skip
+
+
+def _shared(workers_per_gpu: int) -> int | msgspec.UnsetType:
+    """What is as by default is left out: so hashes are those of versions that did not know it."""
+    return msgspec.UNSET if workers_per_gpu == 1 else workers_per_gpu
 
 
 def advisor_of(spec: JobSpec) -> AdvisorSetting:
@@ -111,7 +117,9 @@ def deploy_of(spec: JobSpec) -> Deploy | None:
 
 def inference_budget_of(deploy: Deploy) -> InferenceBudget:
     """The budget of the inference job."""
-    return InferenceBudget(gpu_count=deploy.gpus, replica_count=deploy.replicas)
+    return InferenceBudget(
+        gpu_count=deploy.gpus, replica_count=deploy.replicas, workers_per_gpu=_shared(deploy.workers_per_gpu)
+    )
 
 
 def deployment_of(deploy: Deploy) -> DeploymentRequest:
@@ -258,8 +266,13 @@ def _budget_text(spec: JobSpec) -> str:
     b = spec.budget
     parts = [f"{values.count(b.trials, 'trial')} each"] if b.trials > 0 else []
     parts += [f"at most {values.number(b.hours)} h"]
-    parts += [values.count(b.gpus, "GPU")] if b.gpus else []
+    parts += [_gpus_text(b.gpus, b.workers_per_gpu)] if b.gpus else []
     return ", ".join(parts)
+
+
+def _gpus_text(gpus: int, workers_per_gpu: int) -> str:
+    shared = f", each for {workers_per_gpu} workers" if workers_per_gpu > 1 else ""
+    return f"{values.count(gpus, 'GPU')}{shared}"
 
 
 def _deploy_step(

@@ -78,6 +78,8 @@ class Budget(Part, frozen=True, kw_only=True):
     """Hours of the whole train job."""
     gpus: Annotated[int, Meta(ge=0)] = 0
     """GPUs of the whole train job."""
+    workers_per_gpu: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Train workers that share one GPU."""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Train workers of each model that has no GPU."""
 
@@ -114,6 +116,8 @@ class Deploy(Part, frozen=True, kw_only=True):
     """Inference workers of each served trial."""
     gpus: Annotated[int, Meta(ge=0)] = 0
     """GPUs of the whole inference job."""
+    workers_per_gpu: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Inference workers that share one GPU."""
     latency_budget_ms: Annotated[float, Meta(gt=0, le=3_600_000)] | None = None
     """A query is answered, or refused with a reason, within this time; `predictor.deadline_s` if left out."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] | None = None

@@ -35,6 +35,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     trials: int | None = None
     hours: float | None = None
     gpus: int | None = None
+    workers_per_gpu: int | None = None
     workers: int | None = None
     train_args: JsonObject | None = None
     scheme: str | None = None
@@ -55,6 +56,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
             ("--trials", ("budget", "trials"), self.trials),
             ("--hours", ("budget", "hours"), self.hours),
             ("--gpus", ("budget", "gpus"), self.gpus),
+            ("--workers-per-gpu", ("budget", "workers_per_gpu"), self.workers_per_gpu),
             ("--workers", ("budget", "workers"), self.workers),
             *(("--arg", ("train_args", key), value) for key, value in (self.train_args or {}).items()),
             ("--advisor", ("advisor", "scheme"), self.scheme),
@@ -102,6 +104,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
             BudgetOption.TIME_HOURS: self.hours,
             BudgetOption.GPU_COUNT: self.gpus,
             BudgetOption.CPU_WORKER_COUNT: self.workers,
+            BudgetOption.WORKERS_PER_GPU: self.workers_per_gpu,
         }
         return {str(option): value for option, value in budget.items() if value is not None}
 

@@ -414,7 +414,7 @@ def test_a_model_whose_workers_find_no_free_gpu_tells_what_it_waits_for(tmp_path
 
         eventually(lambda: any(waits()), "what the second job waits for")
         [reason] = {w for w in waits() if w}
-        assert reason == "all GPUs of this stack (1) are in use, by 1 job(s): see `rafiki status`"
+        assert reason == f"the only GPU is in use by {first}/1"
         me.ok("POST", f"/train_jobs/{first}/-1/stop")
         events = watcher.wait()
         assert events[-1]["job"]["status"] == "STOPPED"

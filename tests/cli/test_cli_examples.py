@@ -103,6 +103,7 @@ WARNS = "it warns where this machine is short of something"
 ASKS = "it asks"
 NO_END = "it does not end by itself"
 NO_ENGINE = "it asks a container engine; the Docker hosts of other tests get their images by these commands"
+ONE_MACHINE = "the stack is on one machine; tests/acceptance/test_swarm.py has nodes to change"
 NOWHERE = "--engine unix:///nowhere.sock"
 OWN_FOLDER = "it changes the folder it is in"
 OWN_STACK = "it has a stack of its own"
@@ -145,6 +146,20 @@ SPECIAL = {
     "rafiki image spread ssh://root@node2 ssh://root@node3": Special(
         NO_ENGINE, puts=("spread", f"spread {NOWHERE}"), codes=(1,)
     ),
+    "rafiki node show node2": Special(ONE_MACHINE, puts=("node2", "local")),
+    **{
+        f"rafiki node {verb}": Special(ONE_MACHINE, codes=(3,))
+        for verb in (
+            "add",
+            "add --role manager",
+            "add --rotate",
+            "drain node2",
+            "drain node2 --no-wait",
+            "activate node2",
+            "remove node2",
+            "remove node2 --force",
+        )
+    },
     "rafiki environment log 1f3a": Special("an environment is there", before=HAS_ENVIRONMENT),
     "rafiki environment log 1f3a --follow": Special("an environment is there", before=HAS_ENVIRONMENT),
     "rafiki environment remove 1f3a": Special(

@@ -198,6 +198,9 @@ def fake_smi(folder: Path, script: str) -> None:
     program.chmod(0o755)
 
 
+QUERY = "--query-gpu=index,name,memory.total --format=csv,noheader,nounits"
+
+
 def local(*names: str) -> list[Gpu]:
     return [Gpu("local", name) for name in names]
 
@@ -205,7 +208,10 @@ def local(*names: str) -> list[Gpu]:
 @pytest.mark.parametrize(
     ("script", "gpus"),
     [
-        ('test "$*" = "--query-gpu=index --format=csv,noheader" && printf "0\\n1\\n5\\n"', local("0", "1", "5")),
+        (
+            f'test "$*" = "{QUERY}" && printf "0, H200, 143771\\n1, H200, 143771\\n5, T4, [N/A]\\n"',
+            local("0", "1", "5"),
+        ),
         ("exit 9", []),
         ("echo 'No devices were found'", []),
         (None, []),

@@ -48,8 +48,14 @@ def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJob
         weights=[s.weight / total for s in served], ensemble=job.ensemble,
         deployment=job.deployment, labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
-        predictor_host=job.predictor_host,
+        predictor_host=job.predictor_host, waits_for=_waits_for(context, job, [s.trial_id for s in served]),
     )  # fmt: skip
+
+
+def _waits_for(context: AdminContext, job: InferenceJob, trial_ids: list[str]) -> str | None:
+    """Why members have not begun, each reason once."""
+    found = (context.supervisor.waits.find(job.id, trial_id) for trial_id in trial_ids)
+    return "; ".join(dict.fromkeys(reason for reason in found if reason is not None)) or None
 
 
 def create_inference_job(

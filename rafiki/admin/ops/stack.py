@@ -6,11 +6,11 @@ import rafiki
 from rafiki.admin.context import AdminContext
 from rafiki.admin.operation import bind, bind_open
 from rafiki.admin.ops.inference_job_events import sum_up
-from rafiki.admin.service_names import name_of
+from rafiki.admin.service_names import name_of, name_of_slot
 from rafiki.constants import ServiceType
 from rafiki.container.base import ServiceUsage
 from rafiki.contract.endpoint import Empty
-from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, HealthView, ServiceView
+from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, GET_WAITS, HealthView, ServiceView, WaitView
 from rafiki.entities import Service, User
 from rafiki.errors import CacheUnavailableError, InvalidRunningInferenceJobError, InvalidTrainJobError, MetaStoreError
 from rafiki.messages import TrainWorkerSpec
@@ -69,6 +69,20 @@ def service_views(context: AdminContext) -> list[ServiceView]:
     return views
 
 
+def get_waits(context: AdminContext, actor: User, request: Empty) -> list[WaitView]:
+    found = []
+    for wait in context.supervisor.waits.list_waits():
+        kind = wait.service_type
+        found.append(
+            WaitView(
+                job_id=wait.job_id, app=_app_of(context, kind, wait.job_id),
+                name=name_of_slot(context.store, kind, wait.job_id, wait.unit_id, 0), count=wait.count, of=wait.of,
+                reason=wait.reason,
+            )
+        )  # fmt: skip
+    return found
+
+
 def _last_errors(context: AdminContext, live: list[Service]) -> dict[tuple[ServiceType, str, int], str]:
     """Why the service that had the place of a live one before ended, where that was an error."""
     found: dict[tuple[ServiceType, str, int], str] = {}
@@ -91,4 +105,5 @@ def _app_of(context: AdminContext, service_type: ServiceType, job_id: str) -> st
 OPERATIONS = [
     bind_open(GET_HEALTH, get_health),
     bind(GET_SERVICES, get_services),
+    bind(GET_WAITS, get_waits),
 ]

@@ -8,10 +8,9 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import available_models, usable_model
-from rafiki.admin.planner import share_gpus
 from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
-from rafiki.constants import CAN_CHANGE, ServiceType
+from rafiki.constants import CAN_CHANGE
 from rafiki.contract.train_jobs import (
     CREATE_TRAIN_JOB,
     GET_TRAIN_JOB,
@@ -47,12 +46,11 @@ _MOST_TIME_HOURS = 87_600.0
 
 def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     subs = context.store.train_jobs.list_sub_train_jobs(job.id)
-    without_gpu = _without_gpu(context, job, subs)
     models = [
         SubTrainJobView(
             id=s.id, model_id=s.model_id, model_name=s.model_name, model_version=s.model_version, status=s.status,
             error=s.error,
-            waits_for=_waits_for(context, job, s) or without_gpu.get(s.id),
+            waits_for=_waits_for(context, job, s),
         )
         for s in subs
     ]  # fmt: skip
@@ -80,26 +78,7 @@ def _waits_for(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | 
             f"whether the model loads is checked again, now with up to {context.checks.longer_timeout_s:g} s; before: "
             f"{check.reason}"
         )
-    return None
-
-
-def _without_gpu(context: AdminContext, job: TrainJob, subs: list[SubTrainJob]) -> dict[str, str]:
-    """Those whose workers cannot start because all GPUs are taken: sub train job -> what they wait for."""
-    n_gpus = job.budget.gpu_count
-    if not n_gpus or is_final(TRAIN_JOB_TRANSITIONS, job.status):
-        return {}
-    live = context.store.services.list_live_services()
-    taken = {gpu for service in live for gpu in service.gpus}
-    if set(context.containers.gpus()) - taken:
-        return {}
-    at_work = {s.unit_id for s in live if s.service_type is ServiceType.TRAIN}
-    holders = len({s.job_id for s in live if s.gpus})
-    reason = f"all GPUs of this stack ({len(taken)}) are in use, by {holders} job(s): see `rafiki status`"
-    return {
-        sub.id: reason
-        for sub, share in zip(subs, share_gpus(n_gpus, len(subs)), strict=True)
-        if share and sub.id not in at_work and not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
-    }
+    return context.supervisor.waits.find(job.id, sub.id)
 
 
 def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
@@ -153,7 +132,7 @@ def _check_gpus(context: AdminContext, budget: TrainBudget) -> None:
     if budget.gpu_count and budget.gpu_count > (n := len(context.containers.gpus())):
         raise InvalidTrainJobError(
             f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s). Lower it, or list the machine's GPUs "
-            "under container.gpus in rafiki.yaml."
+            "under container.gpus in rafiki.yaml; `rafiki node list` shows those of every node."
         )
 
 

@@ -17,7 +17,29 @@ from rafiki.contract.garbage import (
     CollectGarbageRequest,
     GarbageView,
 )
-from rafiki.contract.stack import GET_HEALTH, GET_SERVICES, WATCH_SERVICES, HealthView, ServicesEvent, ServiceView
+from rafiki.contract.nodes import (
+    ACTIVATE_NODE,
+    ADD_NODE,
+    DRAIN_NODE,
+    GET_NODE,
+    GET_NODES,
+    REMOVE_NODE,
+    AddNodeRequest,
+    JoinView,
+    NodeRequest,
+    NodeView,
+    RemoveNodeRequest,
+)
+from rafiki.contract.stack import (
+    GET_HEALTH,
+    GET_SERVICES,
+    GET_WAITS,
+    WATCH_SERVICES,
+    HealthView,
+    ServicesEvent,
+    ServiceView,
+    WaitView,
+)
 
 
 class StackCalls(Calls):
@@ -36,6 +58,34 @@ class StackCalls(Calls):
     ) -> Iterator[ServicesEvent | Away]:
         """The live services of all jobs, again at each change; without an end."""
         return self._watch(WATCH_SERVICES, Empty(), patience_s=patience_s, stop=stop)
+
+    def get_waits(self) -> list[WaitView]:
+        """Workers that are wanted and cannot be started now, and why."""
+        return self._call(GET_WAITS, Empty())
+
+    def get_nodes(self) -> list[NodeView]:
+        """The machines that services run on, and what they have."""
+        return self._call(GET_NODES, Empty())
+
+    def get_node(self, name: str) -> NodeView:
+        """One of them, with what was found on it last."""
+        return self._call(GET_NODE, NodeRequest(name=name))
+
+    def add_node(self, request: AddNodeRequest) -> JoinView:
+        """How a machine becomes a node."""
+        return self._call(ADD_NODE, request)
+
+    def drain_node(self, name: str) -> NodeView:
+        """Let a node run empty; returns at once."""
+        return self._call(DRAIN_NODE, NodeRequest(name=name))
+
+    def activate_node(self, name: str) -> NodeView:
+        """Give a node services again."""
+        return self._call(ACTIVATE_NODE, NodeRequest(name=name))
+
+    def remove_node(self, name: str, *, force: bool = False) -> NodeView:
+        """Take out a node that is drained or lost; with ``force`` any."""
+        return self._call(REMOVE_NODE, RemoveNodeRequest(name=name, force=force))
 
     def collect_garbage(
         self,

@@ -50,7 +50,7 @@ def _completed_struct(value: dict[str, Any], kind: Any) -> dict[str, Any]:
             found[field.encode_name] = completed(value[field.encode_name], field.type)
         elif field.required:
             found[field.encode_name] = _neutral(field.type)
-        elif not kind.__struct_config__.omit_defaults and field.default is not msgspec.NODEFAULT:
+        elif not kind.__struct_config__.omit_defaults and field.default not in (msgspec.NODEFAULT, msgspec.UNSET):
             # As the admin sends it.
             found[field.encode_name] = msgspec.to_builtins(field.default)
     return found | {name: v for name, v in value.items() if name not in found}

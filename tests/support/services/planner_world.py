@@ -20,11 +20,14 @@ from rafiki.admin.planner import (
     SetTrainJobStatus,
     StartService,
     StopService,
+    Wait,
+    decide,
     plan,
 )
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
+from rafiki.container.hosts import Host
 from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.messages import ServiceReport
@@ -48,7 +51,13 @@ class World:
     def __init__(self, *, n_subs: int = 1, n_trials: int = 0, budget: dict[str, float] | None = None) -> None:
         self.now = NOW
         self.gpus: list[Gpu] = []
+        self.hosts: list[Host] = []
+        self.service_hosts: dict[str, str] = {}
+        self.refusals: dict[tuple[str, str], str] = {}
+        self.worker_memory_bytes = 0
+        self.retiring: dict[str, str] = {}
         self.environments: dict[str, EnvironmentState] = {}
+        self.images: dict[str, str] = {}
         self.ids = (f"s{i}" for i in range(10_000))
         self.services: list[Service] = []
         self.stopping: list[Service] = []
@@ -119,7 +128,9 @@ class World:
         train_jobs, inference_jobs = [], []
         if self.subs and self.job.status in (TrainJobStatus.STARTED, TrainJobStatus.RUNNING):
             train_jobs = [
-                ObservedTrainJob(job=self.job, subs=self.subs, ended=ended("job"), environments=self.environments)
+                ObservedTrainJob(
+                    job=self.job, subs=self.subs, ended=ended("job"), environments=self.environments, images=self.images
+                )
             ]
         if self.trial_ids and self.inference_job.status in (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING):
             inference_jobs = [
@@ -132,8 +143,9 @@ class World:
             ]
         return Observed(
             now=self.now, train_jobs=train_jobs, inference_jobs=inference_jobs, gpus=self.gpus, stopping=self.stopping,
-            services=[self._observed(s) for s in live],
-            max_restarts=MAX_RESTARTS, restart_delay_s=1.0, silence_limit_s=120.0,
+            services=[self._observed(s) for s in live], hosts=self.hosts, service_hosts=self.service_hosts,
+            refusals=self.refusals, worker_memory_bytes=self.worker_memory_bytes, image="rafiki:1",
+            retiring=self.retiring, max_restarts=MAX_RESTARTS, restart_delay_s=1.0, silence_limit_s=120.0,
             start_timeout_s=60.0,
         )  # fmt: skip
 
@@ -146,6 +158,21 @@ class World:
     def plan(self) -> list[Action]:
         return plan(self.observe())
 
+    def waits(self) -> list[Wait]:
+        return decide(self.observe()).waits
+
+    def place(self, action: StartService, **fields: Any) -> Service:
+        """Start what was planned, where it was planned."""
+        made = self.service(
+            action.service_type, action.unit_id, action.slot, attempt=action.attempt, gpus=action.gpus, **fields
+        )
+        if action.host is not None:
+            self.service_hosts[made.id] = action.host
+        return made
+
+    def set_host(self, name: str, **fields: Any) -> None:
+        self.hosts = [msgspec.structs.replace(h, **fields) if h.name == name else h for h in self.hosts]
+
     def set_sub(self, i: int, status: TrainJobStatus, error: str | None = None) -> None:
         self.subs[i] = msgspec.structs.replace(self.subs[i], status=status, error=error)
 
@@ -153,7 +180,7 @@ class World:
         """Start whatever the plan wants until it wants nothing more."""
         while starts := started(self.plan()):
             for a in starts:
-                self.service(a.service_type, a.unit_id, a.slot, attempt=a.attempt, gpus=a.gpus)
+                self.place(a)
 
     def change(self, service: Service, **fields: Any) -> None:
         self.services[[s.id for s in self.services].index(service.id)] = msgspec.structs.replace(service, **fields)
@@ -190,10 +217,7 @@ def live(world: World, kind: ServiceType) -> list[Service]:
 def act(world: World, action: Action) -> None:
     match action:
         case StartService():
-            world.service(
-                action.service_type, action.unit_id, action.slot, attempt=action.attempt, gpus=action.gpus,
-                status=ServiceStatus.STARTED,
-            )  # fmt: skip
+            world.place(action, status=ServiceStatus.STARTED)
             world.reports[world.services[-1].id] = RUNNING
         case NoteRunning():
             service = next(s for s in world.services if s.id == action.service_id)

@@ -1,0 +1,106 @@
+"""What the planner decides: one struct for each thing that can be done."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rafiki.constants import InferenceJobStatus, ServiceType, TrainJobStatus
+from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
+
+OTHER_VERSION = "is of another version"
+
+
+class StartService(msgspec.Struct, frozen=True, kw_only=True):
+    service_type: ServiceType
+    job_id: str
+    unit_id: str
+    slot: int
+    attempt: int
+    gpus: list[Gpu] = []
+    host: str | None = None
+    """Where it is to run; None = where the back end likes."""
+
+
+class StopService(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask it to end, kill it if it does not; it then counts as STOPPED, or ERRORED with an ``error``."""
+
+    service: Service
+    error: str | None = None
+    is_replaced: bool = False
+    """Another takes its place: whoever waits for it is told that it is gone."""
+    why_replaced: str = OTHER_VERSION
+
+
+class RetireService(msgspec.Struct, frozen=True, kw_only=True):
+    """A train worker is to end after the trial that it runs, and another to take its place: its advisor is told."""
+
+    service: Service
+    advisor_id: str
+    why: str = OTHER_VERSION
+
+
+class NoteRunning(msgspec.Struct, frozen=True, kw_only=True):
+    service_id: str
+
+
+class NoteEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """It has ended by itself; ``error`` when it should not have."""
+
+    service: Service
+    error: str | None
+    is_permanent: bool = False
+    """The failure would come again at once: its slot is not started again."""
+    refused_by: str | None = None
+    """The host that could not start it."""
+
+
+class FailSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """A sub train job cannot go on: the admin takes it over and closes it."""
+
+    sub: SubTrainJob
+    error: str
+
+
+class SetTrainJobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    job: TrainJob
+    status: TrainJobStatus
+    error: str | None = None
+
+
+class SetInferenceJobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    job: InferenceJob
+    status: InferenceJobStatus
+    error: str | None = None
+
+
+Action = (
+    StartService | StopService | RetireService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus
+    | SetInferenceJobStatus
+)  # fmt: skip
+SlotKey = tuple[ServiceType, str, int]
+"""Service type, unit id, slot."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """Workers that are wanted, and cannot be started now."""
+
+    service_type: ServiceType
+    job_id: str
+    unit_id: str
+    """The sub train job, or the served trial."""
+    count: int
+    """How many of them wait."""
+    of: int
+    """How many are wanted."""
+    reason: str
+    """For people: ``no node has 8 GB free``."""
+
+    def __str__(self) -> str:
+        return self.reason if self.count == self.of else f"{self.count} of {self.of} workers wait: {self.reason}"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done, and what cannot be."""
+
+    actions: list[Action]
+    waits: list[Wait]
