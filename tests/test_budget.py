@@ -57,6 +57,9 @@ def test_a_budget_survives_the_way_through_json():
         ({"MODEL_TRIAL_COUNT": -2}, "-1 or more"),
         ({"CPU_WORKER_COUNT": 0}, "1 or more"),
         ({"CPU_WORKER_COUNT": 257}, "256 or less"),
+        ({"WORKERS_PER_GPU": 0}, "1 or more"),
+        ({"WORKERS_PER_GPU": 65}, "64 or less"),
+        ({"WORKERS_PER_GPU": 1.5}, "whole"),
     ],
 )
 def test_a_wrong_train_budget_is_refused_and_the_message_says_why(budget, named):
@@ -71,6 +74,17 @@ def test_a_wrong_train_budget_is_refused_and_the_message_says_why(budget, named)
 def test_a_wrong_inference_budget_is_refused_and_the_message_says_why(budget, named):
     with pytest.raises(InvalidInferenceJobError, match=named):
         parse_inference_budget(budget)
+
+
+def test_shared_gpus_have_more_places_and_a_budget_that_shares_none_is_as_it_was():
+    shared = parse_train_budget({"GPU_COUNT": 2, "WORKERS_PER_GPU": "3"})
+    assert shared.gpu_seats == 6
+    assert parse_inference_budget({"GPU_COUNT": 1, "WORKERS_PER_GPU": 3}).gpu_seats == 3
+    assert parse_train_budget({"GPU_COUNT": 2}).gpu_seats == 2
+    assert msgspec.json.decode(msgspec.json.encode(shared), type=TrainBudget) == shared
+    # What older clients read, and what hashes of job specs are made of.
+    assert "WORKERS_PER_GPU" not in msgspec.to_builtins(TrainBudget())
+    assert "WORKERS_PER_GPU" not in msgspec.to_builtins(InferenceBudget())
 
 
 def test_numbers_may_be_texts():

@@ -134,10 +134,12 @@ class Placement:
         obstacles: list[Obstacle] = []
         if len(kept) < worker.gpu_count:
             fit, obstacles = self._sift(self._gpus.free, worker)
-            known = [self._gpus.free[room.host.name][0] for room in sorted(fit, key=lambda r: self._rank(r, worker))]
+            if fit:
+                host = min(fit, key=lambda room: self._rank(room, worker)).host.name
+                return self._seat(self._gpus.free[host][0], worker)
             # Of a host that is not told of, nothing speaks against it.
-            untold = [gpus[0] for host, gpus in self._gpus.free.items() if host not in self._rooms]
-            if gpu := next(iter([*known, *untold]), None):
+            untold = (gpus[0] for host, gpus in self._gpus.free.items() if host not in self._rooms)
+            if gpu := next(untold, None):
                 return self._seat(gpu, worker)
         shared = [gpu for gpu in kept if held[gpu] < worker.workers_per_gpu]
         fit, more = self._sift({gpu.host for gpu in shared}, worker)

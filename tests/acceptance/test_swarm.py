@@ -23,6 +23,7 @@ from support.swarm.worker_image import TEST_IMAGE
 
 from rafiki.client import Client
 from rafiki.client.prediction import PredictorClient
+from rafiki.errors import NodeInUseError
 from rafiki.utils.pid_file import PidFile
 
 # Bringing up the hosts and building their image takes a minute, on a busy machine several.
@@ -240,6 +241,81 @@ def test_a_host_that_is_cut_off_and_comes_back_changes_nothing_nor_does_an_admin
         lambda: (j := client.get_running_inference_job("cut"))["status"] == "RUNNING" and j, "a deployment", 120
     )
     assert PredictorClient(job["predictor_host"]).predict([1, 2]) is not None
+
+
+def by_host(client: Client, kind: str) -> dict[str, str]:
+    """The hosts of services, by their ids."""
+    return {s["id"]: s["host"] for s in services(client, kind) if s["host"]}
+
+
+def join_again(hosts: DockerHosts, order: dict[str, Any]) -> None:
+    """Type what `rafiki node add` printed, on the other host."""
+    program = ["docker", "--host", hosts.other.socket]
+    subprocess.run([*program, "swarm", "leave", "--force"], check=True, timeout=120, capture_output=True)
+    join = order["command"].split()[1:]
+    at = ["--advertise-addr", hosts.other.address, "--listen-addr", f"{hosts.other.address}:2377"]
+    subprocess.run([*program, *join[:-1], *at, join[-1]], check=True, timeout=120, capture_output=True)
+
+
+def test_a_draining_host_finishes_its_trials_and_its_members_serve_until_others_do(
+    stack: RunningStack, docker_hosts: DockerHosts, tmp_path: Path
+) -> None:
+    client = stack.client()
+    here, there = docker_hosts.manager.name, docker_hosts.other.name
+    found = {n["name"]: n for n in client.get_nodes()}
+    assert {(n["name"], n["state"], n["role"], n["has_image"]) for n in found.values()} == {
+        (here, "READY", "manager", True), (there, "READY", "worker", True)
+    }  # fmt: skip
+    assert all(n["memory_bytes"] and n["cores"] and n["free_disk_bytes"] for n in found.values())
+    assert all(n["gpus"] == [] for n in found.values())
+
+    predictor = client.get_running_inference_job("digits")["predictor_host"]
+    visitor = Visitor(f"http://{predictor}/predict", [[[0, 0, 0]] * 8] * 8)
+    start_job(client, tmp_path, "drained", "tiny", {"MODEL_TRIAL_COUNT": 24, "CPU_WORKER_COUNT": 4}, sleep_s=1.0)
+    eventually(lambda: set(hosts_with("train", docker_hosts)) == {here, there}, "train workers on both hosts", 120)
+    eventually(lambda: completed(client, "drained") >= 4, "four completed trials", 120)
+    with pytest.raises(NodeInUseError, match=rf"Services run on node {there}: "):
+        client.remove_node(there)
+    rafiki(stack, "node", "drain", there)
+    assert client.get_node(there)["state"] == "DRAINED"
+    assert there not in hosts_with("train", docker_hosts) + hosts_with("inference", docker_hosts)
+    before = {t["id"] for t in client.get_trials_of_train_job("drained")}
+    assert len(before) < 24, "the job was over before anything was drained"
+    eventually(lambda: list(by_host(client, "TRAIN").values()) == [here] * 4, "all workers on the host left", 120)
+    left = by_host(client, "TRAIN")
+    trials = wait_for_end(client, "drained")
+    assert_whole(trials, stack, 24)
+    assert {t["attempt"] for t in trials} == {1}, "a trial was given to a second worker"
+    assert {t["worker_id"] for t in trials if t["id"] not in before} <= left.keys()
+
+    # All members are on this host now. They go to the other one while they are asked.
+    client.activate_node(there)
+    rafiki(stack, "node", "drain", here)
+    assert set(by_host(client, "INFERENCE").values()) == {there}
+    visitor.end()
+    assert visitor.answers and all(status == 200 and not names for status, _, names in visitor.answers)
+    client.activate_node(here)
+
+
+def test_a_host_that_is_removed_joins_again_with_what_is_said(stack: RunningStack, docker_hosts: DockerHosts) -> None:
+    client = stack.client()
+    here, there = docker_hosts.manager.name, docker_hosts.other.name
+    with pytest.raises(NodeInUseError, match="works through the Docker engine"):
+        client.remove_node(here, force=True)
+    client.remove_node(there, force=True)
+    assert [n["name"] for n in client.get_nodes()] == [here]
+    eventually(lambda: set(by_host(client, "INFERENCE").values()) == {here}, "the members on the host left", 120)
+    order = client.add_node(rotate=True)
+    assert order["token"] not in stack.logs()
+    join_again(docker_hosts, order)
+    eventually(lambda: {n["name"]: n["state"] for n in client.get_nodes()} == {here: "READY", there: "READY"},
+               "both hosts", 120)  # fmt: skip
+    # GPUs are what the label says.
+    engine = docker.APIClient(base_url=docker_hosts.manager.socket, version="auto")
+    [node] = [n for n in engine.nodes() if n["Description"]["Hostname"] == there]
+    engine.update_node(node["ID"], node["Version"]["Index"], {**node["Spec"], "Labels": {"rafiki.gpus": "0,1"}})
+    engine.close()
+    assert [g["name"] for g in eventually(lambda: client.get_node(there)["gpus"], "GPUs", 60)] == ["0", "1"]
 
 
 def test_a_worker_that_a_firewall_keeps_from_the_cache_says_so_and_others_do_its_work(

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import call
 
 import msgspec
 import pytest
@@ -14,12 +15,14 @@ from support.services.supervised import Scene
 from support.stores.meta_store_records import Given
 from support.stores.store_and_cache import given, migrated_file, store, store_url
 
+from rafiki import __version__
 from rafiki.admin.service_runner import MOST_STARTS
 from rafiki.budget import TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
-from rafiki.container.base import Address, ServiceRequest, StartedService
+from rafiki.container.base import Address, ServiceExit, ServiceRequest, StartedService
+from rafiki.container.hosts import Host
 from rafiki.entities import Gpu, InferenceJob, Service, TrainJob
-from rafiki.messages import PredictorSpec, ServiceReport
+from rafiki.messages import PredictorSpec, RetireWorker, ServiceReport
 from rafiki.meta_store import MetaStore
 
 __all__ = ["given", "migrated_file", "store", "store_url"]
@@ -129,6 +132,52 @@ def test_a_service_of_a_back_end_that_the_stack_had_before_is_started_anew(
     store.services.set_service_handle(other.id, '{"pid": 42}', port=1)
     scene.supervisor.start()
     assert scene.wait_for_service(job.id, ServiceType.PREDICT, attempt=2).id != other.id
+
+
+def test_workers_are_started_where_they_were_placed_and_what_waits_is_told_until_it_does_not(
+    scene: Scene, store: MetaStore, given: Given
+) -> None:
+    scene.containers.machines = [Host(name="n1"), Host(name="n2", is_draining=True)]
+    job = given.train_job(budget=TrainBudget(cpu_worker_count=2))
+    [sub] = store.train_jobs.list_sub_train_jobs(job.id)
+    scene.supervisor.start()
+    scene.wait_for_service(job.id, ServiceType.TRAIN, slot=1)
+    assert scene.supervisor.wait_until(lambda: len(scene.containers.running) == 3, 30.0)
+    assert {r.host for r in scene.containers.requests.values() if r.kind == "train"} == {"n1"}
+    assert {r.host for r in scene.containers.requests.values() if r.kind == "advisor"} == {None}
+    assert scene.supervisor.waits.find(job.id, sub.id) is None
+
+    # The node that could not start a worker is left out, and there is no other.
+    [first, *_] = [i for i, r in scene.containers.requests.items() if r.kind == "train"]
+    del scene.containers.running[first]
+    scene.containers.exits[first] = ServiceExit(code=None, reason="No such image", refused_by="n1")
+    reason = "1 of 2 workers wait: node n1 could not start it: No such image; node n2 is draining"
+    assert scene.supervisor.wait_until(lambda: scene.supervisor.waits.find(job.id, sub.id) == reason, 30.0)
+    scene.containers.machines = [Host(name="n1"), Host(name="n2")]
+    assert scene.supervisor.wait_until(lambda: len(scene.containers.running) == 3, 30.0)
+    assert [r.host for r in scene.containers.requests.values()][-1] == "n2"
+    assert scene.supervisor.wait_until(lambda: not scene.supervisor.waits.list_waits(), 30.0)
+
+
+def test_a_worker_on_a_draining_node_is_retired_by_its_advisor_and_replaced_elsewhere(
+    scene: Scene, store: MetaStore, given: Given
+) -> None:
+    scene.containers.machines = [Host(name="n1"), Host(name="n2", is_paused=True)]
+    job = given.train_job(budget=TrainBudget(cpu_worker_count=1))
+    scene.supervisor.start()
+    worker = scene.wait_for_service(job.id, ServiceType.TRAIN)
+    advisor = scene.wait_for_service(job.id, ServiceType.ADVISOR)
+    scene.reports |= {s.id: ServiceReport(state="running", version=__version__) for s in (worker, advisor)}
+    scene.wait_for_service(job.id, ServiceType.TRAIN, status=ServiceStatus.RUNNING)
+    scene.containers.machines = [Host(name="n1", is_draining=True), Host(name="n2")]
+    told = call(job.id, worker.unit_id, RetireWorker(worker.id))
+    assert scene.supervisor.wait_until(lambda: told in scene.cache.send_train_event.mock_calls, 30.0)
+    scene.containers.end(worker.id, 0)
+    ended = scene.wait_for_service(job.id, ServiceType.TRAIN, id=worker.id, status=ServiceStatus.STOPPED)
+    assert ended.error is None
+    successor = scene.wait_for_service(job.id, ServiceType.TRAIN, attempt=2)
+    assert scene.supervisor.wait_until(lambda: successor.id in scene.containers.requests, 30.0)
+    assert scene.containers.requests[successor.id].host == "n2"
 
 
 class SlowContainers(FakeContainerManager):

@@ -69,6 +69,23 @@ def test_the_gpus_that_are_told_are_the_callers_own_list(room: ContainerRoom) ->
     assert len(set(found)) == len(found) == 2
 
 
+def test_a_service_runs_on_the_host_that_it_is_given(room: ContainerRoom, manager: ContainerManager) -> None:
+    hosts = manager.hosts()
+    assert len({host.name for host in hosts}) == len(hosts) > 0
+    assert all(host.why_closed is None and host.cores and host.memory_bytes for host in hosts)
+    requests = [msgspec.structs.replace(room.request(FOREVER), host=host.name) for host in hosts]
+    started = [manager.start(request) for request in requests]
+    for request in requests:
+        room.wait_for_log(request)
+    exits = manager.poll_all({r.service_id: s.handle for r, s in zip(requests, started, strict=True)})
+    assert set(exits.values()) == {None}
+    found = manager.find_hosts(r.service_id for r in requests)
+    # Where there is one, it goes without saying.
+    assert [found.get(r.service_id, hosts[0].name) for r in requests] == [host.name for host in hosts]
+    for request, s in zip(requests, started, strict=True):
+        manager.stop(request.service_id, s.handle, 1.0)
+
+
 def test_a_number_of_threads_that_the_owner_set_goes_for_all_libraries(room: ContainerRoom) -> None:
     manager = room.manager(model_environment={**worker_environment([]), "MKL_NUM_THREADS": "3"})
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

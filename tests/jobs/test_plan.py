@@ -213,6 +213,7 @@ def test_serving_is_left_alone_when_it_is_not_asked_for(job: LoadedJob, tmp_path
         "advisor.options.eta=2",
         "train_args.epochs=1",
         "budget.workers=2",
+        "budget.workers_per_gpu=2",
     ],
 )
 def test_whatever_bears_on_training_makes_it_another_one(job: LoadedJob, tmp_path: Path, setting: str) -> None:
@@ -229,7 +230,9 @@ def test_what_does_not_bear_on_training_leaves_it(job: LoadedJob, tmp_path: Path
 
 
 def test_a_default_that_is_written_out_changes_nothing(job: LoadedJob, tmp_path: Path) -> None:
-    other = loaded(tmp_path, "budget.hours=0.1", "advisor={scheme: auto}", "deploy.replicas=1")
+    other = loaded(
+        tmp_path, "budget.hours=0.1", "advisor={scheme: auto}", "deploy.replicas=1", "budget.workers_per_gpu=1"
+    )
     assert train_hash(other, observed(other)) == train_hash(job, observed(job))
     assert deploy_hash(other.spec, "j1") == deploy_hash(job.spec, "j1")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rafiki.container.base import (
     Address,
     ContainerManager,
@@ -10,6 +12,7 @@ from rafiki.container.base import (
     ServiceUsage,
     StartedService,
 )
+from rafiki.container.hosts import Host
 from rafiki.entities import Gpu
 
 INSIDE = Address("0.0.0.0", 8000)
@@ -24,6 +27,8 @@ class FakeContainerManager(ContainerManager):
         self.specs: dict[str, bytes] = {}
         self.running: dict[str, StartedService] = {}
         self.exits: dict[str, ServiceExit] = {}
+        self.machines: list[Host] = []
+        """Those that it tells of; none = it chooses one by itself."""
 
     def start(self, request: ServiceRequest) -> StartedService:
         address = Address("node-2", request.last_port or 30_000 + len(self.requests)) if request.listens else None
@@ -50,6 +55,13 @@ class FakeContainerManager(ContainerManager):
 
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
         return ServiceUsage(pid=None, memory_bytes=None)
+
+    def hosts(self) -> list[Host]:
+        return self.machines
+
+    def find_hosts(self, service_ids: Iterable[str]) -> dict[str, str]:
+        asked = {i: self.requests[i].host for i in service_ids if i in self.running and i in self.requests}
+        return {service_id: host for service_id, host in asked.items() if host is not None}
 
     def gpus(self) -> list[Gpu]:
         return [Gpu("node-1", "0"), Gpu("node-2", "0")]
