@@ -87,6 +87,11 @@ class SwarmInventory:
         if is_old or not node_ids <= self._facts.keys():
             self._begin()
 
+    def keep_fresh(self, node_ids: frozenset[str]) -> None:
+        """As :meth:`want`, once somebody has wanted to know: what was found then decides where services may go."""
+        if self._thread is not None:
+            self.want(node_ids)
+
     def refresh(self, older_than_s: float, timeout_s: float) -> None:
         """Look at all nodes now, unless that was done lately, and wait until it is done or the time is over."""
         asked_at = time.monotonic()

@@ -31,6 +31,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Memory that others have reserved, by node."""
 
 
+def _open_ids(listing: Listing) -> frozenset[str]:
+    """Nodes that can be looked at: the others start no service."""
+    return frozenset(node.id for node in listing.nodes.values() if node.takes_work)
+
+
 class SwarmView:
     """The Swarm as a stack sees it. Safe to use from several threads."""
 
@@ -88,6 +93,7 @@ class SwarmView:
 
     def hosts(self) -> list[Host]:
         listing = self._last_listing()
+        self._inventory.keep_fresh(_open_ids(listing))
         names = names_of(listing.nodes.values())
         found = [
             host_of(
@@ -107,7 +113,7 @@ class SwarmView:
 
     def gpus(self) -> list[Gpu]:
         hosts = self.hosts()
-        self._inventory.want(frozenset(n.id for n in self._last_listing().nodes.values() if n.takes_work))
+        self._inventory.want(_open_ids(self._last_listing()))
         return [facts.gpu for host in hosts for facts in host.gpus]
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from support.terminals.pseudo_terminal import PseudoTerminal
 from rafiki.client import Client
 from rafiki.constants import ExitCode
 from rafiki.contract.inference_jobs import InferenceJobView
-from rafiki.errors import InvalidRunningInferenceJobError
+from rafiki.errors import InvalidRunningInferenceJobError, NotFoundError
 from rafiki.utils.clock import Deadline
 from rafiki_cli.watch import streams, train_loop
 
@@ -41,7 +41,7 @@ SERVICE: dict[str, Any] = {
     "id": "12345678-1234", "service_type": "PREDICT", "job_id": "i1", "app": "digits", "status": "RUNNING",
     "error": None, "attempt": 3, "gpus": [], "port": 41000, "pid": 4711, "memory_bytes": 42_000_000, "host": None,
     "datetime_started": "2025-01-01T10:00:00Z", "last_error": "It was killed (signal 9).", "figures": FIGURES,
-    "name": "predict digits/1",
+    "name": "predict digits/1", "cores": None, "waits_for": None,
 }  # fmt: skip
 
 
@@ -344,6 +344,23 @@ def test_services_tell_uptime_restarts_memory_load_and_the_last_reason(logged_in
     assert "1,234/s, p95 12 ms" in row
     assert "It was killed (signal 9)." in row
     assert row[header.index("RESTARTS") :].split()[0] == "2"
+
+
+def test_what_waits_is_told_below_the_services_also_where_none_runs(logged_in, server: ContractServer) -> None:
+    wait = {
+        "job_id": "j", "app": "digits", "name": "train digits/1 SkDt", "count": 1, "of": 4,
+        "reason": "no node has 8 GB free (n1 has 2 GB)",
+    }  # fmt: skip
+    server.answers |= {"get_services": [SERVICE], "get_waits": [wait]}
+    line = "train digits/1 SkDt: 1 of 4 workers waits: no node has 8 GB free (n1 has 2 GB)"
+    for services in ([SERVICE], []):
+        server.answers["get_services"] = services
+        assert line in logged_in("--admin", f"127.0.0.1:{server.port}", "status").out
+    found = json.loads(logged_in("--admin", f"127.0.0.1:{server.port}", "status", "-o", "json").out)
+    assert found["waiting"] == [wait]
+    # An admin of an earlier version knows no such call.
+    server.answers["get_waits"] = NotFoundError("no such path")
+    assert logged_in("--admin", f"127.0.0.1:{server.port}", "status").code == 0
 
 
 @pytest.mark.parametrize("columns", [80, 200])

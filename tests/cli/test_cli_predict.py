@@ -108,6 +108,15 @@ def test_a_prediction_that_is_no_probabilities_is_shown_as_it_is(prediction: Any
     assert prediction_text(prediction) == text
 
 
+def test_show_and_list_tell_what_members_wait_for(logged_in, server: ContractServer, predictor: Predictor) -> None:
+    running = server.answers["get_running_inference_job"]
+    reason = "it is to leave a draining node, but no other node has 8 GB free"
+    waiting = {**running, "waits_for": reason}
+    server.answers |= {"get_running_inference_job": waiting, "get_inference_jobs_by_user": [waiting]}
+    assert reason in logged_in("infer", "show", "digits").out
+    assert reason in logged_in("infer", "list").out
+
+
 def test_show_tells_the_members_of_the_ensemble_and_which_are_absent(logged_in, predictor: Predictor) -> None:
     result = logged_in("infer", "show", "digits")
     assert "SkSvm#1 0.9000 weight 75.0% (t1)" in result.out

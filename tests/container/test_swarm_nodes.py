@@ -20,6 +20,8 @@ from rafiki.distribution import IMAGE
 from rafiki.entities import Gpu
 from rafiki.errors import InvalidNodeError, NodeInUseError
 from rafiki.settings import ClusterConfig, Config, ContainerConfig
+from rafiki.utils.clock import Deadline
+from rafiki.utils.process import wait_until
 
 H200 = FoundGpu(name="0", model="NVIDIA H200", memory_bytes=143771 << 20)
 MB = 1 << 20
@@ -110,6 +112,17 @@ def test_a_lost_node_is_one_and_keeps_its_gpus(engine: FakeEngine, manager: Cont
     found = by_name(manager.look_at_hosts(LOOK_S))
     assert [(h.name, h.why_closed) for h in found.values()] == [("h1", None), ("h2", "is lost")]
     assert Gpu("h2", "GPU-7") in manager.gpus()
+
+
+def test_a_node_that_joins_later_is_looked_at_once_somebody_has_wanted_to_know(
+    engine: FakeEngine, manager: ContainerManager
+) -> None:
+    engine.labels = {"h1": {}, "h2": {}, "h3": {}}
+    engine.inventories = {"h3": Inventory(gpus=[H200])}
+    manager.look_at_hosts(LOOK_S)
+    engine.nodes.append("h3")
+    # As the supervisor does while jobs live.
+    assert wait_until(lambda: any(h.gpus for h in manager.hosts()), Deadline(LOOK_S))
 
 
 def test_nobody_looks_before_somebody_asks(engine: FakeEngine, manager: ContainerManager) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from rafiki.admin.context import AdminContext, is_admin
+from rafiki.admin.observed import is_live
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import available_models, usable_model
 from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
-from rafiki.constants import CAN_CHANGE
+from rafiki.constants import CAN_CHANGE, ServiceType
 from rafiki.contract.train_jobs import (
     CREATE_TRAIN_JOB,
     GET_TRAIN_JOB,
@@ -78,7 +79,15 @@ def _waits_for(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | 
             f"whether the model loads is checked again, now with up to {context.checks.longer_timeout_s:g} s; before: "
             f"{check.reason}"
         )
-    return context.supervisor.waits.find(job.id, sub.id)
+    return context.supervisor.waits.find(job.id, sub.id) or _waits_on_a_host(context, job, sub)
+
+
+def _waits_on_a_host(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | None:
+    """What keeps all of its workers from beginning that were started: an image that comes, a node that takes none."""
+    live = [s for s in context.store.services.list_services(job.id) if s.unit_id == sub.id and is_live(s)]
+    workers = [s.id for s in live if s.service_type is ServiceType.TRAIN]
+    waiting = context.containers.find_waiting(workers)
+    return next(iter(waiting.values())) if waiting and len(waiting) == len(workers) else None
 
 
 def create_train_job(context: AdminContext, actor: User, request: CreateTrainJobRequest) -> TrainJobCreatedView:
