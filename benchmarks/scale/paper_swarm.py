@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from rafiki.container.base import (
     ServiceUsage,
     StartedService,
 )
+from rafiki.container.hosts import Host
 from rafiki.entities import Gpu
 
 CALL_S = (0.04, 0.12)
@@ -49,7 +50,7 @@ class PaperProcess(Protocol):
 
 
 @dataclass(eq=False)
-class Host:
+class Machine:
     name: str
     is_up: bool = True
     is_ready: bool = True
@@ -60,7 +61,7 @@ class Host:
 @dataclass(eq=False)
 class Task:
     request: ServiceRequest
-    host: Host | None
+    host: Machine | None
     """None = beside the admin."""
     process: PaperProcess | None = None
     exit: ServiceExit | None = None
@@ -82,7 +83,7 @@ class PaperSwarm(ContainerManager):
             run: makes the process of a service from its request, its spec, and what it calls when it ends by itself.
         """
         self._time, self._rng, self._run = time, rng, run
-        self.hosts = [Host(f"host-{i:03}") for i in range(n_hosts)]
+        self.machines = [Machine(f"host-{i:03}") for i in range(n_hosts)]
         self.tasks: dict[str, Task] = {}
         """Those that the engine knows."""
         self.calls: Counter[str] = Counter()
@@ -101,8 +102,7 @@ class PaperSwarm(ContainerManager):
             self._launch(Task(request, None), spec)
         else:
             self._time.sleep(self._rng.uniform(*CALL_S))
-            ready = [host for host in self.hosts if host.is_ready]
-            host = min(ready, key=lambda h: len(h.tasks)) if ready else self.hosts[0]
+            host = next(machine for machine in self.machines if machine.name == request.host)
             task = Task(request, host)
             host.tasks[request.service_id] = task
             self.tasks[request.service_id] = task
@@ -142,6 +142,13 @@ class PaperSwarm(ContainerManager):
         self._time.sleep(REMOVE_S)
         self._forget(task)
 
+    def hosts(self) -> list[Host]:
+        return [Host(name=m.name, is_reached=m.is_ready, cores=16.0) for m in self.machines]
+
+    def find_hosts(self, service_ids: Iterable[str]) -> dict[str, str]:
+        found = ((i, self.tasks[i].host) for i in service_ids if i in self.tasks)
+        return {service_id: host.name for service_id, host in found if host is not None}
+
     def usage(self, service_id: str, handle: str) -> ServiceUsage:
         return ServiceUsage(pid=None, memory_bytes=None)
 
@@ -174,7 +181,7 @@ class PaperSwarm(ContainerManager):
             task.process.die()
             self._end(task, -9)
 
-    def lose(self, host: Host, for_s: float, *, is_power_cut: bool) -> list[str]:
+    def lose(self, host: Machine, for_s: float, *, is_power_cut: bool) -> list[str]:
         """A host is gone for a while; the ids of the services on it. A power cut ends what runs there, a cut of the
         network does not: the host ends it when it comes back, and until then it goes on."""
         host.is_up = False
@@ -191,19 +198,19 @@ class PaperSwarm(ContainerManager):
         self._time.call_later(for_s, lambda: self._come_back(host))
         return [task.request.service_id for task in lost]
 
-    def _notice(self, host: Host) -> None:
+    def _notice(self, host: Machine) -> None:
         host.is_ready = False
         for task in host.tasks.values():
             task.exit = task.exit or ServiceExit(code=None, reason=f"its host {host.name} is lost")
 
-    def _come_back(self, host: Host) -> None:
+    def _come_back(self, host: Machine) -> None:
         host.is_up = True
         for task in host.tasks.values():
             if task.process is not None:
                 task.process.reconnect()
         self._time.call_later(0.0 if host.is_ready else BACK_AFTER_S, lambda: self._be_ready(host))
 
-    def _be_ready(self, host: Host) -> None:
+    def _be_ready(self, host: Machine) -> None:
         """What the engine gave up is ended now."""
         host.is_ready = True
         for service_id, task in list(host.tasks.items()):

@@ -129,7 +129,7 @@ class Simulation:
         self._end()
         took = sorted(look.took_ms for look in looks)
         return Figures(
-            n_hosts=len(stack.engine.hosts), n_jobs=self._load.n_jobs, n_services=self._load.n_services,
+            n_hosts=len(stack.engine.machines), n_jobs=self._load.n_jobs, n_services=self._load.n_services,
             seed=self._seed, database=stack.url.partition(":")[0], all_running_s=all_running_s, recoveries=recoveries,
             look_median_ms=statistics.median(took), look_p95_ms=took[int(0.95 * (len(took) - 1))],
             look_statements=statistics.median(look.n_statements for look in looks), n_looks=len(looks),
@@ -174,7 +174,7 @@ class Simulation:
         when, engine = self.stack.time, self.stack.engine
         when.run_for(_CALM_S)
         slots = {s.id: _slot(s) for s in self.stack.store.services.list_live_services()}
-        there = [host for host in engine.hosts if host.is_up and host.is_ready]
+        there = [host for host in engine.machines if host.is_up and host.is_ready]
         lost: list[str] = []
         for i, host in enumerate(self._rng.sample(there, min(n_hosts, len(there) - 1))):
             lost += engine.lose(host, self._rng.uniform(*_BACK_AFTER_S), is_power_cut=i % 2 == 0)
@@ -232,7 +232,7 @@ class Simulation:
         stack.shut_down()
         stack.time.run_for(_BACK_AFTER_S[1] + 30.0)
         left = [s.id for s in stack.store.services.list_live_services()]
-        left += list(stack.engine.tasks) + [i for host in stack.engine.hosts for i in host.tasks]
+        left += list(stack.engine.tasks) + [i for host in stack.engine.machines for i in host.tasks]
         if left:
             raise BrokenPromise(f"services are left: {left}")
 
