@@ -280,7 +280,7 @@ class SwarmContainerManager(ContainerManager):
 
     @property
     def cluster(self) -> Cluster:
-        return SwarmCluster(self._engine, self._own_node_id)
+        return SwarmCluster(self._engine, self._view.own_node_id())
 
     def _without_tasks(self) -> frozenset[str]:
         """Services of the stack: one that was just made has no task yet."""

@@ -8,7 +8,7 @@ import msgspec
 
 from rafiki.container.base import ContainerSetup
 from rafiki.container.hosts import Host
-from rafiki.container.swarm_engine import Engine
+from rafiki.container.swarm_engine import Engine, EngineInfo
 from rafiki.container.swarm_inventory import SwarmInventory
 from rafiki.container.swarm_nodes import host_of, names_of, reserved_by_others
 from rafiki.container.swarm_service import KIND_LABEL, SERVICE_LABEL, stack_label, volume_name
@@ -83,6 +83,12 @@ class SwarmView:
         looked_at, listing = self._last
         return listing if listing is not None and time.monotonic() - looked_at < _LOOK_LASTS_S else self.look()
 
+    def own_node_id(self) -> str:
+        """The engine's node: another one, when the Swarm was made anew."""
+        if self._own_node_id not in self.names:
+            self._own_node_id = self._engine.get("/info", EngineInfo).swarm.node_id
+        return self._own_node_id
+
     def find_node_id(self, host: str) -> str | None:
         """The node that a host's name means."""
         by_name = {name: node_id for node_id, name in self.names.items()}
@@ -94,12 +100,12 @@ class SwarmView:
     def hosts(self) -> list[Host]:
         listing = self._last_listing()
         self._inventory.keep_fresh(_open_ids(listing))
-        names = names_of(listing.nodes.values())
+        names, own_id = names_of(listing.nodes.values()), self.own_node_id()
         found = [
             host_of(
                 node, names[node.id], others_bytes=listing.others_bytes.get(node.id, 0),
                 facts=self._inventory.facts_of(node.id), own_gpus=self._own_gpus,
-                is_engine=node.id == self._own_node_id, can_fetch_image=self._can_fetch_image,
+                is_engine=node.id == own_id, can_fetch_image=self._can_fetch_image,
             )
             for node in listing.nodes.values()
         ]  # fmt: skip
