@@ -156,7 +156,8 @@ def _wait_until_empty(client: AdminClient, node: NodeView, deadline: Deadline | 
     from rafiki_cli.jobs.errors import TimedOutError
     from rafiki_cli.watch import streams
 
-    told = ""
+    told = _told(node)
+    terminal.say(f"{node.name} is draining: {told}")
     for _ in streams.batches(client.watch_services, tick_s=_TICK_S, deadline=deadline):
         node = client.get_node(node.name)
         if not node.services or node.state not in (NodeState.DRAINING, NodeState.DRAINED):
