@@ -131,8 +131,16 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
 
 class ClusterConfig(Section, frozen=True, kw_only=True):
     advertise_host: str | None = None
-    """The address of this machine that services on other hosts reach the admin and the cache by; null is
-    `admin.host`."""
+    """The address of this machine that services on other hosts reach it by: what they fetch and write, and the private
+    cache. The admin itself need not listen there. Null is none: services run on this machine."""
+    port: int = 0
+    """Port at which services on other hosts come in, 0 to 65535; 0 is any free one, kept between starts."""
+    tls: bool | None = None
+    """Whether services on other hosts speak TLS to this machine, with certificates that the stack makes by itself; null
+    is where `cluster.advertise_host` is in no private network. The private cache then speaks TLS to all."""
+    insecure: bool = False
+    """Whether a network that is not private may be used without TLS: by services on other hosts, and for a database, a
+    cache or a store of yours."""
 
 
 class EnvironmentsConfig(Section, frozen=True, kw_only=True):

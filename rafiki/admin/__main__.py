@@ -17,12 +17,15 @@ from starlette.applications import Starlette
 
 from rafiki import __version__
 from rafiki.admin.app import make_app, make_door_app
+from rafiki.admin.door_listener import DoorServer
+from rafiki.admin.entrance import open_entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.folder_watch import FolderWatch
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
+from rafiki.container.base import Address
 from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.contract.http_protocol import RefusingProtocol
 from rafiki.errors import RafikiError, StackDownError, StackError
@@ -141,6 +144,19 @@ def _serving(app: Starlette) -> uvicorn.Config:
     )  # fmt: skip
 
 
+async def _serve(server: _Server, sock: socket, door: DoorServer | None) -> None:
+    """Serve until the admin's own server ends."""
+    if door is None:
+        await server.serve(sockets=[sock])
+        return
+    serving = asyncio.create_task(door.run_until_ended())
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        door.end()
+        await serving
+
+
 def run() -> None:
     """Serve until SIGTERM or SIGINT, then end everything that belongs to the stack; or until :data:`HAND_OVER_SIGNAL`,
     then leave it running.
@@ -161,7 +177,8 @@ def run() -> None:
         sock = _listen_somewhere(settings.host, folder)
     else:
         sock = _listen(settings.host, settings.port)
-    context = build_stack(loaded, identity, sock.getsockname()[1])
+    entrance = open_entrance(loaded, folder, Address(settings.host, sock.getsockname()[1]))
+    context = build_stack(loaded, identity, entrance)
     context.supervisor.start()
     context.health.start()
     host, port = sock.getsockname()[:2]
@@ -177,7 +194,7 @@ def run() -> None:
 
         collector.keep_what_is_loaded()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[sock]))
+            runner.run(_serve(server, sock, entrance.listener.server(context.door) if entrance.listener else None))
     except KeyboardInterrupt:
         pass
     finally:
