@@ -30,18 +30,19 @@ class Entrance:
     """None = the admin's own socket."""
 
 
-def open_entrance(loaded: LoadedConfig, folder: StackFolder, admin: Address) -> Entrance:
+def open_entrance(loaded: LoadedConfig, folder: StackFolder, admin: Address, *, is_admin_tls: bool = False) -> Entrance:
     """Listen where ``cluster.advertise_host`` says.
 
     Args:
         admin: where the admin listens.
+        is_admin_tls: whether it speaks TLS there, with a certificate for other names than services know it by.
 
     Raises:
         ConfigError: nobody could, or may, be let in there.
         StackError: the port is taken.
     """
     at = advertise(loaded.config)
-    is_at_admin = not at.is_elsewhere and (admin.host in EVERYWHERE or is_loopback(admin.host))
+    is_at_admin = not (at.is_elsewhere or is_admin_tls) and (admin.host in EVERYWHERE or is_loopback(admin.host))
     if is_at_admin:
         return Entrance(at=at, url=f"http://{Address(at.host, admin.port)}")
     tls = None

@@ -146,7 +146,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
         is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
-        cache_host=entrance.at.host if config.cache.url is None else None,
+        cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(

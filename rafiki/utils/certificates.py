@@ -10,6 +10,8 @@ import ssl
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from rafiki.utils.clock import utc_now
 from rafiki.utils.paths import why
 
@@ -18,6 +20,13 @@ _MOST_BYTES = 1 << 20
 
 class CertificateError(Exception):
     """A file cannot be used: ``it expired on 2026-01-31``."""
+
+
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """PEM files: of a certificate, followed by those between it and its authority, and of its key."""
+
+    certificate: str
+    key: str
 
 
 def read_pem(file: Path) -> str:
