@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.stores.own_cache import server_programs
 from support.tls.authority import Authority, speaks_tls
@@ -184,6 +185,18 @@ def test_a_server_that_closes_each_connection_is_told() -> None:
         finally:
             ended.set()
             thread.join()
+
+
+def test_a_server_that_knows_its_clients_by_nothing_but_tls(authority: Authority, tmp_path: Path) -> None:
+    server = TlsRedis(tmp_path, authority.issue("open", "127.0.0.1"), authority=authority.file, has_password=False)
+    address = msgspec.structs.replace(server.address(), username=None, password=None)
+    try:
+        for _ in range(20):
+            with connect(address) as client:
+                assert client.ping()
+        rehearse(address, Credentials(address, KEY))
+    finally:
+        server.close()
 
 
 def test_a_private_server_speaks_tls_to_everybody_once_other_hosts_need_it(tmp_path: Path) -> None:
