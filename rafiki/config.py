@@ -401,6 +401,11 @@ def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | No
     return (os.environ if environ is None else environ).get("RAFIKI_HOST") or None
 
 
+def ca_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_CA``: the PEM file of the authorities that servers' certificates are checked against."""
+    return (os.environ if environ is None else environ).get("RAFIKI_CA") or None
+
+
 def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
     """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
     return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None

@@ -15,6 +15,7 @@ from rafiki.knob_specs import Knobs, KnobSpecs
 from rafiki.sandbox.limits import Limits
 from rafiki.settings import LoggingConfig
 from rafiki.store_location import StoreLocation
+from rafiki.utils.certificates import CertificateFiles
 from rafiki.utils.values import JsonObject
 
 PROTOCOL = 1
@@ -170,6 +171,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     host: str = ""
     port: int = 0
     """Where it is to listen: the container manager allocates it."""
+    tls: CertificateFiles | None = None
+    """What it shows; None = it speaks no TLS."""
     members: list[EnsembleMember]
     deadline_s: float
     max_waiting: int

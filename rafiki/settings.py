@@ -23,7 +23,7 @@ class StackConfig(Section, frozen=True, kw_only=True):
 
 class AdminConfig(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
-    """Where the admin listens; `0.0.0.0` is reached from other machines, without TLS."""
+    """Where the admin listens; `0.0.0.0` is reached from other machines, and wants `tls.certificate`."""
     port: int | None = None
     """Port of the admin, 1 to 65535. Null finds one: 3000, or the next that is free, and the same at later starts. 0 is
     any free one, a new one at each start."""
@@ -41,6 +41,20 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     """The largest model file that is taken."""
     model_load_timeout_s: float = 30.0
     """How long a model file may take to load when its knobs are read at upload."""
+
+
+class TlsConfig(Section, frozen=True, kw_only=True):
+    certificate: str | None = None
+    """PEM file of the certificate that the admin and predictors show, followed by those between it and its authority;
+    relative to the folder of rafiki.yaml. They then speak HTTPS. A renewed file is read by itself."""
+    key: str | None = None
+    """PEM file of its private key, without a password."""
+    ca: str | None = None
+    """PEM file of the authority that signed it, for commands and clients of this project that reach the admin from
+    other machines; null is those that the machine trusts. `--ca` and `RAFIKI_CA` go before it."""
+    insecure: bool = False
+    """Whether the admin and predictors may listen to other machines without a certificate: passwords, tokens and
+    queries can then be read on the way, unless a proxy before them speaks TLS."""
 
 
 class MetaStoreConfig(Section, frozen=True, kw_only=True):
@@ -131,8 +145,16 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
 
 class ClusterConfig(Section, frozen=True, kw_only=True):
     advertise_host: str | None = None
-    """The address of this machine that services on other hosts reach the admin and the cache by; null is
-    `admin.host`."""
+    """The address of this machine that services on other hosts reach it by: what they fetch and write, and the private
+    cache. The admin itself need not listen there. Null is none: services run on this machine."""
+    port: int = 0
+    """Port at which services on other hosts come in, 0 to 65535; 0 is any free one, kept between starts."""
+    tls: bool | None = None
+    """Whether services on other hosts speak TLS to this machine, with certificates that the stack makes by itself; null
+    is where `cluster.advertise_host` is in no private network. The private cache then speaks TLS to all."""
+    insecure: bool = False
+    """Whether a network that is not private may be used without TLS: by services on other hosts, and for a database, a
+    cache or a store of yours."""
 
 
 class EnvironmentsConfig(Section, frozen=True, kw_only=True):
@@ -160,7 +182,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
 class PredictorConfig(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Where predictors listen, each on a free port, and what `predictor_host` names; for other machines, an address of
-    this one."""
+    this one, and `tls.certificate`."""
     deadline_s: float = 10.0
     """A query is answered, or refused with a reason, within this time."""
     max_waiting: int = 4096
@@ -195,6 +217,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     stack: StackConfig = StackConfig()
     admin: AdminConfig = AdminConfig()
+    tls: TlsConfig = TlsConfig()
     meta_store: MetaStoreConfig = MetaStoreConfig()
     cache: CacheConfig = CacheConfig()
     stores: StoresConfig = StoresConfig()

@@ -127,6 +127,16 @@ class StackFolder:
         return self.root / "cache-port"
 
     @property
+    def door_port_file(self) -> Path:
+        """The port at which services of other hosts last came in."""
+        return self.root / "door-port"
+
+    @property
+    def tls_folder(self) -> Path:
+        """Certificates and keys that the stack has made."""
+        return self.root / "tls"
+
+    @property
     def secrets_file(self) -> Path:
         return self.root / "secrets.json"
 

@@ -25,6 +25,8 @@ class StoreLocation(msgspec.Struct, frozen=True, kw_only=True):
     """``folder:///data/params``, or another scheme with an address, and a query where the kind has options."""
     credential: str | None = None
     """What lets the opener in, where the kind wants something: a service's token. Not part of any message."""
+    authorities: str | None = None
+    """Who may have signed the certificate of its server, in PEM; None = whom the machine trusts."""
 
     @property
     def scheme(self) -> str:

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from rafiki.config import LoadedConfig
 from rafiki.errors import ConfigError
 from rafiki.messages import CacheTls
-from rafiki.utils.certificates import CertificateError, read_authority, read_pair
+from rafiki.utils.addresses import is_loopback
+from rafiki.utils.certificates import CertificateError, CertificateFiles, read_authority, read_pair
 from rafiki.utils.paths import expand
 
 T = TypeVar("T")
@@ -46,6 +47,25 @@ class TlsFiles:
             certificate=pair and pair[1][0],
             key=pair and pair[1][1],
         )
+
+    def server(self) -> CertificateFiles | None:
+        """What the admin and predictors show; None = they speak no TLS.
+
+        Raises:
+            ConfigError: a file cannot be used, or they would be reached from other machines without TLS.
+        """
+        settings = self._config.tls
+        pair = self._pair("tls", settings.certificate, settings.key)
+        if pair is not None:
+            return CertificateFiles(certificate=str(pair[0][0]), key=str(pair[0][1]))
+        for key, host in (("admin.host", self._config.admin.host), ("predictor.host", self._config.predictor.host)):
+            if not settings.insecure and not is_loopback(host):
+                raise ConfigError(
+                    f"{self._where(key)} is {host}, which other machines reach, without TLS: passwords, tokens and "
+                    "queries could be read on the way. Name a certificate with tls.certificate and tls.key; where a "
+                    "proxy speaks TLS, or to have it so all the same, set tls.insecure: true."
+                )
+        return None
 
     def meta_store_url(self, url: str) -> str:
         """``meta_store.url`` with the files that ``meta_store.ca`` and its like name, as libpq takes them. A server

@@ -84,6 +84,6 @@ class Application:
         from rafiki_cli.target import session
 
         admin = session.reach_target(self)
-        client = AdminClient(admin.host, admin.port)
+        client = AdminClient(admin.host, admin.port, trust=admin.trust)
         client.stack_id, client.stack = admin.stack_id, session.find_stack_folder(self, admin)
         return client

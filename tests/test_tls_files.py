@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.tls.authority import Authority
 
+from rafiki.client.trust import Trust, of_settings
 from rafiki.config import load_config
 from rafiki.errors import ConfigError
 from rafiki.stack_folder import StackFolder
@@ -100,3 +101,47 @@ def test_one_that_nobody_uses_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         read(tmp_path, section, **settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "admin: {host: 0.0.0.0}",
+            r"admin\.host is 0\.0\.0\.0, which other machines reach.*tls\.insecure",
+        ),
+        ("predictor: {host: 10.0.0.1}", r"predictor\.host is 10\.0\.0\.1, which other machines reach, without TLS"),
+        ("tls: {certificate: nowhere.pem, key: good.key}", r"tls\.certificate: .*it is not there"),
+        ("tls: {certificate: old.pem, key: old.key}", "expired on "),
+        ("tls: {certificate: locked.pem, key: locked.key}", "is encrypted"),
+        ("tls: {certificate: good.pem, key: old.key}", "is not the key of"),
+        ("tls: {certificate: good.pem}", r"tls\.key is not: both belong together"),
+    ],
+)
+def test_what_would_be_open_or_cannot_be_shown_is_refused(
+    authority: Authority, tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "rafiki.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        StackFolder(load_config(tmp_path / "rafiki.yaml", environ={})).tls.server()
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "admin: {host: localhost}", "admin: {host: 0.0.0.0}\ntls: {insecure: true}", "admin: {host: '::1'}"]
+)
+def test_on_the_loopback_or_when_told_nothing_is_shown(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rafiki.yaml").write_text(text)
+    assert StackFolder(load_config(tmp_path / "rafiki.yaml", environ={})).tls.server() is None
+
+
+def test_a_certificate_that_is_pinned_vouches_for_no_other(authority: Authority, tmp_path: Path) -> None:
+    chain = tmp_path / "chain.pem"
+    chain.write_text((tmp_path / "good.pem").read_text() + authority.file.read_text())
+    assert Trust(ca=str(chain)).context().cert_store_stats()["x509"] == 2
+    assert Trust(pinned=str(chain)).context().cert_store_stats()["x509"] == 1
+
+
+def test_a_project_may_name_whom_its_clients_trust(tmp_path: Path) -> None:
+    (tmp_path / "rafiki.yaml").write_text("tls: {certificate: a.pem, key: a.key, ca: ca.pem}\n")
+    loaded = load_config(tmp_path / "rafiki.yaml", environ={})
+    assert of_settings(loaded, "h") == ("https://h", Trust(ca=str(tmp_path / "ca.pem")))

@@ -17,18 +17,23 @@ from starlette.applications import Starlette
 
 from rafiki import __version__
 from rafiki.admin.app import make_app, make_door_app
+from rafiki.admin.door_listener import DoorServer
+from rafiki.admin.entrance import open_entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.folder_watch import FolderWatch
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
+from rafiki.container.base import Address
 from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.contract.http_protocol import RefusingProtocol
+from rafiki.contract.http_tls import renew
 from rafiki.errors import RafikiError, StackDownError, StackError
 from rafiki.settings import DEFAULT_ADMIN_PORT
 from rafiki.stack_folder import StackFolder
 from rafiki.utils import collector
+from rafiki.utils.certificates import CertificateFiles
 from rafiki.utils.files import write_private
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.paths import why
@@ -98,11 +103,21 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, folder: StackFolder, host: str, port: int, hub: EventHub, door: _Door | None
+        self,
+        config: uvicorn.Config,
+        folder: StackFolder,
+        host: str,
+        port: int,
+        hub: EventHub,
+        door: _Door | None,
+        certificate: CertificateFiles | None,
     ) -> None:
         super().__init__(config)
         self._door = door
         self._folder, self._host, self._port, self._hub = folder, host, port, hub
+        self._certificate = certificate
+        self._ended = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
         self.is_handing_over = False
         self.is_folder_deleted = False
 
@@ -112,8 +127,11 @@ class _Server(uvicorn.Server):
             await self._door.open(self)
         asyncio.get_running_loop().add_signal_handler(HAND_OVER_SIGNAL, self._hand_over)
         pid_file = PidFile(
-            process=handle_of(os.getpid()), host=self._host, port=self._port, stack_root=str(self._folder.root)
-        )
+            process=handle_of(os.getpid()), host=self._host, port=self._port, stack_root=str(self._folder.root),
+            details={"certificate": self._certificate.certificate} if self._certificate else {},
+        )  # fmt: skip
+        if self._certificate is not None and self.config.ssl is not None:
+            self._renewing = asyncio.create_task(renew(self._certificate, self.config.ssl, self._ended))
         pid_file.save(self._folder.admin_pid_file)
 
     def _hand_over(self) -> None:
@@ -129,16 +147,31 @@ class _Server(uvicorn.Server):
         return None if self.is_handing_over else StackDownError()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._ended.set()
         await self._hub.close(self._last_word())
         await super().shutdown(sockets)
 
 
-def _serving(app: Starlette) -> uvicorn.Config:
+def _serving(app: Starlette, certificate: CertificateFiles | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app, http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
         log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
-        headers=[(VERSION_HEADER, __version__)],
+        headers=[(VERSION_HEADER, __version__)], ssl_certfile=certificate.certificate if certificate else None,
+        ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
+
+
+async def _serve(server: _Server, sock: socket, door: DoorServer | None) -> None:
+    """Serve until the admin's own server ends."""
+    if door is None:
+        await server.serve(sockets=[sock])
+        return
+    serving = asyncio.create_task(door.run_until_ended())
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        door.end()
+        await serving
 
 
 def run() -> None:
@@ -156,20 +189,26 @@ def run() -> None:
     os.environ[STACK_VARIABLE] = str(folder.root)
     end_what_was_moved(folder)
     lock = _lock(folder)
+    certificate = folder.tls.server()
     identity = settle(loaded, folder)
     if settings.port is None:
         sock = _listen_somewhere(settings.host, folder)
     else:
         sock = _listen(settings.host, settings.port)
-    context = build_stack(loaded, identity, sock.getsockname()[1])
+    entrance = open_entrance(
+        loaded, folder, Address(settings.host, sock.getsockname()[1]), is_admin_tls=certificate is not None
+    )
+    context = build_stack(loaded, identity, entrance)
     context.supervisor.start()
     context.health.start()
     host, port = sock.getsockname()[:2]
     door = _Door(_serving(make_door_app(context)), context.doors.listen_for_admin()) if context.doors else None
-    server = _Server(_serving(make_app(context)), folder, settings.host, port, context.hub, door)
+    config = _serving(make_app(context), certificate)
+    server = _Server(config, folder, settings.host, port, context.hub, door, certificate)
     watch = FolderWatch(folder, identity.id)
     watch.start(server.leave_deleted_folder)
-    _logger.info("admin: listens on http://%s:%s, stack %s", host, port, folder.root)
+    scheme = "https" if certificate else "http"
+    _logger.info("admin: listens on %s://%s:%s, stack %s", scheme, host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -177,7 +216,7 @@ def run() -> None:
 
         collector.keep_what_is_loaded()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[sock]))
+            runner.run(_serve(server, sock, entrance.listener.server(context.door) if entrance.listener else None))
     except KeyboardInterrupt:
         pass
     finally:

@@ -29,7 +29,8 @@ class AdminServiceDoor:
     """The door of one stack (see :class:`rafiki.container.base.ServiceDoor`).
 
     Args:
-        url: how other hosts reach the admin: ``http://10.0.0.1:3000``.
+        url: how other hosts reach it: ``https://10.0.0.1:3001``.
+        authorities: who may have signed its certificate, in PEM; None = it speaks no TLS.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class AdminServiceDoor:
         store: MetaStore,
         datasets: DataStore,
         params: ParamStore,
+        authorities: str | None = None,
     ) -> None:
         self._url = url
+        self._authorities = authorities
         self._tokens = tokens
         self._shelf = shelf
         self._store = store
@@ -55,14 +58,18 @@ class AdminServiceDoor:
 
     def admit(self, service_id: str, spec: bytes) -> str:
         self._shelf.put(service_id, spec)
-        return self._tokens.issue(service_id)
+        token = self._tokens.issue(service_id)
+        # A service has to know whom to trust before it asks for anything.
+        return token if self._authorities is None else f"{token}\n{self._authorities}"
 
     def dismiss(self, service_id: str) -> None:
         self._shelf.remove(service_id)
 
     def stores_of(self, service_id: str) -> StoreLocation:
         """Both stores, as a service reaches them."""
-        return StoreLocation(url=self._url + STORES_PATH, credential=self._tokens.issue(service_id))
+        return StoreLocation(
+            url=self._url + STORES_PATH, credential=self._tokens.issue(service_id), authorities=self._authorities
+        )
 
     def stores_of_boxed(self, service_id: str) -> StoreLocation:
         """Both stores, as a service in a box of this machine reaches them."""

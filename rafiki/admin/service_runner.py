@@ -255,7 +255,8 @@ class ServiceRunner:
         port = started.address.port if started.address else None
         self._store.services.set_service_handle(service.id, started.handle, port=port)
         if started.address is not None:
-            self._store.inference_jobs.set_predictor_host(service.job_id, str(started.address))
+            scheme = "https://" if self._config.tls.certificate is not None else ""
+            self._store.inference_jobs.set_predictor_host(service.job_id, f"{scheme}{started.address}")
 
     def _last_port(self, action: StartService) -> int | None:
         """The port that the job's last predictor had, so that clients find it again."""

@@ -97,8 +97,10 @@ def _refuse_shared(known: StackIdentity, shared: dict[str, str]) -> None:
 
 
 def _drop_copied_files(folder: StackFolder) -> None:
-    for file in (folder.secrets_file, folder.admin_port_file, folder.cache_port_file):
+    for file in (folder.secrets_file, folder.admin_port_file, folder.cache_port_file, folder.door_port_file):
         file.unlink(missing_ok=True)
+    # Services trust its authority.
+    shutil.rmtree(folder.tls_folder, ignore_errors=True)
     for entry in folder.run.iterdir():
         if entry.name in _KEPT:
             continue

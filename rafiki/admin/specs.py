@@ -35,6 +35,7 @@ from rafiki.sandbox.sandbox import BOX_FOLDER, CACHE_DOOR, DOORS
 from rafiki.settings import Config
 from rafiki.store_location import StoreLocation, find_folder
 from rafiki.stores import is_for_admin_alone
+from rafiki.utils.certificates import CertificateFiles
 
 _MODULES = {
     AdvisorSpec.kind: "rafiki.search.advisor_worker",
@@ -69,12 +70,14 @@ class SpecBuilder:
         is_elsewhere: Callable[[str], bool] = lambda kind: False,
         is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
+        certificate: CertificateFiles | None = None,
     ) -> None:
         """
         Args:
             is_elsewhere: whether services of a kind see nothing of this machine but its network.
             is_boxed: whether those of a kind see of this machine what their requests name, and no network.
             cache_host: how services elsewhere reach the cache, where that differs from here.
+            certificate: what predictors show; None = they speak no TLS.
         """
         self._config = config
         self._store = store
@@ -87,6 +90,7 @@ class SpecBuilder:
         self._is_elsewhere = is_elsewhere
         self._is_boxed = is_boxed
         self._cache_host = cache_host
+        self._certificate = certificate
 
     def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
         """The request to start a planned service.
@@ -291,6 +295,7 @@ class SpecBuilder:
             deadline_s=budget_ms / 1000 if budget_ms else settings.deadline_s,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
+            tls=self._certificate,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import tempfile
 
-from rafiki.admin.advertised import cache_hosts, get_advertised_host, is_loopback
+from rafiki.admin.advertised import check_ways_out
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.migration import migrate_in_child
@@ -21,12 +22,11 @@ from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
-from rafiki.cache.server import CacheServer
+from rafiki.cache.server import CacheServer, CacheServerTls
 from rafiki.cache_program import ServerProgram, find_server_program
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container import ContainerSetup, open_container_manager
-from rafiki.container.base import Address
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
@@ -36,6 +36,7 @@ from rafiki.service_names import ServiceNames
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
+from rafiki.utils.addresses import is_loopback
 from rafiki.utils.process import STACK_VARIABLE
 
 _WEAKEST_SECRET = 32
@@ -64,33 +65,36 @@ def _make_superadmin(store: MetaStore, folder: StackFolder) -> None:
 
 
 def _cache_keeper(
-    loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str, doors: BoxDoors | None
-) -> CacheKeeper:
-    settings, tls = loaded.config.cache, folder.tls.cache()
+    loaded: LoadedConfig, folder: StackFolder, secrets: Secrets, stack_id: str, entrance: Entrance,
+    doors: BoxDoors | None,
+) -> CacheKeeper:  # fmt: skip
+    settings, named = loaded.config.cache, folder.tls.cache()
     if settings.url is not None:
-        address = parse_cache_url(settings.url, tls)
+        address = parse_cache_url(settings.url, named)
         if doors is not None:
             doors.relay_to(address)
         return CacheKeeper(address, None, secrets.job_key)
 
     def find_program() -> ServerProgram:
-        return find_server_program(settings.program, loaded.base_folder)
+        return find_server_program(settings.program, loaded.base_folder, needs_tls=entrance.tls is not None)
 
+    tls = entrance.tls
     server = CacheServer(
         stack_root=folder.root, stack_id=stack_id, run_folder=folder.run, log_file=folder.logs / "cache.log",
         password=secrets.cache_password, port=settings.port, start_timeout_s=settings.start_timeout_s,
-        find_program=find_program, other_hosts=cache_hosts(loaded.config),
+        find_program=find_program, other_hosts=[entrance.at.host] if entrance.at.is_elsewhere else [],
         socket=doors.cache_socket if doors else None,
+        tls=CacheServerTls(tls.certificate, tls.key, tls.authorities) if tls else None,
     )  # fmt: skip
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
 
-def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> AdminContext:
+def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entrance) -> AdminContext:
     """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
 
     Args:
         identity: the record of the stack, whose folder is made and settled.
-        port: where the admin listens.
+        entrance: where services of other hosts come in.
 
     Raises:
         RafikiError: saying what keeps the stack from starting.
@@ -98,6 +102,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
     config, folder = loaded.config, StackFolder(loaded)
     secrets = folder.secrets()
     _refuse_weak_secrets(config.admin.host, secrets)
+    check_ways_out(config)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
     migrate_in_child(folder.meta_store_url, last_version=identity.version)
@@ -106,9 +111,8 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
-    host = get_advertised_host(config)
     door = AdminServiceDoor(
-        url=f"http://{Address(host, port)}", tokens=ServiceTokens(secrets.job_key, store.services),
+        url=entrance.url, authorities=entrance.authorities, tokens=ServiceTokens(secrets.job_key, store.services),
         shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,
     )  # fmt: skip
     sandbox = open_sandbox(config.container, loaded.base_folder, folder.root)
@@ -120,7 +124,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
     )  # fmt: skip
     containers = open_container_manager(setup)
     # Last, because it starts a process: what fails before it leaves nothing behind.
-    cache = _cache_keeper(loaded, folder, secrets, identity.id, doors)
+    cache = _cache_keeper(loaded, folder, secrets, identity.id, entrance, doors)
     # The supervisor waits for what can mend itself, such as a server that is not up yet.
     try:
         with contextlib.suppress(CacheUnavailableError):
@@ -142,7 +146,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, port: int) -> Adm
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
         is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
-        cache_host=host if config.cache.url is None else None,
+        cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
     hub = EventHub(cache.address)
     supervisor = Supervisor(

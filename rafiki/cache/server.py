@@ -7,13 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.cache_program import ServerProgram
 from rafiki.errors import CacheUnavailableError, StackError
-from rafiki.messages import CacheAddress
+from rafiki.messages import CacheAddress, CacheTls
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import read_text, tail_lines, write_private
 from rafiki.utils.pid_file import PidFile, handle_of
@@ -28,6 +29,17 @@ from rafiki.utils.process import (
 from rafiki.utils.sockets import any_free_port, is_free
 
 _SERVICE_NAME = "cache"
+
+
+class CacheServerTls(NamedTuple):
+    """With what a private server speaks TLS, to everybody."""
+
+    certificate: Path
+    key: Path
+    authorities: str
+    """Who signed it, in PEM."""
+
+
 _PORT_LINGERS_S = 2.0
 """The last server's port may be taken for a moment after it was killed."""
 
@@ -48,6 +60,7 @@ class CacheServer:
         find_program: Callable[[], ServerProgram],
         other_hosts: Sequence[str] = (),
         socket: Path | None = None,
+        tls: CacheServerTls | None = None,
     ) -> None:
         """
         Args:
@@ -58,6 +71,7 @@ class CacheServer:
         self._find_program = find_program
         self._other_hosts = list(other_hosts)
         self._socket = socket
+        self._tls = tls
         self._stack_root = stack_root
         self._stack_id = stack_id
         self._run = run_folder
@@ -80,7 +94,10 @@ class CacheServer:
         return any_free_port()
 
     def address(self, port: int) -> CacheAddress:
-        return CacheAddress(host="127.0.0.1", port=port, db=0, username=None, password=self._password, prefix="")
+        return CacheAddress(
+            host="127.0.0.1", port=port, db=0, username=None, password=self._password, prefix="",
+            use_tls=self._tls is not None, tls=self._tls and CacheTls(authorities=self._tls.authorities),
+        )  # fmt: skip
 
     def is_alive(self) -> bool:
         if self._child is not None:
@@ -119,7 +136,7 @@ class CacheServer:
         config_file = self._run / "cache.conf"
         settings = {
             "bind": " ".join(["127.0.0.1", *self._other_hosts]),
-            "port": port,
+            **self._ports(port),
             "requirepass": self._password,
             "save": '""',
             "appendonly": "no",
@@ -162,9 +179,21 @@ class CacheServer:
         write_private(self._port_file, f"{port}\n")
         PidFile(
             process=handle_of(child.pid), host="127.0.0.1", port=port, stack_root=str(self._stack_root),
-            details={} if program.is_bundled else {"program": program.path},
+            details=({} if program.is_bundled else {"program": program.path}) | ({"tls": "yes"} if self._tls else {}),
         ).save(self._pid_file)  # fmt: skip
         return address
+
+    def _ports(self, port: int) -> dict[str, object]:
+        if self._tls is None:
+            return {"port": port}
+        # No port beside it: a server listens at all its addresses with every port.
+        return {
+            "port": 0,
+            "tls-port": port,
+            "tls-cert-file": self._quoted(self._tls.certificate),
+            "tls-key-file": self._quoted(self._tls.key),
+            "tls-auth-clients": "no",
+        }
 
     @staticmethod
     def _quoted(path: Path) -> str:

@@ -47,6 +47,17 @@ def _load_texts(context: ssl.SSLContext, certificate: str, key: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _take_tickets(connection: ssl.SSLSocket) -> None:
+    """Read what TLS 1.3 sends behind the handshake: the driver takes it for an answer that nobody has read. Where it
+    logs in, that is read with the answer to it."""
+    connection.sendall(b"PING\r\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        if not (part := connection.recv(1024)):
+            raise OSError("closed by server")
+        answer += part
+
+
 class TlsConnection(redis.connection.SSLConnection):
     """The driver's own trusts the machine's authorities beside the one that it is given, and reads files each time."""
 
@@ -59,6 +70,8 @@ class TlsConnection(redis.connection.SSLConnection):
         sock.settimeout(_HANDSHAKE_TIMEOUT_S)
         try:
             connection = self._context.wrap_socket(sock, server_hostname=self.host)
+            if self.password is None:
+                _take_tickets(connection)
         except TimeoutError as e:
             raise OSError(NO_HANDSHAKE) from e
         connection.settimeout(timeout_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from rafiki.client.assets import AssetCalls
 from rafiki.client.find_admin import find_admin
@@ -10,6 +11,7 @@ from rafiki.client.frames import FrameCalls
 from rafiki.client.inference_jobs import InferenceJobCalls
 from rafiki.client.kept_logins import find_login
 from rafiki.client.stack import StackCalls
+from rafiki.client.trust import told_trust
 from rafiki.client.users import UserCalls
 from rafiki.client.waiting import Waiting
 from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
@@ -31,14 +33,19 @@ class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, W
     ``rafiki login`` kept; who may read the superadmin's first password in the project's stack needs none.
 
     Args:
-        admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
-            front of the admin speaks TLS.
+        admin_host: name or address of the machine on which the admin runs; ``https://`` before it where it, or
+            a proxy in front of it, speaks TLS.
         admin_port: port of the admin; 3000 where only the host is given.
+        ca: PEM file of the authorities that its certificate is checked against; None = ``RAFIKI_CA``, else those that
+            the machine trusts. A stack on this machine that it finds by itself is known by its own files.
     """
 
-    def __init__(self, admin_host: str | None = None, admin_port: int | str | None = None) -> None:
+    def __init__(
+        self, admin_host: str | None = None, admin_port: int | str | None = None, *, ca: str | Path | None = None
+    ) -> None:
         found = find_admin(admin_host, admin_port)
-        super().__init__(found.host, found.port, hint=found.hint)
+        trust = told_trust(ca) if ca is not None or found.trust is None else found.trust
+        super().__init__(found.host, found.port, hint=found.hint, trust=trust)
         self._found = found
         self._caller.stack_id = found.stack_id
         self._caller.stack = found.stack

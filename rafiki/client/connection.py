@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rafiki.client.contract_caller import ADMIN_HINT, ContractCaller
 from rafiki.client.http_server import WATCH_PATIENCE_S
+from rafiki.client.trust import Trust
 
 if TYPE_CHECKING:
     from rafiki.stack_folder import StackFolder
@@ -23,14 +24,22 @@ class AdminConnection:
     _down_patience_s = WATCH_PATIENCE_S
     """The same for one that was stopped with its stack."""
 
-    def __init__(self, admin_host: str = "localhost", admin_port: int = 3000, *, hint: str = ADMIN_HINT) -> None:
+    def __init__(
+        self,
+        admin_host: str = "localhost",
+        admin_port: int = 3000,
+        *,
+        hint: str = ADMIN_HINT,
+        trust: Trust | None = None,
+    ) -> None:
         """
         Args:
             hint: what to do when no admin answers, for people.
+            trust: whose certificates are taken; None = those of the machine's authorities.
         """
         self._caller = ContractCaller(
             admin_host, int(admin_port), is_light=self._is_light, crash_patience_s=self._crash_patience_s,
-            down_patience_s=self._down_patience_s, hint=hint,
+            down_patience_s=self._down_patience_s, hint=hint, trust=trust,
         )  # fmt: skip
 
     @property
@@ -64,6 +73,11 @@ class AdminConnection:
     def address(self) -> str:
         """``host:port`` of the admin."""
         return self._caller.address
+
+    @property
+    def trust(self) -> Trust:
+        """Whose certificates are taken; its predictors show the same."""
+        return self._caller.trust
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -21,6 +21,7 @@ from rafiki.client.http_server import (
     ProgressReader,
     encode_json,
 )
+from rafiki.client.trust import Trust
 from rafiki.contract.endpoint import Answer, AnyEndpoint, Endpoint, ErrorBody, FilePart, Request, RequestStruct
 from rafiki.contract.http_headers import STACK_HEADER
 from rafiki.errors import (
@@ -65,14 +66,16 @@ class ContractCaller(HttpServer):
         crash_patience_s: float = WATCH_PATIENCE_S,
         down_patience_s: float = WATCH_PATIENCE_S,
         hint: str = ADMIN_HINT,
+        trust: Trust | None = None,
     ) -> None:
         """
         Args:
             crash_patience_s: the longest time for which a stream waits for an admin that went without a word.
             down_patience_s: the same for one that was stopped with its stack.
             hint: what to do when no admin answers, for people.
+            trust: whose certificates are taken; None = those of the machine's authorities.
         """
-        super().__init__(host, port, what="admin", hint=hint, is_light=is_light)
+        super().__init__(host, port, what="admin", hint=hint, is_light=is_light, trust=trust)
         self.token: str | None = None
         self._crash_patience_s, self._down_patience_s = crash_patience_s, down_patience_s
         self.stack_id: str | None = None

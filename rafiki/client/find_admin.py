@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rafiki.client.http_server import split_address
 from rafiki.client.kept_contexts import read_contexts
+from rafiki.client.trust import Trust, of_running, of_settings, told_trust
 from rafiki.config import admin_from_environment, configured_file, first_generation_admin, load_config
 from rafiki.errors import InvalidRequestError, UnreachableError
 from rafiki.stack_folder import StackFolder
@@ -40,6 +41,8 @@ class FoundAdmin(NamedTuple):
     """Of the stack that is meant, when it does not run, by its own files: then its port may be anybody's."""
     stack: StackFolder | None = None
     """The folder of its stack, where that is on this machine and it runs."""
+    trust: Trust | None = None
+    """Whose certificates are taken; None = nothing says so."""
 
     def superadmin_password(self) -> str | None:
         """The first password of the superadmin, where this user may read it."""
@@ -70,7 +73,7 @@ def find_admin(host: str | None = None, port: int | str | None = None) -> FoundA
         return _named(address, "RAFIKI_HOST in the environment names it")
     contexts = read_contexts()
     if contexts.current is not None and (address := contexts.host_of(contexts.current)) is not None:
-        return _named(address, f"it is the current context, {contexts.current!r}")
+        return _named(address, f"it is the current context, {contexts.current!r}", contexts.ca_of(contexts.current))
     found = _of_project()
     if found is not None and found.stack is not None:
         return found
@@ -82,10 +85,11 @@ def find_admin(host: str | None = None, port: int | str | None = None) -> FoundA
     return found or _default()
 
 
-def _named(address: str, why: str) -> FoundAdmin:
+def _named(address: str, why: str, ca: str | None = None) -> FoundAdmin:
     host, port = split_address(address, "an admin")
+    trust = told_trust(ca)
     hint = f"{_begin(why)}: is that the right address, and does its stack run?"
-    return FoundAdmin(host, port, why, hint, has_logins=True)
+    return FoundAdmin(host, port, why, hint, has_logins=True, trust=trust)
 
 
 def _of_project() -> FoundAdmin | None:
@@ -99,23 +103,27 @@ def _of_project() -> FoundAdmin | None:
         running = stack_id = loss = None
     if running is not None:
         why, hint = f"it is the stack of {loaded.base_folder}", "Does it still run? See `rafiki status`."
-        host = reachable_host(running.host)
-        return FoundAdmin(host, running.port, why, hint, has_logins=True, stack_id=stack_id, stack=stack)
+        host, trust = of_running(running, reachable_host(running.host))
+        return FoundAdmin(
+            host, running.port, why, hint, has_logins=True, stack_id=stack_id, stack=stack, trust=trust
+        )  # fmt: skip
     if file is None:
         return None
-    host, port = reachable_host(loaded.config.admin.host), loaded.config.admin.port
-    if not port and host in _LOOPBACK:
+    name, port = reachable_host(loaded.config.admin.host), loaded.config.admin.port
+    host, trust = of_settings(loaded, name)
+    if not port and name in _LOOPBACK:
         hint = f"The stack of {loaded.base_folder} does not run: start it with `rafiki up`."
         port = stack.kept_admin_port or DEFAULT_PORT
         return FoundAdmin(
-            host, port, f"{file} is its project's", hint, has_logins=True, down=loss or UnreachableError(hint)
-        )
+            host, port, f"{file} is its project's", hint, has_logins=True, down=loss or UnreachableError(hint),
+            trust=trust,
+        )  # fmt: skip
     hint = f"{file} names this address, and its stack does not run here: start it there with `rafiki up`."
     # The folder may be somebody else's: RAFIKI_TOKEN goes to no other machine that only its file names.
-    is_here = host in _LOOPBACK
+    is_here = name in _LOOPBACK
     return FoundAdmin(
         host, port or DEFAULT_PORT, f"{file} names it", hint, has_logins=True, takes_variable=is_here,
-        stack_id=(stack_id or _NOT_STARTED) if is_here else None,
+        stack_id=(stack_id or _NOT_STARTED) if is_here else None, trust=trust,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import msgspec
 from rafiki import __version__
 from rafiki.client.plain_http import NoConnectionError, NoHttpError, PlainAnswer, PlainHttp
 from rafiki.client.sse import parse_events
+from rafiki.client.trust import Trust
 from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.distribution import USER_AGENT
 from rafiki.errors import (
@@ -44,6 +45,8 @@ SILENCE_TIMEOUT_S = 45.0
 IDLE_TIMEOUT_S = 60.0
 """The longest pause within an upload or a download."""
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+_CLOSED_AT_ONCE = ("closed without an answer", "disconnected without sending a response")
 _MISUNDERSTOOD = (InvalidRequestError, NotFoundError, MethodNotAllowedError)
 """What a server of another version says of a call, or of a field, that it does not know."""
 
@@ -146,15 +149,19 @@ class RequestParts(TypedDict, total=False):
 class HttpServer:
     """One server of the stack: connections to it, and its errors. Safe to share between threads."""
 
-    def __init__(self, host: str, port: int, *, what: str, hint: str, is_light: bool = False) -> None:
+    def __init__(
+        self, host: str, port: int, *, what: str, hint: str, is_light: bool = False, trust: Trust | None = None
+    ) -> None:
         """
         Args:
+            trust: whose certificates are taken; None = those of the machine's authorities.
             is_light: requests without files go without httpx, which costs 100 ms to load, where no proxy is to be used.
         """
         self.address = join_address(host, port)
         self._what, self._hint = what, hint
         self._is_light = is_light
-        self._plain = PlainHttp(host, port, connect_timeout_s=CONNECT_TIMEOUT_S)
+        self.trust = trust or Trust()
+        self._plain = PlainHttp(host, port, connect_timeout_s=CONNECT_TIMEOUT_S, trust=self.trust)
         host = host.removeprefix(_HTTPS)
         self._is_loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         self._connections: httpx.Client | None = None
@@ -163,8 +170,6 @@ class HttpServer:
         """The version of Rafiki that answered last; None until one has said it."""
 
     def _client(self) -> httpx.Client:
-        import ssl
-
         httpx = load_httpx()
         is_tls = self.address.startswith(_HTTPS)
         with self._lock:
@@ -172,9 +177,8 @@ class HttpServer:
                 self._connections = httpx.Client(
                     base_url=self.address if is_tls else f"http://{self.address}",
                     headers={"User-Agent": USER_AGENT},
-                    # The machine's own certificates (or SSL_CERT_FILE), where those of a company are installed. Without
-                    # TLS there is nothing to verify, and reading certificates costs 20 ms.
-                    verify=ssl.create_default_context() if is_tls else False,
+                    # Without TLS there is nothing to verify, and reading certificates costs 20 ms.
+                    verify=self.trust.context() if is_tls else False,
                     # A proxy from the environment must not catch calls to this machine.
                     trust_env=not self._is_loopback,
                     limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
@@ -327,8 +331,10 @@ class HttpServer:
         if "CERTIFICATE" in reason:
             return UnreachableError(
                 f"The certificate of {self.address} is not trusted by this machine: {reason.partition('] ')[2]}. "
-                "Install its authority's certificate, or name it with SSL_CERT_FILE."
+                "Install its authority's certificate, or name its file with --ca or RAFIKI_CA."
             )
+        if self.address.startswith(_HTTPS) and any(words in reason for words in _NO_TLS):
+            return UnreachableError(f"What answers at {self.address} speaks no TLS. Leave out https://.")
         return UnreachableError(f"No {self._what} answers at {self.address}. {self._hint}")
 
     def _no_answer(self, timeout_s: float) -> UnreachableError:
@@ -337,8 +343,11 @@ class HttpServer:
         )
 
     def _broken(self, reason: str) -> UnreachableError:
+        is_plain = not self.address.startswith(_HTTPS)
+        is_closed = is_plain and any(words in reason for words in _CLOSED_AT_ONCE)
+        tls = f" Where it speaks TLS, write https://{self.address}." if is_closed else ""
         return UnreachableError(
-            f"The connection to the {self._what} at {self.address} broke: {reason.rstrip('.')}. {self._hint}"
+            f"The connection to the {self._what} at {self.address} broke: {reason.rstrip('.')}. {self._hint}{tls}"
         )
 
     def _note_version(self, version: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rafiki.constants import ExitCode
@@ -27,6 +28,12 @@ class Contexts(NamedTuple):
     """Name -> address, in the order of their making."""
     current: str | None
     """The one that is used when nothing else is said; None = :data:`LOCAL`."""
+    cas: Mapping[str, str] = MappingProxyType({})
+    """Name -> PEM file of the authorities that its admin's certificate is checked against, where one was named."""
+
+    def ca_of(self, name: str) -> str | None:
+        """The file of a context; None = ``RAFIKI_CA``, else those that the machine trusts."""
+        return self.cas.get(name)
 
     def host_of(self, name: str) -> str | None:
         """The address of a context; None for :data:`LOCAL`.
@@ -62,6 +69,7 @@ def read_contexts() -> Contexts:
     class Kept(msgspec.Struct):
         contexts: dict[str, str]
         current: str | None = None
+        cas: dict[str, str] = {}
 
     file = contexts_file()
     text = read_text(file)
@@ -75,4 +83,4 @@ def read_contexts() -> Contexts:
         raise ConfigError(
             f"{file}: the kept contexts are damaged ({explain_json(text, Kept)}). Remove the file and add them again."
         ) from e
-    return Contexts(kept.contexts, kept.current if kept.current in kept.contexts else None)
+    return Contexts(kept.contexts, kept.current if kept.current in kept.contexts else None, kept.cas)

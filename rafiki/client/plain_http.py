@@ -11,12 +11,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
 
 from rafiki.contract.http_headers import VERSION_HEADER
 from rafiki.distribution import USER_AGENT
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rafiki.client.trust import Trust
 
 _HTTPS = "https://"
 _VERSION_HEADER = VERSION_HEADER.lower().encode()
@@ -46,14 +51,17 @@ class PlainAnswer(NamedTuple):
 class PlainHttp:
     """Connections to one server, each kept for the next request. Safe to share between threads."""
 
-    def __init__(self, host: str, port: int, *, connect_timeout_s: float) -> None:
+    def __init__(self, host: str, port: int, *, connect_timeout_s: float, trust: Trust | None = None) -> None:
         """
         Args:
             host: its name or address; TLS is spoken where ``https://`` stands before it.
+            trust: whose certificates are taken; None = those of the machine's authorities.
         """
         self._is_tls = host.startswith(_HTTPS)
         self._host, self._port = host.removeprefix(_HTTPS), port
         self._connect_timeout_s = connect_timeout_s
+        self._trust = trust
+        self._context: ssl.SSLContext | None = None
         self._idle: list[socket.socket] = []
         self._lock = threading.Lock()
 
@@ -127,10 +135,11 @@ class PlainHttp:
             raise NoConnectionError(str(e)) from e
 
     def _over_tls(self, connection: socket.socket) -> socket.socket:
-        import ssl
+        from rafiki.client.trust import Trust
 
-        # The machine's own certificates, or SSL_CERT_FILE.
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=self._host)
+        if self._context is None:
+            self._context = (self._trust or Trust()).context()
+        return self._context.wrap_socket(connection, server_hostname=self._host)
 
     def _take(self) -> socket.socket | None:
         """A kept connection that the server has not ended meanwhile."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict, cast
 
 from rafiki.client.http_server import HttpServer, encode_json, split_address
 from rafiki.client.plain_answers import Json
+from rafiki.client.trust import Trust, told_trust
 from rafiki.errors import (
     InvalidRequestError,
     MethodNotAllowedError,
@@ -46,6 +48,9 @@ class PredictorClient:
         predictor_host: ``host:port``, as an inference job names it.
         timeout_s: the longest wait for an answer, above 0; for that to a whole batch. The predictor's own deadline is
             shorter.
+        ca: PEM file of the authorities that its certificate is checked against; None = ``RAFIKI_CA``, else those that
+            the machine trusts.
+        trust: what stands in the place of ``ca`` where a command has found the stack of this machine.
 
     Raises:
         InvalidRequestError: when ``predictor_host`` or ``timeout_s`` is not of that form.
@@ -53,12 +58,22 @@ class PredictorClient:
 
     _is_light: ClassVar[bool] = False
 
-    def __init__(self, predictor_host: str, *, timeout_s: float = PREDICT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        predictor_host: str,
+        *,
+        timeout_s: float = PREDICT_TIMEOUT_S,
+        ca: str | Path | None = None,
+        trust: Trust | None = None,
+    ) -> None:
         if not 0 < timeout_s < math.inf:
             raise InvalidRequestError(f"timeout_s is {timeout_s:g}. Give a number of seconds above 0.")
         host, port = split_address(predictor_host, "a predictor")
         hint = "Is the inference job still running? See `rafiki infer list`."
-        self._server = HttpServer(host, port, what="predictor", hint=hint, is_light=self._is_light)
+        self._server = HttpServer(
+            host, port, what="predictor", hint=hint, is_light=self._is_light,
+            trust=told_trust(ca) if trust is None or ca is not None else trust,
+        )  # fmt: skip
         self._timeout_s = timeout_s
 
     def predict(self, query: object) -> Any:  # type: ignore[explicit-any]
@@ -177,6 +192,7 @@ def predict(
     query: object = None,
     queries: Sequence[object] | None = None,
     timeout_s: float = PREDICT_TIMEOUT_S,
+    ca: str | Path | None = None,
 ) -> PredictorAnswer:
     """Ask a predictor once.
 
@@ -185,6 +201,7 @@ def predict(
         query: one query, in the form that the job's task takes; NumPy arrays are sent as lists.
         queries: a batch of queries instead of one, of any size: it is sent in parts where it is large.
         timeout_s: the longest wait for all of the answer.
+        ca: as for :class:`PredictorClient`.
 
     Returns:
         ``{"prediction": p, "predictions": []}`` for a query,
@@ -195,5 +212,5 @@ def predict(
         UnreachableError: when no predictor answers in time.
         InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
     """
-    with PredictorClient(predictor_host, timeout_s=timeout_s) as predictor:
+    with PredictorClient(predictor_host, timeout_s=timeout_s, ca=ca) as predictor:
         return predictor.post({"query": query}) if queries is None else predictor.ask_many(queries)

@@ -190,7 +190,8 @@ class ServiceDoor(Protocol):
     def admit(self, service_id: str, spec: bytes) -> str:
         """Keep a service's spec until it is fetched, and after; the token that it comes in with.
 
-        The token travels where its service alone can read it: in a file that the variable
+        It is a text of one line, or of several where the door speaks TLS: below the token are the authorities that may
+        have signed its certificate. It travels where its service alone can read it: in a file that the variable
         ``RAFIKI_SERVICE_TOKEN_FILE`` names.
         """
 

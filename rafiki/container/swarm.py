@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import logging
 import threading
 import time
@@ -48,6 +47,7 @@ from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
 from rafiki.settings import Config
+from rafiki.utils.addresses import is_loopback
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
 
@@ -420,25 +420,18 @@ def _network(setup: ContainerSetup, nodes: Mapping[str, Node]) -> str | None:
     """What services join: their host's own network where the admin is reached by the loopback, else one of their own.
 
     Raises:
-        ConfigError: the admin is on the loopback, and there are other hosts.
+        ConfigError: services come in by the loopback, and there are other hosts.
     """
-    host = setup.config.cluster.advertise_host or setup.config.admin.host
-    if not _is_loopback(host):
+    host = setup.config.cluster.advertise_host or "127.0.0.1"
+    if not is_loopback(host):
         return None
     if len(nodes) > 1:
         others = ", ".join(sorted(node.host for node in nodes.values()))
         raise ConfigError(
             f"The Swarm has {len(nodes)} nodes ({others}), which do not reach this machine by {host}. Set "
-            "cluster.advertise_host in rafiki.yaml to its address in their network, and admin.host to the same."
+            "cluster.advertise_host in rafiki.yaml to its address in their network."
         )
     return "host"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def sweep(config: Config, stack_id: str) -> None:

@@ -12,6 +12,7 @@ import uvicorn
 
 from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.contract.http_protocol import RefusingProtocol
+from rafiki.contract.http_tls import renew
 from rafiki.errors import ContainerError
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.app import PredictorApp
@@ -41,6 +42,13 @@ def _listen(spec: PredictorSpec) -> socket:
         raise ContainerError(f"The predictor cannot listen on {spec.host}:{spec.port}: {e.strerror or e}.") from e
 
 
+async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -> None:
+    if spec.tls is not None:
+        server.config.load()
+        if server.config.ssl is not None:
+            await renew(spec.tls, server.config.ssl, stopped)
+
+
 async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
     queues = RedisPredictorQueues(spec.cache, spec.service_id)
@@ -53,7 +61,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
         uvicorn.Config(
             app, http=RefusingProtocol, ws="none", lifespan="off", access_log=False, log_level="warning",
             log_config=None, timeout_keep_alive=75, server_header=False, date_header=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=2, ssl_certfile=spec.tls.certificate if spec.tls else None,
+            ssl_keyfile=spec.tls.key if spec.tls else None,
         )
     )  # fmt: skip
     sock = _listen(spec)
@@ -62,8 +71,10 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     reporting = asyncio.create_task(report_every_second(meter, queues, gather.members, stopped))
     service.end_loading()
     service.stop.on_stop(server.request_exit)
+    renewing = asyncio.create_task(_renew(server, spec, stopped))
     await server.serve(sockets=[sock])
     stopped.set()
+    await renewing
     # A cache that is away must not keep a predictor from ending.
     await asyncio.wait([reporting], timeout=0.5)
     await gather.close()

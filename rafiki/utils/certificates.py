@@ -10,6 +10,8 @@ import ssl
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from rafiki.utils.clock import utc_now
 from rafiki.utils.paths import why
 
@@ -18,6 +20,13 @@ _MOST_BYTES = 1 << 20
 
 class CertificateError(Exception):
     """A file cannot be used: ``it expired on 2026-01-31``."""
+
+
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """PEM files: of a certificate, followed by those between it and its authority, and of its key."""
+
+    certificate: str
+    key: str
 
 
 def read_pem(file: Path) -> str:
@@ -45,7 +54,7 @@ def read_authority(file: Path) -> str:
         CertificateError: it cannot be read, holds none, or all of them have expired.
     """
     text = read_pem(file)
-    ends = _ends_of(file, text)
+    ends = ends_of(file, text)
     if max(ends) < utc_now():
         raise CertificateError(f"{file} expired on {max(ends):%Y-%m-%d}")
     context_trusting(text, str(file))
@@ -60,7 +69,7 @@ def read_pair(certificate: Path, key: Path) -> tuple[str, str]:
             together.
     """
     texts = read_pem(certificate), read_pem(key)
-    end = _ends_of(certificate, texts[0])[0]
+    end = ends_of(certificate, texts[0])[0]
     if end < utc_now():
         raise CertificateError(f"{certificate} expired on {end:%Y-%m-%d}")
     if (begin := _begin_of(texts[0])) > utc_now():
@@ -111,7 +120,12 @@ def context_trusting(authorities: str | None, where: str = "") -> ssl.SSLContext
     return context
 
 
-def _ends_of(file: Path, text: str) -> list[datetime]:
+def ends_of(file: Path, text: str) -> list[datetime]:
+    """When the certificates in a PEM text end, in their order.
+
+    Raises:
+        CertificateError: it holds none.
+    """
     from cryptography.x509 import load_pem_x509_certificates
 
     try:

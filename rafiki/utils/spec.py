@@ -41,8 +41,15 @@ def read_spec(kind: type[T]) -> T:
         sys.exit(ExitCode.USAGE)
 
 
+def _why_not_trusted(failure: object) -> str | None:
+    import ssl
+
+    return failure.verify_message if isinstance(failure, ssl.SSLCertVerificationError) else None
+
+
 def _fetch(url: str) -> bytes:
-    """What the admin answers to the token in the file that the environment names.
+    """What the admin answers to the token in the file that the environment names: its first line. What follows are the
+    authorities that may have signed the admin's certificate, where it speaks TLS.
 
     Raises:
         OSError: when it refuses, or has not answered for two minutes.
@@ -53,11 +60,17 @@ def _fetch(url: str) -> bytes:
 
     parts = urlsplit(url)
     check_way("the admin", parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    token = Path(os.environ.get(TOKEN_FILE_VARIABLE, "/run/secrets/rafiki-token")).read_text().strip()
+    text = Path(os.environ.get(TOKEN_FILE_VARIABLE, "/run/secrets/rafiki-token")).read_text().strip()
+    token, _, authorities = text.partition("\n")
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     deadline, backoff = Deadline(_FETCH_TIMEOUT_S), Backoff()
     # A host's own proxy is not the way to the admin.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url.startswith("https://"):
+        from rafiki.utils.certificates import context_trusting
+
+        handlers.append(urllib.request.HTTPSHandler(context=context_trusting(authorities or None)))
+    opener = urllib.request.build_opener(*handlers)
     while True:
         try:
             with opener.open(request, timeout=30.0) as answer:
@@ -69,6 +82,8 @@ def _fetch(url: str) -> bytes:
             failure: OSError = e
         except OSError as e:
             failure = e
+            if (reason := _why_not_trusted(getattr(e, "reason", e))) is not None:
+                raise OSError(f"the certificate of the admin is not trusted: {reason}") from e
         if deadline.is_over():
             raise failure
         threading.Event().wait(min(backoff.next_s(), deadline.left_s()))

@@ -13,3 +13,8 @@ def mask_url(url: str) -> str:
         return "an address that cannot be read"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
+
+
+def http_url(address: str) -> str:
+    """The URL of ``host:port``, which may have ``https://`` before it already."""
+    return address if address.startswith("https://") else f"http://{address}"

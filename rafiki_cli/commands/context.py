@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rafiki.client.trust import Trust
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import arguments
@@ -65,16 +67,18 @@ def _login_of(address: str) -> str | None:
     epilog=examples(
         "rafiki context add prod --host rafiki.example.org:3000",
         "rafiki context add cloud --host https://rafiki.example.org:443 --use",
+        "rafiki context add lab --host https://lab.example.org:3000 --ca lab-authority.pem",
     )
 )
 def add(
+    cli: Application,
     name: Annotated[str, typer.Argument(help="A name of your choice.")],
-    host: Annotated[str, typer.Option(help="The admin: HOST:PORT, or https://HOST:PORT where a proxy speaks TLS.")],
+    host: Annotated[str, typer.Option(help="The admin: HOST:PORT, or https://HOST:PORT where it speaks TLS.")],
     use: Annotated[bool, typer.Option("--use", help="Also make it the current context.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take the place of a context of that name.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Name an admin."""
+    """Name an admin. With --ca its certificate is checked against the authorities in that file from then on."""
     from rafiki.client.http_server import join_address
 
     contexts.check_new_name(name)
@@ -85,7 +89,11 @@ def add(
             raise terminal.UsageError(
                 f"The context {name!r} is there already, for {kept.hosts[name]}. Replace it with --force."
             )
-        contexts.write_contexts(contexts.Contexts({**kept.hosts, name: address}, name if use else kept.current))
+        cas = {n: file for n, file in kept.cas.items() if n != name}
+        if cli.options.ca is not None:
+            cas[name] = str(_certificates(cli.options.ca))
+        current = name if use else kept.current
+        contexts.write_contexts(contexts.Contexts({**kept.hosts, name: address}, current, cas))
     if format is not Format.TABLE:
         put_data({"name": name, "address": address, "is_current": use or kept.current == name}, format)
     terminal.say(f"The context {name!r} means the admin at {address}.")
@@ -97,13 +105,24 @@ def add(
         terminal.hint(f"Next: rafiki context use {name}")
 
 
+def _certificates(ca: str) -> Path:
+    """The file as it is kept.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    file = Path(ca).expanduser().resolve()
+    Trust(ca=str(file)).context()
+    return file
+
+
 @app.command(epilog=examples("rafiki context use prod", "rafiki context use local"))
 def use(cli: Application, name: arguments.ContextArgument) -> None:
     """Make a context the current one: commands in every folder go to its admin."""
     with contexts.user_files_locked():
         kept = contexts.read_contexts()
         host = kept.host_of(name)
-        contexts.write_contexts(contexts.Contexts(kept.hosts, None if host is None else name))
+        contexts.write_contexts(contexts.Contexts(kept.hosts, None if host is None else name, kept.cas))
     if host is None:
         terminal.say("Commands go to the stack of the folder they are run in.")
     else:
@@ -173,7 +192,8 @@ def remove(name: arguments.ContextArgument) -> None:
         if kept.host_of(name) is None:
             raise terminal.UsageError(f"{contexts.LOCAL!r} is always there.")
         left = {n: h for n, h in kept.hosts.items() if n != name}
-        contexts.write_contexts(contexts.Contexts(left, None if kept.current == name else kept.current))
+        cas = {n: file for n, file in kept.cas.items() if n != name}
+        contexts.write_contexts(contexts.Contexts(left, None if kept.current == name else kept.current, cas))
     terminal.say(f"Removed the context {name!r}.")
     if kept.current == name:
         terminal.say("It was the current one: commands go to the stack of the folder they are run in.")

@@ -64,7 +64,7 @@ def log(
     if follow:
         from rafiki_cli.watch.health import while_healthy
 
-        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
+        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address, client.trust):
             _follow(client, whole_key, format)
         return
     found = client.get_environment_log(whole_key)

@@ -19,6 +19,7 @@ from rafiki_cli.render.output import Column, Format, FormatOption, put_record
 from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
+    from rafiki.client.trust import Trust
     from rafiki.contract.exports import ExportView
     from rafiki.utils.values import JsonValue
     from rafiki_cli.export.manifest import Checked, ExportRecord, Manifest, Member
@@ -105,7 +106,7 @@ def export(
     with folders.new_folder(target) as folder:
         manifest = folders.write_export(folder, view, model_files, client.get_trial_parameters)
         if check:
-            checked = _check(folder, manifest, view, python or sys.executable)
+            checked = _check(folder, manifest, view, python or sys.executable, cli.target().trust)
         if zip:
             folders.zip_folder(folder, _zip_of(target))
     record: ExportRecord = {
@@ -141,7 +142,7 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "app"
 
 
-def _check(folder: Path, manifest: Manifest, view: ExportView, python: str) -> Checked:
+def _check(folder: Path, manifest: Manifest, view: ExportView, python: str, trust: Trust | None) -> Checked:
     """What trying the export showed."""
     from rafiki_cli.export.check import ExportCheckError, first_difference, try_export
 
@@ -150,7 +151,7 @@ def _check(folder: Path, manifest: Manifest, view: ExportView, python: str) -> C
     if others := {k: v for k, v in found["others"].items() if v is not None}:
         told = ", ".join(f"{v} instead of {k}" for k, v in others.items())
         terminal.warn(f"It was tried with other versions than the models run with: {told}.")
-    theirs = _served_predictions(view) if queries else None
+    theirs = _served_predictions(view, trust) if queries else None
     if theirs is not None and (i := first_difference(found["answers"], theirs)) is not None:
         raise ExportCheckError(
             f"The export predicts {str(found['answers'][i])[:200]} where the predictor of {view.app} answers "
@@ -159,7 +160,7 @@ def _check(folder: Path, manifest: Manifest, view: ExportView, python: str) -> C
     return {"n_queries": len(queries), "is_compared": theirs is not None}
 
 
-def _served_predictions(view: ExportView) -> list[JsonValue] | None:
+def _served_predictions(view: ExportView, trust: Trust | None) -> list[JsonValue] | None:
     """What the running deployment answers; None when there is none, or not all of its members can be heard."""
     from rafiki.client.prediction import BriefPredictorClient
     from rafiki.errors import RafikiError
@@ -167,7 +168,7 @@ def _served_predictions(view: ExportView) -> list[JsonValue] | None:
     if not view.predictor_host:
         return None
     try:
-        with BriefPredictorClient(view.predictor_host) as predictor:
+        with BriefPredictorClient(view.predictor_host, trust=trust) as predictor:
             answer = predictor.post({"queries": view.examples})
     except RafikiError as e:
         terminal.warn(f"The predictor was not asked for comparison: {e.message}")

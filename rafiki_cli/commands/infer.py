@@ -10,6 +10,7 @@ import typer
 
 from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
 from rafiki.errors import UnreachableError
+from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
@@ -31,6 +32,7 @@ from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
+    from rafiki.client.trust import Trust
     from rafiki.contract.inference_jobs import InferenceJobCreatedView, InferenceJobView
     from rafiki.contract.train_jobs import TrialView
 
@@ -110,7 +112,8 @@ def create(
     put_record(created, columns, format)
     if format is Format.TABLE:
         terminal.say(
-            f"Ask it with `rafiki predict {app} --query ...`, or POST to http://{created.predictor_host}/predict."
+            f"Ask it with `rafiki predict {app} --query ...`, or POST to "
+            f"{http_url(created.predictor_host or '')}/predict."
         )
         if setting:
             _tell_choice(client, created)
@@ -153,7 +156,7 @@ def show(
     """Show the running inference job of an app and the members of its ensemble."""
     client = cli.client()
     job = client.get_running_inference_job(app, resolve.served_version(client, app, version))
-    absent = _absent_members(job)
+    absent = _absent_members(job, cli.target().trust)
     if format is not Format.TABLE:
         put_data({**plain_record(job), "absent_trial_ids": [*absent]}, format)
         return
@@ -187,14 +190,14 @@ def _members(job: InferenceJobView, trials: Mapping[str, TrialView], absent: Seq
     return lines
 
 
-def _absent_members(job: InferenceJobView) -> list[str]:
+def _absent_members(job: InferenceJobView, trust: Trust | None) -> list[str]:
     """The served trials without a worker, as the predictor tells them; none when it cannot be asked from here."""
     from rafiki.client.prediction import BriefPredictorClient
 
     if not job.predictor_host:
         return []
     try:
-        with BriefPredictorClient(job.predictor_host, timeout_s=3.0) as predictor:
+        with BriefPredictorClient(job.predictor_host, timeout_s=3.0, trust=trust) as predictor:
             health = predictor.get_health()
     except UnreachableError:
         return []
@@ -221,7 +224,7 @@ def watch(
     version = resolve.served_version(client, app, version)
     version = version if version > 0 else client.get_running_inference_job(app, version).app_version
     code = ExitCode.OK
-    with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
+    with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address, client.trust):
         code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
     terminal.finish(code)
 

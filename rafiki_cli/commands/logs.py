@@ -89,8 +89,10 @@ def _follow_while_up(cli: Application, file: Path) -> None:
     with contextlib.ExitStack() as stack:
         if running is not None:
             from rafiki.client.http_server import join_address
+            from rafiki.client.trust import of_running
 
-            stack.enter_context(while_answering(join_address(reachable_host(running.host), running.port)))
+            host, trust = of_running(running, reachable_host(running.host))
+            stack.enter_context(while_answering(join_address(host, running.port), trust))
         _follow(file, is_away)
     raise why_down(folder)
 

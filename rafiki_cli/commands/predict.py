@@ -21,6 +21,7 @@ from rafiki_cli.target import resolve, session
 
 if TYPE_CHECKING:
     from rafiki.client.records import AdminClient
+    from rafiki.client.trust import Trust
 
 app = new_app("Predictions.")
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
@@ -67,7 +68,7 @@ def predict(
     many = read_queries(queries_file) if queries_file else None
     client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
-    with BriefPredictorClient(address, timeout_s=timeout) as predictor:
+    with BriefPredictorClient(address, timeout_s=timeout, trust=_trust(cli, host)) as predictor:
         answer = predictor.post({"query": one}) if many is None else predictor.ask_many(many)
     answer.setdefault("left_out", [])
     if format is Format.TABLE:
@@ -83,6 +84,13 @@ def predict(
             f"Without {names}: {they} of the ensemble failed or did not answer "
             "in time. See `rafiki infer show` and `rafiki logs`."
         )
+
+
+def _trust(cli: Application, host: str | None) -> Trust | None:
+    """Of the app's admin; of a predictor that is named, what the command line and the environment say."""
+    from rafiki.client.trust import told_trust
+
+    return cli.target().trust if host is None else told_trust(cli.options.ca)
 
 
 def _name_of(client: AdminClient | None, trial_id: str) -> str:

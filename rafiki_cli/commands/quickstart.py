@@ -13,6 +13,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from rafiki.constants import ExitCode
+from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.lazy import examples, new_app
@@ -107,7 +108,7 @@ def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Form
         with steps.step("Start the stack"):
             started = stack_process.start(cli.loaded_config())
             client = stack.enter_context(cli.client())
-            stack.enter_context(while_healthy(client.address))
+            stack.enter_context(while_healthy(client.address, client.trust))
             terminal.say(f"      {started.url}{'' if started.is_new else ' (it ran already)'}")
         with steps.step("Upload the digits: 1,078 images to train on, 359 to validate"):
             train_zip, val_zip, test_zip = assets.write_digits(folder)
@@ -123,10 +124,10 @@ def _run(cli: Application, steps: Steps, trials: int, workers: int, format: Form
                 terminal.finish(code)
         with steps.step("Deploy the best trial of each model as an ensemble"):
             served = admin.deploy(client, version)
-            terminal.say(f"      http://{served.predictor_host}/predict")
+            terminal.say(f"      {http_url(served.predictor_host or '')}/predict")
         with steps.step("Predict the test images over HTTP"):
             images, classes = digits.read_images(test_zip)
-            with PredictorClient(served.predictor_host or "") as predictor:
+            with PredictorClient(served.predictor_host or "", trust=cli.target().trust) as predictor:
                 accuracy = digits.measure(predictor, images, classes)
         result: Result = {
             "app": app,

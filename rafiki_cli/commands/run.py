@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rafiki.constants import ExitCode
+from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.lazy import new_app
@@ -88,12 +89,12 @@ def run(
             _show_plans([runner.plan(**options) for runner in runners], format)
             return
         # All of them, before anything is changed: what is wrong with the last job is told at once.
-        with while_healthy(client.address):
+        with while_healthy(client.address, client.trust):
             for runner in runners:
                 runner.plan(**options)
         for i, runner in enumerate(runners):
             # What one job uploaded, the next one finds.
-            _run_one(client.address, runner, {**options, "may_wait": not detach}, format, must_plan=i > 0)
+            _run_one(client, runner, {**options, "may_wait": not detach}, format, must_plan=i > 0)
             if runner.outcome.exit_code is ExitCode.UNHEALTHY:
                 for other in runners[i + 1 :]:
                     other.outcome.exit_code, other.outcome.message = ExitCode.UNHEALTHY, runner.outcome.message
@@ -151,7 +152,9 @@ def _put_event(event: TrainJobEvent) -> None:
     put_data(event, Format.JSONL)
 
 
-def _run_one(address: str, runner: JobRunner, options: dict[str, bool], format: Format, *, must_plan: bool) -> None:
+def _run_one(
+    client: AdminClient, runner: JobRunner, options: dict[str, bool], format: Format, *, must_plan: bool
+) -> None:
     """Run one job; how it failed is told and kept, so that the next one has its turn."""
     from rafiki.errors import RafikiError
     from rafiki_cli.watch.health import while_healthy
@@ -159,7 +162,7 @@ def _run_one(address: str, runner: JobRunner, options: dict[str, bool], format: 
     outcome = runner.outcome
     may_wait = options.pop("may_wait")
     try:
-        with while_healthy(address):
+        with while_healthy(client.address, client.trust):
             plan = runner.plan(**options) if must_plan or outcome.plan is None else outcome.plan
             _show_plan(plan)
             runner.run(plan, may_wait=may_wait, **options)
@@ -180,7 +183,7 @@ def _show_success(runner: JobRunner, format: Format) -> None:
         terminal.say(ensemble)
     if outcome.predictor_host:
         nothing = " Nothing has changed." if outcome.plan and outcome.plan.is_nothing_to_do else ""
-        terminal.say(f"{what} serves at http://{outcome.predictor_host}/predict.{nothing}")
+        terminal.say(f"{what} serves at {http_url(outcome.predictor_host)}/predict.{nothing}")
         if terminal.is_interactive() and format is Format.TABLE:
             terminal.say(f"Ask it: rafiki predict {outcome.app} --query ...")
     elif outcome.message == "nothing has changed":

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
     from rafiki_cli.target.session import Target
+    from rafiki_cli.target.stack_process import Started
 
 app = new_app("The stack.")
 _HEALTH_TIMEOUT_S = 3.0
@@ -68,7 +69,7 @@ def up(
         renewed = starting.renew(loaded, folder, started, port=port, is_wanted=restart)
         if renewed is None:
             _warn_of_others(cli, started.url)
-            _check_health(started.host, started.port)
+            _check_health(started)
             return
         started = renewed
     terminal.say(f"The stack runs at {started.url} (process {started.pid}).")
@@ -94,11 +95,11 @@ def _warn_without_box(config: Config) -> None:
         )
 
 
-def _check_health(host: str, port: int) -> None:
+def _check_health(started: Started) -> None:
     """End the command when the admin says that its stack is not healthy."""
     from rafiki_cli.target.health import health
 
-    found = health(host, port)
+    found = health(started.host, started.port, trust=started.trust)
     if found is not None and found["status"] != "ok":
         terminal.abort(f"It is not healthy: {found['status']}", ExitCode.UNHEALTHY)
 
@@ -225,7 +226,7 @@ def _look_at_admin(cli: Application, admin: Target) -> tuple[JsonObject | None, 
     if admin.source is session.Source.DOWN:
         return None, local_stack.why_down(cli.stack_folder())
     try:
-        found = ask_health(admin.host, admin.port, _HEALTH_TIMEOUT_S)
+        found = ask_health(admin.host, admin.port, _HEALTH_TIMEOUT_S, trust=admin.trust)
     except AdminLostError as e:
         return None, e
     return found, None if found else _why_absent(cli, admin)
@@ -252,7 +253,7 @@ def _watch(cli: Application, format: Format) -> None:
     client = cli.client()
     events = streams.batches(client.watch_services, tick_s=1.0)
     # What is not healthy is what one looks for here: only an admin that hangs ends it.
-    with contextlib.suppress(KeyboardInterrupt), while_answering(client.address):
+    with contextlib.suppress(KeyboardInterrupt), while_answering(client.address, client.trust):
         if format is Format.JSONL:
             for event in (e for batch in events for e in batch if not isinstance(e, Away)):
                 put_data(event, format)

@@ -176,7 +176,7 @@ def _healthy_for(client: AdminClient, wait: bool) -> contextlib.AbstractContextM
     """Who goes on to wait for the job learns at once that it would wait in vain."""
     from rafiki_cli.watch.health import while_healthy
 
-    return while_healthy(client.address) if wait else contextlib.nullcontext()
+    return while_healthy(client.address, client.trust) if wait else contextlib.nullcontext()
 
 
 def _create_from_file(
@@ -305,7 +305,7 @@ def _follow(client: AdminClient, app: str, version: int, format: Format) -> Exit
     from rafiki_cli.watch.health import while_healthy
 
     is_table = format is Format.TABLE
-    with while_healthy(client.address):
+    with while_healthy(client.address, client.trust):
         if format is Format.JSONL:
             return train_loop.follow(client, app, version, on_event=lambda event: put_data(event, Format.JSONL))
         code = train_loop.follow(client, app, version, out=terminal.put if is_table else terminal.say)

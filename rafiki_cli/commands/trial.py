@@ -133,7 +133,7 @@ def logs(
     if follow:
         from rafiki_cli.watch.health import while_healthy
 
-        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address):
+        with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address, client.trust):
             _follow(cli, client, found.id, format)
         return
     printed = trial_output.find(cli, found)

@@ -35,5 +35,5 @@ def _find_admin(cli: Application) -> dict[str, str] | None:
         return None
     if found.source in (session.Source.DOWN, session.Source.DEFAULT):
         return None
-    answer = health(found.host, found.port)
+    answer = health(found.host, found.port, trust=found.trust)
     return {"address": found.address, "version": str(answer.get("version"))} if answer else None

@@ -106,7 +106,7 @@ def _get(admin: Target, token: str, path: str) -> bytes:
     from rafiki.client.plain_http import PlainHttp
     from rafiki.contract.http_headers import STACK_HEADER
 
-    server = PlainHttp(admin.host, admin.port, connect_timeout_s=TIMEOUT_S)
+    server = PlainHttp(admin.host, admin.port, connect_timeout_s=TIMEOUT_S, trust=admin.trust)
     headers = {"Authorization": f"Bearer {token}"}
     if admin.stack_id is not None:
         headers[STACK_HEADER] = admin.stack_id

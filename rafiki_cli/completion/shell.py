@@ -160,7 +160,7 @@ def _global_value(option: str, incomplete: str) -> Answer:
 
     if option == "--context":
         return Answer([v for v in completers.contexts() if v[0].startswith(incomplete)])
-    return Answer([], is_file=option == "--config")
+    return Answer([], is_file=option in ("--config", "--ca"))
 
 
 def _without_global_options(words: Sequence[str]) -> tuple[Application, list[str]]:

@@ -28,7 +28,7 @@ def check_admin(subject: Subject) -> Iterator[Finding]:
 
     host, port = subject.address
     # A port that only was this stack's may be another program's by now.
-    found = None if subject.is_down else health(host, port, _TIMEOUT_S)
+    found = None if subject.is_down else health(host, port, _TIMEOUT_S, trust=subject.trust)
     if found is None:
         if (loss := subject.find_loss()) is not None:
             yield problem("admin", loss.message, "rafiki up")
@@ -56,8 +56,11 @@ def check_clock(subject: Subject) -> Iterator[Finding]:
         return
     host, port = subject.address
     name = host.removeprefix("https://")
-    kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
-    connection = kind(name, port, timeout=_TIMEOUT_S)
+    connection = (
+        http.client.HTTPConnection(name, port, timeout=_TIMEOUT_S)
+        if name == host
+        else http.client.HTTPSConnection(name, port, timeout=_TIMEOUT_S, context=subject.trust.context())
+    )
     try:
         asked = utc_now()
         connection.request("GET", "/")

@@ -39,7 +39,8 @@ def check_server_program(subject: Subject) -> Iterator[Finding]:
 
 def check_cache(subject: Subject) -> Iterator[Finding]:
     """The server that runs: whether a job could work with it."""
-    from rafiki.messages import CacheAddress, ExamineCache
+    from rafiki.messages import CacheAddress, CacheTls, ExamineCache
+    from rafiki.utils.files import read_text
     from rafiki_cli.target import local_stack
 
     url = subject.config.cache.url
@@ -59,7 +60,11 @@ def check_cache(subject: Subject) -> Iterator[Finding]:
             yield skipped("cache", "It runs while the stack does.")
         return
     password = subject.folder.secrets().cache_password
-    address = CacheAddress(host=running.host, port=running.port, db=0, username=None, password=password, prefix="")
+    is_tls = "tls" in running.details
+    address = CacheAddress(
+        host=running.host, port=running.port, db=0, username=None, password=password, prefix="", use_tls=is_tls,
+        tls=CacheTls(authorities=read_text(subject.folder.tls_folder / "authority.pem")) if is_tls else None,
+    )  # fmt: skip
     program = running.details.get("program")
     where = f"{running.host}:{running.port}" + (f" ({program})" if program else "")
     yield from _examine(ExamineCache(address=address), where, _CURE_OF_OWN)

@@ -19,6 +19,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
     from rafiki_cli.doctor import (
         admin,
         cache,
+        certificate,
         configuration,
         containers,
         gpus,
@@ -41,6 +42,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         ("configuration", configuration.check_configuration),
         ("stack", configuration.check_stack),
         ("ports", machine.check_ports),
+        ("certificate", certificate.check_certificate),
         ("disk space", machine.check_disks),
         ("permissions", machine.check_permissions),
         ("limits", machine.check_limits),

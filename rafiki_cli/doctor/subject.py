@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rafiki.client.trust import Trust
 from rafiki.errors import AdminLostError, ConfigError, RafikiError
 from rafiki_cli.application import Application
 from rafiki_cli.target import local_stack, session, stack_owner
@@ -61,6 +62,11 @@ class Subject:
         if self.loaded is None and not self.is_remote:
             raise NotExaminedError("The configuration cannot be read.")
         return self.cli.target()[:2]
+
+    @property
+    def trust(self) -> Trust:
+        """Whose certificate it is to show."""
+        return self.cli.target().trust or Trust()
 
     @property
     def is_down(self) -> bool:

@@ -13,7 +13,7 @@ from rafiki.contract.inference_jobs import DeploymentRequest
 from rafiki.contract.train_jobs import TrainJobView
 from rafiki.ensembles import EnsembleSetting
 from rafiki.search_setting import AdvisorSetting, EarlyEnding
-from rafiki.utils.urls import mask_url
+from rafiki.utils.urls import http_url, mask_url
 from rafiki_cli.jobs.content import changed_text
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
@@ -301,7 +301,7 @@ def _deploy_step(
                 return step(Verb.FOLLOW, f"is starting{stops}")
             if others:
                 return step(Verb.REPLACE, f"serves as asked for{stops}")
-            return step(Verb.REUSE, f"serves at http://{serving.predictor_host}/predict")
+            return step(Verb.REUSE, f"serves at {http_url(serving.predictor_host or '')}/predict")
     if others:
         return step(Verb.REPLACE, f"takes the place of {', '.join(others)}; {how}")
     return step(Verb.CREATE, how)

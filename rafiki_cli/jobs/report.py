@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rafiki.constants import ExitCode, TrainJobStatus, TrialStatus
 from rafiki.utils.files import write_atomic
 from rafiki.utils.paths import why
+from rafiki.utils.urls import http_url
 from rafiki_cli.jobs.outcome import Outcome
 from rafiki_cli.render import values
 from rafiki_cli.render.ensembles import ensemble_line
@@ -172,7 +173,7 @@ def _section(outcome: Outcome) -> str:
         text = _escape(ensemble_line(ensemble, outcome.n_members) or "")
         lines += [f"{text[:1].upper()}{text[1:]}.", ""]
     if outcome.predictor_host:
-        lines += [f"Serves at `http://{outcome.predictor_host}/predict`.", ""]
+        lines += [f"Serves at `{http_url(outcome.predictor_host)}/predict`.", ""]
     elif outcome.serving and outcome.serving[0].text not in outcome.message:
         lines += [f"{_escape(s.text)}." for s in outcome.serving] + [""]
     if outcome.plan:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.constants import InferenceJobStatus, ServiceStatus
+from rafiki.utils.urls import http_url
 from rafiki_cli.render import values
 from rafiki_cli.render.output import STATUS_STYLES, Column, error_column, table_view
 from rafiki_cli.render.sparkline import sparkline
@@ -114,7 +115,7 @@ def live_view(
     title = Text(f"{job.app} v{job.app_version}  ", style="bold", no_wrap=True, overflow="ellipsis")
     title.append(job.status, style=STATUS_STYLES.get(job.status, ""))
     if job.predictor_host:
-        title.append(f"  http://{job.predictor_host}/predict", style="not bold")
+        title.append(f"  {http_url(job.predictor_host)}/predict", style="not bold")
     up = values.duration(values.between(job.datetime_started, job.datetime_stopped, now))
     title.append(f"  up {up}", style="not bold dim")
     parts: list[RenderableType] = [title, Text(figures_text(figures), no_wrap=True, overflow="ellipsis")]

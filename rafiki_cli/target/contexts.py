@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def write_contexts(contexts: Contexts) -> None:
     """Keep ``contexts`` instead of those that were kept."""
     tree: dict[str, object] = {"current": contexts.current, "contexts": dict(contexts.hosts)}
+    if contexts.cas:
+        tree["cas"] = dict(contexts.cas)
     write_user_file(contexts_file(), tree)
 
 

@@ -6,25 +6,26 @@ import msgspec
 
 from rafiki.client.http_server import join_address
 from rafiki.client.plain_http import PlainHttp
+from rafiki.client.trust import Trust
 from rafiki.errors import AdminLostError
 from rafiki.utils.values import JsonObject
 
 
-def health(host: str, port: int, timeout_s: float = 2.0) -> JsonObject | None:
+def health(host: str, port: int, timeout_s: float = 2.0, *, trust: Trust | None = None) -> JsonObject | None:
     """The answer of the admin to ``GET /``; None when there is none."""
     try:
-        return ask_health(host, port, timeout_s)
+        return ask_health(host, port, timeout_s, trust=trust)
     except AdminLostError:
         return None
 
 
-def ask_health(host: str, port: int, timeout_s: float) -> JsonObject | None:
+def ask_health(host: str, port: int, timeout_s: float, *, trust: Trust | None = None) -> JsonObject | None:
     """The answer of the admin to ``GET /``; None when there is no admin.
 
     Raises:
         AdminLostError: it takes the connection, and does not answer.
     """
-    server = PlainHttp(host, port, connect_timeout_s=timeout_s)
+    server = PlainHttp(host, port, connect_timeout_s=timeout_s, trust=trust)
     try:
         found = msgspec.json.decode(server.request("GET", "/", body=None, headers={}, timeout_s=timeout_s)[1])
     except TimeoutError as e:

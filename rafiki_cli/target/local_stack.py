@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from rafiki.client.trust import Trust, of_running, of_settings
 from rafiki.errors import AdminLostError, StackDownError, UnreachableError
 from rafiki_cli.target import stack_owner
 
@@ -47,6 +48,8 @@ class LocalStack(NamedTuple):
     folder: StackFolder
     stack_id: str | None
     """None = it has none yet, or belongs to another user."""
+    trust: Trust | None = None
+    """Whose certificates its admin and predictors are to show; None = nothing says so."""
 
 
 def find_local(loaded: LoadedConfig) -> LocalStack:
@@ -56,17 +59,18 @@ def find_local(loaded: LoadedConfig) -> LocalStack:
     from rafiki.stack_identity import examine
 
     folder, settings = StackFolder(loaded), loaded.config.admin
-    host = reachable_host(settings.host)
+    host, trust = of_settings(loaded, reachable_host(settings.host))
     if stack_owner.is_of_another_user(folder):
-        return LocalStack(How.CONFIGURED, host, settings.port or DEFAULT_ADMIN_PORT, folder, None)
+        return LocalStack(How.CONFIGURED, host, settings.port or DEFAULT_ADMIN_PORT, folder, None, trust)
     stack_id = examine(folder.root).known_id
     if running := folder.find_admin():
-        return LocalStack(How.RUNNING, reachable_host(running.host), running.port, folder, stack_id)
+        host, trust = of_running(running, reachable_host(running.host))
+        return LocalStack(How.RUNNING, host, running.port, folder, stack_id, trust)
     if settings.port or not _is_of_this_machine(settings.host):
-        return LocalStack(How.CONFIGURED, host, settings.port or DEFAULT_ADMIN_PORT, folder, stack_id)
+        return LocalStack(How.CONFIGURED, host, settings.port or DEFAULT_ADMIN_PORT, folder, stack_id, trust)
     is_nowhere = loaded.file is None and not folder.root.exists()
     how = How.DEFAULT if is_nowhere else How.DOWN
-    return LocalStack(how, host, folder.kept_admin_port or DEFAULT_ADMIN_PORT, folder, stack_id)
+    return LocalStack(how, host, folder.kept_admin_port or DEFAULT_ADMIN_PORT, folder, stack_id, trust)
 
 
 def _is_of_this_machine(host: str) -> bool:
@@ -105,7 +109,9 @@ def check_it_runs(loaded: LoadedConfig) -> None:
         raise why_down(found.folder)
     if found.how is not How.CONFIGURED or stack_owner.is_of_another_user(found.folder):
         return
-    answer = health(found.host, found.port)
+    from rafiki.client.http_server import join_address
+
+    answer = health(found.host, found.port, trust=found.trust)
     is_here = _is_of_this_machine(loaded.config.admin.host)
     loss = found.folder.find_loss() if is_here else None
     if answer is None:
@@ -123,7 +129,7 @@ def check_it_runs(loaded: LoadedConfig) -> None:
         raise (UnreachableError if loss is None else AdminLostError)(
             f"The stack in {found.folder.root} does not run: port {found.port} (admin.port, {origin}) is that "
             f"of {whose}. Leave admin.port out, and `rafiki up` finds a free port; or talk to the other one on "
-            f"purpose, with --admin {found.host}:{found.port}."
+            f"purpose, with --admin {join_address(found.host, found.port)}."
         )
 
 

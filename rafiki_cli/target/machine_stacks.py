@@ -32,6 +32,7 @@ STACK_COLUMNS: list[Column[StackRow]] = [
 def list_stacks() -> list[StackRow]:
     """One row a stack, by the folder's name. Those of other users cannot be seen."""
     from rafiki.client.http_server import join_address
+    from rafiki.client.trust import of_running
     from rafiki.utils.pid_file import PidFile
     from rafiki.utils.process import find_stack_roots
     from rafiki_cli.target.health import health
@@ -40,8 +41,8 @@ def list_stacks() -> list[StackRow]:
     rows = []
     for root, processes in sorted(find_stack_roots().items()):
         admin = PidFile.find(root / "run" / "admin.json", root)
-        host = reachable_host(admin.host) if admin else ""
-        answer = health(host, admin.port) if admin else None
+        host, trust = of_running(admin, reachable_host(admin.host)) if admin else ("", None)
+        answer = health(host, admin.port, trust=trust) if admin else None
         status = "down" if admin is None else "does not answer" if answer is None else str(answer["status"])
         rows.append(
             StackRow(

@@ -11,6 +11,7 @@ GLOBAL_OPTIONS = {
     "--config FILE": "The rafiki.yaml to use.",
     "--admin HOST:PORT": "The admin to talk to.",
     "--context NAME": "The context to use (see `rafiki context`).",
+    "--ca FILE": "The authorities to check the certificates of admin and predictors against, as PEM.",
     "-q, --quiet": "No messages but errors.",
     "-v, --verbose": "Also tell each request, its status and its time.",
     "--no-color": "No colours; so does NO_COLOR in the environment.",
@@ -18,7 +19,7 @@ GLOBAL_OPTIONS = {
 }
 """Options of every command, before or after its name."""
 
-VALUE_OPTIONS = ("--config", "--admin", "--context")
+VALUE_OPTIONS = ("--config", "--admin", "--context", "--ca")
 FLAGS = {
     "--debug": "is_debug", "--quiet": "is_quiet", "-q": "is_quiet", "--verbose": "is_verbose", "-v": "is_verbose",
     "--no-color": "is_colorless",
@@ -32,6 +33,7 @@ class GlobalOptions:
     config_file: Path | None = None
     admin: str | None = None
     context: str | None = None
+    ca: str | None = None
     is_debug: bool = False
     is_quiet: bool = False
     is_verbose: bool = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rafiki.client.kept_logins import Login, read_logins
 from rafiki.client.kept_logins import find_login as find_login
 from rafiki.client.kept_logins import logins_file as logins_file
+from rafiki.client.trust import Trust, told_trust
 from rafiki.errors import ConfigError, InvalidPasswordError, InvalidRequestError, UnauthorizedError
 from rafiki_cli import terminal
 from rafiki_cli.target import contexts
@@ -54,6 +55,8 @@ class Target(NamedTuple):
     context: str = contexts.LOCAL
     stack_id: str | None = None
     """Of the stack that is meant, where its folder says so: no other may answer."""
+    trust: Trust | None = None
+    """Whose certificates it and its predictors are to show; None = those of the machine's authorities."""
 
     @property
     def address(self) -> str:
@@ -81,19 +84,24 @@ def find_target(cli: Application) -> Target:
     if current.admin and current.context:
         raise UsageError("Give --admin or --context, not both.")
     if current.admin:
-        return Target(*parse_address(current.admin, "--admin", "an admin"), Source.ADMIN_OPTION)
+        return _of_address(current.admin, "--admin", Source.ADMIN_OPTION, current.ca)
     if current.context:
         return _of_context(cli, contexts.read_contexts(), current.context, Source.CONTEXT_OPTION)
     if host := admin_from_environment():
-        return Target(*parse_address(host, "RAFIKI_HOST", "an admin"), Source.ENVIRONMENT)
+        return _of_address(host, "RAFIKI_HOST", Source.ENVIRONMENT, current.ca)
     kept = contexts.read_contexts()
     return _of_context(cli, kept, kept.current or contexts.LOCAL, Source.CONTEXT)
 
 
 def _of_context(cli: Application, kept: contexts.Contexts, name: str, source: Source) -> Target:
     if host := kept.host_of(name):
-        return Target(*parse_address(host, f"The context {name!r}", "an admin"), source, name)
+        found = _of_address(host, f"The context {name!r}", source, cli.options.ca or kept.ca_of(name))
+        return found._replace(context=name)
     return local_target(cli)
+
+
+def _of_address(address: str, option: str, source: Source, ca: str | None) -> Target:
+    return Target(*parse_address(address, option, "an admin"), source, trust=told_trust(ca))
 
 
 def local_target(cli: Application) -> Target:
@@ -103,7 +111,8 @@ def local_target(cli: Application) -> Target:
         ConfigError: when the configuration is wrong.
     """
     found = find_local(cli.loaded_config())
-    return Target(found.host, found.port, _LOCAL_SOURCES[found.how], stack_id=found.stack_id)
+    trust = found.trust if cli.options.ca is None else told_trust(cli.options.ca)
+    return Target(found.host, found.port, _LOCAL_SOURCES[found.how], stack_id=found.stack_id, trust=trust)
 
 
 def reach_target(cli: Application) -> Target:
@@ -197,7 +206,7 @@ def open_client(cli: Application) -> AdminClient:
     from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
 
     admin = reach_target(cli)
-    found = AdminClient(admin.host, admin.port)
+    found = AdminClient(admin.host, admin.port, trust=admin.trust)
     found.stack_id, found.stack = admin.stack_id, find_stack_folder(cli, admin)
     if token := token_from_environment():
         refuse_to_send(token, admin)
@@ -227,7 +236,7 @@ def refuse_to_send(token: str, admin: Target) -> None:
     Raises:
         UnauthorizedError: when that admin is on another machine.
     """
-    if token and admin.source is Source.CONFIGURED and admin.host not in _LOOPBACK:
+    if token and admin.source is Source.CONFIGURED and admin.host.removeprefix("https://") not in _LOOPBACK:
         raise UnauthorizedError(
             f"{TOKEN_VARIABLE} is not sent to {admin.address}, which only this folder's rafiki.yaml names. Name the "
             "admin with RAFIKI_HOST, with --admin, or with a context."

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 import rafiki
+from rafiki.client.trust import Trust, of_running
 from rafiki.constants import ExitCode
 from rafiki.errors import StackError
 from rafiki.moved_stack import find_left_behind
 from rafiki.utils.clock import Deadline
 from rafiki.utils.pid_file import HAND_OVER_SIGNAL, STACK_VARIABLE, ProcessHandle, stack_of_process
 from rafiki.utils.process import end_processes, find_stack_processes, wait_until
+from rafiki.utils.urls import http_url
 from rafiki.utils.values import JsonObject
 from rafiki_cli.target.health import health
 from rafiki_cli.target.local_stack import reachable_host
@@ -54,16 +56,21 @@ class Started(NamedTuple):
     port: int
     pid: int
     is_new: bool
+    trust: Trust | None = None
+    """Whose certificate it shows."""
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return http_url(f"{self.host}:{self.port}")
 
 
 def find_running(folder: StackFolder) -> Started | None:
     """The stack's admin if it runs."""
     found = folder.find_admin()
-    return Started(reachable_host(found.host), found.port, found.process.pid, False) if found else None
+    if found is None:
+        return None
+    host, trust = of_running(found, reachable_host(found.host))
+    return Started(host, found.port, found.process.pid, False, trust)
 
 
 def check_port(host: str, port: int) -> None:
@@ -189,7 +196,7 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
 def _is_settled(folder: StackFolder) -> bool:
     """Whether the admin answers or is gone: one that ends at this moment does neither."""
     running = find_running(folder)
-    return running is None or health(running.host, running.port) is not None
+    return running is None or health(running.host, running.port, trust=running.trust) is not None
 
 
 def launch(loaded: LoadedConfig, folder: StackFolder, *, port: int | None, on_failure: OnFailure) -> Started:
@@ -227,7 +234,7 @@ def _wait_healthy(
         if process.poll() is not None:
             return True
         running = find_running(folder)
-        last = health(running.host, running.port) if running else None
+        last = health(running.host, running.port, trust=running.trust) if running else None
         return bool(last) and last["status"] == "ok"  # type: ignore[index]
 
     try:

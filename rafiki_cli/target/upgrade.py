@@ -50,7 +50,7 @@ class Preview(NamedTuple):
 
 def find_version(running: Started) -> str | None:
     """The version of the running admin, as it says; None when it does not answer."""
-    answer = health(running.host, running.port)
+    answer = health(running.host, running.port, trust=running.trust)
     return str(answer.get("version")) if answer else None
 
 

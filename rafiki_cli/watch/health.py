@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from rafiki.client.trust import Trust
 from rafiki.errors import AdminLostError, RafikiError, StackUnhealthyError, UnreachableError
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ class _NoAnswerError(Exception):
 class HealthWatch:
     """Asks an admin, from a thread, how its stack is."""
 
-    def __init__(self, address: str, *, is_any_answer_good: bool = False) -> None:
+    def __init__(self, address: str, trust: Trust | None = None, *, is_any_answer_good: bool = False) -> None:
         """
         Args:
             is_any_answer_good: only an admin that hangs counts, not what it says of its stack.
         """
         self._address = address
+        self._trust = trust or Trust()
         self._is_any_answer_good = is_any_answer_good
         self._stopped = threading.Event()
         self._silent_since: float | None = None
@@ -125,8 +127,11 @@ class HealthWatch:
 
         host, port = split_address(self._address, "an admin")
         name = host.removeprefix("https://")
-        kind = http.client.HTTPSConnection if name != host else http.client.HTTPConnection
-        connection = kind(name, port, timeout=_ANSWER_TIMEOUT_S)
+        connection = (
+            http.client.HTTPConnection(name, port, timeout=_ANSWER_TIMEOUT_S)
+            if name == host
+            else http.client.HTTPSConnection(name, port, timeout=_ANSWER_TIMEOUT_S, context=self._trust.context())
+        )
         try:
             connection.connect()
         except OSError:
@@ -144,14 +149,14 @@ class HealthWatch:
 
 
 @contextlib.contextmanager
-def while_healthy(address: str) -> Iterator[None]:
+def while_healthy(address: str, trust: Trust | None = None) -> Iterator[None]:
     """As long as the stack of the admin at ``address`` is healthy; see :meth:`HealthWatch.interrupting`."""
-    with HealthWatch(address).interrupting():
+    with HealthWatch(address, trust).interrupting():
         yield
 
 
 @contextlib.contextmanager
-def while_answering(address: str) -> Iterator[None]:
+def while_answering(address: str, trust: Trust | None = None) -> Iterator[None]:
     """As long as the admin at ``address`` does not hang, be its stack healthy or not."""
-    with HealthWatch(address, is_any_answer_good=True).interrupting():
+    with HealthWatch(address, trust, is_any_answer_good=True).interrupting():
         yield

@@ -51,7 +51,6 @@ def swarm_stack(hosts: DockerHosts, folder: Path, **settings: Any) -> RunningSta
         {
             "container": {"backend": "swarm", "engine": hosts.manager.socket, "image": TEST_IMAGE},
             "cluster": {"advertise_host": hosts.address},
-            "admin": {"host": "0.0.0.0"},
             "train": {"checkpoint_s": 0.2},
             **settings,
         },

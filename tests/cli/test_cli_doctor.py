@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.http.contract_server import ContractServer
 from support.stacks.running_stack import RunningStack
+from support.tls.authority import Authority
 
 from rafiki.cache_program import find_server_program
 from rafiki.constants import ExitCode
@@ -29,6 +30,7 @@ from rafiki.utils.process import wait_until
 from rafiki.utils.sockets import any_free_port, is_free
 from rafiki_cli.application import Application
 from rafiki_cli.doctor import admin, cache, containers, gpus, machine, meta_store, packages
+from rafiki_cli.doctor.certificate import check_certificate
 from rafiki_cli.doctor.examination import examine
 from rafiki_cli.doctor.findings import Finding, Verdict, ok, warning, worst
 from rafiki_cli.doctor.subject import Subject, find_subject
@@ -204,6 +206,19 @@ def test_a_predictor_address_of_another_machine_is_a_problem(settings) -> None:
     # TEST-NET-1 (RFC 5737): nobody's address.
     found = only(machine.check_ports(settings("predictor: {host: 192.0.2.1}\n")), "predictor address")
     assert (found.verdict, "192.0.2.1" in found.found) == (Verdict.PROBLEM, True)
+
+
+def test_a_certificate_is_told_with_its_end(settings, folder: Path) -> None:
+    authority = Authority(folder / "tls")
+    assert list(check_certificate(settings(""))) == []
+    for days, verdict in ((30, Verdict.OK), (3, Verdict.WARNING), (-1, Verdict.PROBLEM)):
+        pair = authority.issue("shown", days=days)
+        [found] = check_certificate(settings(f"tls: {{certificate: {pair.certificate}, key: {pair.key}}}"))
+        assert found.verdict is verdict
+    [found] = check_certificate(settings("admin: {host: 0.0.0.0}\ntls: {insecure: true}"))
+    assert (found.verdict, "0.0.0.0 without TLS" in found.found) == (Verdict.WARNING, True)
+    [found] = check_certificate(settings("admin: {host: 0.0.0.0}"))
+    assert found.verdict is Verdict.PROBLEM
 
 
 @pytest.mark.parametrize(

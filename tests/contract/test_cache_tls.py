@@ -8,16 +8,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from support.tls.authority import Authority
-from support.tls.redis_server import TlsRedis
+from support.stores.own_cache import server_programs
+from support.tls.authority import Authority, speaks_tls
+from support.tls.redis_server import TlsRedis, find_tls_program
 
+from rafiki.admin.authority import server_tls
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.cache.connection import connect, connect_async
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.rehearsal import rehearse
+from rafiki.cache.server import CacheServer, CacheServerTls
 from rafiki.cache.train import RedisTrainCache
-from rafiki.errors import CacheUnavailableError, CacheUnfitError
+from rafiki.cache_program import find_server_program
+from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError
 from rafiki.messages import CacheAddress, CacheTls, Hello
 from rafiki.utils.ids import new_id
 
@@ -180,3 +185,50 @@ def test_a_server_that_closes_each_connection_is_told() -> None:
         finally:
             ended.set()
             thread.join()
+
+
+def test_a_server_that_knows_its_clients_by_nothing_but_tls(authority: Authority, tmp_path: Path) -> None:
+    server = TlsRedis(tmp_path, authority.issue("open", "127.0.0.1"), authority=authority.file, has_password=False)
+    address = msgspec.structs.replace(server.address(), username=None, password=None)
+    try:
+        for _ in range(20):
+            with connect(address) as client:
+                assert client.ping()
+        rehearse(address, Credentials(address, KEY))
+    finally:
+        server.close()
+
+
+def test_a_private_server_speaks_tls_to_everybody_once_other_hosts_need_it(tmp_path: Path) -> None:
+    tls = server_tls(tmp_path / "tls", ["127.0.0.1"])
+    program = find_tls_program()
+    (tmp_path / "run").mkdir()
+
+    def server(with_tls: bool) -> CacheServer:
+        return CacheServer(
+            stack_root=tmp_path, run_folder=tmp_path / "run", log_file=tmp_path / "cache.log", password="secret",
+            port=0, start_timeout_s=10.0,
+            find_program=lambda: find_server_program(program, tmp_path, needs_tls=with_tls),
+            tls=CacheServerTls(tls.certificate, tls.key, tls.authorities) if with_tls else None,
+        )  # fmt: skip
+
+    plain = server(False).ensure()
+    rehearse(plain, Credentials(plain, KEY))
+    # One that was started without it is replaced, at the same port.
+    address = server(True).ensure()
+    assert (address.port, address.use_tls) == (plain.port, True)
+    try:
+        rehearse(address, Credentials(address, KEY))
+        assert server(True).ensure() == address
+        with pytest.raises(CacheUnavailableError, match="closes the connection"):
+            Credentials(plain, KEY).ask_server()
+    finally:
+        server(True).stop()
+
+
+def test_a_program_without_tls_is_told_with_what_to_do(tmp_path: Path) -> None:
+    programs = [path for path in server_programs().values() if not speaks_tls(Path(path))]
+    if not programs:
+        pytest.skip("every server here speaks TLS")
+    with pytest.raises(ConfigError, match=r"was built without TLS.*redis-server.*cache\.url.*private network"):
+        find_server_program(programs[0], tmp_path, needs_tls=True)

@@ -70,6 +70,20 @@ def test_it_is_used_over_tls_with_its_name_proven_and_a_restart_costs_no_call(ur
         assert store.users.ban_user(user.id).banned_date is not None
 
 
+def test_of_several_hosts_the_one_that_can_be_written_to_is_found(
+    server: TlsPostgres, database: str, url: str, tmp_path: Path
+) -> None:
+    query = url.partition("?")[2]
+    several = f"postgresql://rafiki:pass%3Aword%2F1@/{database}?host=127.0.0.1:1&host=127.0.0.1:{server.port}&{query}"
+    with open_meta_store(f"{several}&target_session_attrs=read-write") as store:
+        store.ping()
+    named = several.partition("&sslrootcert")[0]
+    stranger = Authority(tmp_path, "stranger")
+    assert "Its certificate is not trusted" in problem(
+        f"{named}&sslmode=verify-full&sslrootcert={stranger.file}".replace("host=127.0.0.1:1&", "")
+    )
+
+
 def test_what_is_wrong_with_certificates_is_said(
     server: TlsPostgres, database: str, authority: Authority, pair: Pair, url: str, tmp_path: Path
 ) -> None:

@@ -26,7 +26,11 @@ HOSTILE = (
 )
 """They share the stack that gets nothing but bad input."""
 
-SWARM = ("tests/contract/test_container.py", "tests/acceptance/test_swarm.py")
+SWARM = (
+    "tests/contract/test_container.py",
+    "tests/acceptance/test_swarm.py",
+    "tests/acceptance/test_outside_servers.py",
+)
 """They share the two Docker hosts."""
 
 LONG = (

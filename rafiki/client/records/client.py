@@ -23,8 +23,8 @@ class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJob
     went without a word, and not at all for one that was stopped with its stack.
 
     Args:
-        admin_host: name or address of the machine on which the admin runs; ``https://`` before it where a proxy in
-            front of the admin speaks TLS.
+        admin_host: name or address of the machine on which the admin runs; ``https://`` before it where it, or
+            a proxy in front of it, speaks TLS.
         admin_port: port of the admin.
     """
 

@@ -54,10 +54,18 @@ def _ask_why_not_trusted(url: URL) -> str | None:
     try:
         context = context_trusting(read_pem(Path(root)) if isinstance(root, str) else None)
         context.check_hostname = False
-        with socket.create_connection((url.host or "127.0.0.1", url.port or 5432), _TIMEOUT_S) as connection:
+        with socket.create_connection(_first_host(url), _TIMEOUT_S) as connection:
             connection.sendall(_SSL_REQUEST)
             if connection.recv(1) == b"S":
                 context.wrap_socket(connection, server_hostname=url.host).close()
     except (OSError, CertificateError, ssl.SSLError) as e:
         return why_not_trusted(e)
     return None
+
+
+def _first_host(url: URL) -> tuple[str, int]:
+    """Of several that the URL names, the one that libpq tries first."""
+    named = url.query.get("host")
+    first = (named if isinstance(named, str) else named[0]) if named else ""
+    name, _, port = first.partition(":")
+    return url.host or name or "127.0.0.1", url.port or (int(port) if port.isdecimal() else 5432)

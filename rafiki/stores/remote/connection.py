@@ -163,8 +163,13 @@ class RemoteConnection:
 
         if self._parts.scheme == SOCKET_SCHEME:
             return _socket_connection(unquote(self._parts.netloc))
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        return kind(str(self._parts.hostname), self._parts.port, timeout=_SILENCE_S, blocksize=PIECE_BYTES)
+        host, port = str(self._parts.hostname), self._parts.port
+        if self._parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=_SILENCE_S, blocksize=PIECE_BYTES)
+        from rafiki.utils.certificates import context_trusting
+
+        context = context_trusting(self.location.authorities)
+        return http.client.HTTPSConnection(host, port, timeout=_SILENCE_S, blocksize=PIECE_BYTES, context=context)
 
     def close(self) -> None:
         """Close this thread's connection; those of other threads close with these."""

@@ -37,7 +37,7 @@ class TlsRedis:
 
     def __init__(
         self, folder: Path, pair: Pair | None, *, authority: Path | None = None, host: str = "127.0.0.1",
-        asks_clients: bool = False, settings: dict[str, str] | None = None,
+        asks_clients: bool = False, has_password: bool = True, settings: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.host, self.port = host, any_free_port(host)
@@ -52,7 +52,8 @@ class TlsRedis:
         self._config = folder / "redis.conf"
         self._config.write_text(
             "".join(f"{k} {v}\n" for k, v in {**lines, **(settings or {})}.items())
-            + f'user default on ">{PASSWORD}" ~* &* +@all\n' + f'user {USER} on ">{PASSWORD}" {RIGHTS}\n'
+            + (f'user default on ">{PASSWORD}" ~* &* +@all\n' if has_password else "")
+            + f'user {USER} on ">{PASSWORD}" {RIGHTS}\n'
         )  # fmt: skip
         self._program = find_tls_program()
         self._process: subprocess.Popen[bytes] | None = None
