@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
+import types
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from rafiki.errors import ContainerError, InvalidRequestError
-from rafiki_cli.images import site_files
+from rafiki_cli.images import compile_library, site_files
 from rafiki_cli.images.build_context import DOCKERFILE, pack
 from rafiki_cli.images.engine import ImageEngine
 
@@ -119,3 +122,21 @@ def test_the_dockerfile_is_that_of_the_folder_of_dockerfiles() -> None:
 def test_no_engine_is_said_with_what_to_do() -> None:
     with pytest.raises(ContainerError, match=r"No Docker engine answers at unix:///nowhere.*--engine"):
         ImageEngine("unix:///nowhere/docker.sock")
+
+
+def test_what_rafiki_imports_of_pythons_library_is_compiled_while_an_image_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "spare.py"
+    source.write_text("x = 1\n")
+    os.utime(source, (1000.0, 1000.0))
+    folder_changed = tmp_path.stat().st_mtime
+    module = types.ModuleType("spare")
+    module.__file__ = str(source)
+    monkeypatch.setitem(sys.modules, "spare", module)
+    monkeypatch.setattr(compile_library.sysconfig, "get_path", lambda _: str(tmp_path))
+    assert compile_library.compile_library() == 1
+    (made,) = (tmp_path / "__pycache__").glob("spare.*.pyc")
+    # As old as what it was made of: the image is the same each time.
+    assert (made.stat().st_mtime, made.parent.stat().st_mtime) == (1000.0, 1000.0)
+    assert tmp_path.stat().st_mtime == pytest.approx(folder_changed, abs=1e-3)
