@@ -67,6 +67,31 @@ class RequestTooLargeError(RequestRefusedError):
     http_status = 413
 
 
+class HeadersTooLargeError(RequestRefusedError):
+    """The request's first line and headers are larger than this server takes."""
+
+    http_status = 431
+
+
+class UnsupportedEncodingError(RequestRefusedError):
+    """The body is compressed in a way that this server does not read. Send it as it is, or with gzip."""
+
+    http_status = 415
+
+
+class RequestTimeoutError(RequestRefusedError):
+    """The request did not come whole in time."""
+
+    http_status = 408
+
+
+class TooManyConnectionsError(RafikiError):
+    """This server has as many connections as it takes. Close some, or try again later."""
+
+    http_status = 503
+    exit_code = ExitCode.UNREACHABLE
+
+
 class NotFoundError(RequestRefusedError):
     """There is no such page or endpoint."""
 

@@ -13,7 +13,7 @@ from rafiki.constants import SharePolicy
 from rafiki.entities import TrialCheckpoint, TrialLog
 from rafiki.knob_specs import Knobs, KnobSpecs
 from rafiki.sandbox.limits import Limits
-from rafiki.settings import LoggingConfig
+from rafiki.settings import HttpConfig, LoggingConfig
 from rafiki.store_location import StoreLocation
 from rafiki.utils.certificates import CertificateFiles
 from rafiki.utils.values import JsonObject
@@ -177,6 +177,7 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     deadline_s: float
     max_waiting: int
     max_body_mb: int
+    http: HttpConfig = HttpConfig()
 
 
 # ---- training: worker and admin -> advisor -----------------------------------------------------------------------

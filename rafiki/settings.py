@@ -57,6 +57,23 @@ class TlsConfig(Section, frozen=True, kw_only=True):
     queries can then be read on the way, unless a proxy before them speaks TLS."""
 
 
+class HttpConfig(Section, frozen=True, kw_only=True):
+    """Of the admin and of predictors alike."""
+
+    max_header_kb: int = 64
+    """The largest first line with headers of a request."""
+    header_timeout_s: float = 10.0
+    """How long they may take to come, and how long a new connection may say nothing."""
+    body_timeout_s: float = 30.0
+    """How long the body of a request may pause."""
+    max_connections: int = 2048
+    """Connections to one server; beyond, one that waits for its next request ends, or the new one is refused."""
+    max_connections_per_address: int = 1024
+    """Those of one other address, in the same way."""
+    cors_origins: list[str] = []
+    """Web pages that may call from browsers (`https://app.example.org`, or `*`)."""
+
+
 class MetaStoreConfig(Section, frozen=True, kw_only=True):
     url: str | None = None
     """The database as an SQLAlchemy URL (``postgresql://user:password@host/db``); null is SQLite, ``meta.db`` in the
@@ -218,6 +235,7 @@ class Config(Section, frozen=True, kw_only=True):
     stack: StackConfig = StackConfig()
     admin: AdminConfig = AdminConfig()
     tls: TlsConfig = TlsConfig()
+    http: HttpConfig = HttpConfig()
     meta_store: MetaStoreConfig = MetaStoreConfig()
     cache: CacheConfig = CacheConfig()
     stores: StoresConfig = StoresConfig()

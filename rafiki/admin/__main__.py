@@ -26,11 +26,13 @@ from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
 from rafiki.container.base import Address
+from rafiki.contract.cors import with_cors
+from rafiki.contract.http_guard import allow_many_connections
 from rafiki.contract.http_headers import VERSION_HEADER
-from rafiki.contract.http_protocol import RefusingProtocol
+from rafiki.contract.http_protocol import serve_guarded
 from rafiki.contract.http_tls import renew
 from rafiki.errors import RafikiError, StackDownError, StackError
-from rafiki.settings import DEFAULT_ADMIN_PORT
+from rafiki.settings import DEFAULT_ADMIN_PORT, HttpConfig
 from rafiki.stack_folder import StackFolder
 from rafiki.utils import collector
 from rafiki.utils.certificates import CertificateFiles
@@ -90,7 +92,10 @@ class _Door:
     async def open(self, server: uvicorn.Server) -> None:
         self._config.load()
         served = await asyncio.get_running_loop().create_unix_server(
-            lambda: RefusingProtocol(self._config, server.server_state, {}), sock=self._sock
+            lambda: self._config.http_protocol_class(  # type: ignore[call-arg]
+                config=self._config, server_state=server.server_state, app_state={}
+            ),
+            sock=self._sock,
         )
         # The server ends with the others.
         server.servers.append(served)
@@ -152,10 +157,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _serving(app: Starlette, certificate: CertificateFiles | None = None) -> uvicorn.Config:
+def _serving(app: Starlette, http: HttpConfig, certificate: CertificateFiles | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app, http=RefusingProtocol, loop="uvloop", ws="none", lifespan="off", access_log=False,
-        log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
+        with_cors(app, http.cors_origins), http=serve_guarded(http), loop="uvloop", ws="none", lifespan="off",
+        access_log=False, log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
         headers=[(VERSION_HEADER, __version__)], ssl_certfile=certificate.certificate if certificate else None,
         ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
@@ -199,11 +204,13 @@ def run() -> None:
         loaded, folder, Address(settings.host, sock.getsockname()[1]), is_admin_tls=certificate is not None
     )
     context = build_stack(loaded, identity, entrance)
+    allow_many_connections()
     context.supervisor.start()
     context.health.start()
     host, port = sock.getsockname()[:2]
-    door = _Door(_serving(make_door_app(context)), context.doors.listen_for_admin()) if context.doors else None
-    config = _serving(make_app(context), certificate)
+    http = loaded.config.http
+    door = _Door(_serving(make_door_app(context), http), context.doors.listen_for_admin()) if context.doors else None
+    config = _serving(make_app(context), http, certificate)
     server = _Server(config, folder, settings.host, port, context.hub, door, certificate)
     watch = FolderWatch(folder, identity.id)
     watch.start(server.leave_deleted_folder)

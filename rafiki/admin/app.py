@@ -26,6 +26,7 @@ from rafiki.admin.events import EventStream, Source
 from rafiki.admin.operation import Operation
 from rafiki.admin.ops.all import OPERATIONS
 from rafiki.contract.all import ENDPOINTS, openapi
+from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
 from rafiki.contract.http_headers import STACK_HEADER
 from rafiki.contract.refusal import refusal_body
@@ -78,7 +79,7 @@ def make_door_app(context: AdminContext) -> Starlette:
     return Starlette(routes=context.door.routes(), exception_handlers={HTTPException: _http_exception})
 
 
-_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def _json(body: bytes, status: int = 200) -> Response:
@@ -103,14 +104,18 @@ async def _http_exception(request: Request, e: Exception) -> Response:
 def _serve(
     context: AdminContext, by_method: dict[str, Operation]
 ) -> Callable[[Request], Awaitable[Response | EventStream]]:
+    allowed = ", ".join(sorted({*by_method, "OPTIONS", *(["HEAD"] if "GET" in by_method else [])}))
+
     async def serve(request: Request) -> Response | EventStream:
         form: FormData | None = None
         try:
-            if request.method not in by_method:
-                allowed = ", ".join(sorted(by_method))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers={"allow": allowed})
+            method = "GET" if request.method == "HEAD" else request.method
+            if method not in by_method:
                 raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
             _refuse_other_stack(context, request)
-            operation = by_method[request.method]
+            operation = by_method[method]
             endpoint = operation.endpoint
             actor = await run_in_threadpool(_authorize, context, endpoint, request)
             texts = _address_fields(request)
@@ -120,6 +125,8 @@ def _serve(
             else:
                 body = await _read_json(request)
             call = endpoint.parse_request(body, texts)
+            if endpoint.is_stream and request.method == "HEAD":
+                return Response(media_type="text/event-stream")
             answer = await run_in_threadpool(operation.serve, context, actor, call)
             if endpoint.is_stream:
                 authorize = functools.partial(_authorize, context, endpoint, request)
@@ -127,7 +134,10 @@ def _serve(
         except RafikiError as e:
             if e.http_status >= 500:
                 log_unexpected(_logger, e)
-            return _error(e)
+            refusal = _error(e)
+            if isinstance(e, MethodNotAllowedError):
+                refusal.headers["allow"] = allowed
+            return refusal
         except ClientDisconnect:
             return Response(status_code=400)
         except OSError as e:
@@ -197,6 +207,7 @@ async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerat
 
 async def _read_json(request: Request) -> Mapping[str, object]:
     data = b"".join([chunk async for chunk in _limited(request, _MAX_JSON_BYTES, "The request's body")])
+    data = decode_body(data, request.headers.get("content-encoding", "").strip().lower(), _MAX_JSON_BYTES)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not data:
         return {}

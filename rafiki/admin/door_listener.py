@@ -12,8 +12,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from rafiki.container.base import Address
-from rafiki.contract.http_protocol import RefusingProtocol
+from rafiki.contract.http_protocol import serve_guarded
 from rafiki.errors import StackError
+from rafiki.settings import HttpConfig
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.sockets import listen
 
@@ -38,8 +39,8 @@ class DoorListener:
     def server(self, door: AdminServiceDoor) -> DoorServer:
         """What serves the door's routes, and nothing else."""
         config = uvicorn.Config(
-            Starlette(routes=door.routes()), http=RefusingProtocol, ws="none", lifespan="off", access_log=False,
-            log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
+            Starlette(routes=door.routes()), http=serve_guarded(HttpConfig()), ws="none", lifespan="off",
+            access_log=False, log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
             ssl_certfile=self._tls.certificate if self._tls else None, ssl_keyfile=self._tls.key if self._tls else None,
         )  # fmt: skip
         return DoorServer(config, self._sock)

@@ -296,6 +296,7 @@ class SpecBuilder:
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,
+            http=self._config.http,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )

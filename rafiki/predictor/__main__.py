@@ -11,7 +11,9 @@ from socket import socket
 import uvicorn
 
 from rafiki.cache.inference import RedisPredictorQueues
-from rafiki.contract.http_protocol import RefusingProtocol
+from rafiki.contract.cors import with_cors
+from rafiki.contract.http_guard import allow_many_connections
+from rafiki.contract.http_protocol import serve_guarded
 from rafiki.contract.http_tls import renew
 from rafiki.errors import ContainerError
 from rafiki.messages import PredictorSpec
@@ -57,11 +59,12 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     )
     meter, stopped = Meter(), asyncio.Event()
     app = PredictorApp(spec, get_task(spec.task), gather, meter)
+    allow_many_connections()
     server = _Server(
         uvicorn.Config(
-            app, http=RefusingProtocol, ws="none", lifespan="off", access_log=False, log_level="warning",
-            log_config=None, timeout_keep_alive=75, server_header=False, date_header=False,
-            timeout_graceful_shutdown=2, ssl_certfile=spec.tls.certificate if spec.tls else None,
+            with_cors(app, spec.http.cors_origins), http=serve_guarded(spec.http), ws="none", lifespan="off",
+            access_log=False, log_level="warning", log_config=None, timeout_keep_alive=75, server_header=False,
+            date_header=False, timeout_graceful_shutdown=2, ssl_certfile=spec.tls.certificate if spec.tls else None,
             ssl_keyfile=spec.tls.key if spec.tls else None,
         )
     )  # fmt: skip

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import rafiki
+from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
     InvalidQueryError,
+    MethodNotAllowedError,
     ModelPredictError,
     NoPredictionError,
     RafikiError,
@@ -22,7 +24,7 @@ from rafiki.messages import PredictorSpec
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
 from rafiki.predictor.meter import Meter
-from rafiki.predictor.protocol import Asked, is_predict, read_request, which_query, write_answer
+from rafiki.predictor.protocol import Asked, allowed_methods, is_predict, read_request, which_query, write_answer
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
 
@@ -33,6 +35,10 @@ _logger = logging.getLogger(__name__)
 
 
 _JSON_TYPE = (b"content-type", b"application/json")
+
+
+def _allow(methods: str) -> tuple[bytes, bytes]:
+    return (b"allow", methods.encode())
 
 
 class PredictorApp:
@@ -50,25 +56,36 @@ class PredictorApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
+        headers = [_JSON_TYPE]
         try:
-            body = await self._respond(scope, receive)
+            if scope["method"] == "OPTIONS" and (allowed := allowed_methods(scope["path"])):
+                await send({"type": "http.response.start", "status": 204, "headers": [_allow(allowed)]})
+                await send({"type": "http.response.body"})
+                return
+            body = await self._respond(scope, receive, started)
             status = 200
         except RafikiError as e:
             status, body = e.http_status, refusal_body(e)
+            if isinstance(e, MethodNotAllowedError) and (allowed := allowed_methods(scope["path"])):
+                headers = [_JSON_TYPE, _allow(allowed)]
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(_logger, e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, refusal_body(error)
         if scope["path"] == "/predict":
             self._meter.add(status == 200, perf_counter() - started)
-        headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body))]
+        headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, scope: Scope, receive: Receive) -> bytes:
-        if is_predict(scope["method"], scope["path"], "predictor"):
-            return await self._predict(await self._read(receive))
-        return self._health()
+    async def _respond(self, scope: Scope, receive: Receive, started: float) -> bytes:
+        if not is_predict(scope["method"], scope["path"], "predictor"):
+            return self._health()
+        body = await self._read(receive)
+        for name, value in scope["headers"]:
+            if name == b"content-encoding":
+                body = decode_body(body, value.decode("latin-1").strip().lower(), self._max_body_bytes)
+        return await self._predict(body, started)
 
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
@@ -89,11 +106,15 @@ class PredictorApp:
             )
         return body
 
-    async def _predict(self, body: bytes) -> bytes:
+    async def _predict(self, body: bytes, started: float) -> bytes:
         asked = read_request(body, self._spec.deadline_s)
         if not asked.queries:
             return write_answer(asked, [], [])
-        answers = await self._gather.ask(asked.queries, asked.timeout_s)
+        # The deadline counts from the request's beginning: a body that came slowly has used some of it.
+        left_s = asked.timeout_s - (perf_counter() - started)
+        if left_s <= 0:
+            raise NoPredictionError(f"The request alone took longer to come than its {asked.timeout_s:g} s.")
+        answers = await self._gather.ask(asked.queries, left_s)
         predictions = [self._combine(asked, answers, row) for row in range(len(answers.rows))]
         return write_answer(asked, predictions, self._left_out(answers))
 

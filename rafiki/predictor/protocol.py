@@ -15,6 +15,8 @@ from rafiki.utils.mismatch import explain_json
 
 _NULL = b"null"
 _METHODS = {"/predict": "POST", "/": "GET"}
+_ALLOWED = {"/predict": "POST, OPTIONS", "/": "GET, HEAD, OPTIONS"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,9 +53,14 @@ def is_predict(method: str, path: str, server: str) -> bool:
     takes = _METHODS.get(path)
     if takes is None:
         raise NotFoundError(f"There is no {path}. This {server} answers GET / and POST /predict.")
-    if method != takes:
+    if method != takes and (method != "HEAD" or takes != "GET"):
         raise MethodNotAllowedError(f"{path} takes {takes}.")
     return path == "/predict"
+
+
+def allowed_methods(path: str) -> str | None:
+    """The methods that a page takes, for the header ``allow``; None when there is no such page."""
+    return _ALLOWED.get(path)
 
 
 def read_request(body: bytes, deadline_s: float) -> Asked:
@@ -65,6 +72,7 @@ def read_request(body: bytes, deadline_s: float) -> Asked:
     Raises:
         InvalidRequestError: when it has another form.
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         request = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:

@@ -31,6 +31,10 @@ ONLY_FOR = {
     "remove_environment": ["superadmin", "admin"],
     "create_model": ["superadmin", "admin", "model_developer"],
     "stop_all_jobs": ["superadmin"],
+    **{
+        name: ["superadmin", "admin"]
+        for name in ("get_nodes", "get_node", "add_node", "drain_node", "activate_node", "remove_node", "get_waits")
+    },
     "collect_garbage": ["superadmin", "admin"],
 }
 # The calls that users of the first generation rely on.
@@ -80,6 +84,15 @@ def test_the_admin_says_that_it_is_up_to_anyone(people: People) -> None:
     health = people.nobody.ok("GET", "/")
     assert UUID(health.pop("stack_id"))
     assert (health["name"], health["version"]) == ("rafiki admin", rafiki.__version__)
+
+
+def test_calls_say_which_methods_they_take_and_answer_head(people: People) -> None:
+    asked = people.admin.send("OPTIONS", "/train_jobs")
+    assert (asked.status_code, asked.headers["allow"], asked.content) == (204, "GET, HEAD, OPTIONS, POST", b"")
+    head = people.admin.send("HEAD", "/train_jobs")
+    assert (head.status_code, head.content) == (200, b"")
+    assert people.admin.send("DELETE", "/train_jobs").headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert people.admin.send("HEAD", "/services/events").status_code == 200
 
 
 def test_a_call_that_is_meant_for_another_stack_is_refused_and_the_answer_tells_the_version(people: People) -> None:

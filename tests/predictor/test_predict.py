@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +373,48 @@ def test_other_paths_and_methods_are_refused_as_json(
     answer = deployment.predictor("t").request(method, path)
     assert answer.status_code == status
     assert answer.json().keys() == {"error", "message"}
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/", "GET, HEAD, OPTIONS"), ("/predict", "POST, OPTIONS")])
+def test_pages_say_which_methods_they_take(deployment: Deployment, path: str, allowed: str) -> None:
+    predictor = deployment.predictor("t")
+    asked = predictor.request("OPTIONS", path)
+    assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allowed, b"")
+    assert predictor.request("DELETE", path).headers["allow"] == allowed
+    assert predictor.request("HEAD", "/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "status"),
+    [
+        (gzip.compress(b'{"query": 1}'), "gzip", 200),
+        (b'\xef\xbb\xbf{"query": 1}', "", 200),
+        (b'{"query": 1}', "br", 415),
+        (b'{"query": 1}', "gzip", 400),
+        (gzip.compress(b'{"query": "' + b"x" * (2 << 20) + b'"}'), "gzip", 413),
+    ],
+)
+def test_bodies_may_be_compressed_and_begin_with_a_mark(
+    deployment: Deployment, content: bytes, encoding: str, status: int
+) -> None:
+    deployment.worker("t", lambda query: query)
+    headers = {"content-encoding": encoding} if encoding else {}
+    answer = deployment.predictor("t").request("POST", "/predict", content, headers)
+    assert answer.status_code == status, answer.text
+
+
+def test_a_request_that_took_its_time_to_come_has_used_its_deadline(deployment: Deployment) -> None:
+    deployment.worker("t", lambda query: query)
+    predictor = deployment.predictor("t")
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'{"query": 1,'
+        await asyncio.sleep(0.3)
+        yield b'"timeout_ms": 200}'
+
+    answer = predictor.request("POST", "/predict", slowly())
+    assert (answer.status_code, answer.json()["error"]) == (503, "NoPredictionError")
+    assert "to come" in answer.json()["message"]
 
 
 def test_a_request_that_is_too_large_is_a_413(deployment: Deployment) -> None:

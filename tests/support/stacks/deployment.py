@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -67,8 +67,10 @@ class Predictor:
     def post(self, body: Any) -> httpx.Response:
         return self.send(body).result(60)
 
-    def request(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
-        return self._run(self._client.request(method, path, content=content))
+    def request(
+        self, method: str, path: str, content: bytes | AsyncIterator[bytes] = b"", headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        return self._run(self._client.request(method, path, content=content, headers=headers))
 
     def close(self) -> None:
         self._run(self._client.aclose())

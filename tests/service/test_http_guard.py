@@ -1,0 +1,197 @@
+"""Connections of strangers: what is too large, too slow or too many is refused, and costs others nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from support.http.threaded_server import ThreadedServer
+from support.stacks.running_stack import eventually
+
+from rafiki.contract.cors import with_cors
+from rafiki.settings import HttpConfig
+
+LIMITS = HttpConfig(
+    max_header_kb=16, header_timeout_s=0.5, body_timeout_s=0.5, max_connections=8, max_connections_per_address=6
+)
+MOST_BODY = 1 << 20
+
+
+async def _echo(request: Request) -> Response:
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > MOST_BODY:
+            return Response(b"too large", 413)
+    return Response(str(size).encode())
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadedServer]:
+    app = with_cors(Starlette(routes=[Route("/", _echo, methods=["GET", "POST"])]), ["https://app.example.org"])
+    made = ThreadedServer(app, http=LIMITS)
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def connected(server: ThreadedServer) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+        yield sock
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Until the other side closes."""
+    found = b""
+    while piece := sock.recv(65536):
+        found += piece
+    return found
+
+
+def refusal(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    return int(head.split()[1]), msgspec.json.decode(body)["error"]
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_headers_that_are_too_large_are_refused_however_they_come(server: ThreadedServer) -> None:
+    for pieces in ([GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n"], [GET + b"X: "] + [b"a" * 4096] * 100):
+        with connected(server) as sock:
+            with contextlib.suppress(ConnectionError):
+                for piece in pieces:
+                    sock.sendall(piece)
+            assert refusal(read_all(sock)) == (431, "HeadersTooLargeError")
+    many = GET + b"".join(b"X-%d: a\r\n" % i for i in range(5000)) + b"\r\n"
+    with connected(server) as sock:
+        sock.sendall(many)
+        assert refusal(read_all(sock)) == (431, "HeadersTooLargeError")
+
+
+def test_headers_within_the_limit_are_taken_with_a_body_that_comes_with_them(server: ThreadedServer) -> None:
+    body = b"b" * 200_000
+    with connected(server) as sock:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nX: %s\r\nConnection: close\r\n" % (b"a" * 9000)
+        sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert read_all(sock).endswith(b"\r\n\r\n200000")
+
+
+def test_an_endless_header_holds_up_nobody(server: ThreadedServer) -> None:
+    stopped = threading.Event()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError), connected(server) as sock:
+            sock.sendall(GET + b"X: ")
+            for _ in range(2000):
+                if stopped.is_set():
+                    return
+                sock.sendall(b"a" * 40_000)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert httpx.get(server.url, timeout=5).text == "0"
+    finally:
+        stopped.set()
+        thread.join(60)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (GET, (408, "RequestTimeoutError")),
+        (b"GE", (408, "RequestTimeoutError")),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", (408, "RequestTimeoutError")),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", (408, "RequestTimeoutError")),
+    ],
+)
+def test_what_does_not_come_in_time_is_refused(server: ThreadedServer, sent: bytes, told: tuple[int, str]) -> None:
+    with connected(server) as sock:
+        sock.sendall(sent)
+        assert refusal(read_all(sock)) == told
+
+
+def test_who_says_nothing_is_let_go(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        assert read_all(sock) == b""
+
+
+def test_the_second_request_of_a_connection_has_limits_too(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        sock.sendall(GET + b"\r\n" + GET)
+        answer = read_all(sock)
+        first, _, second = answer.partition(b"HTTP/1.1 408")
+        assert first.startswith(b"HTTP/1.1 200")
+        assert b"RequestTimeoutError" in second
+
+
+def test_an_idle_connection_makes_room_for_a_new_one(server: ThreadedServer) -> None:
+    with contextlib.ExitStack() as open_:
+        clients = [open_.enter_context(httpx.Client(base_url=server.url, timeout=30)) for _ in range(12)]
+        for client in clients:
+            # Each keeps its connection.
+            assert client.get("/").text == "0"
+        assert httpx.get(server.url).text == "0"
+
+
+def test_where_all_are_at_work_one_more_is_refused_and_served_later(server: ThreadedServer) -> None:
+    begun = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    with contextlib.ExitStack() as open_:
+        for _ in range(6):
+            open_.enter_context(connected(server)).sendall(begun)
+        statuses = []
+
+        def is_refused() -> bool:
+            with connected(server) as sock:
+                sock.sendall(GET + b"Connection: close\r\n\r\n")
+                statuses.append(int(read_all(sock).split()[1]))
+            return statuses[-1] == 503
+
+        eventually(is_refused, "a refusal")
+        assert set(statuses) <= {200, 503}
+    # Those that were at work have been refused for their pauses, or have gone.
+    eventually(lambda: httpx.get(server.url).status_code == 200, "an answer")
+
+
+def test_a_body_that_is_too_large_is_refused_so_that_any_client_sees_it(server: ThreadedServer) -> None:
+    for _ in range(5):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(server.url, b"x" * (8 << 20), timeout=30)
+        assert refused.value.code == 413
+        assert refused.value.read() == b"too large"
+
+
+def test_who_has_said_all_and_closes_that_side_is_answered(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).endswith(b"\r\n\r\n3")
+
+
+def test_what_is_no_http_is_refused_with_a_reason(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+        assert refusal(read_all(sock)) == (400, "InvalidRequestError")
+
+
+def test_pages_of_named_origins_may_call(server: ThreadedServer) -> None:
+    asked = {"origin": "https://app.example.org", "access-control-request-method": "POST"}
+    allowed = httpx.options(server.url, headers=asked)
+    assert allowed.headers["access-control-allow-origin"] == "https://app.example.org"
+    assert httpx.options(server.url, headers={**asked, "origin": "https://evil.example.org"}).status_code == 400
+    answer = httpx.get(server.url, headers={"origin": "https://evil.example.org"})
+    assert "access-control-allow-origin" not in answer.headers
