@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from rafiki.config_text import key_lines, read_yaml
 from rafiki.errors import ConfigError
 from rafiki.settings import Config, Section
 from rafiki.utils.nearest import nearest_or_all
@@ -93,40 +94,6 @@ def _check_names(tree: Mapping[str, object], where: str, lines: Mapping[str, int
                 raise ConfigError(f"{at(dotted)}: unknown setting {dotted}. {nearest_or_all(str(key), valid)}")
 
 
-def _key_lines(text: str, file: str) -> dict[str, int]:
-    """The line of each ``section`` and ``section.key`` of a YAML text; refuses a key that stands twice."""
-    import yaml
-
-    from rafiki.utils.yaml_keys import find_duplicate_key
-
-    lines: dict[str, int] = {}
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if found := find_duplicate_key(root):
-        key, first, second = found
-        raise ConfigError(f"{file}, line {second}: {key} stands here a second time (first in line {first}).")
-    for section, settings in getattr(root, "value", []):
-        lines[section.value] = section.start_mark.line + 1
-        if isinstance(settings, yaml.MappingNode):
-            for key, _ in settings.value:
-                lines[f"{section.value}.{key.value}"] = key.start_mark.line + 1
-    return lines
-
-
-def _read_yaml(text: str, where: str) -> object:
-    import yaml
-
-    from rafiki.utils import yaml_numbers
-
-    try:
-        return yaml.load(text, yaml_numbers.loader())
-    except yaml.YAMLError as e:
-        from rafiki.utils.yaml_reasons import why_not_yaml
-
-        mark = getattr(e, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: {why_not_yaml(e)}") from e
-
-
 def parse_value(text: str, where: str, section: str, key: str) -> object:
     """The value of a setting that is given as a text: as YAML reads it, or the text itself for a setting that is one.
 
@@ -137,19 +104,10 @@ def parse_value(text: str, where: str, section: str, key: str) -> object:
         ConfigError: when it is no YAML.
     """
     kind = _sections()[section]
-    value = _read_yaml(text, where)
+    value = read_yaml(text, where)
     # `stack.folder=2024`: the shell took the quotes away, if there were any.
     is_text = value is not None and not _is_taken(kind, key, value) and _is_taken(kind, key, text)
     return text if is_text else value
-
-
-def check_yaml(text: str, where: str) -> None:
-    """Refuse a text that is no YAML.
-
-    Raises:
-        ConfigError: saying where and why; it begins with ``where``.
-    """
-    _read_yaml(text, where)
 
 
 def _is_taken(kind: type[Section], key: str, value: object) -> bool:
@@ -230,12 +188,12 @@ def _tree_of(text: str, file: Path) -> tuple[dict[str, dict[str, object]], dict[
         tree = {section: {**(settings or {})} for section, settings in plain.sections.items()}
         lines = plain.lines
     else:
-        found = _read_yaml(text, str(file))
+        found = read_yaml(text, str(file))
         if found is None:
             return {}, {}
         if not isinstance(found, dict):
             raise ConfigError(f"{file}: must hold sections such as 'admin:', not a {type(found).__name__}.")
-        tree, lines = found, _key_lines(text, str(file))
+        tree, lines = found, key_lines(text, str(file))
     _check_names(tree, str(file), lines)
     return {section: settings or {} for section, settings in tree.items()}, lines
 
@@ -396,27 +354,6 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def admin_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
-    """``RAFIKI_HOST``: the admin that commands talk to, as ``host:port`` or ``https://host:port``."""
-    return (os.environ if environ is None else environ).get("RAFIKI_HOST") or None
-
-
-def ca_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
-    """``RAFIKI_CA``: the PEM file of the authorities that servers' certificates are checked against."""
-    return (os.environ if environ is None else environ).get("RAFIKI_CA") or None
-
-
-def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
-    """``RAFIKI_TOKEN``: the token that commands are run with, instead of a kept login."""
-    return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
-
-
-def first_generation_admin(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
-    """``RAFIKI_ADDR`` and ``ADMIN_EXT_PORT``: host and port of the admin, for scripts of the first generation."""
-    environ = os.environ if environ is None else environ
-    return environ.get("RAFIKI_ADDR", "").strip() or None, environ.get("ADMIN_EXT_PORT", "").strip() or None
-
-
 def superadmin_password(environ: Mapping[str, str] | None = None) -> str:
     """What :data:`SUPERADMIN_PASSWORD` holds."""
     if password := (os.environ if environ is None else environ).get("SUPERADMIN_PASSWORD"):
@@ -433,32 +370,6 @@ def __getattr__(name: str) -> str:
     if name == "SUPERADMIN_PASSWORD":
         return superadmin_password()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def shell_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
-    """The name of the person's shell (``bash``), from ``SHELL``."""
-    environ = os.environ if environ is None else environ
-    return Path(environ["SHELL"]).name if environ.get("SHELL") else None
-
-
-def _user_folder(variable: str, default: str, environ: Mapping[str, str] | None) -> Path:
-    base = (os.environ if environ is None else environ).get(variable)
-    return Path(base) if base else Path.home() / default
-
-
-def user_config_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where a person's own state (logins, contexts) lies: ``$XDG_CONFIG_HOME/rafiki`` or ``~/.config/rafiki``."""
-    return _user_folder("XDG_CONFIG_HOME", ".config", environ) / "rafiki"
-
-
-def user_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where what can be asked for again lies: ``$XDG_CACHE_HOME/rafiki`` or ``~/.cache/rafiki``."""
-    return _user_folder("XDG_CACHE_HOME", ".cache", environ) / "rafiki"
-
-
-def user_data_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where a person's programs keep files: ``$XDG_DATA_HOME`` or ``~/.local/share``."""
-    return _user_folder("XDG_DATA_HOME", ".local/share", environ)
 
 
 def worker_environment(names: list[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:

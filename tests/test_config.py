@@ -7,9 +7,10 @@ import msgspec
 import pytest
 import yaml
 
-from rafiki.config import LoadedConfig, find_config_file, load_config, user_config_folder, worker_environment
+from rafiki.config import LoadedConfig, find_config_file, load_config, worker_environment
 from rafiki.errors import ConfigError
 from rafiki.settings import AdminConfig, Config
+from rafiki.user_environment import user_config_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = sorted((ROOT / "rafiki").rglob("*.py"))
 # Besides config.py: what hands (parts of) its own environment on to a process that it starts.
 READS_ENVIRONMENT = {
-    "rafiki/config.py", "rafiki/container/process.py", "rafiki/model_check/knob_reader.py",
+    "rafiki/config.py", "rafiki/user_environment.py",
+    "rafiki/container/process.py", "rafiki/model_check/knob_reader.py",
     # What a container back end tells a service that runs elsewhere.
     "rafiki/utils/spec.py", "rafiki/stores/remote/host_copies.py",
 }  # fmt: skip

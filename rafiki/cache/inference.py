@@ -6,9 +6,10 @@ one round trip; a predictor sends all queries of one event-loop turn in one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -18,9 +19,14 @@ from rafiki.cache.reports import reports_channel, serving_key
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import CacheAddress, PredictorReport, Query, Reply
 
+if TYPE_CHECKING:
+    import redis
+
 _MOST_WAIT_S = 30.0
 _REPORT_LIVES_MS = 5000
 _MOST_REPLIES = 256
+_TIME_EVERY_S = 1.0
+"""How often a worker asks for the cache's time: clocks of two hosts do not drift apart by a millisecond meanwhile."""
 _REPLIES_LIVE_S = 120
 """A reply queue that nobody reads any more is forgotten after this time."""
 
@@ -42,24 +48,31 @@ def query_queue(prefix: str, trial_id: str) -> str:
     return f"{prefix}queries:{trial_id}"
 
 
-def _take_from(pipe: Any, queue: str, *, most: int, timeout_s: float) -> None:
+def _lacks_blmpop(error: redis.ResponseError) -> bool:
+    """Whether a server does not know the command, which came with Redis 7, or does not let us use it."""
+    import redis
+
+    return isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error).lower()
+
+
+def _take_in_two(pipe: Any, queue: str, *, most: int, timeout_s: float) -> None:
     """Take what waits in a queue, up to ``most`` elements, waiting for the first: the last commands of a pipeline.
 
-    The server comes to the second when the first has its element: together they are what BLMPOP does, which came with
-    Redis 7.
+    The server comes to the second when the first has its element: together they are what BLMPOP does.
     """
     pipe.blpop([queue], timeout=min(timeout_s, _MOST_WAIT_S))
     if most > 1:
         pipe.lpop(queue, most - 1)
 
 
-def _taken(answers: Sequence[Any], *, most: int) -> list[bytes]:
-    """What :func:`_take_from` took, from the answers to its pipeline."""
+def _taken_in_two(answers: Sequence[Any], *, most: int) -> list[bytes]:
+    """What :func:`_take_in_two` took, from the answers to its pipeline."""
     first, others = answers[-2:] if most > 1 else (answers[-1], None)
     return [*([first[1]] if first else []), *(others or [])]
 
 
-def _monotonic_ms() -> int:
+def monotonic_ms() -> int:
+    """A clock of this host that nobody sets."""
     return time.monotonic_ns() // 1_000_000
 
 
@@ -73,23 +86,53 @@ class RedisWorkerQueue:
         self._address = address
         self._client = connect(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._queue = query_queue(address.prefix, trial_id)
-        self.now_ms = 0
-        """The cache's time when the last exchange ended. Deadlines of queries are in it; our own clock may be wrong."""
+        self._has_blmpop = True
+        """Until the server says that it does not know it."""
+        self._cache_is_ahead_ms, self._asked_time_at = 0, -math.inf
+
+    @property
+    def now_ms(self) -> int:
+        """The cache's time, from the last exchange that asked. Deadlines are in it; our own clock may be wrong."""
+        return monotonic_ms() + self._cache_is_ahead_ms
 
     def exchange(self, replies: Mapping[str, Sequence[Reply]], *, most: int, timeout_s: float) -> list[Query]:
         """Send ``replies`` (reply queue -> its replies), then take what waits, up to ``most`` queries.
 
         Waits for the first query; an empty list when the timeout passes. A reply that was sent twice does no harm.
         """
-        with cache_errors(self._address), self._client.pipeline(transaction=False) as pipe:
+        import redis
+
+        with cache_errors(self._address):
+            try:
+                taken = self._exchange(replies, most, min(timeout_s, _MOST_WAIT_S))
+            except redis.ResponseError as e:
+                if not self._has_blmpop or not _lacks_blmpop(e):
+                    raise
+                self._has_blmpop = False
+                # Replies may be sent a second time; that is ignored.
+                taken = self._exchange(replies, most, min(timeout_s, _MOST_WAIT_S))
+        return [_query_decoder.decode(item) for item in taken]
+
+    def _exchange(self, replies: Mapping[str, Sequence[Reply]], most: int, timeout_s: float) -> Sequence[bytes]:
+        # Each command costs the worker as much as a small prediction: the time is asked for now and then.
+        asks_time = time.monotonic() - self._asked_time_at > _TIME_EVERY_S
+        with self._client.pipeline(transaction=False) as pipe:
             for reply_to, batch in replies.items():
                 pipe.rpush(reply_to, _encoder.encode(batch))
                 pipe.expire(reply_to, _REPLIES_LIVE_S)
-            _take_from(pipe, self._queue, most=most, timeout_s=timeout_s)
-            pipe.time()
-            *answers, now = pipe.execute()
-        self.now_ms, taken = in_ms(now), _taken(answers, most=most)
-        return [_query_decoder.decode(item) for item in taken]
+            if self._has_blmpop:
+                pipe.blmpop(timeout_s, 1, self._queue, direction="LEFT", count=most)
+            else:
+                _take_in_two(pipe, self._queue, most=most, timeout_s=timeout_s)
+            if asks_time:
+                pipe.time()
+            answers = pipe.execute()
+        if asks_time:
+            self._asked_time_at = time.monotonic()
+            self._cache_is_ahead_ms = in_ms(answers.pop()) - monotonic_ms()
+        if not self._has_blmpop:
+            return _taken_in_two(answers, most=most)
+        return cast("list[bytes]", answers[-1][1]) if answers[-1] else []
 
     def close(self) -> None:
         self._client.close()
@@ -108,23 +151,25 @@ class RedisPredictorQueues:
         self._reports: Any = None
         self._report_key = predictor_report_key(address.prefix, predictor_id)
         self.reply_to = f"{address.prefix}replies:{predictor_id}"
+        self._has_blmpop = True
         self._cache_is_ahead_ms: int | None = None
         """Of our monotonic clock; None = the cache has not been asked yet."""
 
-    async def now_ms(self) -> int:
-        """The cache's time, in which deadlines travel: hosts may differ in theirs.
+    async def ahead_ms(self) -> int:
+        """How far the cache's time, in which deadlines travel, goes before this host's monotonic clock: hosts may
+        differ in theirs.
 
-        The cache is asked once, and again by each :meth:`workers_of`; what passes in between is counted here.
+        The cache is asked once, and again by each :meth:`workers_of`.
         """
         if self._cache_is_ahead_ms is None:
             with cache_errors(self._address):
-                asked = _monotonic_ms()
+                asked = monotonic_ms()
                 self._note_time(in_ms(await self._sender.time()), asked)
         assert self._cache_is_ahead_ms is not None
-        return _monotonic_ms() + self._cache_is_ahead_ms
+        return self._cache_is_ahead_ms
 
     def _note_time(self, cache_ms: int, asked: int) -> None:
-        self._cache_is_ahead_ms = cache_ms - (asked + _monotonic_ms()) // 2
+        self._cache_is_ahead_ms = cache_ms - (asked + monotonic_ms()) // 2
 
     async def send(self, queries: Mapping[str, Sequence[Query]], *, most_waiting: int) -> None:
         """Put queries (trial id -> its queries) on their queues.
@@ -151,10 +196,24 @@ class RedisPredictorQueues:
 
     async def take_replies(self, timeout_s: float) -> list[Reply]:
         """Replies to this predictor, waiting for the first; an empty list when the timeout passes."""
+        import redis
+
+        timeout_s = min(timeout_s, _MOST_WAIT_S)
         with cache_errors(self._address):
+            if self._has_blmpop:
+                try:
+                    found = await cast(
+                        Any,
+                        self._taker.blmpop(timeout_s, 1, self.reply_to, direction="LEFT", count=_MOST_REPLIES),
+                    )
+                    return [reply for item in found[1] for reply in _decode_replies(item)] if found else []
+                except redis.ResponseError as e:
+                    if not _lacks_blmpop(e):
+                        raise
+                    self._has_blmpop = False
             async with self._taker.pipeline(transaction=False) as pipe:
-                _take_from(pipe, self.reply_to, most=_MOST_REPLIES, timeout_s=timeout_s)
-                taken = _taken(await pipe.execute(), most=_MOST_REPLIES)
+                _take_in_two(pipe, self.reply_to, most=_MOST_REPLIES, timeout_s=timeout_s)
+                taken = _taken_in_two(await pipe.execute(), most=_MOST_REPLIES)
         return [reply for item in taken for reply in _decode_replies(item)]
 
     async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str]]:
@@ -164,7 +223,7 @@ class RedisPredictorQueues:
                 for trial_id in trial_ids:
                     pipe.hgetall(serving_key(self._address.prefix, trial_id))
                 pipe.time()
-                asked = _monotonic_ms()
+                asked = monotonic_ms()
                 *answers, time_of_cache = await pipe.execute()
         found, now = cast("list[dict[bytes, bytes]]", answers), in_ms(time_of_cache)
         self._note_time(now, asked)

@@ -45,8 +45,9 @@ NEEDED = (
     "unsubscribe",
 )
 """No SCAN, KEYS or PUBSUB: they would show other jobs. No scripts. AUTH needs no right."""
-_FOR_OLDER_WORKERS = ("blmpop", "client|setinfo")
-"""What workers of the version before send, which may still run when the admin was replaced."""
+_WHERE_KNOWN = ("blmpop", "client|setinfo")
+"""BLMPOP is sent where the server knows it. The other is what workers of earlier versions send, which may still run
+when the admin was replaced."""
 
 
 class ServerFacts:
@@ -80,7 +81,7 @@ class ServerFacts:
             )
         self.warning = _why_it_may_forget(where, memory)
         """What is to be told, though jobs can work with it."""
-        self.grants: Sequence[str] = [f"+{c}" for c in (*NEEDED, *_FOR_OLDER_WORKERS) if c in known]
+        self.grants: Sequence[str] = [f"+{c}" for c in (*NEEDED, *_WHERE_KNOWN) if c in known]
         """Words of ACL SETUSER for the commands of a job's user."""
 
 
@@ -98,7 +99,7 @@ def _why_it_may_forget(where: str, memory: dict[str, object]) -> str | None:
 
 def _asked() -> list[str]:
     """What is asked about: the commands, and those that the subcommands belong to."""
-    names = [*NEEDED, *_FOR_OLDER_WORKERS]
+    names = [*NEEDED, *_WHERE_KNOWN]
     return [*names, *(n.partition("|")[0] for n in names if "|" in n)]
 
 
@@ -106,7 +107,7 @@ def _known(entries: Sequence[list[object] | None]) -> set[str]:
     """The commands among those asked about that may be named in an ACL of the server."""
     found = dict(zip(_asked(), entries, strict=True))
     known = {name for name, entry in found.items() if entry is not None}
-    for name in (*NEEDED, *_FOR_OLDER_WORKERS):
+    for name in (*NEEDED, *_WHERE_KNOWN):
         command = found.get(name.partition("|")[0])
         # Redis 6 knows no subcommands here (its entries have 7 fields), and takes any of a command in an ACL.
         if "|" in name and command is not None and len(command) < _FIELDS_WITH_SUBCOMMANDS:

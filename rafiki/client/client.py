@@ -14,9 +14,10 @@ from rafiki.client.stack import StackCalls
 from rafiki.client.trust import told_trust
 from rafiki.client.users import UserCalls
 from rafiki.client.waiting import Waiting
-from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
+from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.contract import users
 from rafiki.errors import InvalidPasswordError
+from rafiki.user_environment import token_from_environment
 
 
 class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, Waiting):

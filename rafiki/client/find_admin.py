@@ -9,10 +9,11 @@ from typing import NamedTuple
 from rafiki.client.http_server import split_address
 from rafiki.client.kept_contexts import read_contexts
 from rafiki.client.trust import Trust, of_running, of_settings, told_trust
-from rafiki.config import admin_from_environment, configured_file, first_generation_admin, load_config
+from rafiki.config import configured_file, load_config
 from rafiki.errors import InvalidRequestError, UnreachableError
 from rafiki.stack_folder import StackFolder
 from rafiki.stack_identity import examine
+from rafiki.user_environment import admin_from_environment, first_generation_admin
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 3000

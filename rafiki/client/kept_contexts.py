@@ -51,7 +51,7 @@ class Contexts(NamedTuple):
 
 
 def contexts_file() -> Path:
-    from rafiki.config import user_config_folder
+    from rafiki.user_environment import user_config_folder
 
     return user_config_folder() / "contexts.json"
 

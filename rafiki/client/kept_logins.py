@@ -19,7 +19,7 @@ class Login(TypedDict):
 
 
 def logins_file() -> Path:
-    from rafiki.config import user_config_folder
+    from rafiki.user_environment import user_config_folder
 
     return user_config_folder() / "logins.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rafiki.config import ca_from_environment
 from rafiki.errors import ConfigError
+from rafiki.user_environment import ca_from_environment
 from rafiki.utils.paths import expand
 
 if TYPE_CHECKING:

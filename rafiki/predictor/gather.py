@@ -12,7 +12,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from rafiki.cache.inference import RedisPredictorQueues
+from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
 from rafiki.utils.clock import Deadline
@@ -26,12 +26,16 @@ _WATCH_S = 2.0
 class Answers:
     """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
 
-    __slots__ = ("deadline", "done", "missing", "rows")
+    __slots__ = ("done", "missing", "rows", "until_ms")
 
-    def __init__(self, n_queries: int, n_members: int, deadline: Deadline, done: asyncio.Future[None]) -> None:
+    def __init__(self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None]) -> None:
+        """
+        Args:
+            until_ms: when nobody waits for it any more, by this host's monotonic clock.
+        """
         self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
         self.missing = 0
-        self.deadline = deadline
+        self.until_ms = until_ms
         self.done = done
 
 
@@ -117,7 +121,8 @@ class Gather:
                 f"({self._max_waiting // len(columns)}). Send them in parts."
             )
         loop = asyncio.get_running_loop()
-        answers = Answers(len(queries), len(self._trial_ids), Deadline(timeout_s), loop.create_future())
+        until_ms = monotonic_ms() + int(timeout_s * 1000)
+        answers = Answers(len(queries), len(self._trial_ids), until_ms, loop.create_future())
         ids = []
         for row, raw in enumerate(queries):
             for column in columns:
@@ -147,24 +152,24 @@ class Gather:
             batch, self._outbox = self._outbox, defaultdict(list)
             while batch:
                 try:
-                    now_ms = await self._queues.now_ms()
-                    queries = {t: [self._query(w, now_ms) for w in waiting] for t, waiting in batch.items()}
+                    # What travels; its deadline is in the cache's time.
+                    ahead_ms, reply_to = await self._queues.ahead_ms(), self._queues.reply_to
+                    queries = {
+                        t: [Query(reply_to, w.query_id, w.answers.until_ms + ahead_ms, w.raw) for w in waiting]
+                        for t, waiting in batch.items()
+                    }
                     await self._queues.send(queries, most_waiting=self._max_waiting)
                 except CacheUnavailableError as e:
                     # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
                     self.cache_error = e.message
                     await self._pause(backoff.next_s())
-                    due = {t: [w for w in ws if not w.answers.deadline.is_over()] for t, ws in batch.items()}
+                    now = monotonic_ms()
+                    due = {t: [w for w in ws if w.answers.until_ms > now] for t, ws in batch.items()}
                     batch = defaultdict(list, {t: ws for t, ws in due.items() if ws})
                 else:
                     self.cache_error = None
                     backoff.reset()
                     break
-
-    def _query(self, waiting: _Waiting, now_ms: int) -> Query:
-        """What travels; its deadline is in the cache's time."""
-        deadline_ms = now_ms + int(waiting.answers.deadline.left_s() * 1000)
-        return Query(self._queues.reply_to, waiting.query_id, deadline_ms, waiting.raw)
 
     async def _receive(self) -> None:
         backoff = Backoff()

@@ -52,13 +52,13 @@ def completion(
     if shell is Shell.FISH:
         _install(_fish_file(), script, None, yes)
         return
-    from rafiki.config import user_data_folder
+    from rafiki.user_environment import user_data_folder
 
     _install(user_data_folder() / "rafiki" / f"completion.{shell}", script, Path.home() / _START_FILES[shell], yes)
 
 
 def _own_shell() -> Shell:
-    from rafiki.config import shell_from_environment
+    from rafiki.user_environment import shell_from_environment
 
     name = shell_from_environment()
     if name not in list(Shell):
@@ -72,7 +72,7 @@ def script_of(shell: Shell) -> str:
 
 
 def _fish_file() -> Path:
-    from rafiki.config import user_config_folder
+    from rafiki.user_environment import user_config_folder
 
     return user_config_folder().parent / "fish" / "completions" / "rafiki.fish"
 

@@ -115,7 +115,8 @@ def set_(
     unset: Annotated[bool, typer.Option("--unset", help="Take the setting out: its default counts again.")] = False,
 ) -> None:
     """Change one setting in rafiki.yaml, and keep its comments and order; the file is made if there is none."""
-    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key, check_yaml
+    from rafiki.config import CONFIG_FILE_NAME, check_file_text, check_key
+    from rafiki.config_text import check_yaml
     from rafiki.utils.files import write_atomic
     from rafiki_cli.yaml_files import config_edit
 

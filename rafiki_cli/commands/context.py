@@ -163,7 +163,7 @@ _NO_CONTEXT = (session.Source.ADMIN_OPTION, session.Source.ENVIRONMENT)
 @app.command(epilog=examples("rafiki context show", "rafiki context show prod -o json"))
 def show(cli: Application, name: arguments.OptionalContextArgument = None, format: FormatOption = Format.TABLE) -> None:
     """Show a context; without a name, the admin that commands go to here, and why."""
-    from rafiki.config import token_from_environment
+    from rafiki.user_environment import token_from_environment
 
     if name is None:
         found = cli.target()

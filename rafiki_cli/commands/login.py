@@ -38,7 +38,8 @@ def login(
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
     """Log in at the admin; later commands are run as this user. The password is never an argument."""
-    from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
+    from rafiki.config import SUPERADMIN_EMAIL
+    from rafiki.user_environment import token_from_environment
 
     admin = cli.target()
     if email is None:

@@ -39,7 +39,7 @@ def _ask(ctx: typer.Context, endpoint: Endpoint[Request, list[Answer]], request:
     with contextlib.suppress(Exception):  # A prompt is no place for errors: the command itself will tell them.
         import msgspec
 
-        from rafiki.config import token_from_environment
+        from rafiki.user_environment import token_from_environment
         from rafiki_cli.target import session
 
         cli: Application = ctx.find_root().obj
@@ -75,7 +75,7 @@ def _cached(admin: Target, token: str, path: str) -> bytes:
     import hashlib
     import json
 
-    from rafiki.config import user_cache_folder
+    from rafiki.user_environment import user_cache_folder
     from rafiki.utils.files import write_private
 
     key = json.dumps([admin.address, token, path])

@@ -54,7 +54,7 @@ def user_files_locked() -> Iterator[None]:
     Raises:
         ConfigError: when the folder cannot be written, or another command holds it for too long.
     """
-    from rafiki.config import user_config_folder
+    from rafiki.user_environment import user_config_folder
     from rafiki.utils.clock import Deadline
     from rafiki.utils.process import wait_until
 

@@ -78,7 +78,7 @@ def find_target(cli: Application) -> Target:
         ConfigError: when the configuration is wrong, or there is no such context.
         UsageError: when an address is not ``host:port``, or --admin and --context are given both.
     """
-    from rafiki.config import admin_from_environment
+    from rafiki.user_environment import admin_from_environment
 
     current = cli.options
     if current.admin and current.context:
@@ -203,7 +203,8 @@ def open_client(cli: Application) -> AdminClient:
         UnauthorizedError: when there is no login.
     """
     from rafiki.client.records import AdminClient
-    from rafiki.config import SUPERADMIN_EMAIL, token_from_environment
+    from rafiki.config import SUPERADMIN_EMAIL
+    from rafiki.user_environment import token_from_environment
 
     admin = reach_target(cli)
     found = AdminClient(admin.host, admin.port, trust=admin.trust)

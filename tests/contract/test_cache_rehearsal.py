@@ -185,7 +185,7 @@ def test_a_server_that_is_too_old_is_told_the_least_that_works() -> None:
     ("url", "told"),
     [
         ("redis://:wrong@127.0.0.1:{port}", "it refuses the credential"),
-        ("redis://127.0.0.1:{port}", "it refuses the credential"),
+        ("redis://127.0.0.1:{port}", "it asks for a password"),
         ("redis://127.0.0.1:1", "it cannot be reached"),
         ("http://127.0.0.1", "cache.url: must look like redis://"),
     ],
