@@ -1,7 +1,7 @@
 """``rafiki.yaml`` -> a frozen :class:`~rafiki.settings.Config`; the only reader of ``os.environ``.
 
-Layers, each over the one before: defaults < file < ``RAFIKI_SECTION__KEY`` in the environment < flags. Unknown keys are
-refused with their path and the nearest valid name.
+Layers, each over the one before: defaults < file < ``RAFIKI_SECTION__KEY`` in the environment (or in the file that
+``RAFIKI_SECTION__KEY_FILE`` names) < flags. Unknown keys are refused with their path and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -198,6 +198,24 @@ def _tree_of(text: str, file: Path) -> tuple[dict[str, dict[str, object]], dict[
     return {section: settings or {} for section, settings in tree.items()}, lines
 
 
+def _named_by_file(section: str, key: str) -> str | None:
+    """The setting whose value is in the file that a variable names: ``RAFIKI_META_STORE__URL_FILE``."""
+    setting = key.removesuffix("_file")
+    kind = _sections().get(section)
+    is_one = kind is not None and setting in kind.__struct_fields__ and key not in kind.__struct_fields__
+    return setting if is_one else None
+
+
+def _read_value(path: str, where: str) -> str:
+    """The text of a file that holds a setting's value, such as a secret of a container."""
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError as e:
+        raise ConfigError(f"{where}: {path} cannot be read: {why(e)}.") from e
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{where}: {path} is no text.") from e
+
+
 def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, object]]:
     tree: dict[str, dict[str, object]] = {}
     for name, text in sorted(environ.items()):
@@ -205,6 +223,10 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, object
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         where = f"environment variable {name}"
+        if (setting := _named_by_file(section, key)) is not None:
+            if f"{ENV_PREFIX}{section}__{setting}".upper() in environ:
+                raise ConfigError(f"{where}: {section}.{setting} is set twice, here and without _FILE: unset one.")
+            key, text = setting, _read_value(text, where)
         _check_names({section: {key: text}}, where)
         tree.setdefault(section, {})[key] = parse_value(text, where, section, key)
     return tree
@@ -259,6 +281,8 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             where = origins.get(key, "default")
             if isinstance(value, str) and not value.strip():
                 raise ConfigError(f"{where}: {key} = {value!r}: must not be empty. Leave it out for its default.")
+            if name == "ports" and value is not None and not 0 < value[0] <= value[1] <= 65535:
+                raise ConfigError(f"{where}: {key} = {list(value)}: must be the first and the last port, 1 to 65535.")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             if name == "port":
@@ -324,6 +348,7 @@ def load_config(
     for section, settings in _environment_layer(environ).items():
         for key, value in settings.items():
             name = f"{ENV_PREFIX}{section}__{key}".upper()
+            name = name if name in environ else f"{name}_FILE"
             layers.append((f"environment variable {name}", {section: {key: value}}))
     for dotted, value in (flags or {}).items():
         section, _, key = dotted.partition(".")
@@ -390,10 +415,18 @@ def worker_environment(names: list[str], environ: Mapping[str, str] | None = Non
     return {name: environ[name] for name in [*allowed, *names] if name in environ}
 
 
+def installer_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What of this process's environment says to pip where packages come from: its own settings (``PIP_INDEX_URL`` ...)
+    and proxies."""
+    environ = os.environ if environ is None else environ
+    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "no", "all")]
+    return {n: v for n, v in environ.items() if n.startswith("PIP_") or n.lower() in proxies}
+
+
 def package_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The part of this process's environment that installing packages may see: what workers see, proxies, and pip's
     own settings (``PIP_INDEX_URL`` ...)."""
     environ = os.environ if environ is None else environ
-    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "no", "all")]
-    names = [n for n in environ if n.startswith("PIP_") or n.lower() in proxies]
-    return worker_environment([*names, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"], environ)
+    return worker_environment(
+        [*installer_settings(environ), "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"], environ
+    )

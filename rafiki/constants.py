@@ -224,5 +224,7 @@ class ExitCode(IntEnum):
     UNHEALTHY = 11
     """The stack should run, but something that every job needs does not work: the cache, the database, the supervisor,
     or the admin itself, which hangs or has ended without `rafiki down`."""
+    NO_PACKAGES = 12
+    """A worker found the packages of its model gone from its node; they are installed there again."""
     INTERRUPTED = 130
     """Ctrl-C, also at a question for a password and while a command waits for a job."""

@@ -22,6 +22,8 @@ LOCAL_REGISTRY = "127.0.0.1:1/"
 registry first, goes on with what the node has."""
 IMAGE = f"{LOCAL_REGISTRY}rafiki:{__version__}"
 """The image that `rafiki image build` makes."""
+PACKAGES_LABEL = "rafiki.packages"
+"""Of that image: the versions of the packages in it, by their names, as JSON."""
 MEND = (
     f"To mend it: first `pip uninstall {NAMESAKE}`, then `pip install --force-reinstall --no-deps {NAME}` (or, in "
     f"place of that name, the wheel or address that {NAME} came from), because uninstalling removes a file of both."

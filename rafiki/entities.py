@@ -78,6 +78,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: dict[str, str]
     access_right: ModelAccessRight
     docker_image: str | None
+    image_digest: str | None = None
+    """What that name meant at the upload; None where no service runs in images."""
     knob_config: KnobSpecs | None
     """The knobs, read at the last check; None when the file does not load."""
     knob_constraints: list[str] = []

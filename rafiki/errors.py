@@ -158,6 +158,10 @@ class InvalidModelError(RequestRefusedError):
     """There is no such model, or its file cannot be used."""
 
 
+class InvalidImageError(InvalidModelError):
+    """The image that a model names cannot be used."""
+
+
 class DuplicateModelNameError(RequestRefusedError):
     """You have a model of that name already. Choose another name or delete the old model."""
 

@@ -179,6 +179,9 @@ class EnvironmentsConfig(Section, frozen=True, kw_only=True):
     """How long installing the packages that a model depends on may take."""
     only_wheels: bool = False
     """Refuse packages that have no ready build (wheel): they would run build scripts of their own."""
+    node_max_mb: int | None = None
+    """How much of a node's disk environments may take: those that were not used for the longest time make room. Null is
+    no limit but the disk. For `swarm`."""
 
 
 class TrainConfig(Section, frozen=True, kw_only=True):
@@ -200,6 +203,9 @@ class PredictorConfig(Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Where predictors listen, each on a free port, and what `predictor_host` names; for other machines, an address of
     this one, and `tls.certificate`."""
+    ports: tuple[int, int] | None = None
+    """The first and the last port that predictors may listen on, such as `[3100, 3119]` for a firewall or a container;
+    null is any free one."""
     deadline_s: float = 10.0
     """A query is answered, or refused with a reason, within this time."""
     max_waiting: int = 4096

@@ -33,6 +33,29 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
     assert {o.origin for o in loaded.origins} == {"default"}
 
 
+def test_a_value_may_be_in_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://rafiki:s3cret@postgres/rafiki\n")
+    variables = {"RAFIKI_META_STORE__URL_FILE": str(tmp_path / "url")}
+    loaded = load(tmp_path, "meta_store: {url: 'sqlite:///other.db'}", environ=variables)
+    found = origin_of(loaded, "meta_store.url")
+    assert found == ("postgresql://rafiki:s3cret@postgres/rafiki", "environment variable RAFIKI_META_STORE__URL_FILE")
+    twice = {**variables, "RAFIKI_META_STORE__URL": "sqlite:///x.db"}
+    with pytest.raises(ConfigError, match=r"RAFIKI_META_STORE__URL_FILE: meta_store\.url is set twice"):
+        load(tmp_path, environ=twice)
+    (tmp_path / "url").unlink()
+    with pytest.raises(ConfigError, match=r"RAFIKI_META_STORE__URL_FILE: .*/url cannot be read"):
+        load(tmp_path, environ=variables)
+    with pytest.raises(ConfigError, match=r"unknown setting meta_store\.urll_file"):
+        load(tmp_path, environ={"RAFIKI_META_STORE__URLL_FILE": "x"})
+
+
+@pytest.mark.parametrize("text", ["[3119, 3100]", "[0, 5]", "[3100, 70000]"])
+def test_a_range_of_ports_has_a_first_and_a_last_one(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, "predictor: {ports: [3100, 3119]}").config.predictor.ports == (3100, 3119)
+    with pytest.raises(ConfigError, match=r"line 1: predictor\.ports = .*the first and the last port"):
+        load(tmp_path, f"predictor: {{ports: {text}}}")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "admin:\n", "admin: {}\n"])
 def test_an_empty_file_or_section_leaves_the_defaults(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, text).config == Config()

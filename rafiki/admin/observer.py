@@ -13,7 +13,7 @@ from rafiki.constants import ServiceStatus
 from rafiki.container.base import ContainerManager, ServiceExit
 from rafiki.distribution import IMAGE
 from rafiki.entities import InferenceJob, Model, Service, TrainJob
-from rafiki.environments.state import EnvironmentState
+from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import ServiceReport
@@ -172,7 +172,15 @@ class Observer:
         return {**{i: placed[i] for i in ids if i in placed}, **self._containers.find_hosts(ids)}
 
     def _environments_of(self, models: dict[str, Model]) -> dict[str, EnvironmentState]:
-        return {model_id: self._environments.look(model.dependencies) for model_id, model in models.items()}
+        return {model_id: self._environment_of(model) for model_id, model in models.items()}
+
+    def _environment_of(self, model: Model) -> EnvironmentState:
+        """What workers of a model run with: its image, and what it depends on besides."""
+        if model.docker_image is not None and model.image_digest is not None:
+            problem = self._containers.find_image_problem(model.docker_image, model.image_digest)
+            if problem is not None:
+                return EnvironmentState(status=EnvironmentStatus.FAILED, reason=f"{problem}.")
+        return self._environments.look_for_workers(model.dependencies, model.docker_image)
 
     def _poll(self, live: list[Service], being_started: set[str]) -> dict[str, ServiceExit | None]:
         """How each service ended; None for those that run."""

@@ -12,7 +12,7 @@ from rafiki.admin.gpus import share_gpus
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
-from rafiki.container.base import Address, ServiceRequest
+from rafiki.container.base import Address, NodePackages, ServiceRequest
 from rafiki.data_store.base import DataStore
 from rafiki.deployment import Deployment
 from rafiki.entities import Model
@@ -123,8 +123,10 @@ class SpecBuilder:
             gpus=action.gpus,
             host=action.host,
             runs_model_code=spec.runs_model_code,
-            python=self._environments.look(model.dependencies).python if model else None,
+            python=self._python_of(spec.kind, model),
+            packages=self._packages_of(spec.kind, model),
             image=model.docker_image if model else None,
+            image_digest=model.image_digest if model else None,
             reads=self._reads(spec),
             sharing=self._sharing(action),
         )
@@ -135,6 +137,19 @@ class SpecBuilder:
         if self._is_boxed(kind) and find_folder(location) is not None:
             return location
         return self._location_for(kind, service_id, location)
+
+    def _python_of(self, kind: str, model: Model | None) -> str | None:
+        """The interpreter of this machine for a service that runs beside the admin."""
+        if model is None or self._is_elsewhere(kind):
+            return None
+        return self._environments.look(model.dependencies).python
+
+    def _packages_of(self, kind: str, model: Model | None) -> NodePackages | None:
+        """Where a service that runs in an image finds what its model depends on."""
+        if model is None or not self._is_elsewhere(kind):
+            return None
+        found = self._environments.packages_on_nodes(model.dependencies, model.docker_image)
+        return None if found is None else NodePackages(folder=found.folder, node_ids=found.nodes)
 
     def _location_for(self, kind: str, service_id: str, location: StoreLocation) -> StoreLocation:
         """A store as a service reaches it: through the admin when it runs elsewhere, in a box, or must not have

@@ -24,15 +24,17 @@ from rafiki.admin.supervisor import Supervisor
 from rafiki.cache.connection import parse_cache_url
 from rafiki.cache.server import CacheServer, CacheServerTls
 from rafiki.cache_program import ServerProgram, find_server_program
-from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, package_environment, worker_environment
+from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, installer_settings, package_environment, worker_environment
 from rafiki.constants import UserType
-from rafiki.container import ContainerSetup, open_container_manager
+from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
 from rafiki.environments.build import BuildOptions
+from rafiki.environments.nodes import NodeEnvironments
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.sandbox.bubblewrap import open_sandbox
 from rafiki.service_names import ServiceNames
+from rafiki.settings import Config
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
@@ -89,6 +91,22 @@ def _cache_keeper(
     return CacheKeeper(server.ensure(), server, secrets.job_key)
 
 
+def _install_on_nodes(
+    config: Config, folder: StackFolder, containers: ContainerManager, environments: EnvironmentStore
+) -> None:
+    """Where workers run in images on nodes, what their models depend on is installed there."""
+    if (runner := containers.one_shots()) is None:
+        return
+    settings = config.environments
+    nodes = NodeEnvironments(
+        runner, folder.root / "node-environments.json", environments.log_file, timeout_s=settings.build_timeout_s,
+        only_wheels=settings.only_wheels, variables=installer_settings(), changed=environments.note_change,
+        max_bytes=None if settings.node_max_mb is None else settings.node_max_mb << 20,
+    )  # fmt: skip
+    environments.add_nodes(nodes)
+    containers.on_missing_packages(nodes.doubt)
+
+
 def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entrance) -> AdminContext:
     """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
 
@@ -141,6 +159,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         ),
     )  # fmt: skip
     environments.clean_up()
+    _install_on_nodes(config, folder, containers, environments)
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,6 +26,37 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """``host:port``, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class CheckedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that a model names, and that its workers can run in."""
+
+    digest: str | None = None
+    """What the name means now; None where no service runs in it."""
+    note: str | None = None
+    """What its owner should know."""
+
+
+class NodePackages(msgspec.Struct, frozen=True, kw_only=True):
+    """Packages that were installed on nodes."""
+
+    folder: str
+    """In the volume of environments."""
+    node_ids: list[str]
+    """The nodes that have them: the service runs on one of these."""
+
+
+class OneShots(Protocol):
+    """Runs programs on nodes, each once: see :class:`rafiki.environments.nodes.NodeRunner`."""
+
+    def list_nodes(self) -> Mapping[str, str]: ...
+
+    def identify_image(self, image: str | None) -> tuple[str, Mapping[str, str]]: ...
+
+    def run_once(
+        self, node_id: str, image: str | None, program: Sequence[str], request: bytes, *, log: Callable[[bytes], None],
+        timeout_s: float, stop: threading.Event,
+    ) -> str | None: ...  # fmt: skip
 
 
 class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +84,10 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The interpreter to run with, where the back end has no images; None = Rafiki's own."""
     image: str | None = None
     """The image to run in, where the back end has images; None = Rafiki's own."""
+    image_digest: str | None = None
+    """What that name meant when it was checked."""
+    packages: NodePackages | None = None
+    """The packages that its model depends on, where the back end has images; None = the image has them."""
     reads: list[Path] = []
     """Files of this machine that it reads, where it runs in a box: see :meth:`ContainerManager.is_boxed`."""
     sharing: int = 1
@@ -112,6 +148,32 @@ class ContainerManager(ABC):
         They reach the cache and the admin by the doors in ``BOX_FOLDER``, through which only what is their job's goes.
         """
         return False
+
+    def one_shots(self) -> OneShots | None:
+        """Runs programs on nodes, where services run in images there; None where they are processes beside the admin.
+
+        Then what models depend on is installed by such programs, into a volume of each node.
+        """
+        return None
+
+    def on_missing_packages(self, listener: Callable[[str], None]) -> None:  # noqa: B027 - no duty of all
+        """Have ``listener`` called with a node's id when a service ended there because its packages were gone."""
+
+    def check_image(self, image: str) -> CheckedImage:
+        """Look at an image that a model names, before it is recorded.
+
+        Raises:
+            InvalidImageError: no worker could run in it.
+        """
+        return CheckedImage(note="it is not used: workers are processes beside the admin, in its own Python")
+
+    def find_image_problem(self, image: str, digest: str) -> str | None:
+        """Why no worker can run in an image that was checked; None when they can. Cheap: asked at each look."""
+        return None
+
+    def find_image_change(self, image: str, digest: str) -> str | None:
+        """What is to be said when the name of an image means another one by now; None where it does not."""
+        return None
 
     @abstractmethod
     def start(self, request: ServiceRequest) -> StartedService:

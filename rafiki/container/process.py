@@ -80,6 +80,7 @@ class ProcessContainerManager(ContainerManager):
         self._run = setup.run_folder
         self._logs = setup.log_folder
         self._listen_host = setup.config.predictor.host
+        self._listen_ports = setup.config.predictor.ports
         self._gpu_indices = settings.gpus
         self._found_gpus: list[FoundGpu] | None = None
         limit_mb = settings.memory_limit_mb
@@ -156,6 +157,10 @@ class ProcessContainerManager(ContainerManager):
         if last is not None and is_free(last, host):
             return Address(host, last)
         with self._lock:
+            if self._listen_ports is not None:
+                port = self._first_free(host, *self._listen_ports)
+                self._given_ports = [*self._given_ports[-_PORTS_REMEMBERED:], port]
+                return Address(host, port)
             port = any_free_port(host)
             # The kernel may offer again what another service has been told, and does not listen on yet.
             for _ in range(_PORT_TRIES):
@@ -164,6 +169,16 @@ class ProcessContainerManager(ContainerManager):
                 port = any_free_port(host)
             self._given_ports = [*self._given_ports[-_PORTS_REMEMBERED:], port]
         return Address(host, port)
+
+    def _first_free(self, host: str, first: int, last: int) -> int:
+        """The first one that is free, and was not given lately if there is such a one."""
+        free = [port for port in range(first, last + 1) if is_free(port, host)]
+        if not free:
+            raise ContainerError(
+                f"All ports from {first} to {last} are in use (predictor.ports in rafiki.yaml): widen the range, or "
+                "stop a deployment."
+            )
+        return next((port for port in free if port not in self._given_ports), free[0])
 
     def _environment(self, request: ServiceRequest, address: Address | None) -> dict[str, str]:
         base = self._model_environment if request.runs_model_code else dict(os.environ)

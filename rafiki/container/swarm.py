@@ -6,15 +6,17 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
+from rafiki.constants import ExitCode
 from rafiki.container import endings
 from rafiki.container.base import (
     Address,
+    CheckedImage,
     ContainerBackend,
     ContainerManager,
     ContainerSetup,
@@ -28,8 +30,10 @@ from rafiki.container.cluster import Cluster
 from rafiki.container.hosts import Host
 from rafiki.container.process import ProcessContainerManager
 from rafiki.container.swarm_engine import AnswerError, Engine, EngineInfo, is_conflict, missing_is_fine
+from rafiki.container.swarm_images import SwarmImages
 from rafiki.container.swarm_logs import SwarmLogs
 from rafiki.container.swarm_nodes import SwarmCluster
+from rafiki.container.swarm_once import SwarmOneShots
 from rafiki.container.swarm_service import (
     KIND_LABEL,
     SERVICE_LABEL,
@@ -125,6 +129,9 @@ class SwarmContainerManager(ContainerManager):
             takes_no_new_privileges=self._engine.has_api(1, 46),
         )
         self._logs = SwarmLogs(self._engine)
+        self._one_shots = SwarmOneShots(self._engine, setup, lambda: self._view.nodes().values(), self._network)
+        self._images = SwarmImages(self._engine, self._one_shots, self._view.own_node_id)
+        self._packages_missing: Callable[[str], None] = lambda node_id: None
         self._ends: dict[str, ServiceExit] = {}
         """Of services whose logs are complete, by their ids."""
         self._waits_since: dict[str, float] = {}
@@ -172,6 +179,29 @@ class SwarmContainerManager(ContainerManager):
                 "build`, and bring it to the other nodes with `rafiki image spread`; or name one with container.image."
             ) from e
 
+    # ---- programs that run once
+
+    def one_shots(self) -> SwarmOneShots:
+        return self._one_shots
+
+    def on_missing_packages(self, listener: Callable[[str], None]) -> None:
+        self._packages_missing = listener
+
+    # ---- images of models
+
+    def check_image(self, image: str) -> CheckedImage:
+        return self._images.check(image)
+
+    def find_image_problem(self, image: str, digest: str) -> str | None:
+        try:
+            return self._images.find_problem(image, digest)
+        except ContainerError:
+            # The engine does not answer: what cannot be seen is not decided.
+            return None
+
+    def find_image_change(self, image: str, digest: str) -> str | None:
+        return self._images.find_change(image, digest)
+
     # ---- start
 
     def is_elsewhere(self, kind: str) -> bool:
@@ -180,19 +210,15 @@ class SwarmContainerManager(ContainerManager):
     def start(self, request: ServiceRequest) -> StartedService:
         if not self.is_elsewhere(request.kind):
             return self._local.start(request)
-        if request.python is not None and request.image is None:
-            raise ContainerError(
-                "This model depends on packages that are not installed beside Rafiki. In a Swarm it needs an image "
-                "that has them: name it as the model's docker_image."
-            )
         token = self._setup.door.admit(request.service_id, request.make_spec(None))
         secret_id = ""
         try:
             node_id = self._node_for(request)
             secret_id = self._make_secret(request, token)
             spec = service_spec(
-                self._setup, request, secret_id=secret_id, network=self._network, limits=self._limits, node_id=node_id
-            )
+                self._setup, request, secret_id=secret_id, network=self._network, limits=self._limits, node_id=node_id,
+                not_on=self._nodes_without(request),
+            )  # fmt: skip
             swarm_id = self._engine.create_service(spec, image_of(self._setup, request))
         except ContainerError:
             if secret_id:
@@ -204,13 +230,32 @@ class SwarmContainerManager(ContainerManager):
         return StartedService(handle=msgspec.json.encode(handle).decode())
 
     def _node_for(self, request: ServiceRequest) -> str | None:
-        """The id of the node that it is to run on; None = any."""
+        """The id of the node that it is to run on; None = any that has its packages.
+
+        Raises:
+            ContainerError: the node is gone, or lacks the packages and is the one with the GPU.
+        """
         host = request.host or next((gpu.host for gpu in request.gpus), None)
         if host is None:
             return None
-        if (node_id := self._view.find_node_id(host)) is not None:
+        node_id = self._view.find_node_id(host)
+        if node_id is None:
+            raise ContainerError(f"There is no node {host!r} in the Swarm (any more). See `rafiki node list`.")
+        if request.packages is None or node_id in request.packages.node_ids:
             return node_id
-        raise ContainerError(f"There is no node {host!r} in the Swarm (any more). See `rafiki node list`.")
+        if request.gpus:
+            raise ContainerError(
+                f"The node {host} lacks the packages of this model: they could not be installed there (`rafiki "
+                "environment list` says why)."
+            )
+        # Another node has them: the Swarm chooses one of these.
+        return None
+
+    def _nodes_without(self, request: ServiceRequest) -> list[str]:
+        """The ids of the nodes that lack the packages that a service needs."""
+        if request.packages is None:
+            return []
+        return sorted(self._view.nodes().keys() - set(request.packages.node_ids))
 
     def _make_secret(self, request: ServiceRequest, token: str) -> str:
         body = {
@@ -301,6 +346,8 @@ class SwarmContainerManager(ContainerManager):
         if ending is None:
             self._follow(service_id, known)
             return None
+        if ending.code == ExitCode.NO_PACKAGES:
+            self._packages_missing(task.node_id)
         return ending
 
     def _note_end(self, service_id: str, known: _Handle, ending: Ending) -> ServiceExit:
@@ -398,6 +445,7 @@ class SwarmContainerManager(ContainerManager):
         return self._view.gpus()
 
     def close(self) -> None:
+        self._one_shots.close()
         self._view.close()
         self._logs.close()
         self._engine.close()

@@ -49,6 +49,11 @@ class AnswerError(ContainerError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def told(self) -> str:
+        """The engine's own words."""
+        return self.message.partition(": ")[2].rstrip(".")
+
 
 class Engine:
     """One engine. Safe to use from several threads."""
@@ -98,6 +103,15 @@ class Engine:
         """
         return self._decode(self._request("GET", path, params=params), kind)
 
+    def find(self, path: str, kind: type[T]) -> T | None:
+        """As :meth:`get`; None when it is not there."""
+        try:
+            return self.get(path, kind)
+        except AnswerError as e:
+            if e.status != _NOT_FOUND:
+                raise
+            return None
+
     def list(self, path: str, kind: type[T], labels: list[str]) -> list[T]:
         """All of what has these labels, each ``name=value``."""
         return self.get(path, list[kind], filters=json.dumps({"label": labels}))  # type: ignore[valid-type]
@@ -113,13 +127,35 @@ class Engine:
 
     def create_service(self, spec: dict[str, object], image: str) -> str:
         """Its id. The credentials of the image's registry go with it, so that nodes may pull it."""
+        answer = self._request("POST", "/services/create", params={}, body=spec, headers=self._login(image))
+        return self._decode(answer, _Created).id
+
+    def get_with_login(self, path: str, kind: type[T], image: str) -> T:
+        """As :meth:`get`, with the credentials of an image's registry."""
+        return self._decode(self._request("GET", path, params={}, headers=self._login(image)), kind)
+
+    def pull(self, image: str, timeout_s: float) -> None:
+        """Have an image on this node.
+
+        Raises:
+            AnswerError: its registry does not give it. ContainerError: the engine cannot be reached.
+        """
+        said = self._request(
+            "POST", "/images/create", params={"fromImage": image}, headers=self._login(image), timeout_s=timeout_s
+        )
+        for line in said.splitlines():
+            # The answer has begun before the registry refuses: that is told in it.
+            error = self._decode(line, _Progress).error
+            if error is not None:
+                raise AnswerError(f"The Docker engine refused: {' '.join(error.split())[:300]}", _NOT_FOUND)
+
+    def _login(self, image: str) -> dict[str, str]:
+        """The header with the credentials that `docker login` left for an image's registry."""
         from docker import auth
 
         registry, _ = auth.resolve_repository_name(image)
         header = auth.get_config_header(self._api, registry)
-        headers = {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
-        answer = self._request("POST", "/services/create", params={}, body=spec, headers=headers)
-        return self._decode(answer, _Created).id
+        return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
 
     def stream(self, path: str, **params: str) -> Chunks:
         """The chunks of an answer that may have no end; ``close()`` ends it, from any thread."""
@@ -144,13 +180,15 @@ class Engine:
         params: dict[str, str],
         body: object = None,
         headers: dict[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> bytes:
         from requests.exceptions import RequestException
 
         try:
             response = self._api.request(
-                method, self._root + path, params=params, json=body, headers=headers, timeout=self._timeout_s
-            )
+                method, self._root + path, params=params, json=body, headers=headers,
+                timeout=timeout_s or self._timeout_s,
+            )  # fmt: skip
         except (RequestException, OSError) as e:
             raise ContainerError(self._told(e)) from e
         if response.status_code == _NO_SWARM and path != "/info":
@@ -188,6 +226,10 @@ class Engine:
 
 class _Created(msgspec.Struct):
     id: str = msgspec.field(name="ID")
+
+
+class _Progress(msgspec.Struct):
+    error: str | None = None
 
 
 class _Refusal(msgspec.Struct):

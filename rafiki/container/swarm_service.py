@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from rafiki.container.base import ContainerSetup, ServiceRequest
+from rafiki.container.image_digests import pinned
 from rafiki.container.process import MODEL_CODE_VARIABLE
 from rafiki.container.swarm_tasks import NODE_CONSTRAINT
 from rafiki.container.threads import threads_of_worker
@@ -22,10 +23,12 @@ from rafiki.utils.spec import TOKEN_FILE_VARIABLE
 STACK_LABEL = "rafiki.stack"
 SERVICE_LABEL = "rafiki.service"
 KIND_LABEL = "rafiki.kind"
-_USER = "10001:10001"
+USER = "10001:10001"
 _TOKEN_FILE = "/run/secrets/rafiki-token"
 _COPIES_MOUNT = "/var/tmp"
 _COPIES_FOLDER = f"{_COPIES_MOUNT}/rafiki-copies"
+_ENVIRONMENTS_MOUNT = "/opt/rafiki-environments"
+_ENTER = "rafiki.environments.enter"
 _HOME = "/tmp"
 _OF_THE_MACHINE = frozenset({"PATH", "HOME", "USER", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"})
 """Variables that name places of the admin's machine."""
@@ -56,7 +59,9 @@ def labels_of(setup: ContainerSetup, request: ServiceRequest) -> dict[str, str]:
 
 
 def image_of(setup: ContainerSetup, request: ServiceRequest) -> str:
-    return request.image or setup.config.container.image or IMAGE
+    if request.image is not None:
+        return pinned(request.image, request.image_digest)
+    return setup.config.container.image or IMAGE
 
 
 def service_spec(
@@ -67,6 +72,7 @@ def service_spec(
     network: str | None,
     limits: Limits,
     node_id: str | None = None,
+    not_on: Iterable[str] = (),
 ) -> dict[str, object]:
     """The body of the request that makes the service.
 
@@ -74,6 +80,7 @@ def service_spec(
         secret_id: the Swarm's id of the secret that holds the service's token.
         network: what the service joins; None = a network of its own with a way out.
         node_id: where it is to run; None = anywhere.
+        not_on: ids of nodes that lack what it needs.
     """
     settings = setup.config.container
     labels = labels_of(setup, request)
@@ -81,9 +88,9 @@ def service_spec(
     memory_bytes = (settings.memory_limit_mb or 0) << 20
     container: dict[str, object] = {
         "Image": image_of(setup, request),
-        "Command": ["python", "-m", request.module, setup.door.spec_url],
+        "Command": _command(setup, request),
         "Env": [f"{k}={v}" for k, v in _environment(setup, request, limits).items()],
-        "User": _USER,
+        "User": USER,
         "Dir": _HOME,
         "Labels": labels,
         "Init": True,
@@ -95,6 +102,7 @@ def service_spec(
             # Docker's own is of 64 MB, which data loaders of several processes fill.
             {"Type": "tmpfs", "Target": "/dev/shm"},
             {"Type": "volume", "Source": volume_name(setup), "Target": _COPIES_MOUNT},
+            *_environments_mounts(setup, request),
         ],
         "Secrets": [
             {
@@ -120,12 +128,36 @@ def service_spec(
                 "Reservations": {"MemoryBytes": memory_bytes},
             },
             "RestartPolicy": {"Condition": "none"},
-            "Placement": {"Constraints": [f"{NODE_CONSTRAINT}{node_id}"] if node_id else []},
+            "Placement": {
+                "Constraints": [
+                    *([f"{NODE_CONSTRAINT}{node_id}"] if node_id else []),
+                    *(f"node.id!={lacking}" for lacking in not_on if node_id is None),
+                ]
+            },
             "Networks": [{"Target": network}] if network else [],
         },
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
     }
+
+
+def _command(setup: ContainerSetup, request: ServiceRequest) -> list[str]:
+    program = [request.module, setup.door.spec_url]
+    if request.packages is None:
+        return ["python", "-m", *program]
+    return ["python", "-m", _ENTER, f"{_ENVIRONMENTS_MOUNT}/{request.packages.folder}", *program]
+
+
+def _environments_mounts(setup: ContainerSetup, request: ServiceRequest) -> list[dict[str, object]]:
+    if request.packages is None:
+        return []
+    mount = {"Type": "volume", "Source": environments_volume(setup), "Target": _ENVIRONMENTS_MOUNT, "ReadOnly": True}
+    return [mount]
+
+
+def environments_volume(setup: ContainerSetup) -> str:
+    """The volume of a node with the packages that the stack's models depend on."""
+    return volume_name(setup).replace("copies", "environments", 1)
 
 
 def volume_name(setup: ContainerSetup) -> str:

@@ -19,6 +19,8 @@ _BEFORE_ITS_PROGRAM = frozenset(
 _READY = "ready"
 _SIGNAL_BASE = 128
 _KILLED = -9
+_NO_PROGRAM = 127
+"""Of whoever starts a service's program."""
 
 
 class ContainerStatus(msgspec.Struct, rename="pascal"):
@@ -191,6 +193,8 @@ def find_ending(task: Task, nodes: Mapping[str, Node], memory_limit_mb: int | No
     if code > _SIGNAL_BASE:
         code = _SIGNAL_BASE - code
     how = endings.in_words(code)
+    if code == _NO_PROGRAM:
+        how = f"{how}: its image has no program `python`. Build it FROM the image of `rafiki image build`"
     if code == _KILLED and memory_limit_mb and status.state == "failed":
         # All that the Swarm says is 137; nothing else kills so as a rule.
         how = (

@@ -31,7 +31,8 @@ class CreateModelRequest(RequestStruct, frozen=True, kw_only=True):
     access_right: ModelAccessRight = ModelAccessRight.PRIVATE
     """Whether all users may train it, or its owner alone."""
     docker_image: str | None = None
-    """Recorded for back ends that run images."""
+    """The image that its workers run in, in the place of the one of all workers, where workers run in images: it is
+    tried, and what its name means is recorded. Where they are processes it is kept and not used."""
     existing_name: ExistingName = ExistingName.REFUSE
     """What it means that you have a model of that name: ``refuse``, or ``version``: this is a new version of it."""
 
@@ -56,6 +57,8 @@ class ModelCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     """False when the newest version is just like what was sent, so that nothing was made."""
     load_error: str | None
     """Why the file does not load (it was accepted all the same); None when it does."""
+    notes: list[str] = []
+    """What you should know of it besides."""
 
     @property
     def ref(self) -> str:
@@ -81,6 +84,8 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all users may train it, or its owner alone."""
     docker_image: str | None
     """None when none was named."""
+    image_digest: str | None = None
+    """What the image's name meant at the upload: workers run in that one. None where no worker runs in images."""
     knob_config: KnobSpecs | None
     """Name -> knob as JSON; None when the file does not load."""
     knob_constraints: list[str]

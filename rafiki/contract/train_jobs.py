@@ -69,6 +69,8 @@ class TrainJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     app: str
     app_version: int
+    notes: list[str] = []
+    """What you should know of its models."""
 
 
 class SubTrainJobView(msgspec.Struct, frozen=True, kw_only=True):

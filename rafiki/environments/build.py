@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import signal
@@ -44,6 +45,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The environment variables of pip and of the packages' build scripts: nothing secret."""
     sandbox: Sandbox | None = None
     """Makes the box in which they run; None = they see what this process sees."""
+    base_folders: list[str] | None = None
+    """The folders of packages that are visible in it; None = those of this Python."""
 
 
 class Build:
@@ -92,15 +95,18 @@ class Build:
             raise EnvironmentBuildError(f"no virtual environment could be made{self._last_words()}")
         # Not --system-site-packages: this Python may itself be of a virtual environment, which that would pass over.
         folder = next((self._folder / "lib").glob("python*/site-packages"))
-        lines = [f"import site; site.addsitedir({path!r})" for path in base_site_folders()]
+        lines = [f"import site; site.addsitedir({path!r})" for path in self._base_folders()]
         (folder / _SEES_BASE_PACKAGES).write_text("\n".join(lines) + "\n")
+
+    def _base_folders(self) -> list[str]:
+        return base_site_folders() if self._options.base_folders is None else self._options.base_folders
 
     def _install(self, log: IO[bytes], start: int) -> None:
         wanted, limits = self._folder / "requirements.txt", self._folder / "constraints.txt"
         wanted.write_text("\n".join(lines_of(self._requirements)) + "\n")
         limits.write_text("\n".join(_engine_requirements()) + "\n")
         command = [
-            sys.executable, "-m", "pip", "--python", str(python_of(self._folder)), "install", "--no-input",
+            sys.executable, _pip(), "--python", str(python_of(self._folder)), "install", "--no-input",
             "--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off",
             "--requirement", str(wanted), "--constraint", str(limits),
         ]  # fmt: skip
@@ -184,6 +190,18 @@ def _named_by_pip(environment: dict[str, str]) -> list[Path]:
     ]
     paths = [Path(word.removeprefix("file://")) for word in [*named, "/etc/pip.conf"]]
     return [path for path in paths if path.is_absolute() and path.exists() and path != Path("/")]
+
+
+def _pip() -> str:
+    """pip as a program: by its name it is found where PYTHONPATH leads alone, which environments are built without.
+
+    Raises:
+        EnvironmentBuildError: there is none.
+    """
+    found = importlib.util.find_spec("pip")
+    if found is None or found.origin is None:
+        raise EnvironmentBuildError("pip is not installed beside Rafiki: python -m ensurepip")
+    return str(Path(found.origin).parent)
 
 
 def python_of(folder: Path) -> Path:

@@ -124,6 +124,20 @@ def are_satisfied(requirements: Iterable[Requirement]) -> bool:
     return not missing(requirements)
 
 
+def are_satisfied_by(requirements: Iterable[Requirement], versions: Mapping[str, str]) -> bool:
+    """Whether packages of these versions, by their names, surely satisfy all of it. What extras bring is not known."""
+    found = {canonicalize_name(name): version for name, version in versions.items()}
+    return all(
+        not r.extras
+        and any(
+            r.specifier.contains(found[name], prereleases=True)
+            for name in map(canonicalize_name, (r.name, *_SAME_MODULES.get(canonicalize_name(r.name), ())))
+            if name in found
+        )
+        for r in requirements
+    )
+
+
 def missing(requirements: Iterable[Requirement]) -> list[Requirement]:
     """The requirements that this Python's packages do not satisfy."""
     return [r for r in requirements if not _is_satisfied(r)]

@@ -15,12 +15,13 @@ import msgspec
 from packaging.requirements import Requirement
 
 from rafiki.environments.build import Build, BuildOptions, python_of
+from rafiki.environments.nodes import NodeEnvironments, PackagesOnNodes
 from rafiki.environments.reasons import explain_os_error
 from rafiki.environments.requirements import RequirementReader, key_of, lines_of, parse_dependencies
 from rafiki.environments.state import Environment, EnvironmentState, EnvironmentStatus
 from rafiki.errors import EnvironmentBuildError, EnvironmentBusyError, InvalidEnvironmentError, InvalidModelError
 from rafiki.utils.clock import Deadline, utc_now
-from rafiki.utils.files import read_text, write_atomic
+from rafiki.utils.files import read_text, size_of_folder, write_atomic
 from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
@@ -63,6 +64,11 @@ class EnvironmentStore:
         self._is_shut_down = False
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="environment")
         self._listeners: list[Callable[[], None]] = []
+        self._nodes: NodeEnvironments | None = None
+
+    def add_nodes(self, nodes: NodeEnvironments) -> None:
+        """Workers run in images on nodes: what they need is installed there."""
+        self._nodes = nodes
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called after each build."""
@@ -89,6 +95,38 @@ class EnvironmentStore:
                 self._begin(key, requirements)
             return EnvironmentState(status=EnvironmentStatus.BUILDING, key=key)
 
+    def look_for_workers(self, dependencies: Mapping[str, str], image: str | None) -> EnvironmentState:
+        """As :meth:`look`, of what workers need that run in an image; without nodes these run beside the admin.
+
+        Args:
+            image: the model's own; None = that of all workers.
+        """
+        if self._nodes is None or not dependencies:
+            return self.look(dependencies)
+        try:
+            requirements = parse_dependencies(dependencies)
+        except InvalidModelError as e:
+            return EnvironmentState(status=EnvironmentStatus.FAILED, reason=e.message)
+        return self._nodes.look(key_of(requirements), requirements, image)
+
+    def packages_on_nodes(self, dependencies: Mapping[str, str], image: str | None) -> PackagesOnNodes | None:
+        """Where a worker that starts now finds its packages; None where it needs none besides those of its image.
+
+        Raises:
+            RafikiError: the back end does not answer.
+        """
+        if self._nodes is None or not dependencies:
+            return None
+        requirements = parse_dependencies(dependencies)
+        return self._nodes.packages(key_of(requirements), requirements, image)
+
+    def note_change(self) -> None:
+        """Something of an environment on a node has changed: whoever listens is told."""
+        with self._changed:
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
     def request(self, dependencies: Mapping[str, str], *, user_id: str | None = None) -> EnvironmentState:
         """Like :meth:`look`, but what failed before is tried again: the package may be there now.
 
@@ -101,6 +139,8 @@ class EnvironmentStore:
         key = key_of(parse_dependencies(dependencies))
         with self._changed:
             self._failed.pop(key, None)
+            if self._nodes is not None:
+                self._nodes.retry(key)
             state = self.look(dependencies)
             if user_id is not None and state.key is not None:
                 self._asked.setdefault(key, set()).add(user_id)
@@ -163,7 +203,7 @@ class EnvironmentStore:
                             size_bytes=record.size_bytes, datetime_built=record.datetime_built,
                         )
                     )  # fmt: skip
-        return found
+        return found if self._nodes is None else _merged(found, self._nodes.list_environments())
 
     def get_environment(self, key: str) -> Environment:
         """One of them.
@@ -190,7 +230,7 @@ class EnvironmentStore:
         """
         found = self.get_environment(key)
         with self._changed:
-            if key in self._building:
+            if key in self._building or (self._nodes is not None and self._nodes.is_building(key)):
                 raise InvalidEnvironmentError(f"The environment {key} is being built at this moment.")
             self._failed.pop(key, None)
             self._asked.pop(key, None)
@@ -198,6 +238,8 @@ class EnvironmentStore:
             with contextlib.suppress(FileNotFoundError):
                 # One step: nobody finds half an environment.
                 (self._folder / key).rename(removed)
+        if self._nodes is not None:
+            self._nodes.remove(key)
         shutil.rmtree(removed, ignore_errors=True)
         self.log_file(key).unlink(missing_ok=True)
         return found
@@ -215,6 +257,8 @@ class EnvironmentStore:
             current = self._current
         if current is not None:
             current.stop()
+        if self._nodes is not None:
+            self._nodes.shut_down()
         self._pool.shutdown(wait=True, cancel_futures=True)
         with self._changed:
             self._building.clear()
@@ -248,7 +292,7 @@ class EnvironmentStore:
         _logger.info("environment %s: builds %s", key, ", ".join(lines))
         try:
             build.run()
-            record = _Record(requirements=lines, size_bytes=_size_of(folder), datetime_built=utc_now())
+            record = _Record(requirements=lines, size_bytes=size_of_folder(folder), datetime_built=utc_now())
             write_atomic(folder / _RECORD, msgspec.json.encode(record))
         except EnvironmentBuildError as e:
             reason = e.message
@@ -272,9 +316,20 @@ class EnvironmentStore:
             listener()
 
 
-def _size_of(folder: Path) -> int:
-    """Bytes on disk; links are not followed."""
-    return sum(f.lstat().st_size for f in folder.rglob("*") if not f.is_dir())
+def _merged(here: list[Environment], on_nodes: list[Environment]) -> list[Environment]:
+    """One of each key: how it stands where it is worse, and the size of both."""
+    found = {e.key: e for e in here}
+    for e in on_nodes:
+        own = found.get(e.key)
+        if own is None:
+            found[e.key] = e
+            continue
+        worse = e if own.status is EnvironmentStatus.READY else own
+        found[e.key] = msgspec.structs.replace(
+            worse, size_bytes=(own.size_bytes or 0) + (e.size_bytes or 0) or None,
+            datetime_built=own.datetime_built or e.datetime_built,
+        )  # fmt: skip
+    return list(found.values())
 
 
 def _explain(failed: Environment) -> str:

@@ -44,3 +44,8 @@ def tail_lines(path: Path, count: int, *, max_bytes: int = 65536) -> list[str]:
     except FileNotFoundError:
         return []
     return lines[-count:] if count > 0 else []
+
+
+def size_of_folder(folder: Path) -> int:
+    """Bytes of all its files on disk; links are not followed."""
+    return sum(f.lstat().st_size for f in folder.rglob("*") if not f.is_dir())

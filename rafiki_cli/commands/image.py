@@ -49,10 +49,11 @@ def build(
         folder = Path(scratch) / "context"
         folder.mkdir()
         terminal.say("Gathering this installation's files ...")
-        lay_out(folder, wanted)
+        packages = lay_out(folder, wanted)
         packed = Path(scratch) / "context.tar"
         pack(folder, packed)
-        _say_all(docker.build(packed, image, f"{sys.version_info.major}.{sys.version_info.minor}"))
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        _say_all(docker.build(packed, image, python, packages))
     terminal.say(f"Built {image} ({values.size(docker.size_bytes(image))}).")
     if image.startswith(LOCAL_REGISTRY):
         terminal.hint("`rafiki image spread ENGINE ...` brings it to other nodes.")

@@ -61,7 +61,10 @@ def upload(
     access: Annotated[
         ModelAccessRight, typer.Option(case_sensitive=False, help="PUBLIC: other users may train it too.")
     ] = ModelAccessRight.PRIVATE,
-    docker_image: Annotated[str | None, typer.Option(help="Image in which the model runs under Docker.")] = None,
+    docker_image: Annotated[
+        str | None,
+        typer.Option(help="Image for its workers, where these run in images (container.backend: swarm)."),
+    ] = None,
     allow_invalid: Annotated[
         bool, typer.Option("--allow-invalid", help="Exit with 0 though the file does not load.")
     ] = False,
@@ -108,6 +111,8 @@ def upload(
         changes = sent.changes_since(ModelContent.of_row(newest))
         why = f", because {changed_text(changes)} since {newest.ref}" if changes else ""
         terminal.say(f"Uploaded as version {created.version} of {name}{why}.")
+    for note in created.notes:
+        terminal.warn(note)
     if created.load_error:
         terminal.warn(f"The file was kept, but it does not load: {created.load_error}")
         terminal.hint(f"Check it again, with more time: rafiki model check {created.ref}")

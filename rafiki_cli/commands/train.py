@@ -211,12 +211,15 @@ def _create_from_file(
 def _create(client: AdminClient, request: CreateTrainJobRequest) -> TrainJobCreatedView:
     resolve.check_task(request.task)
     try:
-        return client.create_train_job(request)
+        created = client.create_train_job(request)
     except NoModelsForTrainJobError as e:
         tasks = sorted({m.task for m in client.get_available_models()} - {request.task})
         if not tasks:
             raise
         raise NoModelsForTrainJobError(f"{e.message} The models you can use are for {', '.join(tasks)}.") from e
+    for note in created.notes:
+        terminal.warn(note)
+    return created
 
 
 def _wait(client: AdminClient, created: TrainJobCreatedView, format: Format) -> None:

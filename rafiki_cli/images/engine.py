@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+from rafiki.distribution import PACKAGES_LABEL
 from rafiki.errors import ContainerError
 
 _TIMEOUT_S = 600.0
 """A build says nothing while it takes what it was sent."""
+
+
+_NO_LOGIN = ("unauthorized", "no basic auth", "denied", "authentication required", "401")
+"""Words of engines and registries."""
 
 
 class Progress(TypedDict, total=False):
@@ -57,22 +63,36 @@ class ImageEngine:
                 "name another with --engine, container.engine or DOCKER_HOST."
             ) from e
 
-    def build(self, context: Path, image: str, python: str) -> Iterator[str]:
+    def build(self, context: Path, image: str, python: str, packages: Mapping[str, str]) -> Iterator[str]:
         """Build an image of a tar file; yields what the engine says.
+
+        Args:
+            python: the version of its base.
+            packages: the versions of what is in it, which the image says.
 
         Raises:
             ContainerError: it cannot be built.
         """
         with context.open("rb") as file, _errors(f"build {image}"):
             said = self._api.build(
-                fileobj=file, custom_context=True, tag=image, rm=True, decode=True, buildargs={"PYTHON": python}
-            )
+                fileobj=file, custom_context=True, tag=image, rm=True, decode=True, buildargs={"PYTHON": python},
+                labels={PACKAGES_LABEL: json.dumps(dict(sorted(packages.items())))},
+            )  # fmt: skip
             yield from _told(said, f"build {image}")
 
     def push(self, image: str) -> Iterator[str]:
-        """Raises: ContainerError: the registry refuses it."""
-        with _errors(f"push {image}"):
-            yield from _told(self._api.push(image, stream=True, decode=True), f"push {image}")
+        """Raises: ContainerError: the registry refuses it, or its login."""
+        try:
+            with _errors(f"push {image}"):
+                yield from _told(self._api.push(image, stream=True, decode=True), f"push {image}")
+        except ContainerError as e:
+            if not any(words in e.message for words in _NO_LOGIN):
+                raise
+            registry = image.partition("/")[0]
+            raise ContainerError(
+                f"The registry {registry} refuses the login, or there is none: `docker login {registry}` on this "
+                f"machine, then push again. It said: {e.message}"
+            ) from e
 
     def size_bytes(self, image: str) -> int:
         """Raises: ContainerError: the image is not there."""

@@ -15,6 +15,8 @@ from pathlib import Path
 _OWN = ("rafiki", "rafiki_cli")
 _SCRIPTS = "rafiki_cli/_examples"
 """Run once, if ever."""
+_PROGRAMS = ("pip._internal.commands.install",)
+"""What is run, and imported by nobody: it installs the packages of models."""
 _NOT_IMPORTED = "migrations.env"
 """Runs within a migration alone."""
 
@@ -24,7 +26,7 @@ def find_imported(packages: Path) -> list[str]:
     own = sorted(file for name in _OWN for file in (packages / name).rglob("*.py"))
     scripts = packages / _SCRIPTS
     names = {name for file in own if not file.is_relative_to(scripts) for name in _imports_of(file)}
-    for name in sorted(names):
+    for name in (*sorted(names), *_PROGRAMS):
         _import(name)
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     found = {Path(file) for file in files if file is not None and file.endswith(".py")}

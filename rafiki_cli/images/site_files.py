@@ -19,8 +19,6 @@ _BUNDLED = (
     ("templates", "catalogue.yaml"), ("templates", "models"), ("templates", "project"), ("templates", "samples"),
     ("examples", "datasets"), ("pages", "search.md"), ("pages", "tasks.md"),
 )  # fmt: skip
-_OF_THE_BASE = frozenset({"pip"})
-"""What the image's base brings."""
 _TEST_FOLDERS = frozenset({"tests", "_tests"})
 _MORE_TEST_FOLDERS = {"joblib": "test", "sqlalchemy": "testing", "alembic": "testing"}
 """Folders of other names that hold a package's own tests, or what tests of such packages are made with."""
@@ -52,7 +50,7 @@ def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *wanted)):
                 todo.append((requirement.name, frozenset(requirement.extras)))
-    return [found[name] for name in sorted(found) if name not in _OF_THE_BASE]
+    return [found[name] for name in sorted(found)]
 
 
 def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:

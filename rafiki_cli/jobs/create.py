@@ -109,6 +109,8 @@ class JobCreator:
             if latest is None or latest.labels.get(SPEC_LABEL) != label:
                 raise
             return latest
+        for note in created.notes:
+            self._say(note)
         return self._client.get_train_job(spec.app, created.app_version)
 
     def _create_dataset(self, d: WantedDataset, task: str) -> DatasetView:
@@ -147,6 +149,8 @@ class JobCreator:
                 m.upload_name, task, m.file, source.class_ or "", packages,
                 ModelAccessRight(source.access.upper()), source.docker_image, existing_name=ExistingName.VERSION,
             )  # fmt: skip
+        for note in created.notes:
+            self._say(note)
         found = self._client.get_model(created.id)
         if found.load_failure is LoadFailure.MACHINE:
             self._say(f"{found.ref} does not load: {found.load_error} Checking it again, with more time")

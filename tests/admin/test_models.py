@@ -11,9 +11,9 @@ from support.stacks.admin_people import Finished, People
 from support.stacks.running_stack import MODELS
 
 FIELDS = [
-    "access_right", "datetime_checked", "datetime_created", "dependencies", "docker_image", "id", "knob_config",
-    "knob_constraints", "load_error", "load_failure", "model_class", "model_file_sha256", "name", "task", "user_id",
-    "version",
+    "access_right", "datetime_checked", "datetime_created", "dependencies", "docker_image", "id", "image_digest",
+    "knob_config", "knob_constraints", "load_error", "load_failure", "model_class", "model_file_sha256",
+    "name", "task", "user_id", "version",
 ]  # fmt: skip
 CANNOT_IMPORT = b"import a_package_that_nobody_has\n"
 
@@ -34,10 +34,14 @@ def test_admins_and_model_developers_upload_models(people: People, who: str) -> 
     assert {n: made[n] for n in ("user_id", "name", "load_error")} == {
         "user_id": me.id, "name": name, "load_error": None
     }  # fmt: skip
+    assert made["notes"] == [
+        "docker_image me/image:1: it is not used: workers are processes beside the admin, in its own Python"
+    ]
     model = me.ok("GET", f"/models/{made['id']}")
     assert sorted(model) == FIELDS
     assert (model["model_class"], model["task"]) == ("Tiny", TASK)
     assert (model["access_right"], model["docker_image"]) == ("PRIVATE", "me/image:1")
+    assert model["image_digest"] is None
     assert model["dependencies"] == dependencies
     assert model["knob_config"]["x"]["type"] == "float"
     assert model in me.ok("GET", "/models/available")

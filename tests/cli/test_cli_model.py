@@ -11,7 +11,7 @@ from rafiki.constants import ExitCode
 from rafiki.errors import DuplicateModelNameError, InvalidModelError, ModelUsedError, NoModelsForTrainJobError
 
 MODEL = "from rafiki.model import BaseModel\nclass Tree(BaseModel): ...\n"
-CREATED = {"id": "m2", "user_id": "u1", "name": "Tree", "version": 2, "is_new": True, "load_error": None}
+CREATED = {"id": "m2", "user_id": "u1", "name": "Tree", "version": 2, "is_new": True, "load_error": None, "notes": []}
 PUBLIC_ID = "12345678-1234-1234-1234-123456789012"
 
 
@@ -65,6 +65,12 @@ def test_what_is_there_already_is_not_uploaded(logged_in, server: ContractServer
     result = logged_in("model", "upload", "m.py", "--task", "T")
     assert result.code == 0
     assert "Tree@2 is already that: nothing was uploaded." in result.err
+
+
+def test_what_its_owner_should_know_is_said(logged_in, server: ContractServer) -> None:
+    server.answers["create_model"] = CREATED | {"notes": ["docker_image a/b:1: it is not used"]}
+    result = logged_in("model", "upload", "m.py", "--task", "T", "--docker-image", "a/b:1")
+    assert "docker_image a/b:1: it is not used" in result.err
 
 
 def test_a_new_name_holds_no_version(logged_in, server: ContractServer) -> None:

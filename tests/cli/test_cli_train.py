@@ -74,7 +74,7 @@ def test_a_job_file_says_what_to_train_and_options_go_over_it(
     (folder / "job.yaml").write_text(f"{JOB}budget: {{trials: 5, hours: 1}}\ntrain_args: {{epochs: 1, size: 2}}\n")
     result = logged_in("train", "create", "-f", "job.yaml", "--trials", "9", "--arg", "epochs=3", "-o", "json")
     assert result.code == 0, result.err
-    assert json.loads(result.out) == {"id": "j1", "app": "digits", "app_version": 1}
+    assert json.loads(result.out) == {"id": "j1", "app": "digits", "app_version": 1, "notes": []}
     sent = _sent(server)
     assert (sent.app, sent.task, sent.model_ids) == ("digits", "IMAGE_CLASSIFICATION", ["m-own"])
     assert (sent.train_dataset_id, sent.val_dataset_id) == ("aaaa1111", "aaaa2222")

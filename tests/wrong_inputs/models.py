@@ -57,6 +57,12 @@ ROWS: list[Row] = [
     row("models: dependencies without end", "developer", model(dependencies="[" * 9999 + "]" * 9999), 400, INVALID,
         "'dependencies'", "64 levels"),
     row("models: image with NUL", "developer", model(docker_image="a\0b"), 400, INVALID, "NUL"),
+    *(
+        row(f"models: image {image[:20]!r}", "developer", model(docker_image=image), 400, "InvalidImageError",
+            "'docker_image'", "no name of an image", "registry.example.org/team/model:1.2")
+        for image in ("", "Big/Letters", "two words", "a:b:c", "host:port/x", "https://host/x", "x@sha256:12", "x/",
+                      "/x", "x" * 5000, "\u00e4:1", "a;id")
+    ),
     row("models: empty file", "developer", model(b""), 400, INVALID_MODEL, "file is empty"),
     row("models: file of 2 MB", "developer", model(b"#" * (2 << 20)), 413, "RequestTooLargeError", "1 MB",
         "admin.max_model_file_mb"),

@@ -9,6 +9,7 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name
 from rafiki.constants import ExistingName, ModelAccessRight
+from rafiki.container.base import CheckedImage
 from rafiki.contract.models import (
     CHECK_MODEL,
     CREATE_MODEL,
@@ -26,11 +27,13 @@ from rafiki.contract.models import (
 from rafiki.entities import Model, User
 from rafiki.errors import (
     DuplicateModelNameError,
+    InvalidImageError,
     InvalidModelError,
     InvalidRequestError,
     RequestTooLargeError,
 )
 from rafiki.utils.ids import VERSION_SIGN
+from rafiki.utils.image_names import ImageName
 
 _MOST_TRIES = 50
 """Each one that fails is a version that somebody else has made."""
@@ -40,7 +43,8 @@ def _view(m: Model) -> ModelView:
     return ModelView(
         id=m.id, user_id=m.user_id, name=m.name, version=m.version, task=m.task, model_class=m.model_class,
         model_file_sha256=m.model_file_sha256, datetime_created=m.datetime_created, dependencies=m.dependencies,
-        access_right=m.access_right, docker_image=m.docker_image, knob_config=m.knob_config,
+        access_right=m.access_right, docker_image=m.docker_image, image_digest=m.image_digest,
+        knob_config=m.knob_config,
         knob_constraints=m.knob_constraints, load_error=m.load_error, load_failure=m.load_failure,
         datetime_checked=m.datetime_checked,
     )  # fmt: skip
@@ -58,38 +62,55 @@ def create_model(context: AdminContext, actor: User, request: CreateModelRequest
     if not file:
         raise InvalidModelError("The model file is empty.")
     sha256 = hashlib.sha256(file).hexdigest()
+    image = _check_image(context, request.docker_image)
     # Asked before the file is loaded, which may take its time, and again before each attempt to store it.
     newest = context.store.models.find_newest_model(actor.id, request.name)
     _refuse_taken(newest, request)
-    if newest is not None and _is_same(newest, request, sha256):
+    if newest is not None and _is_same(newest, request, sha256, image):
         # What kept it from loading may be gone.
-        return _created_view(context.checks.check(newest) if newest.load_error else newest, is_new=False)
+        return _created_view(context.checks.check(newest) if newest.load_error else newest, is_new=False, image=image)
     file_name = request.model_file_bytes.file_name or f"{request.name}.py"
     reading = context.checks.read(file, request.model_class, request.dependencies, file_name)
     for _ in range(_MOST_TRIES):
         newest = context.store.models.find_newest_model(actor.id, request.name)
         _refuse_taken(newest, request)
-        if newest is not None and _is_same(newest, request, sha256):
-            return _created_view(newest, is_new=False)
+        if newest is not None and _is_same(newest, request, sha256, image):
+            return _created_view(newest, is_new=False, image=image)
         # Another upload may make this version at this moment; what it made is looked at, then.
         with contextlib.suppress(DuplicateModelNameError):
             model = context.store.models.create_model(
                 user_id=actor.id, name=request.name, task=request.task, model_class=request.model_class,
                 model_file=file, model_file_sha256=sha256, dependencies=request.dependencies,
                 access_right=request.access_right, docker_image=request.docker_image,
-                knob_config=reading.knob_config, knob_constraints=reading.constraints, load_error=reading.error,
+                image_digest=image.digest, knob_config=reading.knob_config,
+                knob_constraints=reading.constraints, load_error=reading.error,
                 load_failure=reading.failure, version=newest.version + 1 if newest else 1,
             )  # fmt: skip
-            return _created_view(model, is_new=True)
+            return _created_view(model, is_new=True, image=image)
     raise DuplicateModelNameError(
         f"Others make versions of your model {request.name!r} all the time. Try again, or choose another name."
     )
 
 
-def _created_view(model: Model, *, is_new: bool) -> ModelCreatedView:
+def _check_image(context: AdminContext, name: str | None) -> CheckedImage:
+    """
+    Raises:
+        InvalidImageError: the name is none, or no worker could run in the image.
+    """
+    if name is None:
+        return CheckedImage()
+    try:
+        ImageName(name)
+    except ValueError as e:
+        raise InvalidImageError(f"Field 'docker_image': {e}") from e
+    return context.containers.check_image(name)
+
+
+def _created_view(model: Model, *, is_new: bool, image: CheckedImage) -> ModelCreatedView:
     return ModelCreatedView(
         id=model.id, user_id=model.user_id, name=model.name, version=model.version, is_new=is_new,
         load_error=model.load_error,
+        notes=[f"docker_image {model.docker_image}: {image.note}"] if image.note else [],
     )  # fmt: skip
 
 
@@ -102,8 +123,10 @@ def _refuse_taken(newest: Model | None, request: CreateModelRequest) -> None:
         )
 
 
-def _is_same(model: Model, request: CreateModelRequest, sha256: str) -> bool:
-    """Whether the model is just like what was sent."""
+def _is_same(model: Model, request: CreateModelRequest, sha256: str, image: CheckedImage) -> bool:
+    """Whether the model is just like what was sent, down to what its image's name means."""
+    if image.digest is not None and image.digest != model.image_digest:
+        return False
     sent = (sha256, request.model_class, request.task, request.dependencies, request.access_right, request.docker_image)
     return sent == (
         model.model_file_sha256, model.model_class, model.task, model.dependencies, model.access_right,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from rafiki.admin.context import AdminContext, is_admin
@@ -29,6 +31,7 @@ from rafiki.contract.train_jobs import (
 from rafiki.entities import Model, SubTrainJob, TrainJob, User
 from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import (
+    ContainerError,
     InvalidDatasetError,
     InvalidModelError,
     InvalidRequestError,
@@ -66,11 +69,21 @@ def train_job_view(context: AdminContext, job: TrainJob) -> TrainJobView:
     )  # fmt: skip
 
 
+def _notes_of(context: AdminContext, model: Model) -> list[str]:
+    """A job runs in the image that was recorded, whatever its tag means by now; that it means another one is told."""
+    if model.docker_image is None or model.image_digest is None:
+        return []
+    with contextlib.suppress(ContainerError):
+        if change := context.containers.find_image_change(model.docker_image, model.image_digest):
+            return [f"{model.ref}: {change}"]
+    return []
+
+
 def _waits_for(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | None:
     if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
         return None
     model = context.store.models.get_model(sub.model_id)
-    state = context.environments.look(model.dependencies)
+    state = context.environments.look_for_workers(model.dependencies, model.docker_image)
     if state.status is EnvironmentStatus.BUILDING:
         return f"the packages that the model depends on are being installed: `rafiki environment log {state.key}`"
     check = context.checks.look(model, job.datetime_started)
@@ -124,7 +137,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
         models=models, advisor=setting, labels=request.labels, error=_why_it_cannot_run(models),
     )  # fmt: skip
     context.supervisor.wake()
-    return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
+    notes = [note for model in models for note in _notes_of(context, model)]
+    return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version, notes=notes)
 
 
 def _check_setting(setting: AdvisorSetting, model: Model) -> None:

@@ -27,6 +27,7 @@ class ModelStore(ABC):
         dependencies: Mapping[str, str],
         access_right: ModelAccessRight,
         docker_image: str | None = None,
+        image_digest: str | None = None,
         knob_config: KnobSpecs | None = None,
         knob_constraints: Sequence[str] = (),
         load_error: str | None = None,

@@ -134,6 +134,7 @@ models = Table(
     Column("dependencies", Json, nullable=False),
     Column("access_right", Choice(ModelAccessRight), nullable=False),
     Column("docker_image", Str),
+    Column("image_digest", Str),
     Column("knob_config", JsonStruct(KnobSpecs)),
     Column("knob_constraints", Json, nullable=False, server_default="[]"),
     Column("load_error", Message),

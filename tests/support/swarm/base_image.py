@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_PROGRAMS = ("sh", "sleep", "env", "id", "ls", "cat")
+_PROGRAMS = ("sh", "sleep", "env", "id", "ls", "cat", "grep")
 _LEFT_OUT = frozenset({"site-packages", "__pycache__", "test", "tests", "idlelib", "tkinter", "ensurepip"})
 _LOADED_BY_NAME = frozenset(
     {

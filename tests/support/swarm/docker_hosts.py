@@ -67,7 +67,9 @@ class DockerHost:
                 ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--uts", "sh", "-c",
                  'hostname "$0"; exec dockerd "$@"', self.hostname,
                  f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
-                 f"--pidfile={self.folder}/pid", f"--host={self.socket}", "--storage-driver=overlay2"],
+                 f"--pidfile={self.folder}/pid", f"--host={self.socket}", "--storage-driver=overlay2",
+                 # The tests' own registry has no TLS.
+                 f"--insecure-registry={self.address.rpartition('.')[0]}.0/24"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
