@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -54,7 +53,7 @@ from rafiki.utils.clock import Deadline
 from rafiki.utils.logs import log_unexpected, set_up_logging
 from rafiki.utils.process import Backoff, ServiceStopped, StopSignal
 from rafiki.utils.reach import NoWayError, check_way
-from rafiki.utils.spec import TOKEN_FILE_VARIABLE, read_spec
+from rafiki.utils.spec import is_on_another_host, read_spec
 
 _logger = logging.getLogger(__name__)
 _OF_THE_MOMENT = (CacheUnavailableError, InternalError, StoreFullError, UnreachableError)
@@ -182,7 +181,7 @@ def run_service(spec_type: type[S], serve: Callable[[ServiceContext[S]], None]) 
         spec.limits.apply()
     stop = StopSignal()
     stop.install()
-    if TOKEN_FILE_VARIABLE in os.environ:
+    if is_on_another_host():
         # On another host: without this it would wait in silence for a cache that a firewall keeps it from.
         try:
             check_way("the cache", spec.cache.host, spec.cache.port)

@@ -35,6 +35,7 @@ from rafiki.errors import RafikiError, StackDownError, StackError
 from rafiki.settings import DEFAULT_ADMIN_PORT, HttpConfig
 from rafiki.stack_folder import StackFolder
 from rafiki.utils import collector
+from rafiki.utils.addresses import is_loopback
 from rafiki.utils.certificates import CertificateFiles
 from rafiki.utils.files import write_private
 from rafiki.utils.logs import log_unexpected, set_up_logging
@@ -214,6 +215,8 @@ def run() -> None:
     server = _Server(config, folder, settings.host, port, context.hub, door, certificate)
     watch = FolderWatch(folder, identity.id)
     watch.start(server.leave_deleted_folder)
+    if certificate is None and not is_loopback(settings.host):
+        _logger.warning("The admin listens on %s without TLS, as tls.insecure says.", settings.host)
     scheme = "https" if certificate else "http"
     _logger.info("admin: listens on %s://%s:%s, stack %s", scheme, host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.

@@ -60,6 +60,11 @@ def advertise(config: Config) -> Advertised:
             "and parameters could be read on the way. Leave cluster.tls out, or name an address of a private network "
             f"(10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7, an overlay such as WireGuard); {_INSECURE}."
         )
+    if public is not None and not is_tls:
+        _logger.warning(
+            "Services on other hosts reach %s without TLS, as cluster.insecure says, and it is in no private network.",
+            host,
+        )
     return Advertised(host=host, is_tls=is_tls)
 
 

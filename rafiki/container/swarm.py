@@ -51,7 +51,7 @@ from rafiki.distribution import IMAGE, LOCAL_REGISTRY
 from rafiki.entities import Gpu
 from rafiki.errors import ConfigError, ContainerError
 from rafiki.settings import Config
-from rafiki.utils.addresses import is_loopback
+from rafiki.utils.addresses import find_public, is_loopback
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
 
@@ -115,6 +115,7 @@ class SwarmContainerManager(ContainerManager):
         self._local = ProcessContainerManager(setup)
         self._engine = Engine(setup.config.container.engine)
         try:
+            self._check_way()
             self._own_node_id = self._join()
             self._view = SwarmView(self._engine, setup, self._own_node_id)
             nodes = self._view.nodes()
@@ -141,6 +142,17 @@ class SwarmContainerManager(ContainerManager):
         self._lock = threading.Lock()
 
     # ---- the Swarm
+
+    def _check_way(self) -> None:
+        """Who reads what an engine is told has the secrets of services; who writes it has the nodes."""
+        host = self._engine.plain_host
+        if host is None or self._setup.config.cluster.insecure or (public := find_public(host)) is None:
+            return
+        raise ConfigError(
+            f"container.engine leads to {public}, which is in no private network, without TLS. Write "
+            f"ssh://USER@{host}, or name its certificates with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY=1; to have it "
+            "without all the same, set cluster.insecure: true."
+        )
 
     def _join(self) -> str:
         """The id of the engine's node; makes the Swarm where there is none."""

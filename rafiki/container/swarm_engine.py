@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -89,6 +90,12 @@ class Engine:
             )
         self._root = f"{self._api.base_url}/v{self._api.api_version}"
         self.place = place
+
+    @property
+    def plain_host(self) -> str | None:
+        """The host that is spoken to without TLS over a network; None = a socket, SSH or TLS."""
+        url = str(self._api.base_url)
+        return urlsplit(url).hostname if url.startswith("http://") else None
 
     def has_api(self, major: int, minor: int) -> bool:
         return tuple(map(int, self._api.api_version.split("."))) >= (major, minor)

@@ -35,8 +35,8 @@ def check_way(what: str, host: str, port: int, patience_s: float = _PATIENCE_S) 
             if deadline.is_over():
                 raise NoWayError(
                     f"This host ({socket.gethostname()}) does not reach {what} at {host}:{port}: {e.strerror or e}. "
-                    "Look whether cluster.advertise_host in rafiki.yaml is an address that it reaches, and whether a "
-                    "firewall between the machines lets this port through."
+                    "Look whether cluster.advertise_host in rafiki.yaml (or cache.url) is an address that it reaches, "
+                    "and whether a firewall between the machines lets this port through."
                 ) from e
             threading.Event().wait(min(backoff.next_s(), deadline.left_s()))
         else:

@@ -23,6 +23,11 @@ _FETCH_TIMEOUT_S = 120.0
 T = TypeVar("T")
 
 
+def is_on_another_host() -> bool:
+    """Whether this service fetches its spec from the admin."""
+    return TOKEN_FILE_VARIABLE in os.environ
+
+
 def read_spec(kind: type[T]) -> T:
     """The spec that the only argument names: a file, or an address of the admin. Exits with a usage error when there
     is none."""

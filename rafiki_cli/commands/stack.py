@@ -76,6 +76,8 @@ def up(
     starting.tell_port(loaded, started, port_before)
     terminal.say(f"State and logs: {folder.root}")
     terminal.say(f"The superadmin's first password is in {folder.superadmin_password_file}; commands read it there.")
+    for told in started.warnings:
+        terminal.warn(told)
     _warn_without_box(loaded.config)
     _warn_of_others(cli, started.url)
     has_job = (loaded.base_folder / "job.yaml").is_file()

@@ -58,6 +58,8 @@ class Started(NamedTuple):
     is_new: bool
     trust: Trust | None = None
     """Whose certificate it shows."""
+    warnings: tuple[str, ...] = ()
+    """What a new one has said of its settings when it started."""
 
     @property
     def url(self) -> str:
@@ -252,15 +254,25 @@ def _wait_healthy(
             f"The admin was not healthy after {timeout_s:g} s ({reason}), so it was stopped. See {log}, or allow "
             "more time with stack.start_timeout_s in rafiki.yaml."
         )
-    return running._replace(is_new=True)
+    return running._replace(is_new=True, warnings=_warnings(log, offset))
 
 
-def _last_error(log: Path, offset: int, code: int) -> str:
+def _messages(log: Path, offset: int) -> list[str]:
     from rafiki.utils.logs import message_of
 
     with log.open("rb") as f:
         f.seek(offset)
-        lines = [message_of(line) for line in f.read().decode("utf-8", "replace").splitlines()]
+        return [message_of(line) for line in f.read().decode("utf-8", "replace").splitlines()]
+
+
+def _warnings(log: Path, offset: int) -> tuple[str, ...]:
+    """Without those that tell how the stack does at the moment."""
+    found = [line.removeprefix("warning: ") for line in _messages(log, offset) if line.startswith("warning: ")]
+    return tuple(dict.fromkeys(w for w in found if not w.startswith(("health:", "supervisor:"))))
+
+
+def _last_error(log: Path, offset: int, code: int) -> str:
+    lines = _messages(log, offset)
     errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
     if errors:
         return errors[-1]

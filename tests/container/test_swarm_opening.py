@@ -43,6 +43,14 @@ def test_no_engine(tmp_path: Path) -> None:
         open_swarm("unix:///nowhere/docker.sock", tmp_path)
 
 
+def test_an_engine_at_a_public_address_without_tls(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rafiki.container.swarm.find_public", lambda host: "203.0.113.7")
+    with pytest.raises(ConfigError, match=r"container\.engine leads to 203\.0\.113\.7.*ssh://.*cluster\.insecure"):
+        open_swarm(engine.url, tmp_path)
+
+
 def test_an_engine_that_is_too_old(engine: FakeEngine, tmp_path: Path) -> None:
     engine.api_version = "1.40"
     with pytest.raises(ContainerError, match=r"too old \(API 1\.40\): Docker 20\.10"):
