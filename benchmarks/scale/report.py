@@ -53,7 +53,7 @@ def _simulations(runs: list[Figures]) -> list[str]:
     row("jobs; trials", [f"{f.n_jobs:,}; {f.n_trials:,}" for f in runs])
     row("from nothing to all services running", [f"{f.all_running_s:.1f} s" for f in runs])
     for i in range(max((len(f.recoveries) for f in runs), default=0)):
-        row(f"loss of hosts, {('first', 'second', 'third')[i]}", [_recovery(f, i) for f in runs])
+        row(f"hosts lost at once, {('first', 'second', 'third')[i]}", [_recovery(f, i) for f in runs])
     row("a look, processor: median; p95", [f"{f.look_median_ms:.0f} ms; {f.look_p95_ms:.0f} ms" for f in runs])
     row("statements a look, median", [f"{f.look_statements:g}" for f in runs])
     row("services killed one by one", [str(f.n_crashes) for f in runs])
@@ -74,4 +74,4 @@ def _recovery(figures: Figures, i: int) -> str:
     if i >= len(figures.recoveries):
         return "-"
     r = figures.recoveries[i]
-    return f"{r.n_hosts} hosts, {r.n_services} services: {r.median_s:.1f} s, worst {r.worst_s:.1f} s"
+    return f"{r.n_hosts} lost, {r.n_services} services: {r.median_s:.1f} s, worst {r.worst_s:.1f} s"

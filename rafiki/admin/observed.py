@@ -81,6 +81,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker reserves of its host's memory."""
     image: str = ""
     """The image of workers whose models name none; empty where there are no images."""
+    most_starts: int | None = None
+    """How many services may be started now, as others are being started already; None = any number."""
     max_restarts: int
     restart_delay_s: float
     start_timeout_s: float

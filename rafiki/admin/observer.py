@@ -123,6 +123,7 @@ class Observer:
             refusals=self._services.refusals.recent(),
             worker_memory_bytes=(self._config.container.memory_limit_mb or 0) << 20,
             image=self._config.container.image or IMAGE,
+            most_starts=self._services.most_starts,
             max_restarts=settings.max_restarts,
             restart_delay_s=settings.restart_delay_s,
             start_timeout_s=settings.start_timeout_s,

@@ -46,6 +46,21 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     workers_per_gpu: int = 1
 
 
+class StartsLeft:
+    """How many services may still be started, for one plan: what is not started now is planned again."""
+
+    def __init__(self, observed: Observed) -> None:
+        self._left = observed.most_starts
+
+    @property
+    def is_none_left(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+    def take(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+
+
 class _Room:
     """A host, and what is on it."""
 
@@ -74,6 +89,7 @@ class Placement:
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._need_bytes = observed.worker_memory_bytes
+        self.starts = StartsLeft(observed)
         self._rooms = {host.name: _Room(host, i) for i, host in enumerate(observed.hosts)}
         services = [*(s.service for s in observed.services), *observed.stopping]
         for service in services:
@@ -92,6 +108,8 @@ class Placement:
             self._owners[job.id] = job.user_id
         self._full: dict[str | None, NoPlace] = {}
         """Why nothing can be placed that no host has refused, by its image: room only gets less."""
+        self._open: set[str | None] = set()
+        """The images of workers for which there was a place when none could be started any more."""
 
     def _count(self, service: Service) -> None:
         host = self._observed.service_hosts.get(service.id) or next((gpu.host for gpu in service.gpus), None)
@@ -114,6 +132,20 @@ class Placement:
         if isinstance(place, Place) and (room := self._rooms.get(place.host or "")) is not None:
             room.add(worker.job_id, worker.unit_id)
         return place
+
+    def find_obstacle(self, worker: Worker) -> NoPlace | None:
+        """Why there is no place for a worker that cannot be started now; None when there is one. However many wait for
+        their turn, the hosts are gone through once."""
+        if worker.needs_gpu or not self._rooms or worker.unit_id in self._refused:
+            place = self.find(worker)
+            return place if isinstance(place, NoPlace) else None
+        if worker.image in self._open:
+            return None
+        place = self._find_host(worker)
+        if isinstance(place, NoPlace):
+            return place
+        self._open.add(worker.image)
+        return None
 
     def _find_host(self, worker: Worker) -> Place | NoPlace:
         can_differ = worker.unit_id in self._refused

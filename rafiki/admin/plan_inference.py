@@ -19,7 +19,7 @@ def plan_inference_job(
     """The actions; what has to wait is added to ``waits``."""
     job = seen.job
     actions: list[Action] = []
-    slots = Slots(observed, services, seen.ended, seen.environments)
+    slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
     if job.datetime_stop_requested is not None:
         stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
         return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
@@ -53,7 +53,7 @@ def plan_inference_job(
                     of=len(replicas), reason=reasons[0],
                 )
             )  # fmt: skip
-    if slots.may_start(predictor):
+    if slots.may_start(predictor) and not placement.starts.is_none_left:
         actions.append(slots.start(predictor, job.id))
     if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor):
         able = [replicas for replicas in members if not all(r.is_dead for r in replicas)]
@@ -108,7 +108,10 @@ class _Replica:
     def _start(self, key: SlotKey, worker: Worker, reasons: list[str], before: str = "") -> list[Action]:
         if not self._slots.may_start(key):
             return []
-        place = self._placement.find(worker)
+        placement = self._placement
+        place = placement.find_obstacle(worker) if placement.starts.is_none_left else placement.find(worker)
+        if place is None:
+            return []
         if isinstance(place, NoPlace):
             reasons.append(before + place.reason)
             return []

@@ -19,7 +19,7 @@ def plan_train_job(
     """The actions; what has to wait is added to ``waits``."""
     job = seen.job
     actions: list[Action] = []
-    slots = Slots(observed, services, seen.ended, seen.environments)
+    slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
     budget = job.budget
     shares = share_gpus(budget.gpu_seats, len(seen.subs))
     for sub, n_seats in zip(seen.subs, shares, strict=True):
@@ -39,7 +39,7 @@ def plan_train_job(
         if all(slots.is_dead(w) for w in workers):
             actions.append(FailSearch(sub=sub, error=_no_worker(slots, workers)))
             continue
-        if slots.may_start(advisor):
+        if slots.may_start(advisor) and not placement.starts.is_none_left:
             actions.append(slots.start(advisor, job.id))
         # A job that is to stop needs its advisor, which closes the trials, and nobody who begins new ones.
         if job.datetime_stop_requested is None:
@@ -72,10 +72,10 @@ def _start_workers(
     for key in workers:
         if not slots.may_start(key):
             continue
-        place = placement.find(worker)
+        place = placement.find_obstacle(worker) if placement.starts.is_none_left else placement.find(worker)
         if isinstance(place, NoPlace):
             reasons.append(place.reason)
-        else:
+        elif place is not None:
             actions.append(slots.start(key, seen.job.id, place))
     if reasons:
         waits.append(

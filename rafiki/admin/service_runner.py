@@ -107,11 +107,13 @@ class ServiceRunner:
         self._start_pool.shutdown(wait=True)
         self._end_pool.shutdown(wait=True)
 
+    @property
+    def most_starts(self) -> int:
+        """How many services may be started now."""
+        return max(0, MOST_STARTS - len(self.being_started))
+
     def start_later(self, action: StartService) -> None:
-        """Have a service started by a thread. When as many are being started already, it is left to a later look."""
-        if len(self.being_started) >= MOST_STARTS:
-            self._has_postponed = True
-            return
+        """Have a service started by a thread. Who plans heeds :attr:`most_starts`."""
         self._cache.grant(action.job_id)
         service = self._store.services.create_service(
             service_id=new_id(), service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
@@ -138,9 +140,11 @@ class ServiceRunner:
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(_logger, e, **_fields_of(service))
         finally:
+            # Then others may wait for their turn.
+            was_full = not self.most_starts
             self.being_started.discard(service.id)
             self._hub.note_job(action.job_id)
-            if self._has_postponed:
+            if was_full or self._has_postponed:
                 self._has_postponed = False
                 self._wake()
 

@@ -10,7 +10,7 @@ import msgspec
 
 from rafiki.admin.actions import SlotKey, StartService
 from rafiki.admin.observed import Observed, ObservedService
-from rafiki.admin.placement import ANYWHERE, Place
+from rafiki.admin.placement import ANYWHERE, Place, StartsLeft
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Service
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
@@ -45,8 +45,10 @@ class Slots:
         services: JobServices,
         ended: Iterable[Service],
         environments: Mapping[str, EnvironmentState],
+        starts: StartsLeft,
     ) -> None:
         self._observed = observed
+        self.starts = starts
         self._environments = environments
         self.live = {key_of(s.service): s for s in services.live}
         self.stopping = {key_of(s) for s in services.stopping}
@@ -108,6 +110,7 @@ class Slots:
         return self._observed.now >= stopped + timedelta(seconds=delay_s)
 
     def start(self, key: SlotKey, job_id: str, place: Place = ANYWHERE) -> StartService:
+        self.starts.take()
         attempt = max((s.attempt for s in self.ended.get(key, [])), default=0) + 1
         return StartService(
             service_type=key[0], job_id=job_id, unit_id=key[1], slot=key[2], attempt=attempt, gpus=place.gpus,

@@ -144,6 +144,8 @@ class CacheServer:
             "logfile": self._quoted(self._log_file),
             "tcp-backlog": 511,
             "timeout": 0,
+            # A worker has two to five connections. A server whose process may open fewer files lowers it by itself.
+            "maxclients": 50_000,
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             # A title of its own would overwrite the environment by which the stack's processes are found.

@@ -16,6 +16,7 @@ from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observer import Observer
 from rafiki.admin.planner import CheckState, ObservedInferenceJob, ObservedTrainJob, is_live
+from rafiki.admin.refusals import Refusals
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
 from rafiki.entities import Model
@@ -94,7 +95,7 @@ def test_a_look_sees_what_single_reads_see(store: MetaStore, given: Given, tmp_p
     runner = create_autospec(ServiceRunner, instance=True)
     runner.being_started = {s.id for s in live if rng.random() < 0.2}
     runner.being_stopped = {s.id for s in live if s.id not in runner.being_started and rng.random() < 0.2}
-    runner.retiring = {}
+    runner.retiring, runner.placed, runner.refusals, runner.most_starts = {}, {}, Refusals(), 16
     runner.adopt.return_value = None
     observer = observer_of(store, runner, reports)
 

@@ -23,7 +23,7 @@ from support.services.planner_world import (
 
 from rafiki.admin.planner import NoteEnded, RetireService, StartService, StopService
 from rafiki.budget import TrainBudget
-from rafiki.constants import ServiceStatus
+from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.container.base import ServiceExit
 from rafiki.container.hosts import Host
 from rafiki.entities import Gpu
@@ -402,3 +402,35 @@ def test_whatever_is_drained_lost_or_full_nothing_is_given_twice_and_what_waits_
 def test_a_stack_without_hosts_of_its_own_drains_nothing() -> None:
     for world in (steady_train(), steady_inference(2)):
         assert world.plan() == []
+
+
+# ---- no more than so many at a time
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 5, 20])
+def test_no_more_is_started_than_may_be_and_what_is_left_comes_later(most: int) -> None:
+    world = World(n_subs=2, n_trials=2, budget={"CPU_WORKER_COUNT": 4, "REPLICA_COUNT": 2})
+    world.hosts = hosts("n1", "n2", "n3")
+    all_wanted = started(world.plan())
+    assert len(all_wanted) == 2 * (1 + 4) + 2 * 2 + 1
+    world.most_starts = most
+    assert started(world.plan()) == all_wanted[:most]
+    assert told(world) == []
+    for _ in range(len(all_wanted)):
+        for action in started(world.plan()):
+            world.place(action)
+    assert started(world.plan()) == []
+    n_started = sum(len(live(world, kind)) for kind in ServiceType)
+    assert n_started == (len(all_wanted) if most else 0)
+
+
+def test_what_waits_for_room_says_so_while_others_are_started() -> None:
+    world = World(budget={"CPU_WORKER_COUNT": 3})
+    world.hosts = hosts("n1", reservable_bytes=18 * GB)
+    world.worker_memory_bytes = 8 * GB
+    for action in started(world.plan()):
+        world.place(action)
+    waits = told(world)
+    assert waits == ["1 of 3 workers wait: no node has 8 GB free (n1 has 2 GB)"]
+    world.most_starts = 0
+    assert told(world) == waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ def test_a_server_that_other_hosts_are_to_reach_is_started_anew_to_listen_there(
     pid = own.process.pid
     assert own.adopt(other_hosts=[beside]).ensure() == address
     assert own.process.pid == pid
+
+
+def test_the_server_takes_as_many_clients_as_its_process_may_open_files(own: OwnCache) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connect(own.address) as client:
+        most = int(client.config_get("maxclients")["maxclients"])
+    assert most >= min(50_000, hard) - 100
 
 
 def test_the_password_stands_where_only_this_user_can_read_it(own: OwnCache) -> None:

@@ -55,6 +55,7 @@ class World:
         self.service_hosts: dict[str, str] = {}
         self.refusals: dict[tuple[str, str], str] = {}
         self.worker_memory_bytes = 0
+        self.most_starts: int | None = None
         self.retiring: dict[str, str] = {}
         self.environments: dict[str, EnvironmentState] = {}
         self.images: dict[str, str] = {}
@@ -146,7 +147,7 @@ class World:
             services=[self._observed(s) for s in live], hosts=self.hosts, service_hosts=self.service_hosts,
             refusals=self.refusals, worker_memory_bytes=self.worker_memory_bytes, image="rafiki:1",
             retiring=self.retiring, max_restarts=MAX_RESTARTS, restart_delay_s=1.0, silence_limit_s=120.0,
-            start_timeout_s=60.0,
+            start_timeout_s=60.0, most_starts=self.most_starts,
         )  # fmt: skip
 
     def _observed(self, service: Service) -> ObservedService:
