@@ -1,7 +1,7 @@
 """Two Docker hosts in one Swarm, with workers on both. Either may be cut off or lose its power in the middle.
 
 The tests share one stack and go on from each other: what the first one deploys serves while the next one takes a host
-away.
+away. The clocks of the hosts are a minute apart (``support/swarm/wrong_clock.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx
 import msgspec
 import pytest
 from support.stacks.running_stack import MODELS, RunningStack, eventually
-from support.swarm.docker_hosts import DockerHosts
+from support.swarm.docker_hosts import DockerHost, DockerHosts
 from support.swarm.worker_image import TEST_IMAGE
 
 from rafiki.client import Client
@@ -113,6 +113,16 @@ def hosts_with(kind: str, hosts: DockerHosts) -> list[str]:
     return sorted(found)
 
 
+def clock_of_worker(host: DockerHost) -> int:
+    """How many seconds the clock of an inference worker on the host goes before the right one."""
+    client = docker.APIClient(base_url=host.socket, version="auto")
+    (container,) = client.containers(filters={"label": "rafiki.kind=inference"})
+    code = "import time; print(round(time.time() - time.clock_gettime(time.CLOCK_REALTIME)))"
+    told = client.exec_start(client.exec_create(container["Id"], ["python", "-c", code])["Id"])
+    client.close()
+    return int(told)
+
+
 def services(client: Client, kind: str) -> list[dict[str, Any]]:
     return [s for s in client.get_services() if s["service_type"] == kind]
 
@@ -146,6 +156,8 @@ def test_the_quickstart_runs_on_both_hosts(stack: RunningStack, docker_hosts: Do
     both = [host.name for host in docker_hosts.hosts]
     assert hosts_with("inference", docker_hosts) == both
     assert not stack.processes("train") and not stack.processes("inference")
+    # Here as in all that follows, the clocks of the hosts are wrong.
+    assert [clock_of_worker(host) for host in docker_hosts.hosts] == [30, -30]
     # Memory, processor time and the host of each, as on one machine.
     client = stack.client()
     eventually(

@@ -15,6 +15,7 @@ from rafiki.distribution import IMAGE
 
 TEST_IMAGE = "127.0.0.1:1/rafiki-tests:1"
 _SERVICE = Path(__file__).parents[1] / "services" / "container_service.py"
+_WRONG_CLOCK = Path(__file__).with_name("wrong_clock.py")
 _DOCKERFILE = f"FROM {IMAGE}\nCOPY tests /opt/tests\nENV PYTHONPATH=/opt/rafiki:/opt/tests\n"
 
 
@@ -41,6 +42,7 @@ def _context() -> io.BytesIO:
         info.size = len(_DOCKERFILE)
         tar.addfile(info, io.BytesIO(_DOCKERFILE.encode()))
         tar.add(_SERVICE, "tests/support/services/container_service.py")
+        tar.add(_WRONG_CLOCK, "tests/sitecustomize.py")
     out.seek(0)
     return out
 
