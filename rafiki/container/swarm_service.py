@@ -89,7 +89,7 @@ def service_spec(
     container: dict[str, object] = {
         "Image": image_of(setup, request),
         "Command": _command(setup, request),
-        "Env": [f"{k}={v}" for k, v in _environment(setup, request, limits).items()],
+        "Env": [f"{k}={_literal(v)}" for k, v in _environment(setup, request, limits).items()],
         "User": USER,
         "Dir": _HOME,
         "Labels": labels,
@@ -164,6 +164,11 @@ def volume_name(setup: ContainerSetup) -> str:
     """One a stack: tokens of one stack reach no dataset of another."""
     kept = "".join(c if c.isalnum() else "-" for c in setup.stack_id or str(setup.stack_root))
     return f"rafiki-copies-{kept}"
+
+
+def _literal(value: str) -> str:
+    """A value as it is: a Swarm takes variables for templates, and rejects a task of which one is none."""
+    return value.replace("{{", '{{"{{"}}')
 
 
 def _environment(setup: ContainerSetup, request: ServiceRequest, limits: Limits) -> dict[str, str]:

@@ -33,11 +33,11 @@ def test_model_code_gets_the_allowed_environment_alone(
     room: ContainerRoom, monkeypatch: pytest.MonkeyPatch, model: bool
 ) -> None:
     secrets = {"AWS_SECRET": "a", "RAFIKI_META_STORE__URL": "postgresql://", "RAFIKI_CONFIG": "/x", "DATABASE_URL": "d"}
-    for name, value in {**secrets, "PASSED_ON": "yes"}.items():
+    for name, value in {**secrets, "PASSED_ON": "{{.Node.ID}} {{ %"}.items():
         monkeypatch.setenv(name, value)
     request = room.request("import json, os; print(json.dumps(dict(os.environ)))", model=model)
     environment = msgspec.json.decode(run(room, room.manager(), request))
-    assert environment["PASSED_ON"] == "yes"
+    assert environment["PASSED_ON"] == "{{.Node.ID}} {{ %"
     if model:
         assert not secrets.keys() & environment.keys()
         # What names the process is no secret.
