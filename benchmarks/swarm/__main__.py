@@ -64,7 +64,6 @@ class Bench:
             {
                 "container": {"backend": "swarm", "engine": hosts.manager.socket, "image": TEST_IMAGE},
                 "cluster": {"advertise_host": hosts.address},
-                "admin": {"host": "0.0.0.0"},
                 "supervisor": {"tick_s": TICK_S, "start_timeout_s": 600.0},
             },
         )
@@ -198,13 +197,13 @@ def main() -> int:
     parser.add_argument("--services", type=int, default=100, help="workers that run at a time; 0 = leave these out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    machine = describe_machine()
+    started_at, machine = utc_now(), describe_machine()
     figures = measure(options.starts, options.services)
     for name, value in figures.items():
         mark = f" (mark {MARKS[name]:g})" if name in MARKS else ""
         print(f"{name}: {value:.2f}{mark}")
     report = {
-        "started_at": utc_now().isoformat(), "n_starts": options.starts, "n_services": options.services,
+        "started_at": started_at.isoformat(), "n_starts": options.starts, "n_services": options.services,
         "n_cores": machine.n_cores, "load_average": machine.load_average, "busy_percent": machine.busy_percent,
         "figures": {name: round(value, 2) for name, value in figures.items()}, "marks": MARKS,
     }  # fmt: skip
