@@ -119,6 +119,9 @@ class StoresConfig(Section, frozen=True, kw_only=True):
     params: str | None = None
     """Trained parameters, in the place of a folder: the URL of a store of another kind, such as
     ``s3://bucket/params`` (an extra: `rafiki-ml[s3]`)."""
+    signed_urls: bool = True
+    """Whether workers read and write a store on S3 directly, by URLs that the admin signs for one object and five
+    minutes. Where they cannot reach it, they go through the admin; false spares them the try."""
     environments_folder: str | None = None
     """Packages that models depend on, one folder a distinct set; null is ``environments`` in the stack's folder."""
 

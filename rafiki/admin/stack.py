@@ -129,9 +129,12 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
+    for store_of_files in (datasets, params):
+        store_of_files.check()
     door = AdminServiceDoor(
         url=entrance.url, authorities=entrance.authorities, tokens=ServiceTokens(secrets.job_key, store.services),
         shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,
+        is_direct=config.stores.signed_urls,
     )  # fmt: skip
     sandbox = open_sandbox(config.container, loaded.base_folder, folder.root)
     doors = BoxDoors(folder) if sandbox is not None else None

@@ -46,6 +46,11 @@ class Rights:
     def write_params(self, params_id: str) -> None:
         self._check("write")
 
+    def note_written(self, params_id: str) -> None: ...
+
+    def confirm_params(self, params_id: str) -> None:
+        self._check("write")
+
     def write_validation(self, params_id: str) -> None:
         self._check("validation")
 
@@ -93,7 +98,8 @@ class Served:
         self.datasets = FolderDataStore(folder / "datasets")
         self.params = FolderParamStore(folder / "params")
         self.rights = Rights("all")
-        self.flaky = Flaky(Starlette(routes=StoreServer(self.datasets, self.params, lambda _: self.rights).routes()))
+        stores = StoreServer(self.datasets, self.params, lambda _: self.rights, is_managed=True)
+        self.flaky = Flaky(Starlette(routes=stores.routes()))
         self.server = ThreadedServer(self.flaky)
         self.location = StoreLocation(url=f"{self.server.url}/stores", credential="t")
 
