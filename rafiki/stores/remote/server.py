@@ -6,8 +6,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO, Protocol
 
 import msgspec
@@ -17,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from rafiki.contract.endpoint import decode_json
+from rafiki.contract.file_sending import FileResponse
 from rafiki.contract.refusal import refusal_body
 from rafiki.contract.service_calls import SERVICE_CALLS, STORES, ParamsUpload, SizedParams
 from rafiki.data_store.base import DataStore
@@ -148,11 +148,10 @@ class StoreServer:
         path = await run_in_threadpool(self._datasets.get_path, store_id)
         size_bytes = path.stat().st_size
         start, end = _range_of(request.headers.get("range"), size_bytes)
-        headers = {"content-length": str(end - start), "accept-ranges": "bytes"}
+        headers = {"accept-ranges": "bytes"}
         if (start, end) != (0, size_bytes):
             headers["content-range"] = f"bytes {start}-{end - 1}/{size_bytes}"
-        status = 206 if "content-range" in headers else 200
-        return StreamingResponse(_pieces(path, start, end), status, headers, "application/octet-stream")
+        return FileResponse(path, start, end, 206 if "content-range" in headers else 200, headers)
 
     def _may_redirect(self, request: Request) -> bool:
         return self._is_direct and request.query_params.get(DIRECT_FIELD) == "true"
@@ -279,14 +278,6 @@ def _range_of(header: str | None, size_bytes: int) -> tuple[int, int]:
         raise InvalidRequestError(f"The range {header[:80]!r} is not within {size_bytes} bytes.")
     end = min(int(match[2]) + 1, size_bytes) if match[2] else size_bytes
     return int(match[1]), max(end, int(match[1]))
-
-
-def _pieces(path: Path, start: int, end: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < end and (piece := file.read(min(PIECE_BYTES, end - start))):
-            start += len(piece)
-            yield piece
 
 
 def _redirect(signed: SignedRequest) -> Response:
