@@ -235,6 +235,7 @@ class SpecBuilder:
             logging=self._config.logging,
             lost_after_s=self._config.train.lost_after_s,
             params=self._location_for(AdvisorSpec.kind, service_id, self._params.location),
+            keep_params=self._config.train.keep_params,
         )
 
     def _train(self, action: StartService, service_id: str) -> TrainWorkerSpec:

@@ -78,7 +78,8 @@ class AdvisorWorker:
             time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,
-            remove_checkpoint=self._remove_checkpoint,
+            remove_params=self._remove_params,
+            keep_params=spec.keep_params,
         )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
         self._next_look = Deadline(0.0)
@@ -172,15 +173,16 @@ class AdvisorWorker:
                 orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
         return orders
 
-    def _remove_checkpoint(self, params_id: str) -> None:
-        if self._spec.params is None:
+    def _remove_params(self, params_id: str) -> None:
+        # A worker runs model code: what it calls its parameters may be somebody else's.
+        if self._spec.params is None or self._store.trials.is_params_used(params_id):
             return
-        # Opened when needed: few models save checkpoints.
+        # Opened when needed: few searches are long, and few models save checkpoints.
         try:
             with contextlib.closing(open_param_store(self._spec.params)) as store:
                 store.delete(params_id)
         except (RafikiError, OSError) as e:
-            _logger.warning("a checkpoint was left in the parameter store, until garbage is collected: %s", e)
+            _logger.warning("parameters were left in their store, until garbage is collected: %s", e)
 
     def _drain(self, received: list[ReceivedEvent]) -> None:
         """Act on what was sent before the end: a trial that has finished counts, however late its event is read."""
@@ -194,6 +196,7 @@ class AdvisorWorker:
     def _finish(self) -> None:
         if self._search.ending:
             self._search.end(self._search.ending)
+        self._search.free_params()
         status, error = self._search.outcome()
         self._set_status(status, error)
 
