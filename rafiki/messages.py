@@ -118,6 +118,9 @@ class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
     """Where workers keep parameters and checkpoints, which the advisor removes; None = they are left there."""
     keep_params: int | None = None
     """So many trials, the best ones, keep their parameters during the search; None = all."""
+    watched_folders: list[str] = []
+    """No new trial starts while the disk of one of them has less space than ``min_free_mb``."""
+    min_free_mb: int = 0
 
 
 class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):

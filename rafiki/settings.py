@@ -19,6 +19,9 @@ class StackConfig(Section, frozen=True, kw_only=True):
     """The folder of the stack's state; relative to the folder of rafiki.yaml."""
     start_timeout_s: float = 30.0
     """How long `rafiki up` waits for a healthy admin."""
+    min_free_mb: int = 256
+    """With less space on a disk that the stack writes to, no new trial starts and uploads are refused, until there is
+    space again; 0 watches nothing."""
 
 
 class AdminConfig(Section, frozen=True, kw_only=True):
@@ -236,6 +239,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
 class LoggingConfig(Section, frozen=True, kw_only=True):
     format: LogFormat = "text"
     """`text` writes lines for people, `json` one JSON object a line."""
+    max_file_mb: int = 32
+    """The largest log of the admin, the cache or a service: a larger one begins anew, and what it held is kept once
+    more beside it (``NAME.log.1``)."""
     level: LogLevel = "info"
     """The least severe records that the admin and the services write: `debug`, `info`, `warning` or `error`. Libraries
     only warn."""

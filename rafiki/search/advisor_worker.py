@@ -11,6 +11,7 @@ import hashlib
 import logging
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.setting import make_rule
@@ -39,6 +40,7 @@ from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.stores import open_param_store
 from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.disk_space import DiskSpace
 from rafiki.utils.process import StopSignal
 
 _logger = logging.getLogger("rafiki.search.advisor_worker")
@@ -83,6 +85,10 @@ class AdvisorWorker:
         )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
         self._next_look = Deadline(0.0)
+        self._disk = DiskSpace([Path(folder) for folder in spec.watched_folders], spec.min_free_mb)
+        self._shortage: str | None = None
+        # Before the first worker says hello.
+        self._look_for_space()
 
     def _time_used(self) -> float:
         """Share of the job's hours that has passed."""
@@ -137,6 +143,8 @@ class AdvisorWorker:
             lost = self._look_for_lost_workers()
             if lost is not None:
                 orders, change = orders + lost, Change.TRIALS
+            if resumed := self._look_for_space():
+                orders, change = orders + resumed, Change.TRIALS
             self._next_look = Deadline(_LOOK_UP_S)
         if search.is_over:
             self._drain(received)
@@ -158,6 +166,15 @@ class AdvisorWorker:
             job = self._store.train_jobs.get_train_job(self._spec.job_id)
             if job.datetime_stop_requested is not None:
                 self._search.ending = STOPPED_BY_OWNER
+
+    def _look_for_space(self) -> list[tuple[str, Order]]:
+        """No trial is started on a disk that is nearly full; the orders that follow when there is space again."""
+        shortage = self._disk.find_shortage()
+        if (shortage is None) == (self._shortage is None):
+            return []
+        self._shortage = shortage
+        _logger.warning("%s", shortage or "There is space on the disk again: the search goes on.")
+        return self._search.pause(shortage is not None)
 
     def _look_for_lost_workers(self) -> list[tuple[str, Order]] | None:
         """Workers that went silent without a report of their end: the orders that follow; None when there are none."""

@@ -88,6 +88,7 @@ class Search:
         self._retiring: set[str] = set()
         self._ended: set[str] = set()
         """Workers that the admin saw end."""
+        self._is_paused = False
         self.restore()
 
     def restore(self) -> None:
@@ -285,6 +286,13 @@ class Search:
         for worker_id in worker_ids:
             self._idle.pop(worker_id, None)
 
+    def pause(self, is_paused: bool) -> list[tuple[str, Order]]:
+        """Whether no trial is to be started for now; the orders of those who waited for the end of the pause."""
+        self._is_paused = is_paused
+        if is_paused:
+            return []
+        return [order for worker_id in list(self._idle) for order in self._next_order(worker_id)]
+
     def end(self, reason: str) -> None:
         """Close every trial that is not finished, with the reason."""
         for trial in self._live():
@@ -312,6 +320,9 @@ class Search:
             return [(worker_id, _order(self._trials[held]))]
         if worker_id in self._retiring:
             return self._retire(worker_id)
+        if self._is_paused:
+            self._idle[worker_id] = None
+            return []
         waiting = [t for t in self._trials.values() if t.status is TrialStatus.PENDING]
         no = self._next_no()
         if waiting:
