@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from rafiki.utils.digest_thread import DigestThread
+from rafiki.utils.files import make_again
 
 _TEMP_PREFIX = ".writing-"
 
@@ -32,7 +33,12 @@ class AtomicFile:
     def __init__(self, folder: Path, *, is_large: bool = False) -> None:
         self._folder = folder
         self._temp_path = folder / f"{_TEMP_PREFIX}{uuid.uuid4().hex}"
-        self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115 - closed by commit or abort
+        try:
+            self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115 - closed by commit or abort
+        except FileNotFoundError:
+            # Somebody has deleted the folder of a store that is in use.
+            make_again(folder)
+            self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115
         self._digest = DigestThread() if is_large else hashlib.sha256()
         self.size_bytes = 0
         self._is_open = True
