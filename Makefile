@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-enas clean
+.PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -59,6 +59,10 @@ bench-ensembles: $(VENV)/.test
 
 bench-sharing: $(VENV)/.test
 	$(BIN)/python -m benchmarks.sharing
+
+# Needs root: its hosts are network namespaces.
+bench-nodes: $(VENV)/.test
+	$(BIN)/python -m benchmarks.nodes
 
 bench-enas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.enas

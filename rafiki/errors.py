@@ -367,6 +367,12 @@ class UnreachableError(RafikiError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class StoreUnavailableError(UnreachableError):
+    """A store that is elsewhere does not answer, or fails."""
+
+    http_status = 503
+
+
 class StackDownError(UnreachableError):
     """The stack was stopped with `rafiki down`. Jobs go on at the next `rafiki up`."""
 

@@ -115,7 +115,12 @@ class AdvisorSpec(ServiceSpec, frozen=True, kw_only=True):
     n_workers: int = 1
     """How many train workers the model has."""
     params: StoreLocation | None = None
-    """Where workers keep checkpoints, which the advisor removes; None = they are left there."""
+    """Where workers keep parameters and checkpoints, which the advisor removes; None = they are left there."""
+    keep_params: int | None = None
+    """So many trials, the best ones, keep their parameters during the search; None = all."""
+    watched_folders: list[str] = []
+    """No new trial starts while the disk of one of them has less space than ``min_free_mb``."""
+    min_free_mb: int = 0
 
 
 class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):

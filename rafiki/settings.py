@@ -19,6 +19,9 @@ class StackConfig(Section, frozen=True, kw_only=True):
     """The folder of the stack's state; relative to the folder of rafiki.yaml."""
     start_timeout_s: float = 30.0
     """How long `rafiki up` waits for a healthy admin."""
+    min_free_mb: int = 256
+    """With less space on a disk that the stack writes to, no new trial starts and uploads are refused, until there is
+    space again; 0 watches nothing."""
 
 
 class AdminConfig(Section, frozen=True, kw_only=True):
@@ -119,6 +122,9 @@ class StoresConfig(Section, frozen=True, kw_only=True):
     params: str | None = None
     """Trained parameters, in the place of a folder: the URL of a store of another kind, such as
     ``s3://bucket/params`` (an extra: `rafiki-ml[s3]`)."""
+    signed_urls: bool = True
+    """Whether workers read and write a store on S3 directly, by URLs that the admin signs for one object and five
+    minutes. Where they cannot reach it, they go through the admin; false spares them the try."""
     environments_folder: str | None = None
     """Packages that models depend on, one folder a distinct set; null is ``environments`` in the stack's folder."""
 
@@ -197,6 +203,9 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """The least time between two checkpoints of a trial, of a model that saves some; 0 keeps none."""
     checkpoint_max_mb: int = 1024
     """The largest checkpoint that is kept."""
+    keep_params: int | None = 20
+    """So many trials of each model of a job, the best ones, keep their parameters while it goes on; null keeps all.
+    Ensembles are chosen among the ten best."""
 
 
 class PredictorConfig(Section, frozen=True, kw_only=True):
@@ -230,6 +239,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
 class LoggingConfig(Section, frozen=True, kw_only=True):
     format: LogFormat = "text"
     """`text` writes lines for people, `json` one JSON object a line."""
+    max_file_mb: int = 32
+    """The largest log of the admin, the cache or a service: a larger one begins anew, and what it held is kept once
+    more beside it (``NAME.log.1``)."""
     level: LogLevel = "info"
     """The least severe records that the admin and the services write: `debug`, `info`, `warning` or `error`. Libraries
     only warn."""

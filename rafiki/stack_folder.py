@@ -12,6 +12,7 @@ import msgspec
 from rafiki.config import SUPERADMIN_PASSWORD_FILE_NAME, LoadedConfig
 from rafiki.errors import AdminLostError, ConfigError, StackError
 from rafiki.store_location import StoreLocation, find_folder, folder_location, parse_location
+from rafiki.utils.disk_space import DiskSpace
 from rafiki.utils.files import read_text, write_private
 from rafiki.utils.ids import new_secret
 from rafiki.utils.paths import expand, why, why_no_folder
@@ -107,6 +108,12 @@ class StackFolder:
     def run(self) -> Path:
         """Pid files, specs of running services: nothing in it outlives its process."""
         return self.root / "run"
+
+    def disk_space(self) -> DiskSpace:
+        """Of the disks that the stack writes to."""
+        stores = (find_folder(self.datasets), find_folder(self.params))
+        folders = [self.root, *(folder for folder in stores if folder is not None), self.environments]
+        return DiskSpace(list(dict.fromkeys(folders)), self._loaded.config.stack.min_free_mb)
 
     @property
     def admin_pid_file(self) -> Path:

@@ -19,7 +19,11 @@ def stored_files(folder: Path, id_of: Callable[[str], str | None]) -> list[Store
         id_of: the id that a file's name tells; None for files that are not the store's.
     """
     found: dict[str, StoredFile] = {}
-    with os.scandir(folder) as entries:
+    try:
+        listing = os.scandir(folder)
+    except FileNotFoundError:
+        return []  # deleted, and not made again by a writer yet
+    with listing as entries:
         for entry in entries:
             if (file_id := id_of(entry.name)) is None:
                 continue

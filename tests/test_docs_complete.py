@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 
-from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, settings
+from docs._generate import commands, errors, job_spec, notes, pages, rest, sdk, services, settings
 from docs._generate.fields import field_docs
 from rafiki import registries
 from rafiki.advisor.rules import RULES
@@ -18,6 +18,7 @@ from rafiki.advisor.schemes import SCHEMES
 from rafiki.client import Client, PredictorClient
 from rafiki.constants import BudgetOption, ExitCode, InferenceBudgetOption
 from rafiki.contract.endpoint import AnyEndpoint
+from rafiki.contract.service_calls import SERVICE_CALLS
 from rafiki.model.base import BaseModel
 from rafiki_cli.jobs.spec import JobFile, JobSpec
 
@@ -149,6 +150,19 @@ def test_what_a_call_refuses_with_is_found_in_the_code_that_serves_it() -> None:
     told = entry_of(fragment("rest"), "rest-delete_model")
     assert "#error-modelusederror" in told and "#error-invalidmodelerror" in told
     assert "#error-userexistserror" not in told
+
+
+@pytest.mark.parametrize("name", SERVICE_CALLS)
+def test_a_call_of_services_is_told_with_all_its_fields(name: str) -> None:
+    declared = SERVICE_CALLS[name]
+    told = entry_of(fragment("service-calls"), f"service-{name}")
+    assert f"## `{declared.method} {declared.path}`" in told
+    assert declared.summary in told and declared.who in told
+    kinds = [*([declared.request] if declared.request else []), *services.answers(declared)]
+    for kind in kinds:
+        for field in msgspec.structs.fields(kind):
+            assert services.meaning(kind, field.name), f"{kind.__name__}.{field.name} has no string below it"
+            assert f"| `{field.name}` |" in told
 
 
 @pytest.mark.parametrize("option", [*BudgetOption, *InferenceBudgetOption])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from docs._generate import commands, errors, exit_codes, job_spec, rest, sdk, settings
+from docs._generate import commands, errors, exit_codes, job_spec, rest, sdk, services, settings
 
 FRAGMENTS: dict[str, Callable[[], str]] = {
     "commands-globals": commands.globals_table,
@@ -19,6 +19,7 @@ FRAGMENTS: dict[str, Callable[[], str]] = {
     "python-client": sdk.client_page,
     "rest": rest.page,
     "sdk": sdk.model_page,
+    "service-calls": services.page,
     "settings": settings.page,
 }
 

@@ -21,6 +21,7 @@ from rafiki.admin.door_listener import DoorServer
 from rafiki.admin.entrance import open_entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.folder_watch import FolderWatch
+from rafiki.admin.log_keeper import LogKeeper
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
 from rafiki.config import load_config
@@ -208,6 +209,8 @@ def run() -> None:
     allow_many_connections()
     context.supervisor.start()
     context.health.start()
+    logs = LogKeeper(folder.logs, loaded.config.logging.max_file_mb << 20)
+    logs.start()
     host, port = sock.getsockname()[:2]
     http = loaded.config.http
     door = _Door(_serving(make_door_app(context), http), context.doors.listen_for_admin()) if context.doors else None
@@ -230,6 +233,7 @@ def run() -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        logs.shut_down()
         context.health.shut_down()
         watch.close()
         if server.is_folder_deleted:

@@ -120,6 +120,8 @@ def _serve(
             actor = await run_in_threadpool(_authorize, context, endpoint, request)
             texts = _address_fields(request)
             if endpoint.is_form:
+                if (shortage := context.disk.find_shortage()) is not None:
+                    raise StoreFullError(shortage)
                 form = await _read_form(request, context.config.admin.max_dataset_mb * 1024 * 1024)
                 body = _form_fields(form, texts)
             else:

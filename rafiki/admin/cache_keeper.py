@@ -16,7 +16,7 @@ from rafiki.cache.rehearsal import rehearse
 from rafiki.cache.reports import REPORTS_CHANNEL_PATTERN, RedisReportReader, RedisReports
 from rafiki.cache.server import CacheServer
 from rafiki.cache.train import RedisTrainCache
-from rafiki.errors import CacheUnavailableError
+from rafiki.errors import CacheUnavailableError, RafikiError
 from rafiki.messages import CacheAddress, PredictorReport, ServiceReport, TrainEvent
 from rafiki.utils.ids import derive_secret
 from rafiki.utils.process import Backoff
@@ -144,7 +144,7 @@ class CacheKeeper:
                     while not self._closed.is_set():
                         if channel.get_message(timeout=20.0) is not None:
                             callback()
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, OSError, RafikiError):
                 callback()
                 self._closed.wait(backoff.next_s())
             finally:

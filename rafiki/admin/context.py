@@ -26,6 +26,7 @@ from rafiki.sandbox.sandbox import Sandbox
 from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
+from rafiki.utils.disk_space import DiskSpace
 
 _USED_STEP = timedelta(minutes=1)
 """How exactly it is noted when an API token was last used: a write for each request would slow them all."""
@@ -48,6 +49,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     door: AdminServiceDoor
     hub: EventHub
+    disk: DiskSpace
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""
     doors: BoxDoors | None = None

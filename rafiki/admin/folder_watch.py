@@ -8,11 +8,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from rafiki.container import BACKENDS
 from rafiki.errors import RafikiError
 from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
+from rafiki.utils.files import make_again
 from rafiki.utils.pid_file import PidFile
 from rafiki.utils.process import end_processes, find_stack_processes
 
@@ -28,6 +30,8 @@ class FolderWatch:
         self._folder, self._stack_id = folder, stack_id
         self._fd = os.open(folder.root, os.O_RDONLY)
         self._cache: PidFile | None = None
+        self._admin: PidFile | None = None
+        self._missing: set[Path] = set()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -41,8 +45,25 @@ class FolderWatch:
                 _logger.error("admin: the stack's folder %s was deleted: it ends", self._folder.root)
                 on_deleted()
                 return
-            # Known while it can be: the server hides what others are found by.
-            self._cache = self._folder.find_cache() or self._cache
+            try:
+                self._mend()
+            except (OSError, RafikiError) as e:
+                _logger.warning("admin: what is missing in %s cannot be made again: %s", self._folder.root, e)
+
+    def _mend(self) -> None:
+        """Make folders again that were deleted under the running stack, with what others find admin and cache by."""
+        # Known while it can be: the server hides what others are found by.
+        self._cache = self._folder.find_cache() or self._cache
+        self._admin = self._folder.find_admin() or self._admin
+        missing = {folder for folder in (self._folder.run, self._folder.logs) if not folder.exists()}
+        # Seen twice: whoever deletes the whole stack's folder may be in the middle of it.
+        for folder in missing & self._missing:
+            make_again(folder)
+            _logger.warning("admin: %s was deleted, and is made again", folder)
+        self._missing = missing
+        for found, file in ((self._admin, self._folder.admin_pid_file), (self._cache, self._folder.cache_pid_file)):
+            if found is not None and file.parent.exists() and not file.exists() and found.process.process() is not None:
+                found.save(file)
 
     def is_deleted(self) -> bool:
         """Whether the folder is gone, and not only elsewhere."""

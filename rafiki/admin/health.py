@@ -6,6 +6,7 @@ all it is told within four seconds.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -99,14 +100,20 @@ class _Check:
             except RafikiError as e:
                 error = e
             except Exception as e:  # noqa: BLE001 - the thread must outlive whatever a check runs into
-                log_unexpected(_logger, e)
+                with contextlib.suppress(Exception):
+                    log_unexpected(_logger, e)
                 error = RafikiError(f"Its check failed unexpectedly: {type(e).__name__}: {e}.")
             self.condition.end(error)
-            lasting = found.message if (found := self.condition.find_error()) is not None else None
+            told = self._tell(told)
+            self._stopped.wait(EVERY_S if error is None else _AGAIN_S)
+
+    def _tell(self, told: str | None) -> str | None:
+        """Log what has changed for longer than a moment; what is told now."""
+        lasting = found.message if (found := self.condition.find_error()) is not None else None
+        with contextlib.suppress(Exception):  # no failure to log may end the loop
             if lasting != told:
                 _logger.warning("health: %s", lasting or "it works again")
-                told = lasting
-            self._stopped.wait(EVERY_S if error is None else _AGAIN_S)
+        return lasting
 
 
 class Health:
@@ -125,8 +132,14 @@ class Health:
             check.thread.start()
 
     def find_errors(self) -> list[RafikiError]:
-        """What does not work."""
-        return [error for check in self._checks if (error := check.condition.find_error()) is not None]
+        """What does not work. A check that has ended says nothing any more, so that is an error too."""
+        found = [error for check in self._checks if (error := check.condition.find_error()) is not None]
+        if not self._stopped.is_set():
+            found += [
+                RafikiError(f"The {check.thread.name} is not looked at any more. `rafiki down`, `rafiki up`.")
+                for check in self._checks if check.thread.ident is not None and not check.thread.is_alive()
+            ]  # fmt: skip
+        return found
 
     def shut_down(self) -> None:
         self._stopped.set()

@@ -147,7 +147,10 @@ class ModelChecks:
         with self._lock:
             self._pending.discard(model.id)
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception as e:  # noqa: BLE001 - those who wait are told at the next look
+                log_unexpected(_logger, e)
 
     def _note_failure(self, model: Model, reason: str) -> None:
         try:

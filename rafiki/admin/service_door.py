@@ -11,6 +11,7 @@ from rafiki.admin.service_rights import ServiceRights, WrittenParams
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.contract.refusal import refusal_body
+from rafiki.contract.service_calls import SERVICE_CALLS
 from rafiki.data_store.base import DataStore
 from rafiki.errors import RafikiError
 from rafiki.meta_store import MetaStore
@@ -21,7 +22,7 @@ from rafiki.stores.remote.connection import socket_url
 from rafiki.stores.remote.protocol import PATH as STORES_PATH
 from rafiki.stores.remote.server import StoreServer
 
-SPEC_PATH = "/services/self/spec"
+SPEC_PATH = SERVICE_CALLS["get_own_spec"].path
 _BOXED_SOCKET = f"{BOX_FOLDER}/{DOORS}/{ADMIN_DOOR}"
 
 
@@ -31,6 +32,7 @@ class AdminServiceDoor:
     Args:
         url: how other hosts reach it: ``https://10.0.0.1:3001``.
         authorities: who may have signed its certificate, in PEM; None = it speaks no TLS.
+        is_direct: whether services may be sent to where the stores are, with signed requests.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class AdminServiceDoor:
         datasets: DataStore,
         params: ParamStore,
         authorities: str | None = None,
+        is_direct: bool = True,
     ) -> None:
         self._url = url
         self._authorities = authorities
@@ -50,7 +53,7 @@ class AdminServiceDoor:
         self._shelf = shelf
         self._store = store
         self._written = WrittenParams()
-        self._stores = StoreServer(datasets, params, self._rights_of)
+        self._stores = StoreServer(datasets, params, self._rights_of, is_direct=is_direct)
 
     @property
     def spec_url(self) -> str:

@@ -63,7 +63,19 @@ class ServiceRights:
         """A train worker stores new ones; those that are there stay as they are."""
         if self._service.service_type is not ServiceType.TRAIN:
             raise self._refusal("stores parameters")
+
+    def note_written(self, params_id: str) -> None:
+        """From now on its search may read them. An id alone gives no such right: the worker had the parameters, or
+        there are none yet."""
         self._written.note(params_id, self._service.unit_id)
+
+    def confirm_params(self, params_id: str) -> None:
+        """A train worker ends the uploads of its search. After a restart of the admin nobody knows of them any more:
+        they are put, as those that cannot travel directly."""
+        if self._service.service_type is not ServiceType.TRAIN or not self._written.is_of(
+            params_id, self._service.unit_id
+        ):
+            raise self._refusal("has begun this upload")
 
     def write_validation(self, params_id: str) -> None:
         """A train worker writes and removes what stands beside the parameters of its own search."""

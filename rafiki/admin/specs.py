@@ -36,6 +36,7 @@ from rafiki.settings import Config
 from rafiki.store_location import StoreLocation, find_folder
 from rafiki.stores import is_for_admin_alone
 from rafiki.utils.certificates import CertificateFiles
+from rafiki.utils.disk_space import DiskSpace
 
 _MODULES = {
     AdvisorSpec.kind: "rafiki.search.advisor_worker",
@@ -71,6 +72,7 @@ class SpecBuilder:
         is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
         certificate: CertificateFiles | None = None,
+        disk: DiskSpace = DiskSpace((), 0),
     ) -> None:
         """
         Args:
@@ -78,6 +80,7 @@ class SpecBuilder:
             is_boxed: whether those of a kind see of this machine what their requests name, and no network.
             cache_host: how services elsewhere reach the cache, where that differs from here.
             certificate: what predictors show; None = they speak no TLS.
+            disk: what has to be free for a trial to start.
         """
         self._config = config
         self._store = store
@@ -91,6 +94,7 @@ class SpecBuilder:
         self._is_boxed = is_boxed
         self._cache_host = cache_host
         self._certificate = certificate
+        self._disk = disk
 
     def build(self, action: StartService, service_id: str, last_port: int | None = None) -> ServiceRequest:
         """The request to start a planned service.
@@ -235,6 +239,9 @@ class SpecBuilder:
             logging=self._config.logging,
             lost_after_s=self._config.train.lost_after_s,
             params=self._location_for(AdvisorSpec.kind, service_id, self._params.location),
+            keep_params=self._config.train.keep_params,
+            watched_folders=[str(folder) for folder in self._disk.folders],
+            min_free_mb=self._disk.min_free_mb,
         )
 
     def _train(self, action: StartService, service_id: str) -> TrainWorkerSpec:

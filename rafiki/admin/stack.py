@@ -129,9 +129,12 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
+    for store_of_files in (datasets, params):
+        store_of_files.check()
     door = AdminServiceDoor(
         url=entrance.url, authorities=entrance.authorities, tokens=ServiceTokens(secrets.job_key, store.services),
         shelf=SpecShelf(folder.run), store=store, datasets=datasets, params=params,
+        is_direct=config.stores.signed_urls,
     )  # fmt: skip
     sandbox = open_sandbox(config.container, loaded.base_folder, folder.root)
     doors = BoxDoors(folder) if sandbox is not None else None
@@ -150,6 +153,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     except CacheUnfitError:
         cache.shut_down()
         raise
+    disk = folder.disk_space()
     environments = EnvironmentStore(
         folder.environments,
         folder.logs,
@@ -164,7 +168,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
-        is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
+        disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
     hub = EventHub(cache.address)
@@ -177,4 +181,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
+        disk=disk,
     )  # fmt: skip

@@ -170,10 +170,14 @@ class Supervisor:
             except RafikiError as e:
                 error = e
             except Exception as e:  # noqa: BLE001 - the loop must outlive whatever one look runs into
-                log_unexpected(_logger, e)
-                told = f"The supervisor failed unexpectedly ({type(e).__name__}: {e}). See `rafiki logs admin`."
-                error = StackError(told)
-            self._note_look(error)
+                error = StackError(
+                    f"The supervisor failed unexpectedly ({type(e).__name__}: {e}). See `rafiki logs admin`."
+                )
+                error.__cause__ = e
+            try:
+                self._note_look(error)
+            except Exception as e:  # noqa: BLE001 - nor may a failure to log end it; it is told by the state of health
+                self._condition.end(error or StackError(f"The supervisor cannot log ({type(e).__name__}: {e})."))
             with self._looked:
                 self._looked.notify_all()
             took_s = min(self._timing.monotonic_s() - started, _LONGEST_PAUSE_S)
@@ -208,6 +212,8 @@ class Supervisor:
 
     def _note_look(self, error: RafikiError | None) -> None:
         self._condition.end(error)
+        if error is not None and error.__cause__ is not None and isinstance(error, StackError):
+            log_unexpected(_logger, error.__cause__)
         told = error.message if error is not None else None
         if told != self._told:
             _logger.warning("supervisor: %s", told or "it goes on")

@@ -94,6 +94,9 @@ class Advisor(ABC):
     scheme: ClassVar[str]
     is_for_workers: ClassVar[bool] = False
     """Whether its proposals depend on who runs them, so that none is computed ahead."""
+    continues_trials: ClassVar[bool] = False
+    """Whether its proposals may start from one trial's own parameters (``start_from_trial``): then all trials keep
+    theirs while the search goes on."""
 
     def __init__(self, setup: SearchSetup) -> None:
         self.setup = setup

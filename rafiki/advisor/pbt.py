@@ -57,6 +57,7 @@ class PbtAdvisor(Advisor):
     """
 
     scheme = "pbt"
+    continues_trials = True
 
     def __init__(self, setup: SearchSetup) -> None:
         super().__init__(setup)

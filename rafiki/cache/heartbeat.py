@@ -71,8 +71,8 @@ class Heartbeat:
                 if announced != state:
                     self._reports.wake_admin(self._service_id)
                     announced = state
-            except CacheUnavailableError:
-                # A restarted cache has forgotten us: announce again.
+            except (CacheUnavailableError, OSError):
+                # A restarted cache has forgotten us: announce again. Nor does a full disk end the beats.
                 announced = None
             self._due.wait(self._interval_s if announced is not None else min(0.5, self._interval_s))
 

@@ -34,7 +34,7 @@ from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
 from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, BoxRequest
 from rafiki.utils.clock import Deadline
-from rafiki.utils.files import write_atomic
+from rafiki.utils.files import make_again, write_atomic
 from rafiki.utils.folders import is_same_folder
 from rafiki.utils.pid_file import ProcessHandle, handle_of, stack_of_process
 from rafiki.utils.process import (
@@ -105,6 +105,8 @@ class ProcessContainerManager(ContainerManager):
         address = self._allocate(request) if request.listens else None
         environment = self._environment(request, address)
         try:
+            for folder in (self._run, self._logs):
+                make_again(folder)
             spec_file = self._leave_spec(request, address)
             command = self._command(request, spec_file, environment)
             with log_file.open("ab") as log:

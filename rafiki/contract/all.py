@@ -15,6 +15,7 @@ from rafiki.contract import (
     inference_jobs,
     models,
     nodes,
+    service_openapi,
     stack,
     train_jobs,
     users,
@@ -44,7 +45,7 @@ def _json_types() -> list[object]:
     types: list[object] = [ErrorBody]
     for e in ENDPOINTS.values():
         types += [e.request, *([] if e.response is bytes else [e.response])]
-    return types
+    return types + service_openapi.json_types()
 
 
 def _parameters(e: AnyEndpoint, schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -102,8 +103,9 @@ def openapi(version: str) -> dict[str, object]:
         if body := _body(e, request_schema):
             operation["requestBody"] = body
         paths.setdefault(e.path, {})[e.method.lower()] = operation
-    for e in ENDPOINTS.values():
-        components.pop(e.request.__name__, None)
+    paths |= service_openapi.paths(by_type, refusal, components)
+    for name in {e.request.__name__ for e in ENDPOINTS.values()} | service_openapi.requests():
+        components.pop(name, None)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Rafiki admin", "version": version},
@@ -115,7 +117,8 @@ def openapi(version: str) -> dict[str, object]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The token of a login (`POST /tokens`), or an API token (`POST /api_tokens`).",
-                }
+                },
+                service_openapi.SCHEME: service_openapi.SECURITY_SCHEME,
             },
         },
     }

@@ -13,9 +13,10 @@ import asyncio
 from http import HTTPStatus
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from rafiki.contract.file_protocol import FileProtocol
 from rafiki.contract.http_guard import LINGER_S, HttpGuard, limits_of
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
@@ -28,7 +29,7 @@ from rafiki.errors import (
 from rafiki.settings import HttpConfig
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(FileProtocol):
     """One connection."""
 
     guard: HttpGuard

@@ -24,6 +24,8 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps model code apart: ``bubblewrap 0.8.0``; None = nothing, or an admin of an earlier version."""
     no_sandbox: str | None = None
     """Why nothing does."""
+    notices: list[str] = []
+    """What people should know though everything works: a disk that is nearly full, so that no trial starts."""
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import BinaryIO, Self
 import msgspec
 
 from rafiki.entities import StoredFile
+from rafiki.signed_request import SignedRequest
 from rafiki.store_location import StoreLocation
 
 
@@ -105,6 +106,23 @@ class DataStore(ABC):
             StoreFullError: when the disk has no space for the copy.
         """
 
+    def get_size(self, store_id: str) -> int:
+        """How many bytes the blob has. A store that is elsewhere fetches nothing for it.
+
+        Raises:
+            InvalidDatasetError: when there is no such blob.
+        """
+        return self.get_path(store_id).stat().st_size
+
+    def sign_read(self, store_id: str) -> SignedRequest | None:
+        """A request that reads the blob where it is, for somebody without credentials; None = this store has none.
+
+        Raises:
+            InvalidDatasetError: when there is no such blob.
+            UnreachableError: when it cannot be signed.
+        """
+        return None
+
     @abstractmethod
     def verify(self, store_id: str) -> None:
         """Reads the whole blob and compares it with its checksum.
@@ -125,6 +143,13 @@ class DataStore(ABC):
     @abstractmethod
     def delete_half_written(self, file_id: str) -> None:
         """Removes what a writer has left; an id of :meth:`list_stored`. What does not exist (any more) is no error."""
+
+    def check(self) -> None:  # noqa: B027 - a folder was made when it was opened
+        """Whether the store can be used now; takes a few seconds at most.
+
+        Raises:
+            UnreachableError: when it cannot, with what to do.
+        """
 
     def close(self) -> None:  # noqa: B027 - a folder has nothing to let go of
         """Lets go of connections and of local copies. The store is not used any more."""

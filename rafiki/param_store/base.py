@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidParamsError, InvalidTrialError
+from rafiki.signed_request import SignedRequest
 from rafiki.store_location import StoreLocation
 from rafiki.utils.ids import new_id
 
@@ -116,6 +117,43 @@ class ParamStore(ABC):
             )
         return data
 
+    # ---- for somebody without credentials, where the parameters are
+
+    @property
+    def has_signed_requests(self) -> bool:
+        """Whether :meth:`sign_read` and :meth:`sign_write` may have some."""
+        return False
+
+    def sign_read(self, params_id: str) -> SignedRequest | None:
+        """A request that reads the parameters; None = this store has none, so they are read from it.
+
+        Raises:
+            InvalidTrialError: when there are no such parameters; only of a store that has such requests.
+            UnreachableError: when it cannot be signed.
+        """
+        return None
+
+    def sign_write(self, params_id: str, size_bytes: int) -> SignedRequest | None:
+        """A request that stores parameters of this size under this id, and nothing else; :meth:`confirm` follows.
+
+        None = this store has none, or there is something under this id, or it is too large: they are :meth:`put`.
+
+        Raises:
+            InvalidTrialError: when it is no id.
+            UnreachableError: when it cannot be signed.
+        """
+        return None
+
+    def confirm(self, params_id: str, size_bytes: int) -> None:
+        """Look whether what somebody stored by a signed request is what was to be stored; else it is removed.
+
+        Raises:
+            InvalidTrialError: when there are no such parameters.
+            DamagedFileError: when they are not those that the id was made for.
+        """
+        if len(self.read_bytes(params_id)) != size_bytes:
+            raise DamagedFileError(f"The parameters {params_id} do not have {size_bytes:,} bytes, as was said.")
+
     @abstractmethod
     def delete(self, params_id: str) -> None:
         """Removes the parameters, and what is kept beside them. An id that does not exist (any more) is no error."""
@@ -168,6 +206,13 @@ class ParamStore(ABC):
     @abstractmethod
     def delete_validation(self, params_id: str) -> None:
         """Removes them. An id without any is no error."""
+
+    def check(self) -> None:  # noqa: B027 - a folder was made when it was opened
+        """Whether the store can be used now; takes a few seconds at most.
+
+        Raises:
+            UnreachableError: when it cannot, with what to do.
+        """
 
     def close(self) -> None:  # noqa: B027 - a folder has nothing to let go of
         """Lets go of connections. The store is not used any more."""

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.setting import make_rule
@@ -39,6 +40,7 @@ from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.stores import open_param_store
 from rafiki.utils.clock import Deadline, utc_now
+from rafiki.utils.disk_space import DiskSpace
 from rafiki.utils.process import StopSignal
 
 _logger = logging.getLogger("rafiki.search.advisor_worker")
@@ -78,10 +80,15 @@ class AdvisorWorker:
             time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,
-            remove_checkpoint=self._remove_checkpoint,
+            remove_params=self._remove_params,
+            keep_params=spec.keep_params,
         )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
         self._next_look = Deadline(0.0)
+        self._disk = DiskSpace([Path(folder) for folder in spec.watched_folders], spec.min_free_mb)
+        self._shortage: str | None = None
+        # Before the first worker says hello.
+        self._look_for_space()
 
     def _time_used(self) -> float:
         """Share of the job's hours that has passed."""
@@ -136,6 +143,8 @@ class AdvisorWorker:
             lost = self._look_for_lost_workers()
             if lost is not None:
                 orders, change = orders + lost, Change.TRIALS
+            if resumed := self._look_for_space():
+                orders, change = orders + resumed, Change.TRIALS
             self._next_look = Deadline(_LOOK_UP_S)
         if search.is_over:
             self._drain(received)
@@ -158,6 +167,15 @@ class AdvisorWorker:
             if job.datetime_stop_requested is not None:
                 self._search.ending = STOPPED_BY_OWNER
 
+    def _look_for_space(self) -> list[tuple[str, Order]]:
+        """No trial is started on a disk that is nearly full; the orders that follow when there is space again."""
+        shortage = self._disk.find_shortage()
+        if (shortage is None) == (self._shortage is None):
+            return []
+        self._shortage = shortage
+        _logger.warning("%s", shortage or "There is space on the disk again: the search goes on.")
+        return self._search.pause(shortage is not None)
+
     def _look_for_lost_workers(self) -> list[tuple[str, Order]] | None:
         """Workers that went silent without a report of their end: the orders that follow; None when there are none."""
         busy = self._search.busy_workers
@@ -172,15 +190,16 @@ class AdvisorWorker:
                 orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
         return orders
 
-    def _remove_checkpoint(self, params_id: str) -> None:
-        if self._spec.params is None:
+    def _remove_params(self, params_id: str) -> None:
+        # A worker runs model code: what it calls its parameters may be somebody else's.
+        if self._spec.params is None or self._store.trials.is_params_used(params_id):
             return
-        # Opened when needed: few models save checkpoints.
+        # Opened when needed: few searches are long, and few models save checkpoints.
         try:
             with contextlib.closing(open_param_store(self._spec.params)) as store:
                 store.delete(params_id)
         except (RafikiError, OSError) as e:
-            _logger.warning("a checkpoint was left in the parameter store, until garbage is collected: %s", e)
+            _logger.warning("parameters were left in their store, until garbage is collected: %s", e)
 
     def _drain(self, received: list[ReceivedEvent]) -> None:
         """Act on what was sent before the end: a trial that has finished counts, however late its event is read."""
@@ -194,6 +213,7 @@ class AdvisorWorker:
     def _finish(self) -> None:
         if self._search.ending:
             self._search.end(self._search.ending)
+        self._search.free_params()
         status, error = self._search.outcome()
         self._set_status(status, error)
 

@@ -36,6 +36,7 @@ from rafiki.messages import (
 )
 from rafiki.meta_store import MetaStore
 from rafiki.proposals import Proposal
+from rafiki.search.kept_params import KeptParams
 
 STOPPED_BY_OWNER = "The train job was stopped before this trial finished."
 TIME_IS_OVER = "The job's time budget (TIME_HOURS) ended before this trial finished."
@@ -62,13 +63,15 @@ class Search:
         max_attempts: int,
         make_rule: Callable[[], StoppingRule] = NoRule,
         time_used: Callable[[], float] = lambda: 0.0,
-        remove_checkpoint: Callable[[str], None] = lambda params_id: None,
+        remove_params: Callable[[str], None] = lambda params_id: None,
+        keep_params: int | None = None,
     ) -> None:
         """
         Args:
             make_rule: a fresh rule that ends trials early.
             time_used: the share of the job's hours that has passed, 0 to 1.
-            remove_checkpoint: from the parameter store, by its id; it never fails.
+            remove_params: removes parameters or a checkpoint from their store, by the id; it never fails.
+            keep_params: so many trials, the best ones, keep their parameters; None = all.
         """
         self._store = store
         self._sub = sub_train_job
@@ -76,7 +79,8 @@ class Search:
         self._make_advisor = make_advisor
         self._make_rule = make_rule
         self._time_used = time_used
-        self._remove_checkpoint = remove_checkpoint
+        self._remove_params = remove_params
+        self._keep_params = keep_params
         self._model_trial_count = model_trial_count
         self._max_attempts = max_attempts
         self.ending: str | None = None
@@ -84,6 +88,7 @@ class Search:
         self._retiring: set[str] = set()
         self._ended: set[str] = set()
         """Workers that the admin saw end."""
+        self._is_paused = False
         self.restore()
 
     def restore(self) -> None:
@@ -102,6 +107,9 @@ class Search:
         self._propose_s = 0.0
         self._trial_s = 0.0
         self._order_times: dict[str, float] = {}
+        self._saved = KeptParams(self._store, self._owner_id, self._keep_params, self._remove_params)
+        for trial in trials:
+            self._saved.add(trial)
 
     def _restore_rule(self) -> None:
         self._rule = self._make_rule()
@@ -271,12 +279,19 @@ class Search:
         removed = checkpoint.params_id
         if any(removed in (t.params_id, t.checkpoint and t.checkpoint.params_id) for t in self._trials.values()):
             return
-        self._remove_checkpoint(removed)
+        self._remove_params(removed)
 
     def forget_idle(self, worker_ids: Iterable[str]) -> None:
         """These workers are gone: give none of them a trial, whatever the order in which their ends are told."""
         for worker_id in worker_ids:
             self._idle.pop(worker_id, None)
+
+    def pause(self, is_paused: bool) -> list[tuple[str, Order]]:
+        """Whether no trial is to be started for now; the orders of those who waited for the end of the pause."""
+        self._is_paused = is_paused
+        if is_paused:
+            return []
+        return [order for worker_id in list(self._idle) for order in self._next_order(worker_id)]
 
     def end(self, reason: str) -> None:
         """Close every trial that is not finished, with the reason."""
@@ -305,6 +320,9 @@ class Search:
             return [(worker_id, _order(self._trials[held]))]
         if worker_id in self._retiring:
             return self._retire(worker_id)
+        if self._is_paused:
+            self._idle[worker_id] = None
+            return []
         waiting = [t for t in self._trials.values() if t.status is TrialStatus.PENDING]
         no = self._next_no()
         if waiting:
@@ -377,6 +395,14 @@ class Search:
         self._given_up.pop(trial.id, None)
         self._rule.finish(trial.no)
         self._advisor.feedback(trial.no, score, is_ended_early=trial.ended_early is not None)
+        self._saved.add(trial)
+        if not self._advisor.continues_trials:
+            self.free_params()
+
+    def free_params(self) -> None:
+        """Free the parameters of trials that nobody needs; also those that the search needs while it goes on."""
+        for trial_id in self._saved.free():
+            self._trials[trial_id] = msgspec.structs.replace(self._trials[trial_id], params_id=None)
 
     def _lose(self, worker_id: str, reason: str) -> list[tuple[str, Order]]:
         self.workers.discard(worker_id)

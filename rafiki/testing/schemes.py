@@ -176,6 +176,7 @@ def _check_proposal(setup: SearchSetup, no: int, proposal: Proposal, advisor: Ad
     assert msgspec.json.decode(encoded, type=Proposal) == proposal
     assert len(encoded) < 4000
     if proposal.start_from_trial is not None:
+        assert advisor.continues_trials, "say so: parameters of other trials are freed while the search goes on"
         states = {t.no: t.state for t in advisor.trials}
         assert proposal.start_from_trial < no
         assert states[proposal.start_from_trial] == "completed"

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rafiki.utils.digest_thread import DigestThread
+from rafiki.utils.files import make_again
+
 _TEMP_PREFIX = ".writing-"
 
 
@@ -19,15 +22,24 @@ class AtomicFile:
 
     Leaving the ``with`` block without a commit removes the temporary file. Not for use from several threads at once.
 
+    Args:
+        folder: where the file will be.
+        is_large: whether it pays to compute its SHA-256 in a thread of its own.
+
     Raises:
         OSError: from any call; ``errno.ENOSPC`` and ``errno.EDQUOT`` mean that the disk is full.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_large: bool = False) -> None:
         self._folder = folder
         self._temp_path = folder / f"{_TEMP_PREFIX}{uuid.uuid4().hex}"
-        self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115 - closed by commit or abort
-        self._digest = hashlib.sha256()
+        try:
+            self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115 - closed by commit or abort
+        except FileNotFoundError:
+            # Somebody has deleted the folder of a store that is in use.
+            make_again(folder)
+            self._file = open(self._temp_path, "xb", buffering=0)  # noqa: SIM115
+        self._digest = DigestThread() if is_large else hashlib.sha256()
         self.size_bytes = 0
         self._is_open = True
 
@@ -49,17 +61,22 @@ class AtomicFile:
         """The SHA-256 of what was written so far, in hex."""
         return self._digest.hexdigest()
 
-    def commit(self, name_of: Callable[[str], str]) -> tuple[Path, str]:
+    def commit(self, name_of: Callable[[str], str], *, is_durable: bool = True) -> tuple[Path, str]:
         """Gives the file its final name, ``name_of(SHA-256 in hex)``. Returns its path and the SHA-256.
 
-        Once this returns, the file survives a power cut.
+        Once this returns, the file survives a power cut; unless ``is_durable`` is false: then it may be there and hold
+        something else.
         """
         sha256 = self.sha256
         path = self._folder / name_of(sha256)
-        os.fsync(self._file.fileno())
+        if is_durable:
+            os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._temp_path, path)
         self._is_open = False
+        self._end_digest()
+        if not is_durable:
+            return path, sha256
         # The name lives in the folder, so the folder has to reach the disk too.
         folder_fd = os.open(self._folder, os.O_RDONLY)
         try:
@@ -68,10 +85,15 @@ class AtomicFile:
             os.close(folder_fd)
         return path, sha256
 
+    def _end_digest(self) -> None:
+        if isinstance(self._digest, DigestThread):
+            self._digest.close()
+
     def abort(self) -> None:
         """Removes the temporary file; does nothing after a commit."""
         if self._is_open:
             self._is_open = False
+            self._end_digest()
             self._file.close()
             self._temp_path.unlink(missing_ok=True)
 

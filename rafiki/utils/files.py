@@ -14,11 +14,24 @@ def read_text(path: Path) -> str | None:
         return None
 
 
+def make_again(folder: Path) -> None:
+    """Make a folder that was there and that somebody has deleted; never those above it, which are not ours to make."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``data`` in one step, so that a reader sees the old or the new contents, never a part."""
+    """Replace ``path`` by ``data`` in one step, so that a reader sees the old or the new contents, never a part.
+
+    The folder of ``path`` is made again if somebody has deleted it.
+    """
     import tempfile  # Most who read files write none.
 
-    fd, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    prefix = f".{path.name}."
+    try:
+        fd, temp = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+    except FileNotFoundError:
+        make_again(path.parent)
+        fd, temp = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(fd, "wb") as f:
             f.write(data)

@@ -102,6 +102,13 @@ class MessageFormatter(logging.Formatter):
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes to stderr. A record that cannot be written (a full disk, a stream that model code closed) stops nobody."""
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        # Around filters, locks and recursion too, which emit() does not guard.
+        try:
+            return bool(super().handle(record))
+        except Exception:  # noqa: BLE001 - no failure to log may end what logs
+            return False
+
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 

@@ -349,6 +349,8 @@ def _put_state(state: dict[str, Any]) -> None:
     about = f", version {admin['version']}: {admin['status']}" if admin["is_up"] else f": {_absence(admin)}"
     process = f" (process {admin['pid']})" if admin.get("pid") else ""
     terminal.put(f"admin  {admin['address']}{process}{about}")
+    for notice in admin.get("notices") or ():
+        terminal.warn(notice)
     if cache := state.get("cache"):
         terminal.put(f"cache  {cache['address']} (process {cache['pid']})")
     if sandbox := admin.get("sandbox"):

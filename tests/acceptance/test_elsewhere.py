@@ -105,16 +105,19 @@ def test_a_job_and_a_deployment_with_workers_elsewhere_while_the_admin_is_killed
     assert ask(stack, f"/stores/params/{decoded.params_id}", serving[0]).status_code == 200
     for method, path in (
         ("GET", f"/stores/datasets/{spec.train_store_id}"),
-        ("GET", "/stores/datasets"),
-        ("GET", "/stores/params"),
         ("PUT", f"/stores/params/{decoded.params_id}"),
         ("PUT", f"/stores/validation/{decoded.params_id}"),
         ("DELETE", f"/stores/params/{decoded.params_id}"),
-        ("POST", "/stores/datasets"),
+        ("POST", f"/stores/params/{decoded.params_id}/upload"),
+        ("POST", f"/stores/params/{decoded.params_id}/stored"),
         ("GET", "/users"),
         ("GET", "/train_jobs"),
     ):
-        answer = ask(stack, path, serving[0], method, b"x" if method in ("PUT", "POST") else None)
+        content = {"PUT": b"x", "POST": b'{"size_bytes": 1}'}.get(method)
+        answer = ask(stack, path, serving[0], method, content)
         assert answer.status_code == 401, (method, path, answer.text)
+    # Nobody looks after the stores from elsewhere.
+    for path in ("/stores/datasets", "/stores/params"):
+        assert ask(stack, path, serving[0]).status_code == 404
     for token in ("none", "rfs_", f"rfs_{workers[0]}.{'0' * 64}"):
         assert ask(stack, f"/stores/params/{decoded.params_id}", token).status_code == 401

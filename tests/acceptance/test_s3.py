@@ -1,4 +1,4 @@
-"""A stack with its datasets and parameters on S3: workers go through the admin, and never see the credentials."""
+"""A stack with its datasets and parameters on S3: workers use signed requests, and never see the credentials."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ SECRET = "a-secret-of-the-admin"
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[RunningStack]:
-    server = S3Server()
+def server() -> Iterator[S3Server]:
+    made = S3Server()
+    made.secret = SECRET
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stack(server: S3Server, tmp_path: Path) -> Iterator[RunningStack]:
     stores = {name: server.location(name).url for name in ("datasets", "params")}
     variables = {"AWS_ACCESS_KEY_ID": "admin", "AWS_SECRET_ACCESS_KEY": SECRET}
     variables["RAFIKI_COPIES_FOLDER"] = str(tmp_path / "copies")
@@ -24,11 +31,10 @@ def stack(tmp_path: Path) -> Iterator[RunningStack]:
     running.up()
     yield running
     running.down()
-    server.close()
     assert running.processes() == [], "a process was left behind"
 
 
-def test_a_job_with_a_checkpoint_and_a_deployment(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_job_with_a_checkpoint_and_a_deployment(stack: RunningStack, server: S3Server, tmp_path: Path) -> None:
     client = stack.client()
     (tmp_path / "data.bin").write_bytes(b"anything")
     dataset = client.create_dataset("data", "CUSTOM", str(tmp_path / "data.bin"))["id"]
@@ -56,4 +62,10 @@ def test_a_job_with_a_checkpoint_and_a_deployment(stack: RunningStack, tmp_path:
     deployed = client.create_inference_job("app")
     answer = httpx.post(f"http://{deployed['predictor_host']}/predict", json={"query": "q"}, timeout=30).json()
     assert answer["prediction"] == "q"
-    assert SECRET not in stack.logs()
+    assert SECRET not in stack.logs() and "X-Amz-Signature" not in stack.logs()
+    # The dataset came, the parameters went and came without the admin in between.
+    travelled = {
+        (method, path.split("/")[2]) for method, path in server.signed if method in ("GET", "PUT") and path[-1] != "/"
+    }
+    assert travelled == {("GET", "datasets"), ("PUT", "params"), ("GET", "params")}
+    assert "travel through the admin" not in stack.logs()

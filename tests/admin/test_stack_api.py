@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from support.http.raw_http import Caller, check_refusal, superadmin_of
 from support.stacks.admin_people import People
@@ -16,6 +17,7 @@ import rafiki
 from rafiki.constants import BudgetOption, InferenceBudgetOption
 from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import AnyEndpoint
+from rafiki.contract.service_calls import SERVICE_CALLS
 
 KINDS = ["superadmin", "admin", "model_developer", "app_developer", "nobody"]
 # Of all calls; what is not named here is for every user who is logged in.
@@ -210,6 +212,26 @@ def test_every_call_is_in_the_document(document: dict[str, Any], name: str) -> N
     assert operation["security"] == ([] if endpoint.roles is None else [{"token": []}])
 
 
+@pytest.mark.parametrize("name", sorted(SERVICE_CALLS))
+def test_every_call_of_services_is_in_the_document(document: dict[str, Any], name: str) -> None:
+    call = SERVICE_CALLS[name]
+    operation = document["paths"][call.path][call.method.lower()]
+    assert operation["operationId"] == name and operation["summary"] == call.summary
+    assert operation["security"] == [{"service_token": []}]
+    assert "service_token" in document["components"]["securitySchemes"]
+    for kind in call.refusals:
+        assert kind.__name__ in operation["responses"]["4XX"]["description"]
+    given = {p["name"] for p in operation["parameters"]} - {"Range"}
+    [(kind, content)] = operation.get("requestBody", {"content": {"": {}}})["content"].items()
+    assert kind == (
+        "application/octet-stream" if call.takes_bytes else "application/json" if call.method == "POST" else ""
+    )
+    given |= set(content.get("schema", {}).get("properties", {}))
+    assert given == ({f.name for f in msgspec.structs.fields(call.request)} if call.request else set())
+    assert ("206" in operation["responses"]) == call.is_ranged
+    assert ("307" in operation["responses"]) == call.redirects
+
+
 def test_the_document_describes_what_jobs_are_made_of(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert set(schemas["TrainBudget"]["properties"]) == set(BudgetOption)
@@ -225,7 +247,9 @@ def test_the_document_names_its_version_and_holds_nothing_but_the_calls(document
     assert document["openapi"].startswith("3.1")
     assert document["info"]["version"] == rafiki.__version__
     listed = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert listed == {(e.method, e.path) for e in ENDPOINTS.values()}
+    of_services = {(call.method, call.path) for call in SERVICE_CALLS.values()}
+    heads = {("HEAD", call.path) for call in SERVICE_CALLS.values() if call.has_head}
+    assert listed == {(e.method, e.path) for e in ENDPOINTS.values()} | of_services | heads
     ids = [o["operationId"] for item in document["paths"].values() for o in item.values()]
     assert len(ids) == len(set(ids))
     used = {n["$ref"].rsplit("/", 1)[1] for n in nodes(document) if "$ref" in n}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import logging
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import call
 
@@ -51,6 +54,43 @@ def wait_for_host(scene: Scene, job: InferenceJob) -> str:
     jobs = scene.store.inference_jobs
     assert scene.supervisor.wait_until(lambda: jobs.get_inference_job(job.id).predictor_host is not None, 30.0)
     return jobs.get_inference_job(job.id).predictor_host or ""
+
+
+class BrokenLog(logging.Handler):
+    """As one whose disk is full, and that does not hide it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_failure_to_log_ends_the_supervisor_and_it_goes_on_by_itself(
+    scene: Scene, store: MetaStore, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = BrokenLog()
+    logging.getLogger("rafiki").addHandler(handler)
+    is_broken = threading.Event()
+    is_broken.set()
+    poll_all = scene.containers.poll_all
+    n_looks = itertools.count()
+
+    def poll(handles: Mapping[str, str]) -> dict[str, ServiceExit | None]:
+        next(n_looks)
+        if is_broken.is_set():
+            raise RuntimeError("nobody has thought of this")
+        return poll_all(handles)
+
+    monkeypatch.setattr(scene.containers, "poll_all", poll)
+    try:
+        scene.supervisor.start()
+        assert scene.supervisor.wait_until(lambda: next(n_looks) > 20, 30.0)
+        assert scene.supervisor.wait_until(lambda: bool(scene.supervisor.find_errors()), 30.0)
+        is_broken.clear()
+        assert scene.supervisor.wait_until(lambda: not scene.supervisor.find_errors(), 30.0)
+        job = given.train_job()
+        scene.supervisor.wake()
+        scene.wait_for_service(job.id, ServiceType.ADVISOR)
+    finally:
+        logging.getLogger("rafiki").removeHandler(handler)
 
 
 def test_clients_are_told_where_a_predictor_is_reached_and_it_where_to_listen(

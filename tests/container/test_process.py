@@ -80,7 +80,8 @@ def test_the_spec_is_private_and_gone_when_the_service_has_ended(room: ProcessRo
 
 def test_a_service_that_cannot_be_started_is_a_clear_error(room: ProcessRoom) -> None:
     room.run.rmdir()
-    with pytest.raises(ContainerError, match="train service could not be started: No such file"):
+    room.run.write_text("in the place of the folder")
+    with pytest.raises(ContainerError, match="train service could not be started: File exists"):
         room.manager().start(room.request("pass"))
 
 

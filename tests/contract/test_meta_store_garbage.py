@@ -10,7 +10,7 @@ import sqlalchemy
 from support.stores.meta_store_records import Given
 
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
-from rafiki.entities import Trial
+from rafiki.entities import Trial, TrialCheckpoint
 from rafiki.errors import InvalidTrialError, RafikiError
 from rafiki.meta_store import MetaStore, open_meta_store
 
@@ -46,6 +46,31 @@ def test_a_live_train_job_keeps_its_parameters(store: MetaStore, given: Given) -
     assert store.trials.free_params(trial.id, "p1") is False
     store.train_jobs.set_train_job_status(trial.train_job_id, TrainJobStatus.STOPPED)
     assert store.trials.free_params(trial.id, "p1") is True
+
+
+def test_the_advisor_of_a_live_search_frees_parameters_and_no_other_one_does(store: MetaStore, given: Given) -> None:
+    sub = given.sub_train_job("adv")
+    trial = given.completed_trial(sub, 1, 0.5, "p1")
+    assert store.trials.free_params(trial.id, "p1", owner_id="another") is False
+    assert store.trials.is_params_used("p1") is True
+    assert store.trials.free_params(trial.id, "p1", owner_id="adv") is True
+    assert store.trials.is_params_used("p1") is False
+    assert store.trials.get_trial(trial.id).is_params_saved is False
+
+
+def test_the_advisor_frees_nothing_that_a_live_deployment_serves(store: MetaStore, given: Given) -> None:
+    sub = given.sub_train_job("adv")
+    trial = given.completed_trial(sub, 1, 0.5, "p1")
+    given.inference_job(store.train_jobs.get_train_job(trial.train_job_id), [trial.id])
+    assert store.trials.free_params(trial.id, "p1", owner_id="adv") is False
+
+
+def test_a_checkpoint_counts_as_used(store: MetaStore, given: Given) -> None:
+    sub = given.sub_train_job("adv")
+    trial = given.trial(sub)
+    store.trials.set_checkpoint(trial.id, TrialCheckpoint(params_id="c1", step=1, attempt=1), owner_id="adv")
+    assert store.trials.is_params_used("c1") is True
+    assert store.trials.is_params_used("c2") is False
 
 
 def test_what_a_live_deployment_serves_is_kept_until_it_ends(store: MetaStore, given: Given) -> None:

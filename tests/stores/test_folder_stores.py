@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from rafiki.data_store.folder import FolderDataStore
-from rafiki.errors import DamagedFileError
+from rafiki.errors import DamagedFileError, InvalidTrialError
 from rafiki.param_store.folder import FolderParamStore
 
 
@@ -100,3 +101,23 @@ def test_damaged_validation_predictions_are_none(tmp_path: Path) -> None:
     for damaged in (whole[:-1], b"", whole[:40] + b"x" + whole[41:]):
         path.write_bytes(damaged)
         assert store.find_validation(params_id) is None
+
+
+def test_a_folder_that_was_deleted_under_its_store_is_made_again(tmp_path: Path) -> None:
+    params, datasets = FolderParamStore(tmp_path / "params"), FolderDataStore(tmp_path / "datasets")
+    gone = params.save({"x": 1})
+    for name in ("params", "datasets"):
+        shutil.rmtree(tmp_path / name)
+    assert params.list_stored() == datasets.list_stored() == []
+    with pytest.raises(InvalidTrialError, match=gone):
+        params.load(gone)
+    assert params.load(params.save({"x": 2})) == {"x": 2}
+    assert datasets.get_path(datasets.save([b"data"]).store_id).read_bytes() == b"data"
+
+
+def test_no_folder_above_a_store_is_made(tmp_path: Path) -> None:
+    store = FolderParamStore(tmp_path / "stack" / "params")
+    shutil.rmtree(tmp_path / "stack")
+    with pytest.raises(FileNotFoundError):
+        store.save({"x": 1})
+    assert not (tmp_path / "stack").exists()

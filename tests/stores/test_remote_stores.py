@@ -46,6 +46,11 @@ class Rights:
     def write_params(self, params_id: str) -> None:
         self._check("write")
 
+    def note_written(self, params_id: str) -> None: ...
+
+    def confirm_params(self, params_id: str) -> None:
+        self._check("write")
+
     def write_validation(self, params_id: str) -> None:
         self._check("validation")
 
@@ -93,7 +98,8 @@ class Served:
         self.datasets = FolderDataStore(folder / "datasets")
         self.params = FolderParamStore(folder / "params")
         self.rights = Rights("all")
-        self.flaky = Flaky(Starlette(routes=StoreServer(self.datasets, self.params, lambda _: self.rights).routes()))
+        stores = StoreServer(self.datasets, self.params, lambda _: self.rights, is_managed=True)
+        self.flaky = Flaky(Starlette(routes=stores.routes()))
         self.server = ThreadedServer(self.flaky)
         self.location = StoreLocation(url=f"{self.server.url}/stores", credential="t")
 
@@ -225,3 +231,24 @@ def test_a_service_does_what_it_may_and_nothing_else(served: Served) -> None:
             action()
     assert {s.id for s in served.params.list_stored()} == {params_id, foreign}
     assert hashlib.sha256(served.datasets.get_path(mine).read_bytes()).hexdigest() in mine
+
+
+def test_a_copy_of_an_earlier_boot_is_compared_with_its_checksum(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A power cut may leave a copy that has its name and not its contents."""
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr("rafiki.stores.remote.host_copies._BOOT_ID", boot)
+    boot.write_bytes(b"first")
+    store_id = served.datasets.save([b"good"]).store_id
+    request = f"GET /stores/datasets/{store_id}"
+    path = served.remote().get_path(store_id)
+    served.remote().get_path(store_id)
+    assert served.flaky.n_served[request] == 1
+    boot.write_bytes(b"second")
+    served.remote().get_path(store_id)
+    assert served.flaky.n_served[request] == 1
+    boot.write_bytes(b"third")
+    path.write_bytes(bytes(4))
+    assert served.remote().get_path(store_id).read_bytes() == b"good"
+    assert served.flaky.n_served[request] == 2

@@ -30,8 +30,8 @@ from rafiki.utils.ids import short_id
 
 _logger = logging.getLogger(__name__)
 
-_SERVICE_LOG = re.compile(r"(advisor|train|predict|inference)-([0-9a-f-]{36})\.log")
-_ENVIRONMENT_LOG = re.compile(r"environment-([0-9a-f]+)\.log")
+_SERVICE_LOG = re.compile(r"(advisor|train|predict|inference)-([0-9a-f-]{36})\.log(?:\.1)?")
+_ENVIRONMENT_LOG = re.compile(r"environment-([0-9a-f]+)\.log(?:\.1)?")
 
 
 def collect_garbage(context: AdminContext, actor: User, request: CollectGarbageRequest) -> GarbageView:

@@ -25,9 +25,11 @@ def get_health(context: AdminContext, actor: User | None, request: Empty) -> Hea
     told = [m for m in messages if not any(other != m and other.startswith(m) for other in messages)]
     status = " ".join(dict.fromkeys(told)) or "ok"
     sandbox = _sandbox_of(context)
+    shortage = context.disk.find_shortage()
     return HealthView(
         name="rafiki admin", version=rafiki.__version__, status=status, stack_id=context.stack_id, sandbox=sandbox,
         no_sandbox=why_no_sandbox(context.config.container) if sandbox is None else None,
+        notices=[shortage] if shortage else [],
     )  # fmt: skip
 
 

@@ -92,7 +92,8 @@ def _waits_for(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | 
             f"whether the model loads is checked again, now with up to {context.checks.longer_timeout_s:g} s; before: "
             f"{check.reason}"
         )
-    return context.supervisor.waits.find(job.id, sub.id) or _waits_on_a_host(context, job, sub)
+    waited_for = context.supervisor.waits.find(job.id, sub.id) or _waits_on_a_host(context, job, sub)
+    return waited_for or context.disk.find_shortage()
 
 
 def _waits_on_a_host(context: AdminContext, job: TrainJob, sub: SubTrainJob) -> str | None:

@@ -100,14 +100,22 @@ class TrialStore(ABC):
         are its checkpoint will do, too."""
 
     @abstractmethod
-    def free_params(self, trial_id: str, params_id: str) -> bool:
+    def is_params_used(self, params_id: str) -> bool:
+        """Whether anybody's trial has these parameters, as its result or as its checkpoint."""
+
+    @abstractmethod
+    def free_params(self, trial_id: str, params_id: str, *, owner_id: str | None = None) -> bool:
         """A COMPLETED trial has no parameters any more: to be called before they are deleted.
 
         Whoever deploys it at the same time either comes first, and then nothing is changed here, or is refused.
 
+        Args:
+            trial_id, params_id: the trial, and what it has.
+            owner_id: the advisor of its search, which knows what a live search still needs; None = somebody else.
+
         Returns:
-            Whether it was changed. It is not where the trial has other parameters, its train job is live, or a live
-            inference job serves it.
+            Whether it was changed. It is not where the trial has other parameters, a live inference job serves it, its
+            train job is live and somebody else asks, or another advisor has taken over.
         """
 
     @abstractmethod

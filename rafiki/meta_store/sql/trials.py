@@ -159,7 +159,12 @@ class SqlTrialStore(Records, TrialStore):
             rows = connection.execute(statement).all()
         return any(params_id in (row.params_id, row.checkpoint and row.checkpoint.params_id) for row in rows)
 
-    def free_params(self, trial_id: str, params_id: str) -> bool:
+    def is_params_used(self, params_id: str) -> bool:
+        with self._db.read() as connection:
+            is_result = connection.scalar(select(exists(select(trials.c.id).where(trials.c.params_id == params_id))))
+        return bool(is_result) or params_id in self.list_checkpoint_ids()
+
+    def free_params(self, trial_id: str, params_id: str, *, owner_id: str | None = None) -> bool:
         is_served = exists(
             select(served_trials.c.trial_id)
             .join(inference_jobs, served_trials.c.inference_job_id == inference_jobs.c.id)
@@ -170,13 +175,19 @@ class SqlTrialStore(Records, TrialStore):
             .join(trials, trials.c.train_job_id == train_jobs.c.id)
             .where(trials.c.id == trial_id, train_job_is_live)
         )
+        is_owned = exists(
+            select(sub_train_jobs.c.id)
+            .join(trials, trials.c.sub_train_job_id == sub_train_jobs.c.id)
+            .where(trials.c.id == trial_id, sub_train_jobs.c.advisor_id == owner_id)
+        )
+        may = ~is_searched if owner_id is None else is_owned
         mine = [trials.c.id == trial_id, trials.c.params_id == params_id, trials.c.status == TrialStatus.COMPLETED]
         with self._db.write() as connection:
             # Locked by a statement of its own: on PostgreSQL only the next one sees what was committed while this one
             # waited, such as an inference job that serves the trial.
             if connection.execute(select(trials.c.id).where(*mine).with_for_update()).one_or_none() is None:
                 return False
-            freed = update(trials).where(*mine, ~is_served, ~is_searched).values(params_id=None)
+            freed = update(trials).where(*mine, ~is_served, may).values(params_id=None)
             return connection.execute(freed).rowcount == 1
 
     def list_saved_trials(self) -> list[SavedTrial]:

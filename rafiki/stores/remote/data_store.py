@@ -15,8 +15,9 @@ from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidDatasetError, RequestTooLargeError
 from rafiki.store_location import StoreLocation
 from rafiki.stores.remote.connection import AwayError, RemoteConnection, check_status
+from rafiki.stores.remote.direct import DirectRequests, NotDirectError
 from rafiki.stores.remote.host_copies import HostCopies
-from rafiki.stores.remote.protocol import DATASETS, PIECE_BYTES
+from rafiki.stores.remote.protocol import DATASETS, DIRECT_FIELD, PIECE_BYTES
 from rafiki.utils.atomic_file import AtomicFile, is_temp_file
 
 _STORE_ID = re.compile(r"[0-9a-f-]{36}\.([0-9a-f]{64})")
@@ -58,6 +59,7 @@ class RemoteDataStore(DataStore):
 
     def __init__(self, location: StoreLocation, max_bytes: int | None = None, copies: HostCopies | None = None) -> None:
         self._connection = RemoteConnection(location)
+        self._direct = DirectRequests("Datasets")
         self._max_bytes = max_bytes
         self._copies = copies or HostCopies()
 
@@ -101,13 +103,26 @@ class RemoteDataStore(DataStore):
         if file.size_bytes >= size_bytes:
             return
         headers = {"Range": f"bytes={file.size_bytes}-"}
-        with self._connection.answer("GET", f"{DATASETS}/{store_id}", None, headers) as answer:
-            if answer.status not in (200, 206):
+        path = f"{DATASETS}/{store_id}" + (f"?{DIRECT_FIELD}=true" if self._direct.is_usable else "")
+        with self._connection.answer("GET", path, None, headers) as answer:
+            if answer.status not in (200, 206, 307):
                 check_status(answer.status, answer.read())
+            url = answer.headers.get("Location") if answer.status == 307 else None
             while piece := answer.read(PIECE_BYTES):
-                file.write(piece)
+                if url is None:
+                    file.write(piece)
+        if url is not None:
+            self._fetch_directly(url, file, size_bytes)
         if file.size_bytes < size_bytes:
             raise AwayError(f"the transfer ended after {file.size_bytes:,} of {size_bytes:,} bytes")
+
+    def _fetch_directly(self, url: str, file: AtomicFile, size_bytes: int) -> None:
+        try:
+            with self._direct.read(url, file.size_bytes) as answer:
+                while file.size_bytes < size_bytes and (piece := answer.read(PIECE_BYTES)):
+                    file.write(piece)
+        except NotDirectError as e:
+            raise AwayError("the store cannot be reached directly") from e
 
     def verify(self, store_id: str) -> None:
         if not _STORE_ID.fullmatch(store_id):

@@ -2,7 +2,8 @@
 
 The folder holds one file a dataset, named by its id, and two locks beside each. Who uses a copy shares the first lock;
 who removes one has it alone, and never waits for it; who fetches one has the second lock alone. Locks end with their
-process, however it ends.
+process, however it ends. The first lock also holds the name of the boot in which the copy was fetched: what another one
+has left is compared with its checksum before it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rafiki.errors import StoreFullError
-from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files
+from rafiki.utils.atomic_file import AtomicFile, is_temp_file, remove_stale_temp_files, sha256_of
 from rafiki.utils.process import COPIES_FOLDER_VARIABLE, COPIES_MAX_MB_VARIABLE
 
 _LOCK_SUFFIX = ".lock"
@@ -25,6 +26,8 @@ _FETCH_LOCK_SUFFIX = ".fetch.lock"
 _STALE_AFTER_S = 24 * 3600.0
 _HEADROOM_BYTES = 64 << 20
 """Left free on the disk."""
+_LARGE_BYTES = 16 << 20
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Fetch = Callable[[AtomicFile], None]
 """Writes a dataset into a file; may find some of it written already, by an attempt of its own."""
@@ -39,6 +42,14 @@ def copies_folder() -> Path:
 def _max_bytes() -> int | None:
     text = os.environ.get(COPIES_MAX_MB_VARIABLE, "")
     return int(text) << 20 if text.isdecimal() else None
+
+
+def _boot_id() -> bytes | None:
+    """What the kernel calls itself since it was started; None where it does not tell."""
+    try:
+        return _BOOT_ID.read_bytes()
+    except OSError:
+        return None
 
 
 class HostCopies:
@@ -68,7 +79,7 @@ class HostCopies:
         try:
             # Whoever removes a copy has this lock for a moment only; from here on nobody does.
             fcntl.flock(lock, fcntl.LOCK_SH)
-            if not path.exists():
+            if not path.exists() or not self._is_of_this_boot(store_id):
                 self._fetch_once(store_id, size_bytes, fetch)
             os.utime(path)
         except BaseException:
@@ -86,13 +97,32 @@ class HostCopies:
         lock = self._open_lock(store_id, _FETCH_LOCK_SUFFIX)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (self.folder / store_id).exists():
+            path = self.folder / store_id
+            if path.exists() and not self._is_of_this_boot(store_id) and sha256_of(path) != store_id.partition(".")[2]:
+                path.unlink(missing_ok=True)
+            if not path.exists():
                 self._make_space(size_bytes)
-                with AtomicFile(self.folder) as file:
+                with AtomicFile(self.folder, is_large=size_bytes > _LARGE_BYTES) as file:
                     fetch(file)
-                    file.commit(lambda _: store_id)
+                    # The disk may be slower than the wire: nobody waits for it, and a copy that a power cut has harmed
+                    # is found at its first use after it.
+                    file.commit(lambda _: store_id, is_durable=_boot_id() is None)
+            self._note_boot(store_id)
         finally:
             os.close(lock)
+
+    def _is_of_this_boot(self, store_id: str) -> bool:
+        """Whether a copy was written, or compared with its checksum, since this host was started."""
+        boot_id = _boot_id()
+        return boot_id is None or self._boot_file(store_id).read_bytes() == boot_id
+
+    def _note_boot(self, store_id: str) -> None:
+        if (boot_id := _boot_id()) is not None:
+            self._boot_file(store_id).write_bytes(boot_id)
+
+    def _boot_file(self, store_id: str) -> Path:
+        """The first lock: it is there while anybody uses the copy, and otherwise empty."""
+        return self.folder / f"{store_id}{_LOCK_SUFFIX}"
 
     def _open_lock(self, store_id: str, suffix: str) -> int:
         return os.open(self.folder / f"{store_id}{suffix}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO, Protocol
 
 import msgspec
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
+from rafiki.contract.endpoint import decode_json
+from rafiki.contract.file_sending import FileResponse
 from rafiki.contract.refusal import refusal_body
+from rafiki.contract.service_calls import SERVICE_CALLS, STORES, ParamsUpload, SizedParams
 from rafiki.data_store.base import DataStore
-from rafiki.errors import InternalError, InvalidRequestError, RafikiError, RequestTooLargeError
-from rafiki.param_store.base import ParamStore
-from rafiki.stores.remote.protocol import DATASETS, MAX_BYTES_FIELD, PARAMS, PATH, PIECE_BYTES, VALIDATION
+from rafiki.errors import DamagedFileError, InternalError, InvalidRequestError, RafikiError, RequestTooLargeError
+from rafiki.param_store.base import ParamStore, is_params_id, sha256_in
+from rafiki.signed_request import SignedRequest
+from rafiki.stores.remote.protocol import DATASETS, DIRECT_FIELD, MAX_BYTES_FIELD, PARAMS, PIECE_BYTES
 from rafiki.utils.atomic_file import is_temp_file
 from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _MOST_VALIDATION_BYTES = 64 << 20
+_MOST_JSON_BYTES = 64 << 10
 
 
 class StoreRights(Protocol):
@@ -33,7 +38,15 @@ class StoreRights(Protocol):
 
     def read_dataset(self, store_id: str) -> None: ...
     def read_params(self, params_id: str) -> None: ...
-    def write_params(self, params_id: str) -> None: ...
+    def write_params(self, params_id: str) -> None:
+        """Store parameters under ids that are not taken."""
+
+    def note_written(self, params_id: str) -> None:
+        """The caller has shown that parameters are its own: it had them, or nobody has stored any under this id."""
+
+    def confirm_params(self, params_id: str) -> None:
+        """Say that an upload of parameters has ended."""
+
     def write_validation(self, params_id: str) -> None: ...
     def delete_params(self, params_id: str) -> None: ...
     def manage(self) -> None:
@@ -46,6 +59,8 @@ class StoreServer:
     Args:
         datasets, params: the stores; they are used from several threads at once.
         rights_of: who calls, by the token of the request. Raises UnauthorizedError for one that is not valid.
+        is_direct: whether callers may be sent to where the stores are, with signed requests.
+        is_managed: whether there are the calls of whoever looks after the stores; no service does.
         max_params_bytes: the largest parameters that are taken.
     """
 
@@ -54,38 +69,42 @@ class StoreServer:
         datasets: DataStore,
         params: ParamStore,
         rights_of: Callable[[str], StoreRights],
+        *,
+        is_direct: bool = True,
+        is_managed: bool = False,
         max_params_bytes: int = 16 << 30,
     ) -> None:
         self._datasets, self._params = datasets, params
         self._rights_of = rights_of
+        self._is_direct, self._is_managed = is_direct, is_managed
         self._max_params_bytes = max_params_bytes
 
     def routes(self) -> list[BaseRoute]:
         """Of the Starlette application that serves them."""
 
-        def route(path: str, method: str, serve: _Serve) -> Route:
-            return Route(path, self._guarded(serve), methods=[method])
-
-        return [
-            Mount(
-                PATH,
-                routes=[
-                    route(f"/{DATASETS}", "GET", self._list_datasets),
-                    route(f"/{DATASETS}", "POST", self._save_dataset),
-                    # Starlette answers HEAD where it answers GET.
-                    route(f"/{DATASETS}/{{id}}", "GET", self._read_dataset),
-                    route(f"/{DATASETS}/{{id}}/verify", "POST", self._verify_dataset),
-                    route(f"/{DATASETS}/{{id}}", "DELETE", self._delete_dataset),
-                    route(f"/{PARAMS}", "GET", self._list_params),
-                    route(f"/{PARAMS}/{{id}}", "PUT", self._put_params),
-                    route(f"/{PARAMS}/{{id}}", "GET", self._read_params),
-                    route(f"/{PARAMS}/{{id}}", "DELETE", self._delete_params),
-                    route(f"/{VALIDATION}/{{id}}", "PUT", self._put_validation),
-                    route(f"/{VALIDATION}/{{id}}", "GET", self._read_validation),
-                    route(f"/{VALIDATION}/{{id}}", "DELETE", self._delete_validation),
-                ],
-            )
-        ]
+        served: dict[str, _Serve] = {
+            "read_dataset": self._read_dataset,
+            "read_params": self._read_params,
+            "put_params": self._put_params,
+            "begin_upload": self._begin_upload,
+            "end_upload": self._end_upload,
+            "delete_params": self._delete_params,
+            "put_validation": self._put_validation,
+            "read_validation": self._read_validation,
+            "delete_validation": self._delete_validation,
+        }
+        calls = [(SERVICE_CALLS[name].method, SERVICE_CALLS[name].path, serve) for name, serve in served.items()]
+        if self._is_managed:
+            datasets, params = f"{STORES}/{DATASETS}", f"{STORES}/{PARAMS}"
+            calls += [
+                ("GET", datasets, self._list_datasets),
+                ("POST", datasets, self._save_dataset),
+                ("POST", f"{datasets}/{{id}}/verify", self._verify_dataset),
+                ("DELETE", f"{datasets}/{{id}}", self._delete_dataset),
+                ("GET", params, self._list_params),
+            ]
+        # Starlette answers HEAD where it answers GET.
+        return [Route(path, self._guarded(serve), methods=[method]) for method, path, serve in calls]
 
     def _guarded(self, serve: _Serve) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -119,15 +138,23 @@ class StoreServer:
     async def _read_dataset(self, request: Request, rights: StoreRights) -> Response:
         store_id = str(request.path_params["id"])
         await run_in_threadpool(rights.read_dataset, store_id)
+        if request.method == "HEAD":
+            size_bytes = await run_in_threadpool(self._datasets.get_size, store_id)
+            return Response(headers={"content-length": str(size_bytes), "accept-ranges": "bytes"})
+        if self._may_redirect(request):
+            signed = await run_in_threadpool(self._datasets.sign_read, store_id)
+            if signed is not None:
+                return _redirect(signed)
         path = await run_in_threadpool(self._datasets.get_path, store_id)
         size_bytes = path.stat().st_size
         start, end = _range_of(request.headers.get("range"), size_bytes)
-        headers = {"content-length": str(end - start), "accept-ranges": "bytes"}
+        headers = {"accept-ranges": "bytes"}
         if (start, end) != (0, size_bytes):
             headers["content-range"] = f"bytes {start}-{end - 1}/{size_bytes}"
-        status = 206 if "content-range" in headers else 200
-        content = _pieces(path, start, end) if request.method == "GET" else _nothing()
-        return StreamingResponse(content, status, headers, "application/octet-stream")
+        return FileResponse(path, start, end, 206 if "content-range" in headers else 200, headers)
+
+    def _may_redirect(self, request: Request) -> bool:
+        return self._is_direct and request.query_params.get(DIRECT_FIELD) == "true"
 
     async def _verify_dataset(self, request: Request, rights: StoreRights) -> Response:
         rights.manage()
@@ -152,13 +179,40 @@ class StoreServer:
         await run_in_threadpool(rights.write_params, params_id)
         # Spooled: what comes slowly holds no half-written file in the store, and no memory.
         with tempfile.TemporaryFile() as file:
-            await _spool(request, file, self._max_params_bytes)
+            sha256 = await _spool(request, file, self._max_params_bytes)
+            # Compared here too: a store does not read what it has already, and an id alone gives no right to it.
+            if is_params_id(params_id) and sha256 != sha256_in(params_id):
+                raise DamagedFileError(
+                    f"The parameters {params_id} were damaged on their way: what came does not match their checksum."
+                )
             await run_in_threadpool(self._params.put, params_id, iter(lambda: file.read(PIECE_BYTES), b""))
+        rights.note_written(params_id)
+        return _json(None)
+
+    async def _begin_upload(self, request: Request, rights: StoreRights) -> Response:
+        sized = await _sized(request)
+        await run_in_threadpool(rights.write_params, sized.id)
+        if sized.size_bytes > self._max_params_bytes:
+            raise RequestTooLargeError(f"Parameters of more than {self._max_params_bytes:,} bytes are not taken.")
+        sign = self._params.sign_write
+        signed = await run_in_threadpool(sign, sized.id, sized.size_bytes) if self._is_direct else None
+        if signed is not None:
+            rights.note_written(sized.id)
+        return _json(ParamsUpload(signed=signed, is_offered=self._is_direct and self._params.has_signed_requests))
+
+    async def _end_upload(self, request: Request, rights: StoreRights) -> Response:
+        sized = await _sized(request)
+        await run_in_threadpool(rights.confirm_params, sized.id)
+        await run_in_threadpool(self._params.confirm, sized.id, sized.size_bytes)
         return _json(None)
 
     async def _read_params(self, request: Request, rights: StoreRights) -> Response:
         params_id = str(request.path_params["id"])
         await run_in_threadpool(rights.read_params, params_id)
+        if self._may_redirect(request):
+            signed = await run_in_threadpool(self._params.sign_read, params_id)
+            if signed is not None:
+                return _redirect(signed)
         pieces = await run_in_threadpool(self._params.read, params_id)
         return StreamingResponse(iterate_in_threadpool(pieces), media_type="application/octet-stream")
 
@@ -226,16 +280,23 @@ def _range_of(header: str | None, size_bytes: int) -> tuple[int, int]:
     return int(match[1]), max(end, int(match[1]))
 
 
-def _pieces(path: Path, start: int, end: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < end and (piece := file.read(min(PIECE_BYTES, end - start))):
-            start += len(piece)
-            yield piece
+def _redirect(signed: SignedRequest) -> Response:
+    return Response(status_code=307, headers={"location": signed.url, "cache-control": "no-store"})
 
 
-def _nothing() -> Iterator[bytes]:
-    yield from ()
+async def _sized(request: Request) -> SizedParams:
+    """
+    Raises:
+        InvalidRequestError: when the body is none.
+    """
+    body = b"".join([piece async for piece in _limited(request, _MOST_JSON_BYTES)])
+    fields = decode_json(body, "The body")
+    if not isinstance(fields, dict) or "id" in fields:
+        raise InvalidRequestError('The body must be a JSON object: {"size_bytes": N}.')
+    try:
+        return msgspec.convert({**fields, "id": str(request.path_params["id"])}, SizedParams)
+    except msgspec.ValidationError as e:
+        raise InvalidRequestError(f"The request cannot be read: {e}.") from e
 
 
 async def _limited(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
@@ -247,8 +308,15 @@ async def _limited(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _spool(request: Request, file: IO[bytes], most_bytes: int) -> None:
-    """Write the body into a file, and go back to its beginning."""
+async def _spool(request: Request, file: IO[bytes], most_bytes: int) -> str:
+    """Write the body into a file, and go back to its beginning. The SHA-256 of the body, in hex."""
+    digest = hashlib.sha256()
+
+    def take(piece: bytes) -> None:
+        digest.update(piece)
+        file.write(piece)
+
     async for piece in _limited(request, most_bytes):
-        await run_in_threadpool(file.write, piece)
+        await run_in_threadpool(take, piece)
     file.seek(0)
+    return digest.hexdigest()

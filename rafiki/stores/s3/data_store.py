@@ -11,6 +11,7 @@ from typing import IO
 from rafiki.data_store.base import DataStore, DataWriter, StoredData
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError, InvalidDatasetError, RequestTooLargeError
+from rafiki.signed_request import SignedRequest
 from rafiki.store_location import StoreLocation
 from rafiki.stores.remote.host_copies import HostCopies
 from rafiki.stores.s3.bucket import Bucket
@@ -68,10 +69,7 @@ class S3DataStore(DataStore):
         return _S3DataWriter(self._bucket, self._max_bytes)
 
     def get_path(self, store_id: str) -> Path:
-        sha256 = _sha256_in(store_id)
-        size_bytes = self._bucket.find_size(store_id)
-        if size_bytes is None:
-            raise _no_such(store_id)
+        sha256, size_bytes = _sha256_in(store_id), self.get_size(store_id)
 
         def fetch(file: AtomicFile) -> None:
             for piece in self._bucket.read(store_id) or ():
@@ -80,6 +78,17 @@ class S3DataStore(DataStore):
                 raise self._damaged(store_id)
 
         return self._copies.get(store_id, size_bytes, fetch)
+
+    def get_size(self, store_id: str) -> int:
+        _sha256_in(store_id)
+        size_bytes = self._bucket.find_size(store_id)
+        if size_bytes is None:
+            raise _no_such(store_id)
+        return size_bytes
+
+    def sign_read(self, store_id: str) -> SignedRequest | None:
+        self.get_size(store_id)
+        return self._bucket.sign_read(store_id)
 
     def verify(self, store_id: str) -> None:
         sha256 = _sha256_in(store_id)
@@ -99,6 +108,9 @@ class S3DataStore(DataStore):
 
     def list_stored(self) -> list[StoredFile]:
         return [file for file in self._bucket.list() if _STORE_ID.fullmatch(file.id)]
+
+    def check(self) -> None:
+        self._bucket.check()
 
     def delete_half_written(self, file_id: str) -> None:
         """There is nothing that is half written."""

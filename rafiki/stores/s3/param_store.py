@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator
 
 from rafiki.entities import StoredFile
 from rafiki.errors import DamagedFileError
 from rafiki.param_store.base import ParamStore, is_params_id, no_such_params, sha256_in
+from rafiki.signed_request import SignedRequest
 from rafiki.store_location import StoreLocation
-from rafiki.stores.s3.bucket import Bucket
+from rafiki.stores.s3.bucket import LARGEST_PUT_BYTES, Bucket
 
 _SUFFIX = ".safetensors"
 _VALIDATION_SUFFIX = ".validation"
 _SHA256_BYTES = 32
+_IN_MEMORY_BYTES = 8 << 20
 
 
 class S3ParamStore(ParamStore):
@@ -31,21 +34,61 @@ class S3ParamStore(ParamStore):
 
     def put(self, params_id: str, pieces: Iterable[bytes]) -> None:
         name = _name(params_id)
-        data = b"".join(pieces)
-        if hashlib.sha256(data).hexdigest() != sha256_in(params_id):
-            raise DamagedFileError(
-                f"The parameters {params_id} were damaged on their way to {self.location}: what came does not match "
-                "their checksum."
-            )
-        # What is there has the same checksum in its name.
-        if self._bucket.find_size(name) is None:
-            self._bucket.put(name, data)
+        digest = hashlib.sha256()
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+            if digest.hexdigest() != sha256_in(params_id):
+                raise self._damaged(params_id)
+            # What is there has the same checksum in its name.
+            if self._bucket.find_size(name) is not None:
+                return
+            is_small = file.tell() < _IN_MEMORY_BYTES
+            file.seek(0)
+            self._bucket.put(name, file.read() if is_small else file)
 
     def read(self, params_id: str) -> Iterator[bytes]:
         found = self._bucket.read(_name(params_id))
         if found is None:
             raise no_such_params(params_id)
         return found
+
+    @property
+    def has_signed_requests(self) -> bool:
+        return True
+
+    def sign_read(self, params_id: str) -> SignedRequest | None:
+        if self._bucket.find_size(_name(params_id)) is None:
+            raise no_such_params(params_id)
+        return self._bucket.sign_read(_name(params_id))
+
+    def sign_write(self, params_id: str, size_bytes: int) -> SignedRequest | None:
+        name = _name(params_id)
+        if size_bytes > LARGEST_PUT_BYTES or self._bucket.find_size(name) is not None:
+            return None
+        return self._bucket.sign_write(name, size_bytes, sha256_in(params_id))
+
+    def confirm(self, params_id: str, size_bytes: int) -> None:
+        found = self._bucket.find_stored(_name(params_id))
+        if found is None:
+            raise no_such_params(params_id)
+        sha256 = found.sha256
+        if sha256 is None:
+            # A server that keeps no checksums.
+            digest = hashlib.sha256()
+            for piece in self.read(params_id):
+                digest.update(piece)
+            sha256 = digest.hexdigest()
+        if found.size_bytes != size_bytes or sha256 != sha256_in(params_id):
+            self._bucket.delete(_name(params_id))
+            raise self._damaged(params_id)
+
+    def _damaged(self, params_id: str) -> DamagedFileError:
+        return DamagedFileError(
+            f"The parameters {params_id} were damaged on their way to {self.location}: what came does not match "
+            "their checksum."
+        )
 
     def delete(self, params_id: str) -> None:
         if is_params_id(params_id):
@@ -63,6 +106,9 @@ class S3ParamStore(ParamStore):
                 size_bytes, modified = size_bytes + other.size_bytes, max(modified, other.datetime_modified)
             found[params_id] = StoredFile(id=params_id, size_bytes=size_bytes, datetime_modified=modified)
         return [found[params_id] for params_id in sorted(found)]
+
+    def check(self) -> None:
+        self._bucket.check()
 
     def delete_half_written(self, file_id: str) -> None:
         """There is nothing that is half written."""

@@ -95,7 +95,7 @@ class FolderRoom(StoreRoom):
         return "No space is left in"
 
 
-class _AllRights:
+class AllRights:
     """Those of whoever has the token of the tests."""
 
     def read_dataset(self, store_id: str) -> None: ...
@@ -104,6 +104,8 @@ class _AllRights:
     def write_validation(self, params_id: str) -> None: ...
     def delete_params(self, params_id: str) -> None: ...
     def manage(self) -> None: ...
+    def note_written(self, params_id: str) -> None: ...
+    def confirm_params(self, params_id: str) -> None: ...
 
 
 class HttpRoom(FolderRoom):
@@ -115,14 +117,14 @@ class HttpRoom(FolderRoom):
         self._copies = folder / "copies"
         os.environ[COPIES_FOLDER_VARIABLE] = str(self._copies)
         datasets, params = open_data_store(super().datasets, max_bytes=MAX_BYTES), open_param_store(super().params)
-        app = Starlette(routes=StoreServer(datasets, params, self._rights_of).routes())
+        app = Starlette(routes=StoreServer(datasets, params, self._rights_of, is_managed=True).routes())
         self._server = ThreadedServer(app)
 
     @staticmethod
     def _rights_of(token: str) -> StoreRights:
         if token != "let me in":
             raise UnauthorizedError("This token is not valid.")
-        return _AllRights()
+        return AllRights()
 
     @property
     def datasets(self) -> StoreLocation:

@@ -1,0 +1,1 @@
+"""How fast datasets reach nodes: ``python -m benchmarks.nodes``."""

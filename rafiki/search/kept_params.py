@@ -1,0 +1,46 @@
+"""Which trials of a search keep their parameters: the best ones; the others are freed while it goes on."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from rafiki.entities import Trial
+from rafiki.meta_store import MetaStore
+
+
+class KeptParams:
+    """Of one search.
+
+    What is freed is neither the best nor deployed, no ensemble would choose it, and no later trial starts from it.
+
+    Args:
+        store: where trials are.
+        owner_id: the advisor of the search.
+        keep: so many keep theirs; None = all.
+        remove: removes parameters from their store, by the id; it never fails.
+    """
+
+    def __init__(self, store: MetaStore, owner_id: str, keep: int | None, remove: Callable[[str], None]) -> None:
+        self._store = store
+        self._owner_id = owner_id
+        self._keep = keep
+        self._remove = remove
+        self._worst_first: list[tuple[float, int, str, str]] = []
+        """A heap: score, number counted from the latest, trial and parameters."""
+
+    def add(self, trial: Trial) -> None:
+        """A trial has finished."""
+        if trial.params_id is not None and trial.score is not None:
+            heapq.heappush(self._worst_first, (trial.score, -trial.no, trial.id, trial.params_id))
+
+    def free(self) -> list[str]:
+        """Free what has fallen behind; the ids of the trials."""
+        freed: list[str] = []
+        while self._keep is not None and len(self._worst_first) > self._keep:
+            _, _, trial_id, params_id = heapq.heappop(self._worst_first)
+            # The record first: a file without a record is found again, a record without its file would be served.
+            if self._store.trials.free_params(trial_id, params_id, owner_id=self._owner_id):
+                self._remove(params_id)
+                freed.append(trial_id)
+        return freed
