@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,7 @@ from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.registry import get_task
 
-torch: Any = importlib.import_module("torch") if os.environ.get("CI", "").lower() == "true" else None
-torch = torch or pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 TEMPLATES = Path(__file__).parents[2] / "templates" / "models"
 FEED_FORWARD = {
@@ -73,15 +70,6 @@ TEMPLATE_OF = {
     "BiLstm": ("pos_tagging/bilstm.py", "BiLstm", BILSTM),
     "Ctc": ("speech_recognition/ctc.py", "SpeechCtc", CTC),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small networks are no faster on more, and other tests run beside this one."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
