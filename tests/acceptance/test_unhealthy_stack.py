@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 from support.http.raw_http import TASK
-from support.stacks.running_stack import MODELS, RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually, kill
 from support.stores.own_cache import server_programs
 
 from rafiki.client import Client
@@ -119,7 +119,7 @@ class Hurt:
     def dead_cache(self) -> Iterator[None]:
         """One that cannot be started again."""
         self.program.chmod(0o644)
-        os.kill(self.cache.process.pid, signal.SIGKILL)
+        kill(self.cache.process.pid)
         try:
             yield
         finally:

@@ -270,7 +270,7 @@ def cache_server(folder: Path, *settings: str) -> Iterator[int]:
     ]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert wait_until(lambda: not is_free(port), Deadline(30))
+        assert wait_until(lambda: not is_free(port), Deadline(120))
         yield port
     finally:
         server.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.http.contract_server import ContractServer
-from support.stacks.running_stack import eventually
+from support.stacks.running_stack import eventually, kill
 
 from rafiki.constants import ExitCode
 from rafiki.stack_identity import StackIdentity, Standing, examine, write_identity
@@ -313,7 +312,7 @@ def test_two_ups_at_once_in_two_projects_each_start_their_own(cli, project: Call
     assert len({admin_of(p).port for p in places}) == 2
     # A killed admin is started again at its port, though the other one is down and 3000 may be free.
     port = admin_of(places[1]).port
-    os.kill(admin_of(places[1]).process.pid, signal.SIGKILL)
+    kill(admin_of(places[1]).process.pid)
     project("b")
     assert cli("up").code == 0
     assert admin_of(places[1]).port == port

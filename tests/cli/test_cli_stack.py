@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.stacks.running_stack import eventually, kill
 
 from rafiki.constants import ExitCode
 from rafiki.utils.pid_file import PidFile
@@ -81,13 +82,13 @@ def test_two_ups_at_once_start_one_admin(stack, folder: Path) -> None:
 
 def test_after_a_killed_admin_up_starts_again_and_down_leaves_nothing(stack, folder: Path) -> None:
     assert stack("up").code == 0
-    os.kill(_pid(folder, "admin"), signal.SIGKILL)
+    kill(_pid(folder, "admin"))
     for command in (["status"], ["train", "list"], ["logs", "admin", "--follow"]):
         result = stack(*command)
         assert (result.code, "has ended without `rafiki down`" in result.err) == (ExitCode.UNHEALTHY, True), command
     assert stack("up").code == 0
     cache = _pid(folder, "cache")
-    os.kill(_pid(folder, "admin"), signal.SIGKILL)
+    kill(_pid(folder, "admin"))
     assert stack("down").code == 0
     assert not _is_alive(cache)
 
@@ -122,7 +123,7 @@ def test_what_is_left_of_a_stack_without_its_admin_is_not_explained_by_a_login(s
     environment = {**os.environ, STACK_VARIABLE: str(folder / ".rafiki")}
     left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
     try:
-        os.kill(_pid(folder, "admin"), signal.SIGKILL)
+        kill(_pid(folder, "admin"))
         result = stack("status")
     finally:
         left.kill()
@@ -153,13 +154,10 @@ def test_an_admin_in_the_foreground_ends_with_the_signal(stack, folder: Path, po
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen([sys.executable, "-m", "rafiki_cli", "up", "--foreground"], env=environment)
     try:
-        from rafiki.utils.clock import Deadline
-        from rafiki.utils.process import wait_until
-
-        assert wait_until(lambda: health("127.0.0.1", port) is not None, Deadline(30))
+        eventually(lambda: health("127.0.0.1", port) is not None, "a healthy admin")
         assert stack_process.find_running(Application().stack_folder()).pid == process.pid  # type: ignore[union-attr]
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

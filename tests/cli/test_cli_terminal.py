@@ -84,7 +84,7 @@ def test_ctrl_c_while_a_job_is_watched(
         return any(c.name == "watch_train_job" for c in server.calls)
 
     try:
-        assert wait_until(is_watching, Deadline(30))
+        assert wait_until(is_watching, Deadline(120))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:

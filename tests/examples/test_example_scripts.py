@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.data.spoken_digits import write_few
 from support.data.task_files import real_data
 from support.stacks.running_stack import MODELS, RunningStack
 
@@ -117,12 +117,8 @@ def test_a_task_goes_from_raw_data_to_a_score(
 @pytest.mark.timeout(SCRIPT_TIMEOUT_S + 60)
 def test_speech_goes_from_recordings_to_a_word_error_rate(stack: RunningStack, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    n_takes, few = 26, tmp_path / "few.zip"
-    with zipfile.ZipFile(real_data("fsdd_4_speakers.zip")) as source, zipfile.ZipFile(few, "w") as target:
-        for name in source.namelist():
-            if name.endswith(".wav") and int(Path(name).stem.split("_")[-1]) < n_takes:
-                target.writestr(name, source.read(name))
-    output = output_of(stack, "speech_recognition", "--data", few, "--quick")
+    n_takes = 26
+    output = output_of(stack, "speech_recognition", "--data", write_few(tmp_path, n_takes), "--quick")
     assert len(re.findall(r"^  heard '[a-z ]*', said '[a-z]+'$", output, re.MULTILINE)) == 4 * n_takes
     assert score_in(output, "word error rate") <= 0.5
 

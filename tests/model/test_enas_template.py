@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +19,7 @@ from rafiki.model.loader import load_model_class_from_path
 from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 
-torch: Any = importlib.import_module("torch") if os.environ.get("CI", "").lower() == "true" else None
-torch = torch or pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "models" / "image_classification" / "enas_cnn.py"
 CELL = ["conv3x3", "before", "identity", "conv3x3", "last", "max_pool"]
@@ -32,13 +29,10 @@ SEARCH = {"share_params": True, "skip_train": True, "quick_eval": True, "downsca
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_silence() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _silence() -> Iterator[None]:
     logger.set_sink(lambda entry: None)
     yield
     logger.set_sink(None)
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

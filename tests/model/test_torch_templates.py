@@ -1,10 +1,12 @@
-"""The bundled torch templates, on real data. Needs torch: skips on a laptop without it, fails in CI."""
+"""The bundled torch templates, on real data. Needs torch: skips on a laptop without it, fails in CI.
+
+How well the networks of sentences and of sounds do on all of their data is tested where they are also served, in
+tests/acceptance/test_tasks.py: a little of it shows here that they learn, and what they answer.
+"""
 
 from __future__ import annotations
 
 import base64
-import importlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from support.data.dataset_loaders import load_loader
 from support.data.image_parts import part_of_classes
+from support.data.spoken_digits import write_few
 from support.data.task_files import real_data, wav
 
 from rafiki.model.knobs import check_knobs, from_knob_specs
@@ -21,8 +24,7 @@ from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.param_store.codec import decode_params, encode_params
 from rafiki.tasks.registry import get_task
 
-torch: Any = importlib.import_module("torch") if os.environ.get("CI", "").lower() == "true" else None
-torch = torch or pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 TEMPLATES = Path(__file__).parents[2] / "templates" / "models"
 FEED_FORWARD = {
@@ -73,15 +75,6 @@ TEMPLATE_OF = {
     "BiLstm": ("pos_tagging/bilstm.py", "BiLstm", BILSTM),
     "Ctc": ("speech_recognition/ctc.py", "SpeechCtc", CTC),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small networks are no faster on more, and other tests run beside this one."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
@@ -209,20 +202,21 @@ def _metrics(entry: dict[str, Any]) -> Any:
     return entry["metrics"] if entry["type"] == "METRICS" else {}
 
 
+def _first_sentences(name: str, n: int, folder: Path) -> str:
+    file = folder / name
+    file.write_text("\n\n".join(real_data(name).read_text(encoding="utf-8").split("\n\n")[:n]) + "\n\n", "utf-8")
+    return str(file)
+
+
 def test_the_bilstm_tags_english(tmp_path: Path) -> None:
-    train, val = load_loader("conll").main(
-        [
-            str(real_data("ud_ewt_train_4000.tsv")),
-            "--val", str(real_data("ud_ewt_dev.tsv")),
-            "--out", str(tmp_path),
-            "--quiet",
-        ]
-    )  # fmt: skip
-    model = make("BiLstm")
+    few = [_first_sentences(name, n, tmp_path) for name, n in (("ud_ewt_train_4000.tsv", 800), ("ud_ewt_dev.tsv", 300))]
+    train, val = load_loader("conll").main([few[0], "--val", few[1], "--out", str(tmp_path / "made"), "--quiet"])
+    model = make("BiLstm", max_epochs=3)
     model.train(str(train))
     accuracy = model.evaluate(str(val))
-    print(f"BiLstm: accuracy {accuracy:.4f} on the development sentences of UD English EWT")
-    assert accuracy >= 0.90
+    print(f"BiLstm: accuracy {accuracy:.4f} on development sentences of UD English EWT")
+    # The most frequent tag alone is right for a fifth.
+    assert accuracy >= 0.65
 
     queries = [["the", "dog", "barks", "."], ["Xylographically", "ψ" * 40], ["."]]
     other = served(model, "BiLstm")
@@ -246,14 +240,15 @@ def test_the_bilstm_stops_early_and_keeps_its_best(tmp_path: Path) -> None:
 def test_the_ctc_network_spells_spoken_digits_that_were_held_out(tmp_path: Path) -> None:
     test, train = sorted(
         load_loader("wav_folder").main(
-            [str(real_data("fsdd_4_speakers.zip")), "--test-takes", "5", "--out", str(tmp_path), "--quiet"]
+            [str(write_few(tmp_path, 15)), "--test-takes", "3", "--out", str(tmp_path / "made"), "--quiet"]
         )
     )
-    model = make("Ctc")
+    model = make("Ctc", filters=48, hidden_size=64, batch_size=8, max_epochs=6)
     model.train(str(train))
     word_error_rate = 1 - model.evaluate(str(test))
-    print(f"SpeechCtc: word error rate {word_error_rate:.4f} on the 200 recordings held out")
-    assert word_error_rate <= 0.15
+    print(f"SpeechCtc: word error rate {word_error_rate:.4f} on the 120 recordings held out")
+    # Who hears nothing errs in every word.
+    assert word_error_rate <= 0.9
 
     # Recordings of other rates, widths and numbers of channels are understood, and one of no time at all.
     queries = [
@@ -265,7 +260,7 @@ def test_the_ctc_network_spells_spoken_digits_that_were_held_out(tmp_path: Path)
             (0, 16_000, 16, 1),
         ]
     ]
-    other = served(model, "Ctc")
+    other = served(model, "Ctc", filters=48, hidden_size=64, batch_size=8, max_epochs=6)
     texts = other.predict(queries)
     assert texts == model.predict(queries)
     assert all(isinstance(text, str) for text in texts)

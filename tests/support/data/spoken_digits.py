@@ -27,6 +27,16 @@ def to_16_khz(recording: bytes) -> bytes:
     return out.getvalue()
 
 
+def write_few(folder: Path, n_takes: int) -> Path:
+    """The file of real recordings, with each speaker's first ``n_takes`` takes of each digit alone."""
+    few = folder / "few.zip"
+    with zipfile.ZipFile(real_data("fsdd_4_speakers.zip")) as source, zipfile.ZipFile(few, "w") as target:
+        for name in source.namelist():
+            if name.endswith(".wav") and int(Path(name).stem.split("_")[-1]) < n_takes:
+                target.writestr(name, source.read(name))
+    return few
+
+
 def write_recordings(folder: Path, n_takes: int = 35) -> tuple[Path, Path, list[tuple[str, str]]]:
     """Datasets to train on and to validate with, and recordings (base64, transcript) that are in neither; of each
     speaker's first ``n_takes`` takes of each digit."""

@@ -30,7 +30,7 @@ class ThreadedServer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
-        assert wait_until(lambda: self._server.started, Deadline(30.0))
+        assert wait_until(lambda: self._server.started, Deadline(120.0))
 
     def close(self) -> None:
         self._server.should_exit = True

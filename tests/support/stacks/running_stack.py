@@ -21,7 +21,8 @@ from rafiki.utils.process import end_processes, find_stack_processes, wait_until
 from rafiki.utils.sockets import any_free_port
 
 MODELS = Path(__file__).parents[2] / "models"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
+"""Of a wait that only a fault lets last: a machine that many share may be ten times as slow."""
 
 
 def eventually(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -35,6 +36,20 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = TIMEO
     if not wait_until(look, Deadline(timeout_s)):
         raise AssertionError(f"not within {timeout_s:g} s: {what}")
     return found[0]
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait for the end: whoever looks at once would still find the process alive."""
+    process = psutil.Process(pid)
+    process.kill()
+
+    def has_ended() -> bool:
+        try:
+            return bool(process.status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    eventually(has_ended, f"the end of process {pid}")
 
 
 class RunningStack:
@@ -121,12 +136,12 @@ class RunningStack:
     def kill_cache(self) -> None:
         found = PidFile.load(self.root / "run" / "cache.json")
         assert found is not None
-        os.kill(found.process.pid, signal.SIGKILL)
+        kill(found.process.pid)
 
     def kill_one(self, kind: str) -> int:
         """Kill a process of that kind with SIGKILL; waits for one to be there. Returns its pid."""
         victim = eventually(lambda: self.processes(kind), f"a {kind} process")[0]
-        victim.kill()
+        kill(victim.pid)
         return int(victim.pid)
 
     def down(self) -> None:
