@@ -42,7 +42,7 @@ def check_of(model: Model) -> CheckState | None:
 
 def observer_of(store: MetaStore, runner: ServiceRunner, reports: dict[str, ServiceReport]) -> Observer:
     environments = create_autospec(EnvironmentStore, instance=True)
-    environments.look.side_effect = lambda dependencies: EnvironmentState(
+    environments.look_for_workers.side_effect = lambda dependencies, image: EnvironmentState(
         status=EnvironmentStatus.BUILDING, key=str(sorted(dependencies.items()))
     )
     checks = create_autospec(ModelChecks, instance=True)
@@ -93,6 +93,7 @@ def test_a_look_sees_what_single_reads_see(store: MetaStore, given: Given, tmp_p
     live = store.services.list_live_services()
     reports = {s.id: ServiceReport(state="running") for s in live if rng.random() < 0.7}
     runner = create_autospec(ServiceRunner, instance=True)
+    runner.placed, runner.refusals = {}, Refusals()
     runner.being_started = {s.id for s in live if rng.random() < 0.2}
     runner.being_stopped = {s.id for s in live if s.id not in runner.being_started and rng.random() < 0.2}
     runner.retiring, runner.placed, runner.refusals, runner.most_starts = {}, {}, Refusals(), 16
