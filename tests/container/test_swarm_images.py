@@ -174,7 +174,7 @@ def test_two_builds_have_equal_layers(api: docker.APIClient, tmp_path: Path) -> 
             (folder / path).mkdir(parents=True)
         (folder / "root/opt/rafiki/pkg/a.py").write_text("a = 1\n")
         # On the image itself, which has Rafiki for what runs in the build.
-        text = DOCKERFILE.read_text().replace("FROM python:${PYTHON}-slim", f"FROM {IMAGE}\nUSER root")
+        text = DOCKERFILE.read_text().replace("FROM python:${PYTHON}-slim", f"FROM {IMAGE}\nUSER 0:0")
         assert IMAGE in text
         (folder / "Dockerfile").write_text(text)
         pack(folder, tmp_path / f"{name}.tar")
