@@ -93,7 +93,6 @@ def test_a_look_sees_what_single_reads_see(store: MetaStore, given: Given, tmp_p
     live = store.services.list_live_services()
     reports = {s.id: ServiceReport(state="running") for s in live if rng.random() < 0.7}
     runner = create_autospec(ServiceRunner, instance=True)
-    runner.placed, runner.refusals = {}, Refusals()
     runner.being_started = {s.id for s in live if rng.random() < 0.2}
     runner.being_stopped = {s.id for s in live if s.id not in runner.being_started and rng.random() < 0.2}
     runner.retiring, runner.placed, runner.refusals, runner.most_starts = {}, {}, Refusals(), 16
