@@ -51,6 +51,8 @@ class Trust(NamedTuple):
 
 def told_trust(ca: str | Path | None) -> Trust:
     """What somebody says, else ``RAFIKI_CA``."""
+    from rafiki.config import ca_from_environment  # The help of commands needs none of it.
+
     return Trust(ca=str(ca) if ca is not None else ca_from_environment())
 
 
