@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.errors import ConfigError
-from rafiki.user_environment import ca_from_environment
 from rafiki.utils.paths import expand
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class Trust(NamedTuple):
 
 def told_trust(ca: str | Path | None) -> Trust:
     """What somebody says, else ``RAFIKI_CA``."""
+    from rafiki.user_environment import ca_from_environment  # The help of commands needs none of it.
+
     return Trust(ca=str(ca) if ca is not None else ca_from_environment())
 
 

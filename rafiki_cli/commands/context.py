@@ -67,7 +67,7 @@ def _login_of(address: str) -> str | None:
     epilog=examples(
         "rafiki context add prod --host rafiki.example.org:3000",
         "rafiki context add cloud --host https://rafiki.example.org:443 --use",
-        "rafiki context add lab --host https://lab.example.org:3000 --ca lab-authority.pem",
+        "rafiki context add lab --host https://lab:3000 --ca lab.pem",
     )
 )
 def add(
