@@ -18,6 +18,8 @@ READS_ENVIRONMENT = {
     "rafiki/container/process.py", "rafiki/model_check/knob_reader.py",
     # What a container back end tells a service that runs elsewhere.
     "rafiki/utils/spec.py", "rafiki/stores/remote/host_copies.py",
+    # What begins in a container passes on the environment that it finds there.
+    "rafiki/environments/enter.py", "rafiki/environments/on_node.py",
 }  # fmt: skip
 # Its waits are bounded delays of an event loop between two tries, or two looks.
 SLEEPS: set[str] = set()

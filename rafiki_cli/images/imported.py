@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OWN = ("rafiki", "rafiki_cli")
-_SCRIPTS = "rafiki_cli/_examples"
+_SCRIPTS = Path("rafiki_cli") / "_examples"
 """Run once, if ever."""
 _PROGRAMS = ("pip._internal.commands.install",)
 """What is run, and imported by nobody: it installs the packages of models."""

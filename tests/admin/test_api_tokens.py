@@ -158,6 +158,7 @@ def test_the_last_use_is_noted_at_most_once_a_minute(me: Caller, stack: RunningS
 
 
 LOGIN_ONLY = {
+    "add_node": ("POST", "/nodes", {}),
     "create_api_token": ("POST", "/api_tokens", {"name": "another"}),
     "create_user": ("POST", "/users", {"email": "new@rafiki", "password": "p", "user_type": "ADMIN"}),
     "set_password": ("POST", "/users/password", {"password": "new", "old_password": "a password"}),
