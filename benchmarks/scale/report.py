@@ -65,7 +65,7 @@ def _simulations(runs: list[Figures]) -> list[str]:
     row("events and orders a second", [
         f"{f.cache_calls_a_s.get('event', 0) + f.cache_calls_a_s.get('order', 0):.0f}" for f in runs])  # fmt: skip
     row("memory of admin and services on paper", [f"{f.memory_mb:.0f} MB" for f in runs])
-    row("database file", [f"{f.database_mb:.1f} MB" if f.database_mb else "-" for f in runs])
+    row("database", [f"{f.database_mb:.1f} MB" for f in runs])
     row("simulated; processor time for it", [f"{f.virtual_s:.0f} s; {f.took_s:.0f} s" for f in runs])
     return lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +50,6 @@ def stack(docker_hosts: DockerHosts, index: str, tmp_path: Path) -> Iterator[Run
             "container": {"backend": "swarm", "engine": docker_hosts.manager.socket, "image": TEST_IMAGE},
             "cluster": {"advertise_host": docker_hosts.address},
             "admin": {"host": "0.0.0.0"},
-            "tls": {"insecure": True},
         },
         variables=pip,
     )
@@ -109,8 +107,11 @@ def test_packages_are_installed_once_a_node_missed_when_they_are_gone_and_told_w
     for host in docker_hosts.hosts:
         assert f"{host.name}: " in log, "pip's words of each host"
     n_installs = log.count(HEADING.decode())
-    stack_id = json.loads((stack.root / "stack.json").read_text())["id"]
-    volume = f"rafiki-environments-{stack_id}"
+    volume = next(
+        v["Name"]
+        for v in docker.APIClient(base_url=docker_hosts.manager.socket, version="auto").volumes()["Volumes"]
+        if v["Name"].startswith("rafiki-environments-")
+    )
 
     # Somebody takes the volumes away: workers miss their packages, and these are installed again.
     for host in docker_hosts.hosts:

@@ -1,6 +1,4 @@
-"""Each task from real data to predictions over HTTP: upload, train a few trials, deploy, predict what was held out;
-and an export, which predicts outside the stack what the predictor answered inside.
-"""
+"""Each task from real data to predictions over HTTP: upload, train a few trials, deploy, predict what was held out."""
 
 from __future__ import annotations
 
@@ -12,11 +10,9 @@ import pytest
 from support.data.spoken_digits import write_recordings
 from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
 from support.stacks.deployed_job import DeployedJob, with_fixed_knobs
-from support.stacks.exported_app import check_export, make_python
 from support.stacks.running_stack import RunningStack
 
-# Networks are trained, and exports of them start four interpreters: on a busy machine that takes minutes.
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -33,12 +29,6 @@ CTC = {
 }  # fmt: skip
 
 
-LIBRARY_OF = {
-    "HistGradientBoostingClassifier": "scikit-learn", "LogisticClassifier": "scikit-learn",
-    "LightGbmClassifier": "lightgbm", "XgBoostClassifier": "xgboost-cpu",
-}  # fmt: skip
-
-
 def boosters(kind: str) -> list[tuple[str | Path, str]]:
     """The tabular templates whose libraries are installed."""
     found: list[tuple[str | Path, str]] = [("tabular/hist_gradient_boosting.py", f"HistGradientBoosting{kind}")]
@@ -49,52 +39,32 @@ def boosters(kind: str) -> list[tuple[str | Path, str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_python(tmp_path_factory.mktemp("elsewhere"))
-
-
-def test_tabular_classification_tells_who_survived_the_titanic(
-    stack: RunningStack, python: Path, tmp_path: Path
-) -> None:
+def test_tabular_classification_tells_who_survived_the_titanic(stack: RunningStack, tmp_path: Path) -> None:
     train, val, test = split_csv(real_data("titanic.csv"), tmp_path, SHARES)
     job = DeployedJob(stack, "TABULAR_CLASSIFICATION")
     job.train(train, val, [*boosters("Classifier"), ("tabular/linear.py", "LogisticClassifier")], n_trials=3)
     queries, targets = read_rows(test, "survived")
-    with job.deployed(method="greedy", size=4):
-        predictions = job.ask(queries)
-        manifest = check_export(stack, python, job.app, queries, predictions, tmp_path)
-    assert sum(m["weight"] for m in manifest["members"]) == pytest.approx(1.0)
-    for member in manifest["members"]:
-        library = LIBRARY_OF[member["model_class"]]
-        assert any(line.startswith(f"{library}==") for line in manifest["requirements"])
-    found = [["died", "survived"][p[1] > p[0]] for p in predictions]
+    found = [["died", "survived"][p[1] > p[0]] for p in job.predict(queries)]
     accuracy = statistics.mean(a == b for a, b in zip(found, targets, strict=True))
     job.report("accuracy", accuracy)
     assert accuracy >= 0.78
 
 
-def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, python: Path, tmp_path: Path) -> None:
+def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, tmp_path: Path) -> None:
     train, val, test = split_csv(real_data("concrete.csv"), tmp_path, SHARES)
     job = DeployedJob(stack, "TABULAR_REGRESSION")
     # As it would be for any other column: the train arguments reach the templates.
     job.train(train, val, boosters("Regressor"), n_trials=8, target="compressive_strength")
     queries, targets = read_rows(test, "compressive_strength")
     numbers = [float(t) for t in targets]
-    with job.deployed():
-        predictions = job.ask(queries)
-        manifest = check_export(stack, python, job.app, queries[:100], predictions[:100], tmp_path)
-    assert len(manifest["members"]) == len(boosters("Regressor"))
-    errors = [p - t for p, t in zip(predictions, numbers, strict=True)]
+    errors = [p - t for p, t in zip(job.predict(queries), numbers, strict=True)]
     r2 = 1 - statistics.fmean(e * e for e in errors) / statistics.pvariance(numbers)
     job.report("R2", r2)
     assert r2 >= 0.88
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [("BigramHmm", 0.88), ("BiLstm", 0.90)])
-def test_pos_tagging_tags_english(
-    stack: RunningStack, python: Path, tmp_path: Path, name: str, accuracy: float
-) -> None:
+def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str, accuracy: float) -> None:
     model: tuple[str | Path, str]
     n_trials, model = 3, ("pos_tagging/bigram_hmm.py", name)
     if name == "BiLstm":
@@ -110,13 +80,7 @@ def test_pos_tagging_tags_english(
     job = DeployedJob(stack, "POS_TAGGING", name)
     job.train(train_path, val_path, [model], n_trials)
     names = list(tags)
-    queries = [[token for token, _ in sentence] for sentence in test]
-    # Two of one model, whose votes count.
-    with job.deployed(**{"method": "mean", "size": 2} if n_trials > 1 else {}):
-        predictions = job.ask(queries)
-        if name == "BigramHmm":
-            manifest = check_export(stack, python, job.app, queries[:100], predictions[:100], tmp_path)
-            assert [m["model_file"] for m in manifest["members"]] == [manifest["members"][0]["model_file"]] * 2
+    predictions = job.predict([[token for token, _ in sentence] for sentence in test])
     hits = [
         names[found] == tag
         for sentence, prediction in zip(test, predictions, strict=True)
@@ -126,22 +90,19 @@ def test_pos_tagging_tags_english(
     assert statistics.mean(hits) >= accuracy
 
 
-def test_speech_recognition_understands_spoken_digits(stack: RunningStack, python: Path, tmp_path: Path) -> None:
+def test_speech_recognition_understands_spoken_digits(stack: RunningStack, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     train, val, test = write_recordings(tmp_path)
     job = DeployedJob(stack, "SPEECH_RECOGNITION")
     job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", CTC)], n_trials=1)
-    queries = [recording for recording, _ in test]
-    with job.deployed():
-        found = job.ask(queries)
-        check_export(stack, python, job.app, queries[::10], found[::10], tmp_path)
+    found = job.predict([recording for recording, _ in test])
     # Each recording is of one word; a word too many is an error too.
     errors = sum(max(1, len(p.split())) - (word in p.split()) for p, (_, word) in zip(found, test, strict=True))
     job.report("word error rate", errors / len(test))
     assert errors / len(test) <= 0.15
 
 
-def test_image_classification_reads_digits(stack: RunningStack, python: Path, tmp_path: Path) -> None:
+def test_image_classification_reads_digits(stack: RunningStack, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("digits", ROOT / "examples" / "datasets" / "load_digits.py")
     assert spec is not None
     assert spec.loader is not None
@@ -151,10 +112,7 @@ def test_image_classification_reads_digits(stack: RunningStack, python: Path, tm
     job = DeployedJob(stack, "IMAGE_CLASSIFICATION")
     job.train(train, val, [("image_classification/svm.py", "SkSvm")], n_trials=4)
     images, classes = read_images(test)
-    with job.deployed():
-        predictions = job.ask(images)
-        check_export(stack, python, job.app, images[:40], predictions[:40], tmp_path)
-    found = [p.index(max(p)) for p in predictions]
+    found = [p.index(max(p)) for p in job.predict(images)]
     accuracy = statistics.mean(a == b for a, b in zip(found, classes, strict=True))
     job.report("accuracy", accuracy)
     assert accuracy >= 0.97

@@ -42,6 +42,7 @@ LONG = (
     "tests/cli/test_cli_init.py",
     "tests/acceptance/test_dependencies.py",
     "tests/acceptance/test_tasks.py",
+    "tests/acceptance/test_export.py",
     "tests/cli/test_cli_model_test.py",
     "tests/acceptance/test_new_user.py",
     "tests/client/test_client_interface.py",

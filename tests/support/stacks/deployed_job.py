@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,31 +54,20 @@ class DeployedJob:
         def ended() -> bool:
             return self._client.get_train_job(self.app)["status"] in ("STOPPED", "ERRORED")
 
-        eventually(ended, f"the end of {self.app}", 400)
+        eventually(ended, f"the end of {self.app}", 180)
         trials = self._client.get_trials_of_train_job(self.app)
         assert [t["error"] for t in trials if t["status"] != "COMPLETED"] == [], self._stack.logs()
         assert len(trials) == n_trials * len(models)
 
-    @contextmanager
-    def deployed(self, **ensemble: Any) -> Iterator[None]:
-        """It serves meanwhile, with an ensemble by these settings."""
-        self._host = self._client.create_inference_job(self.app, ensemble=ensemble or None)["predictor_host"]
+    def predict(self, queries: Sequence[Any]) -> list[Any]:
+        host = self._client.create_inference_job(self.app)["predictor_host"]
         try:
-            yield
+            with PredictorClient(host) as predictor:
+                predictions = [p for part in _parts(queries, 32) for p in predictor.predict_many(part)]
+                assert predictor.predict(queries[0]) == pytest.approx(predictions[0], abs=1e-4)
+            return predictions
         finally:
             self._client.stop_inference_job(self.app)
-
-    def ask(self, queries: Sequence[Any]) -> list[Any]:
-        """What it answers while it serves."""
-        with PredictorClient(self._host) as predictor:
-            predictions = [p for part in _parts(queries, 32) for p in predictor.predict_many(part)]
-            assert predictor.predict(queries[0]) == pytest.approx(predictions[0], abs=1e-4)
-        return predictions
-
-    def predict(self, queries: Sequence[Any]) -> list[Any]:
-        """What it answers, served for these queries alone."""
-        with self.deployed():
-            return self.ask(queries)
 
     def report(self, what: str, score: float) -> None:
         best = [f"{t['model_name']} {t['score']:.4f}" for t in self._client.get_best_trials_of_train_job(self.app)]
