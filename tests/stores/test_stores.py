@@ -73,7 +73,7 @@ def test_a_package_brings_a_kind_of_store(tape: Path) -> None:
 
 
 def test_a_kind_of_store_that_is_broken_is_named_and_left_out(tape: Path) -> None:
-    assert [name for name, _ in STORES.items()] == ["folder", "http", "https", "s3", "tape"]
+    assert [name for name, _ in STORES.items()] == ["folder", "http", "https", "http+unix", "s3", "tape"]
     assert [(b.name, b.package) for b in STORES.broken()] == [("broken", "tape_store")]
     with pytest.raises(ConfigError, match="tape_store cannot be used"):
         open_param_store(StoreLocation(url="broken://x"))
