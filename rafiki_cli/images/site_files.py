@@ -96,5 +96,5 @@ def _bundled_files() -> Iterator[tuple[str, Path]]:
             continue
         for path in [asset] if asset.is_file() else sorted(asset.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                inner = path.relative_to(asset.parent).as_posix()
-                yield f"rafiki_cli/_{kind}/{inner}", path
+                inner = Path(PACKAGE.name) / f"_{kind}" / path.relative_to(asset.parent)
+                yield inner.as_posix(), path

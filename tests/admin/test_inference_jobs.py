@@ -11,7 +11,7 @@ from support.stacks.running_stack import MODELS, eventually
 
 FIELDS = [
     "app", "app_version", "budget", "datetime_started", "datetime_stopped", "deployment", "ensemble", "error", "id",
-    "labels", "predictor_host", "status", "train_job_id", "trial_ids", "weights",
+    "labels", "predictor_host", "status", "train_job_id", "trial_ids", "waits_for", "weights",
 ]  # fmt: skip
 BREAKS_ON_LOAD = (MODELS / "tiny.py").read_bytes().replace(b'self.x = params["x"]', b'raise OSError("no weights")')
 
