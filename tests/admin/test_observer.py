@@ -42,7 +42,7 @@ def check_of(model: Model) -> CheckState | None:
 
 def observer_of(store: MetaStore, runner: ServiceRunner, reports: dict[str, ServiceReport]) -> Observer:
     environments = create_autospec(EnvironmentStore, instance=True)
-    environments.look.side_effect = lambda dependencies: EnvironmentState(
+    environments.look_for_workers.side_effect = lambda dependencies, image: EnvironmentState(
         status=EnvironmentStatus.BUILDING, key=str(sorted(dependencies.items()))
     )
     checks = create_autospec(ModelChecks, instance=True)

@@ -30,6 +30,9 @@ SWARM = (
     "tests/contract/test_container.py",
     "tests/acceptance/test_swarm.py",
     "tests/acceptance/test_outside_servers.py",
+    "tests/acceptance/test_in_containers.py",
+    "tests/acceptance/test_swarm_packages.py",
+    "tests/container/test_swarm_images.py",
 )
 """They share the two Docker hosts."""
 
