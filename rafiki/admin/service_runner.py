@@ -89,6 +89,10 @@ class ServiceRunner:
         """Hosts that services were started on, by their ids."""
         self.refusals = Refusals()
 
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when a service may have ended by itself."""
+        self._containers.on_end(listener)
+
     def note_names(self) -> None:
         """Write down the names of services that an admin started which kept none."""
         known = self._names.read()

@@ -87,6 +87,7 @@ class Supervisor:
 
     def start(self) -> None:
         self._cache.on_report(self.wake)
+        self._services.on_end(self.wake)
         for waited_for in (self._environments, self._checks):
             waited_for.on_change(self.wake)
             waited_for.on_change(lambda: self._hub.note_all(Change.JOB))

@@ -202,6 +202,10 @@ class ContainerManager(ABC):
         """
         return {}
 
+    def on_end(self, listener: Callable[[], None]) -> None:  # noqa: B027 - not every back end is told
+        """Have ``listener`` called, from another thread, when a service may have ended. A back end that is not told of
+        it leaves it to :meth:`poll_all`."""
+
     @abstractmethod
     def stop(self, service_id: str, handle: str, timeout_s: float) -> None:
         """End a service and everything it started: ask first, kill after ``timeout_s``. Returns when all is gone.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from rafiki.container.base import (
 )
 from rafiki.container.hosts import GpuFacts, Host
 from rafiki.container.inventory import FoundGpu, find_gpus
+from rafiki.container.process_ends import ProcessEnds
 from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
@@ -89,6 +91,7 @@ class ProcessContainerManager(ContainerManager):
         self._has_network = settings.network
         self._sandbox = setup.sandbox
         self._tree = ProcessTree()
+        self._ends = ProcessEnds()
         self._model_environment = setup.model_environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._over_limit: dict[str, str] = {}
@@ -120,6 +123,7 @@ class ProcessContainerManager(ContainerManager):
             ) from e
         with self._lock:
             self._children[request.service_id] = child
+        self._ends.watch(child.pid)
         if request.runs_model_code and self._memory_limit_bytes:
             self._limit_memory(child.pid, self._memory_limit_bytes)
         try:
@@ -249,10 +253,14 @@ class ProcessContainerManager(ContainerManager):
                 self._hold_to_limit(service_id, child.pid)
                 return None
         elif (process := self._find_process(handle)) is not None:
+            self._ends.watch(process.pid)
             self._hold_to_limit(service_id, process.pid)
             return None
         self._spec_file(service_id).unlink(missing_ok=True)
         return ServiceExit(code=code, reason=self._describe(service_id, handle, code))
+
+    def on_end(self, listener: Callable[[], None]) -> None:
+        self._ends.on_end(listener)
 
     def _hold_to_limit(self, service_id: str, pid: int) -> None:
         """Kill a worker that uses more than its limit. Other services are never in the model-code limit's reach."""

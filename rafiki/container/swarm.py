@@ -216,6 +216,10 @@ class SwarmContainerManager(ContainerManager):
 
     # ---- start
 
+    def on_end(self, listener: Callable[[], None]) -> None:
+        # A Swarm is asked at each look.
+        self._local.on_end(listener)
+
     def is_elsewhere(self, kind: str) -> bool:
         return kind in _KINDS
 

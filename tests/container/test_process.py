@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +242,26 @@ def test_an_environment_of_its_own_is_activated(room: ProcessRoom, manager: Cont
         room.request("import os; print(os.environ['VIRTUAL_ENV'])"), python=sys.executable
     )
     assert run(room, manager, request).strip() == str(Path(sys.executable).parent.parent)
+
+
+def test_the_end_of_a_service_is_told_at_once_also_to_an_admin_that_did_not_start_it(room: ProcessRoom) -> None:
+    told = [threading.Event(), threading.Event()]
+    first, second = room.manager(), room.manager()
+    first.on_end(told[0].set)
+    second.on_end(told[1].set)
+    request = room.request(FOREVER)
+    started = first.start(request)
+    room.wait_for_log(request)
+    assert second.poll(request.service_id, started.handle) is None
+    assert not any(event.is_set() for event in told)
+    os.kill(json.loads(started.handle)["pid"], signal.SIGKILL)
+    assert all(event.wait(30) for event in told)
+    assert first.poll(request.service_id, started.handle) is not None
+
+
+def test_who_is_told_of_an_end_may_watch_the_next_service(room: ProcessRoom) -> None:
+    manager, ends = room.manager(), []
+    manager.on_end(lambda: ends.append(1))
+    for count in (1, 2):
+        wait_for_end(manager, request := room.request("print(1)"), manager.start(request))
+        eventually(lambda n=count: len(ends) >= n, "word of the end")
