@@ -393,6 +393,7 @@ def test_pages_say_which_methods_they_take(deployment: Deployment, path: str, al
         (b'{"query": 1}', "gzip", 400),
         (gzip.compress(b'{"query": "' + b"x" * (2 << 20) + b'"}'), "gzip", 413),
     ],
+    ids=["gzip", "a mark", "another encoding", "no gzip", "too large unpacked"],
 )
 def test_bodies_may_be_compressed_and_begin_with_a_mark(
     deployment: Deployment, content: bytes, encoding: str, status: int
