@@ -18,10 +18,11 @@ class NoopRandom(BaseModel):
         super().__init__(**knobs)
         self.x = knobs["x"]
 
-    def train(self, dataset_path, shared_params=None, hold_after=None, **train_args):
+    def train(self, dataset_path, shared_params=None, hold_after=None, pause_s=0.0, **train_args):
         # Holding the trial after the measured ones keeps the job's processes alive, so that they can be looked at.
         if hold_after is not None and NoopRandom.n_trained >= hold_after:
             time.sleep(60.0)
+        time.sleep(pause_s)
         NoopRandom.n_trained += 1
 
     def evaluate(self, dataset_path):
