@@ -18,7 +18,7 @@ DIGEST = f"sha256:{'0a' * 32}"
         ("localhost/model", "localhost", "model", None, None),
         ("host:5000/team/model:1", "host:5000", "team/model", "1", None),
         ("registry.example.org/team/sub/model", "registry.example.org", "team/sub/model", None, None),
-        ("127.0.0.1:1/rafiki:0.1.0", "127.0.0.1:1", "rafiki", "0.1.0", None),
+        ("127.0.0.1:1/rafiki:7.2", "127.0.0.1:1", "rafiki", "7.2", None),
         ("[::1]:5000/model", "[::1]:5000", "model", None, None),
         (f"team/my-model_2.x:V1@{DIGEST}", None, "team/my-model_2.x", "V1", DIGEST),
     ],

@@ -30,7 +30,7 @@ def test_starting_a_job_answers_with_its_id_app_and_version(people: People) -> N
     model_id = people.model_developer.upload_model(access_right="PUBLIC")
     fields = me.job_fields(model_id=model_id)
     made = me.ok("POST", "/train_jobs", json=fields)
-    assert made == {"id": me.job(fields["app"])["id"], "app": fields["app"], "app_version": 1}
+    assert made == {"id": me.job(fields["app"])["id"], "app": fields["app"], "app_version": 1, "notes": []}
     assert me.wait_for_job(fields["app"])["status"] == "STOPPED"
 
 
@@ -72,7 +72,7 @@ def test_stopping_ends_the_job_closes_its_trial_and_may_be_repeated(people: Peop
     eventually(lambda: me.trials(app), "the first trial")
     stopped = me.ok("POST", f"/train_jobs/{app}/-1/stop")
     job = me.job(app)
-    assert stopped == {"id": job["id"], "app": app, "app_version": 1}
+    assert stopped == {"id": job["id"], "app": app, "app_version": 1, "notes": []}
     assert (job["status"], job["error"]) == ("STOPPED", None)
     [trial] = me.trials(app)
     assert trial["status"] == "ERRORED"

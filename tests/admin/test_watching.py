@@ -166,7 +166,11 @@ def test_a_client_that_does_not_read_holds_nobody_up(people: People, stack: Runn
         request = f"GET /train_jobs/{app}/1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {me.token}\r\n\r\n"
         slow.sendall(request.encode())
         events = Watcher(client_of(me).watch_train_job(app)).wait()
-        assert fold(events) == (me.job(app), me.trials(app))
+        job, trials = fold(events)
+        # Of so many trials the parameters of most are freed, which is nothing that a watcher waits for.
+        without = [{k: v for k, v in t.items() if k != "is_params_saved"} for t in (*trials, *me.trials(app))]
+        assert job == me.job(app)
+        assert without[: len(trials)] == without[len(trials) :]
         assert people.nobody.ok("GET", "/")["status"] == "ok"
 
 

@@ -25,6 +25,7 @@ import pytest
 from support.data.image_zip import png
 from support.stacks.running_stack import RunningStack, eventually
 from support.terminals.pseudo_terminal import PseudoTerminal
+from support.tls.authority import Authority
 
 from docs._generate.commands import Command, examples, walk
 from rafiki.client import Client
@@ -248,6 +249,7 @@ class World:
         ):  # fmt: skip
             (folder / name).write_text(text)
         (folder / "settings" / "rafiki.yaml").write_text("admin: {port: 3000}\n")
+        Authority(folder / "settings", "lab")
         (folder / "settings" / "url.txt").write_text("sqlite:///other.db\n")
         for name in ("first", "second"):
             (folder / name / "rafiki.yaml").write_text(f"admin: {{port: {any_free_port()}}}\n")

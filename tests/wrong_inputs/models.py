@@ -56,7 +56,8 @@ ROWS: list[Row] = [
         "'dependencies'", "'a' twice"),
     row("models: dependencies without end", "developer", model(dependencies="[" * 9999 + "]" * 9999), 400, INVALID,
         "'dependencies'", "64 levels"),
-    row("models: image with NUL", "developer", model(docker_image="a\0b"), 400, INVALID, "NUL"),
+    row("models: image with NUL", "developer", model(docker_image="a\0b"), 400, "InvalidImageError",
+        "'docker_image'", "no name of an image"),
     *(
         row(f"models: image {image[:20]!r}", "developer", model(docker_image=image), 400, "InvalidImageError",
             "'docker_image'", "no name of an image", "registry.example.org/team/model:1.2")

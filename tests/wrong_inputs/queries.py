@@ -102,7 +102,6 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "in single quotes": (b"{'query': 1}", "byte 1"),
     "with a comma too many": (b'{"query": [1,]}', "']' cannot stand at byte 13"),
     "in UTF-16": ('{"query": 1}'.encode("utf-16"), "not UTF-8"),
-    "with a byte order mark": (b'\xef\xbb\xbf{"query": 1}', "byte order mark"),
     "with NaN": (b'{"query": NaN}', "NaN"), "with Infinity": (b'{"query": -Infinity}', "-Infinity"),
     "with a leading zero": (b'{"query": [[01]]}', "byte 13"), "with a raw NUL": (b'{"query": "\0"}', "byte 11"),
     "with half a surrogate pair": (b'{"query": "\\udc00"}', "half of a surrogate pair"),
@@ -163,7 +162,7 @@ ROWS: list[Row] = [
         CUSTOM),
         400, INVALID, "byte 0"),
     row("queries: body packed by gzip", "nobody", Request("POST", "/predict", {
-        "content": b"\x1f\x8b\x08\0", "headers": {"content-encoding": "gzip"}}, CUSTOM), 400, INVALID, "not UTF-8"),
+        "content": b"\x1f\x8b\x08\0", "headers": {"content-encoding": "gzip"}}, CUSTOM), 400, INVALID, "no whole gzip"),
     row("queries: GET", "nobody", Request("GET", "/predict", {}, CUSTOM), 405, "MethodNotAllowedError",
         "/predict takes POST"),
     row("queries: DELETE", "nobody", Request("DELETE", "/predict", {}, CUSTOM), 405, "MethodNotAllowedError", "POST"),

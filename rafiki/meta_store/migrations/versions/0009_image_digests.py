@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("models", sa.Column("image_digest", sa.Text()))
+    op.add_column("models", sa.Column("image_digest", sa.String()))
 
 
 def downgrade() -> None:
