@@ -52,7 +52,8 @@ def _lacks_blmpop(error: redis.ResponseError) -> bool:
     """Whether a server does not know the command, which came with Redis 7, or does not let us use it."""
     import redis
 
-    return isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error).lower()
+    told = str(error).lower()
+    return "blmpop" in told and (isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in told)
 
 
 def _take_in_two(pipe: Any, queue: str, *, most: int, timeout_s: float) -> None:
@@ -109,8 +110,8 @@ class RedisWorkerQueue:
                 if not self._has_blmpop or not _lacks_blmpop(e):
                     raise
                 self._has_blmpop = False
-                # Replies may be sent a second time; that is ignored.
-                taken = self._exchange(replies, most, min(timeout_s, _MOST_WAIT_S))
+                # A pipeline tells of its first error: the replies, which go before, are sent.
+                taken = self._exchange({}, most, min(timeout_s, _MOST_WAIT_S))
         return [_query_decoder.decode(item) for item in taken]
 
     def _exchange(self, replies: Mapping[str, Sequence[Reply]], most: int, timeout_s: float) -> Sequence[bytes]:
