@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-_PROGRAMS = (
+PROGRAMS = (
     "rafiki.worker.train", "rafiki.worker.inference", "rafiki.predictor.__main__", "rafiki.search.advisor_worker",
     "rafiki.admin.__main__", "rafiki_cli.main",
 )  # fmt: skip
@@ -22,7 +22,7 @@ _PROGRAMS = (
 
 def compile_library() -> int:
     """How many modules were compiled."""
-    for name in _PROGRAMS:
+    for name in PROGRAMS:
         importlib.import_module(name)
     library = Path(sysconfig.get_path("stdlib"))
     files = {Path(file) for m in list(sys.modules.values()) if (file := getattr(m, "__file__", None)) is not None}

@@ -50,6 +50,8 @@ def environment(docker_hosts: DockerHosts, tmp_path: Path) -> Iterator[dict[str,
         "HOME": str(tmp_path),
         "DOCKER_HOST": docker_hosts.manager.socket,
         "RAFIKI_IMAGE": IMAGE,
+        # No machine but this one reaches the network of the hosts.
+        "RAFIKI_INSECURE": "true",
         "RAFIKI_SECRETS": str(folder),
         "RAFIKI_PORT": str(any_free_port()),
         "RAFIKI_ADDRESS": docker_hosts.manager.address,

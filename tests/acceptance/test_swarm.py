@@ -45,13 +45,21 @@ def stack(docker_hosts: DockerHosts, tmp_path_factory: pytest.TempPathFactory) -
     assert left_in_swarm(docker_hosts) == [], "something was left in the Swarm"
 
 
+@pytest.fixture(autouse=True)
+def _both_hosts_come_back(docker_hosts: DockerHosts) -> Iterator[None]:
+    """A test that fails while a host is away does not take the tests after it along."""
+    yield
+    docker_hosts.bring_back()
+
+
 def swarm_stack(hosts: DockerHosts, folder: Path, **settings: Any) -> RunningStack:
     return RunningStack(
         folder,
         {
             "container": {"backend": "swarm", "engine": hosts.manager.socket, "image": TEST_IMAGE},
             "cluster": {"advertise_host": hosts.address},
-            "train": {"checkpoint_s": 0.2},
+            # All of them, so that what is lost is seen.
+            "train": {"checkpoint_s": 0.2, "keep_params": N_TRIALS},
             **settings,
         },
     )

@@ -50,6 +50,7 @@ def stack(docker_hosts: DockerHosts, index: str, tmp_path: Path) -> Iterator[Run
             "container": {"backend": "swarm", "engine": docker_hosts.manager.socket, "image": TEST_IMAGE},
             "cluster": {"advertise_host": docker_hosts.address},
             "admin": {"host": "0.0.0.0"},
+            "tls": {"insecure": True},
         },
         variables=pip,
     )

@@ -164,14 +164,19 @@ def test_an_image_that_is_nowhere_is_refused_with_what_to_do(manager: ContainerM
 
 def test_two_builds_have_equal_layers(api: docker.APIClient, tmp_path: Path) -> None:
     """The engine's own part: the folders that hold ours have times, too."""
+    from rafiki_cli.images import compile_library
     from rafiki_cli.images.build_context import DOCKERFILE, pack
 
+    own = {f"{name.replace('.', '/')}.py": "import json, logging\n" for name in compile_library.PROGRAMS}
+    own["rafiki_cli/images/compile_library.py"] = Path(compile_library.__file__).read_text()
     layers = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        for path in ("root/opt/rafiki/pkg", "root/var/lib/rafiki"):
-            (folder / path).mkdir(parents=True)
-        (folder / "root/opt/rafiki/pkg/a.py").write_text("a = 1\n")
+        (folder / "root/var/lib/rafiki").mkdir(parents=True)
+        for path, text in own.items():
+            file = folder / "root/opt/rafiki" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         (folder / "Dockerfile").write_text(DOCKERFILE.read_text())
         pack(folder, tmp_path / f"{name}.tar")
         with (tmp_path / f"{name}.tar").open("rb") as context:

@@ -85,6 +85,9 @@ class DockerHost:
         assert wait_until(answers, Deadline(_START_TIMEOUT_S)), self._log.read_text()
         return found[0]
 
+    def is_on(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
+
     def stop(self) -> None:
         """End the engine, and whatever is left in its namespace."""
         if self._daemon is not None:
@@ -260,6 +263,23 @@ class DockerHosts:
     def connect(self) -> None:
         """Bring the other host back."""
         _run("ip", "link", "set", self.other.name, "up")
+
+    def bring_back(self) -> None:
+        """Give back whatever a test that failed took away: the network, power, the Swarm, and nodes that take work."""
+        self.connect()
+        if not self.other.is_on():
+            self.other.start()
+            self.other.wait().close()
+        manager = self.manager.wait()
+        if manager.info()["Swarm"]["LocalNodeState"] != "active" or len(manager.nodes()) != len(self.hosts):
+            self.tear_down_swarm()
+            for client in self.make_swarm():
+                client.close()
+        for node in manager.nodes():
+            if node["Spec"]["Availability"] != "active":
+                manager.update_node(node["ID"], node["Version"]["Index"], {**node["Spec"], "Availability": "active"})
+        manager.close()
+        self.wait_until_ready()
 
     def down(self) -> None:
         for host in reversed(self.hosts):
