@@ -81,6 +81,8 @@ def _told(text: str) -> str:
     """A screen without its numbers, ids, times and columns."""
     text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b", "ID", text)
     told = " ".join(re.sub(r"─+", "─", re.sub(r"\d+", "0", text)).split())
+    # How many of a few trials run side by side, and so which of them are chosen, is a matter of the moment.
+    told = re.sub(r"\b0 (trial|model|member|worker)s?\b", r"0 \1s", told)
     # Of this machine: another stack has the usual port, or nothing makes boxes for models.
     return re.sub("|".join(_OF_THE_MACHINE), "", told)
 
