@@ -6,9 +6,12 @@ Runs user code: only for train and inference workers, `rafiki model test` and th
 from __future__ import annotations
 
 import atexit
+import errno
 import hashlib
 import itertools
+import os
 import shutil
+import socket
 import sys
 import tempfile
 import traceback
@@ -20,6 +23,9 @@ from typing import NamedTuple
 from rafiki.errors import ModelError, RafikiError
 from rafiki.model.base import REQUIRED_METHODS, BaseModel
 
+_BOX = "/run/rafiki"
+"""A folder that boxes have, and machines do not."""
+_MOST_CAUSES = 8
 _MAX_REASON_CHARS = 600
 _counter = itertools.count(1)
 _loaded_paths: set[str] = set()
@@ -160,4 +166,20 @@ def user_traceback(exc: BaseException, filename: str = "model.py") -> str:
         text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
     if len(text) > _MAX_REASON_CHARS:
         text = text[:_MAX_REASON_CHARS] + " ..."
-    return f"{text} {_where(exc, filename)}".rstrip()
+    return f"{text} {_where(exc, filename)}".rstrip() + _hint_of_box(exc)
+
+
+def _hint_of_box(exc: BaseException) -> str:
+    """What to set, where a box (:mod:`rafiki.sandbox`) keeps model code from a file or from the network."""
+    if not os.path.isdir(_BOX):
+        return ""
+    cause: BaseException | None = exc
+    for _ in range(_MOST_CAUSES):
+        if isinstance(cause, socket.gaierror) or getattr(cause, "errno", None) == errno.ENETUNREACH:
+            return ". Models run in a box without a network here: container.network in rafiki.yaml gives them one."
+        if isinstance(cause, FileNotFoundError | PermissionError):
+            name = os.fsdecode(cause.filename) if isinstance(cause.filename, str | bytes) else ""
+            if os.path.isabs(name):
+                return ". Models run in a box here: container.readable in rafiki.yaml names what they may read."
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return ""

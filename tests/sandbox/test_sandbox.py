@@ -154,6 +154,30 @@ def test_an_environment_with_packages_of_strangers_is_not_run_outside_of_the_box
     assert not marker.exists()
 
 
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    ("action", "setting"),
+    [
+        ("open('/home/me/weights.bin')", "container.readable"),
+        ("__import__('urllib.request').request.urlopen('http://example.org')", "container.network"),
+        ("open('relative.bin')", None),
+    ],
+)
+def test_what_a_box_keeps_from_a_model_is_told_with_the_setting(
+    sandbox: Sandbox, action: str, setting: str | None
+) -> None:
+    code = f"""
+from rafiki.model.loader import user_traceback
+try:
+    {action}
+except OSError as e:
+    print(user_traceback(e))
+"""
+    told = run(sandbox, code)
+    assert "rror" in told
+    assert ("rafiki.yaml" in told, setting is None or setting in told) == (setting is not None, True)
+
+
 def test_the_files_of_python_are_its_installation_and_no_folder_of_the_user(tmp_path: Path) -> None:
     package, plain = tmp_path / "package", tmp_path / "data"
     package.mkdir()
