@@ -105,6 +105,10 @@ class MethodNotAllowedError(RequestRefusedError):
     http_status = 405
 
 
+class BackupRefusedError(RequestRefusedError):
+    """The backup cannot be made or restored here."""
+
+
 class OtherStackError(RequestRefusedError):
     """The request is meant for another stack than the one that answers here."""
 

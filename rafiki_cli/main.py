@@ -74,6 +74,8 @@ class RafikiGroup(LazyGroup):
             "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
+            "backup": ("rafiki_cli.commands.backup", "Save the stack in one file, while jobs run; check such a file."),
+            "restore": ("rafiki_cli.commands.restore", "Make a stack of a backup."),
             "image": ("rafiki_cli.commands.image", "The container image that workers run in, on several machines."),
             "node": ("rafiki_cli.commands.node", "The machines that services run on: list, add, drain, remove."),
             "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -96,6 +97,12 @@ class Database:
     def engine(self) -> Engine:
         """What all connections come from."""
         return self._reader
+
+    @property
+    def file(self) -> Path:
+        """The file of SQLite."""
+        assert self.is_sqlite
+        return Path(str(self._url.database))
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
