@@ -17,7 +17,7 @@ from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
-from rafiki.admin.settling import settle_database
+from rafiki.admin.settling import check_database_is_there, settle_database
 from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
@@ -123,8 +123,9 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     check_ways_out(config)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
-    migrate_in_child(folder.meta_store_url, last_version=identity.version)
     store = open_meta_store(folder.meta_store_url)
+    check_database_is_there(loaded, folder, store)
+    migrate_in_child(folder.meta_store_url, last_version=identity.version)
     identity = settle_database(folder, identity, store)
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)

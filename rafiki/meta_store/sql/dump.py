@@ -16,7 +16,7 @@ from sqlalchemy import Connection, MetaData, create_engine, text
 from rafiki.errors import MetaStoreError
 from rafiki.meta_store.base.dump import DatabaseDump, DumpedTable
 from rafiki.meta_store.sql import schema
-from rafiki.meta_store.sql.database import Database
+from rafiki.meta_store.sql.database import GO_BACK, Database
 from rafiki.meta_store.sql.migrate import stored_revision
 from rafiki.utils.clock import Deadline
 
@@ -95,10 +95,7 @@ def _copy_sqlite(db: Database, copy: Path) -> None:
 
 
 def _damaged(db: Database, reason: str) -> MetaStoreError:
-    return MetaStoreError(
-        f"The database {db.file} is damaged, so it cannot be saved ({reason}). Go back to an earlier backup: `rafiki "
-        "down`, then `rafiki restore FILE --force`."
-    )
+    return MetaStoreError(f"The database {db.file} is damaged, so it cannot be saved ({reason}). {GO_BACK}")
 
 
 def _dump_tables(connection: Connection, folder: Path) -> Iterator[DumpedTable]:
