@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -133,7 +133,7 @@ def _count(data: bytes, max_entries: int) -> int:
     return count
 
 
-def check_entries(archive: zipfile.ZipFile, infos: Iterable[zipfile.ZipInfo]) -> None:
+def check_entries(archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo]) -> None:
     """Each entry where the list of files has it: it is there, is what the list says, and shares no byte with another.
 
     Raises:
@@ -148,16 +148,17 @@ def check_entries(archive: zipfile.ZipFile, infos: Iterable[zipfile.ZipInfo]) ->
             raise InvalidDatasetError(
                 f"{name!r} in the zip overlaps {before!r}: the same bytes would be unpacked more than once."
             )
-        if not before and info.header_offset:
-            raise InvalidDatasetError(
-                f"The zip has {info.header_offset:,} bytes of other data before its first entry; make the zip anew."
-            )
         data_at = _check_header(descriptor, info)
         end, before = data_at + info.compress_size, name
         if end > archive.start_dir:
             raise _damaged(name, "it reaches beyond the files of the zip")
         if info.compress_type == zipfile.ZIP_LZMA:
             _check_lzma(descriptor, data_at, name)
+    first = min((info.header_offset for info in infos), default=0)
+    if first:
+        raise InvalidDatasetError(
+            f"The zip has {first:,} bytes of other data before its first entry; make the zip anew."
+        )
 
 
 def _check_header(descriptor: int, info: zipfile.ZipInfo) -> int:
