@@ -46,6 +46,7 @@ class RafikiError(Exception):
 
 
 _NOT_FOUND_STATUS = 404
+_FORBIDDEN_STATUS = 403
 
 
 # ---- requests that the admin refuses ------------------------------------------------------------------------------
@@ -121,6 +122,14 @@ class UnauthorizedError(RequestRefusedError):
 
     http_status = 401
     exit_code = ExitCode.UNAUTHORIZED
+
+    @classmethod
+    def forbidden(cls, message: str) -> Self:
+        """The error for somebody who is known and may not do this: status 403, since another login of theirs would
+        not help."""
+        error = cls(message)
+        error.http_status = _FORBIDDEN_STATUS
+        return error
 
 
 class InvalidUserError(RequestRefusedError):
@@ -431,5 +440,7 @@ def error_from_wire(code: str, message: str, status: int | None = None) -> Rafik
     found = error_types().get(code)
     if found is None:
         return RafikiError(f"{code}: {message}")
+    if status == _FORBIDDEN_STATUS and issubclass(found, UnauthorizedError):
+        return found.forbidden(message).with_name()
     error = found.not_found(message) if status == _NOT_FOUND_STATUS else found(message)
     return error.with_name()

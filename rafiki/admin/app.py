@@ -29,7 +29,7 @@ from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
 from rafiki.contract.http_headers import STACK_HEADER
-from rafiki.contract.refusal import refusal_body
+from rafiki.contract.refusal import refusal_body, refusal_headers
 from rafiki.entities import User
 from rafiki.errors import (
     InternalError,
@@ -82,13 +82,13 @@ def make_door_app(context: AdminContext) -> Starlette:
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def _json(body: bytes, status: int = 200) -> Response:
+def _json(body: bytes) -> Response:
     # Response would add a charset, and clients compare the type exactly.
-    return Response(body, status_code=status, headers={"content-type": "application/json"})
+    return Response(body, headers={"content-type": "application/json"})
 
 
 def _error(e: RafikiError) -> Response:
-    return _json(refusal_body(e), e.http_status)
+    return Response(refusal_body(e), e.http_status, refusal_headers(e))
 
 
 async def _http_exception(request: Request, e: Exception) -> Response:
@@ -189,12 +189,12 @@ def _authorize(context: AdminContext, endpoint: AnyEndpoint, request: Request) -
     token = token.strip()
     user = context.user_of_token(token)
     if endpoint.is_login_only and is_api_token(token):
-        raise UnauthorizedError(
+        raise UnauthorizedError.forbidden(
             "An API token makes no tokens, users or passwords. Log in with `rafiki login` for that."
         )
     if user.user_type not in endpoint.roles:
         roles = ", ".join(sorted(endpoint.roles))
-        raise UnauthorizedError(f"This call is for {roles}; you are {user.user_type}.")
+        raise UnauthorizedError.forbidden(f"This call is for {roles}; you are {user.user_type}.")
     return user
 
 

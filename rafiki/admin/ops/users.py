@@ -51,9 +51,9 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
     if not request.password:
         raise InvalidRequestError("Field 'password': must not be empty.")
     if request.user_type is UserType.SUPERADMIN:
-        raise UnauthorizedError("There is one superadmin; nobody can make another.")
+        raise UnauthorizedError.forbidden("There is one superadmin; nobody can make another.")
     if request.user_type is UserType.ADMIN and actor.user_type is not UserType.SUPERADMIN:
-        raise UnauthorizedError("Only the superadmin makes admins.")
+        raise UnauthorizedError.forbidden("Only the superadmin makes admins.")
     user = context.store.users.create_user(
         email=email, password_hash=hash_password(request.password), user_type=request.user_type
     )
@@ -71,11 +71,11 @@ def set_password(context: AdminContext, actor: User, request: SetPasswordRequest
         if not is_password(actor, request.old_password):
             raise InvalidPasswordError("The old password is wrong.")
     elif not is_admin(actor):
-        raise UnauthorizedError("Only admins reset the passwords of others.")
+        raise UnauthorizedError.forbidden("Only admins reset the passwords of others.")
     elif user is None:
         raise InvalidUserError(f"There is no user {(request.email or '')[:80]!r}.")
     elif is_admin(user) and actor.user_type is not UserType.SUPERADMIN:
-        raise UnauthorizedError("Only the superadmin resets the passwords of admins.")
+        raise UnauthorizedError.forbidden("Only the superadmin resets the passwords of admins.")
     return _view(context.store.users.set_password_hash(user.id, hash_password(request.password)))
 
 
@@ -92,9 +92,9 @@ def ban_user(context: AdminContext, actor: User, request: BanUserRequest) -> Use
     if user is None:
         raise InvalidUserError(f"There is no user {request.email[:80]!r}.")
     if user.id == actor.id:
-        raise UnauthorizedError("You cannot ban yourself.")
+        raise UnauthorizedError.forbidden("You cannot ban yourself.")
     if user.user_type in (UserType.ADMIN, UserType.SUPERADMIN) and actor.user_type is not UserType.SUPERADMIN:
-        raise UnauthorizedError("Only the superadmin bans admins.")
+        raise UnauthorizedError.forbidden("Only the superadmin bans admins.")
     return _view(context.store.users.ban_user(user.id))
 
 
