@@ -242,6 +242,8 @@ class LoggingConfig(Section, frozen=True, kw_only=True):
     max_file_mb: int = 32
     """The largest log of the admin, the cache or a service: a larger one begins anew, and what it held is kept once
     more beside it (``NAME.log.1``)."""
+    audit_max_mb: int = 64
+    """All of the audit log, what was done and what was refused: the oldest entries of each make room."""
     level: LogLevel = "info"
     """The least severe records that the admin and the services write: `debug`, `info`, `warning` or `error`. Libraries
     only warn."""

@@ -73,6 +73,7 @@ class RafikiGroup(LazyGroup):
         "Administer": {
             "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
+            "audit": ("rafiki_cli.commands.audit", "Who did what, from where, and with which result."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
             "image": ("rafiki_cli.commands.image", "The container image that workers run in, on several machines."),
             "node": ("rafiki_cli.commands.node", "The machines that services run on: list, add, drain, remove."),

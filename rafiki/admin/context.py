@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.events import EventHub
@@ -50,6 +51,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     door: AdminServiceDoor
     hub: EventHub
     disk: DiskSpace
+    audit: AuditLog
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""
     doors: BoxDoors | None = None

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 
 from rafiki.admin.advertised import check_ways_out
+from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
@@ -181,5 +182,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
-        disk=disk,
+        disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20),
     )  # fmt: skip

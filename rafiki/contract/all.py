@@ -8,6 +8,7 @@ import msgspec
 
 from rafiki.contract import (
     api_tokens,
+    audit,
     datasets,
     environments,
     exports,
@@ -36,6 +37,7 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
         inference_jobs,
         exports,
         garbage,
+        audit,
     )
     for e in group.ENDPOINTS
 }

@@ -9,7 +9,16 @@ import msgspec
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
+from rafiki.contract.endpoint import (
+    ALL_USERS,
+    JOB_TIMEOUT_S,
+    AnyEndpoint,
+    Audited,
+    Endpoint,
+    Labels,
+    Number,
+    RequestStruct,
+)
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
 from rafiki.utils.ids import model_label, model_ref, trial_label
@@ -261,6 +270,7 @@ CREATE_TRAIN_JOB: Endpoint[CreateTrainJobRequest, TrainJobCreatedView] = Endpoin
     name="create_train_job", method="POST", path="/train_jobs", request=CreateTrainJobRequest,
     response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Start training models on your datasets under a budget.",
+    audited=Audited("train.create", ("app", "app_version", "id")),
 )  # fmt: skip
 GET_TRAIN_JOBS_BY_USER: Endpoint[ListTrainJobsRequest, list[TrainJobView]] = Endpoint(
     name="get_train_jobs_by_user", method="GET", path="/train_jobs", request=ListTrainJobsRequest,
@@ -283,6 +293,7 @@ STOP_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobCreatedView] = Endpoint(
     name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
     response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Stop a train job; its finished trials stay.",
+    audited=Audited("train.stop", ("app", "app_version", "id")),
 )  # fmt: skip
 GET_TRIALS_OF_TRAIN_JOB: Endpoint[ListTrialsRequest, list[TrialView]] = Endpoint(
     name="get_trials_of_train_job", method="GET", path="/train_jobs/{app}/{app_version}/trials",

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from rafiki.constants import UserType
-from rafiki.contract.endpoint import ADMINS, ALL_USERS, AnyEndpoint, Empty, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ADMINS, ALL_USERS, AnyEndpoint, Audited, Empty, Endpoint, RequestStruct
 
 
 class TokenRequest(RequestStruct, frozen=True, kw_only=True):
@@ -52,10 +52,12 @@ class SetPasswordRequest(RequestStruct, frozen=True, kw_only=True):
 LOGIN: Endpoint[TokenRequest, TokenView] = Endpoint(
     name="login", method="POST", path="/tokens", request=TokenRequest, response=TokenView, roles=None,
     summary="A token for an email and a password.",
+    audited=Audited("login", ("email",)),
 )  # fmt: skip
 CREATE_USER: Endpoint[CreateUserRequest, UserView] = Endpoint(
     name="create_user", method="POST", path="/users", request=CreateUserRequest, response=UserView, roles=ADMINS,
     is_login_only=True, summary="Create a user. Only the superadmin makes admins.",
+    audited=Audited("user.create", ("email", "user_type", "id")),
 )  # fmt: skip
 GET_USERS: Endpoint[Empty, list[UserView]] = Endpoint(
     name="get_users", method="GET", path="/users", request=Empty, response=list[UserView], roles=ADMINS,
@@ -68,11 +70,13 @@ GET_CURRENT_USER: Endpoint[Empty, UserView] = Endpoint(
 BAN_USER: Endpoint[BanUserRequest, UserView] = Endpoint(
     name="ban_user", method="DELETE", path="/users", request=BanUserRequest, response=UserView, roles=ADMINS,
     summary="Ban a user for good. Only the superadmin bans admins.",
+    audited=Audited("user.ban", ("email", "id")),
 )  # fmt: skip
 SET_PASSWORD: Endpoint[SetPasswordRequest, UserView] = Endpoint(
     name="set_password", method="POST", path="/users/password", request=SetPasswordRequest, response=UserView,
     roles=ALL_USERS, is_login_only=True,
     summary="Change your own password, or reset that of a user as an admin. Only the superadmin resets those of "
     "admins. It ends the user's logins, not their API tokens.",
+    audited=Audited("user.password", ("email", "id")),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [LOGIN, CREATE_USER, GET_USERS, GET_CURRENT_USER, BAN_USER, SET_PASSWORD]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rafiki.admin.operation import Operation
 from rafiki.admin.ops import (
     api_tokens,
+    audit,
     datasets,
     environment_events,
     environments,
@@ -39,6 +40,7 @@ OPERATIONS: dict[str, Operation] = {
         inference_jobs.OPERATIONS,
         exports.OPERATIONS,
         garbage.OPERATIONS,
+        audit.OPERATIONS,
         train_job_events.OPERATIONS,
         trial_log_events.OPERATIONS,
         inference_job_events.OPERATIONS,
