@@ -142,6 +142,14 @@ class InvalidPasswordError(UnauthorizedError):
     """The email or the password is wrong."""
 
 
+class TooManyLoginsError(RequestRefusedError):
+    """Too many wrong passwords came from this address. Try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+    retry_after_s: int = 1
+
+
 class InvalidApiTokenError(RequestRefusedError):
     """You have no such API token. `rafiki token list` shows those you have."""
 

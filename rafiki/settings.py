@@ -73,6 +73,9 @@ class HttpConfig(Section, frozen=True, kw_only=True):
     """Connections to one server; beyond, one that waits for its next request ends, or the new one is refused."""
     max_connections_per_address: int = 1024
     """Those of one other address, in the same way."""
+    trusted_proxies: list[str] = []
+    """Addresses and networks of proxies before the admin (`10.0.0.2`, `10.1.0.0/16`): where a call comes from is then
+    what their `X-Forwarded-For` says, for the audit log and the limits of logins."""
     cors_origins: list[str] = []
     """Web pages that may call from browsers (`https://app.example.org`, or `*`)."""
 

@@ -41,6 +41,7 @@ from rafiki.errors import (
     RafikiError,
     RequestTooLargeError,
     StoreFullError,
+    TooManyLoginsError,
     UnauthorizedError,
 )
 from rafiki.utils.logs import log_unexpected
@@ -118,6 +119,8 @@ def _serve(
             refusal = _error(e)
             if isinstance(e, MethodNotAllowedError):
                 refusal.headers["allow"] = allowed
+            if isinstance(e, TooManyLoginsError):
+                refusal.headers["retry-after"] = str(e.retry_after_s)
             return refusal
         except ClientDisconnect:
             record.result = "ClientDisconnect"
@@ -161,7 +164,7 @@ def _serve(
             call = endpoint.parse_request(body, texts)
             if endpoint.is_stream and request.method == "HEAD":
                 return Response(media_type="text/event-stream")
-            found = await run_in_threadpool(operation.serve, context, record.actor, call)
+            found = await run_in_threadpool(operation.serve, context, record.actor, call, record.address)
         finally:
             if form is not None:
                 await form.close()

@@ -14,6 +14,7 @@ from rafiki.admin.context import AdminContext
 from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
+from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.service_door import AdminServiceDoor
@@ -182,5 +183,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
-        disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20),
+        disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
     )  # fmt: skip

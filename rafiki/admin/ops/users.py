@@ -6,7 +6,7 @@ import re
 
 from rafiki.admin.auth import hash_password, is_password
 from rafiki.admin.context import AdminContext, is_admin
-from rafiki.admin.operation import bind, bind_open
+from rafiki.admin.operation import bind, bind_from
 from rafiki.constants import UserType
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.users import (
@@ -35,10 +35,13 @@ def _view(user: User) -> UserView:
     return UserView(id=user.id, email=user.email, user_type=user.user_type, banned_date=user.banned_date)
 
 
-def login(context: AdminContext, actor: None, request: TokenRequest) -> TokenView:
-    user = context.store.users.find_user_by_email(request.email)
-    if not is_password(user, request.password) or user is None:
-        raise InvalidPasswordError
+def login(context: AdminContext, actor: None, request: TokenRequest, address: str | None) -> TokenView:
+    with context.login_limits.attempt(request.email, address, request.password) as attempt:
+        user = context.store.users.find_user_by_email(request.email)
+        if not is_password(user, request.password) or user is None:
+            attempt.fail()
+            raise InvalidPasswordError
+        attempt.succeed()
     if user.banned_date is not None:
         raise UnauthorizedError("This user is banned.")
     return TokenView(user.id, user.user_type, context.tokens.issue(user))
@@ -60,7 +63,7 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
     return _view(user)
 
 
-def set_password(context: AdminContext, actor: User, request: SetPasswordRequest) -> UserView:
+def set_password(context: AdminContext, actor: User, request: SetPasswordRequest, address: str | None) -> UserView:
     if not request.password:
         raise InvalidRequestError("Field 'password': must not be empty.")
     user = actor if request.email is None else context.store.users.find_user_by_email(request.email)
@@ -68,8 +71,11 @@ def set_password(context: AdminContext, actor: User, request: SetPasswordRequest
         # Whoever sits at an unlocked terminal must not lock its owner out.
         if request.old_password is None:
             raise InvalidRequestError("Field 'old_password' is missing: it is needed for one's own password.")
-        if not is_password(actor, request.old_password):
-            raise InvalidPasswordError("The old password is wrong.")
+        with context.login_limits.attempt(actor.email, address, request.old_password) as attempt:
+            if not is_password(actor, request.old_password):
+                attempt.fail()
+                raise InvalidPasswordError("The old password is wrong.")
+            attempt.succeed()
     elif not is_admin(actor):
         raise UnauthorizedError("Only admins reset the passwords of others.")
     elif user is None:
@@ -99,10 +105,10 @@ def ban_user(context: AdminContext, actor: User, request: BanUserRequest) -> Use
 
 
 OPERATIONS = [
-    bind_open(LOGIN, login),
+    bind_from(LOGIN, login),
     bind(CREATE_USER, create_user),
     bind(GET_USERS, get_users),
     bind(GET_CURRENT_USER, get_current_user),
     bind(BAN_USER, ban_user),
-    bind(SET_PASSWORD, set_password),
+    bind_from(SET_PASSWORD, set_password),
 ]
