@@ -46,6 +46,16 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     """How long a model file may take to load when its knobs are read at upload."""
 
 
+class UsersConfig(Section, frozen=True, kw_only=True):
+    """For passwords that are set from now on."""
+
+    min_password_length: int = 8
+    """The fewest characters of a password."""
+    refuse_common_passwords: bool = True
+    """Whether passwords that are guessed first are refused: common words, also with digits around them, rows of keys,
+    repetitions, and the user's email."""
+
+
 class TlsConfig(Section, frozen=True, kw_only=True):
     certificate: str | None = None
     """PEM file of the certificate that the admin and predictors show, followed by those between it and its authority;
@@ -257,6 +267,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     stack: StackConfig = StackConfig()
     admin: AdminConfig = AdminConfig()
+    users: UsersConfig = UsersConfig()
     tls: TlsConfig = TlsConfig()
     http: HttpConfig = HttpConfig()
     meta_store: MetaStoreConfig = MetaStoreConfig()

@@ -7,6 +7,7 @@ import re
 from rafiki.admin.auth import hash_password, is_password
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind, bind_from
+from rafiki.admin.password_policy import check_password
 from rafiki.constants import UserType
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.users import (
@@ -51,8 +52,7 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
     email = request.email
     if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > _MOST_EMAIL_CHARS:
         raise InvalidRequestError(f"Field 'email': {email[:80]!r} is no email address (name@host).")
-    if not request.password:
-        raise InvalidRequestError("Field 'password': must not be empty.")
+    check_password(request.password, email, context.config.users)
     if request.user_type is UserType.SUPERADMIN:
         raise UnauthorizedError("There is one superadmin; nobody can make another.")
     if request.user_type is UserType.ADMIN and actor.user_type is not UserType.SUPERADMIN:
@@ -82,6 +82,7 @@ def set_password(context: AdminContext, actor: User, request: SetPasswordRequest
         raise InvalidUserError(f"There is no user {(request.email or '')[:80]!r}.")
     elif is_admin(user) and actor.user_type is not UserType.SUPERADMIN:
         raise UnauthorizedError("Only the superadmin resets the passwords of admins.")
+    check_password(request.password, user.email, context.config.users)
     return _view(context.store.users.set_password_hash(user.id, hash_password(request.password)))
 
 
