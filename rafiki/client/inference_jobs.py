@@ -61,9 +61,9 @@ class InferenceJobCalls(Calls):
         """Your running inference job of an app's version; -1 is the latest."""
         return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
 
-    def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
-        """Stop serving."""
-        return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version)
+    def stop_inference_job(self, app: str, app_version: int = -1, *, user_id: str | None = None) -> Json:
+        """Stop serving. Admins stop what others serve: the user whom they name, else the one user who serves it."""
+        return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version, user_id=user_id)
 
     def stop_all_jobs(self) -> Json:
         """Stop every train and inference job of everyone: for the superadmin."""

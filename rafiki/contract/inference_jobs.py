@@ -60,6 +60,13 @@ class InferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app_version: Number
 
 
+class StopInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    user_id: str | None = None
+    """Whose, for admins. None = yours; where an admin has no such app, that of the one user who serves it."""
+
+
 class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     train_job_id: str
@@ -242,11 +249,11 @@ WATCH_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobEvent] = Endpoint
     request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
     summary="The state of your running inference job, then each change, and every second how much it serves.",
 )  # fmt: skip
-STOP_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobStoppedView] = Endpoint(
+STOP_INFERENCE_JOB: Endpoint[StopInferenceJobRequest, InferenceJobStoppedView] = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
-    request=InferenceJobRequest, response=InferenceJobStoppedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
+    request=StopInferenceJobRequest, response=InferenceJobStoppedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Stop serving.",
-    audited=Audited("infer.stop", ("app", "app_version", "id")),
+    audited=Audited("infer.stop", ("app", "app_version", "user_id", "id")),
 )  # fmt: skip
 STOP_ALL_JOBS: Endpoint[Empty, StoppedJobsView] = Endpoint(
     name="stop_all_jobs", method="POST", path="/actions/stop_all_jobs", request=Empty, response=StoppedJobsView,

@@ -57,6 +57,13 @@ class TrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     app_version: Number
 
 
+class StopTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    user_id: str | None = None
+    """Whose, for admins. None = yours; where an admin has no such app, that of the one user who has it live."""
+
+
 class ListTrialsRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number
@@ -289,11 +296,11 @@ WATCH_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobEvent] = Endpoint(
     response=TrainJobEvent, roles=ALL_USERS, is_stream=True,
     summary="The state of one of your train jobs, then each change of it and of its trials, until it ends.",
 )  # fmt: skip
-STOP_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobCreatedView] = Endpoint(
-    name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
+STOP_TRAIN_JOB: Endpoint[StopTrainJobRequest, TrainJobCreatedView] = Endpoint(
+    name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=StopTrainJobRequest,
     response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Stop a train job; its finished trials stay.",
-    audited=Audited("train.stop", ("app", "app_version", "id")),
+    audited=Audited("train.stop", ("app", "app_version", "user_id", "id")),
 )  # fmt: skip
 GET_TRIALS_OF_TRAIN_JOB: Endpoint[ListTrialsRequest, list[TrialView]] = Endpoint(
     name="get_trials_of_train_job", method="GET", path="/train_jobs/{app}/{app_version}/trials",

@@ -13,7 +13,13 @@ from rafiki.errors import UnreachableError
 from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
-from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
+from rafiki_cli.completion.arguments import (
+    AppArgument,
+    AppFilterArgument,
+    ServedAppArgument,
+    VersionOption,
+    WhoseOption,
+)
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.ensembles import scores_text
@@ -229,13 +235,19 @@ def watch(
     terminal.finish(code)
 
 
-@app.command(epilog=examples("rafiki infer stop digits"))
+@app.command(epilog=examples("rafiki infer stop digits", "rafiki infer stop digits --user bob@example.org"))
 def stop(
-    cli: Application, app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE
+    cli: Application,
+    app: ServedAppArgument,
+    version: VersionOption = -1,
+    user: WhoseOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
-    """Stop serving an app."""
+    """Stop serving an app. Admins stop what others serve, too."""
     client = cli.client()
-    stopped = client.stop_inference_job(app, resolve.served_version(client, app, version))
+    if user is None:
+        version = resolve.served_version(client, app, version)
+    stopped = client.stop_inference_job(app, version, resolve.user_id(client, user))
     if format is Format.TABLE:
         terminal.say(f"Stopped serving {stopped.app}, version {stopped.app_version}.")
     else:

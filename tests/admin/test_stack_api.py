@@ -39,6 +39,7 @@ ONLY_FOR = {
     },
     "collect_garbage": ["superadmin", "admin"],
     "get_audit": ["superadmin", "admin"],
+    "set_user_type": ["superadmin", "admin"],
 }
 # The calls that users of the first generation rely on.
 PUBLISHED = [

@@ -7,6 +7,7 @@ import re
 from rafiki.admin.auth import hash_password, is_password
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.operation import bind, bind_from
+from rafiki.admin.ops.inference_jobs import stop_jobs_of
 from rafiki.admin.password_policy import check_password
 from rafiki.constants import UserType
 from rafiki.contract.endpoint import Empty
@@ -17,9 +18,11 @@ from rafiki.contract.users import (
     GET_USERS,
     LOGIN,
     SET_PASSWORD,
+    SET_USER_TYPE,
     BanUserRequest,
     CreateUserRequest,
     SetPasswordRequest,
+    SetUserTypeRequest,
     TokenRequest,
     TokenView,
     UserView,
@@ -102,7 +105,34 @@ def ban_user(context: AdminContext, actor: User, request: BanUserRequest) -> Use
         raise UnauthorizedError("You cannot ban yourself.")
     if user.user_type in (UserType.ADMIN, UserType.SUPERADMIN) and actor.user_type is not UserType.SUPERADMIN:
         raise UnauthorizedError("Only the superadmin bans admins.")
-    return _view(context.store.users.ban_user(user.id))
+    heir = None if request.hand_over_to is None else _heir(context, user, request.hand_over_to)
+    banned = context.store.users.ban_user(user.id, heir_id=heir.id if heir else None)
+    # What was begun in the last moment is handed over to nobody.
+    stop_jobs_of(context, user.id)
+    return _view(banned)
+
+
+def _heir(context: AdminContext, user: User, email: str) -> User:
+    heir = context.store.users.find_user_by_email(email)
+    if heir is None:
+        raise InvalidUserError(f"Field 'hand_over_to': there is no user {email[:80]!r}.")
+    if heir.id == user.id or heir.banned_date is not None:
+        why = "is who is to be banned" if heir.id == user.id else "is banned"
+        raise InvalidRequestError(f"Field 'hand_over_to': {heir.email} {why}. Name another user.")
+    return heir
+
+
+def set_user_type(context: AdminContext, actor: User, request: SetUserTypeRequest) -> UserView:
+    user = context.store.users.find_user_by_email(request.email)
+    if user is None:
+        raise InvalidUserError(f"There is no user {request.email[:80]!r}.")
+    if UserType.SUPERADMIN in (user.user_type, request.user_type):
+        raise UnauthorizedError("There is one superadmin; nobody can make another, and nobody changes that role.")
+    if user.id == actor.id:
+        raise UnauthorizedError("You cannot change your own role.")
+    if UserType.ADMIN in (user.user_type, request.user_type) and actor.user_type is not UserType.SUPERADMIN:
+        raise UnauthorizedError("Only the superadmin makes admins, and takes that role from them.")
+    return _view(context.store.users.set_user_type(user.id, request.user_type))
 
 
 OPERATIONS = [
@@ -111,5 +141,6 @@ OPERATIONS = [
     bind(GET_USERS, get_users),
     bind(GET_CURRENT_USER, get_current_user),
     bind(BAN_USER, ban_user),
+    bind(SET_USER_TYPE, set_user_type),
     bind_from(SET_PASSWORD, set_password),
 ]

@@ -30,6 +30,7 @@ from rafiki.contract.inference_jobs import (
     InferenceJobView,
     ListInferenceJobsRequest,
     PreviewEnsembleRequest,
+    StopInferenceJobRequest,
     StoppedJobsView,
 )
 
@@ -76,9 +77,12 @@ class InferenceJobCalls(Calls):
         request = InferenceJobRequest(app=app, app_version=app_version)
         return self._watch(WATCH_INFERENCE_JOB, request, patience_s=patience_s, stop=stop)
 
-    def stop_inference_job(self, app: str, app_version: int = -1) -> InferenceJobStoppedView:
+    def stop_inference_job(
+        self, app: str, app_version: int = -1, user_id: str | None = None
+    ) -> InferenceJobStoppedView:
         """Stop serving."""
-        return self._call(STOP_INFERENCE_JOB, InferenceJobRequest(app=app, app_version=app_version))
+        request = StopInferenceJobRequest(app=app, app_version=app_version, user_id=user_id)
+        return self._call(STOP_INFERENCE_JOB, request)
 
     def stop_all_jobs(self) -> StoppedJobsView:
         """Stop every train and inference job of everyone."""
