@@ -162,6 +162,18 @@ class ApiTokenExistsError(RequestRefusedError):
     http_status = 409
 
 
+class InvalidKeyError(RequestRefusedError):
+    """The app has no such key. `rafiki key list APP` shows those it has."""
+
+    http_status = 404
+
+
+class KeyExistsError(RequestRefusedError):
+    """The app has a key of that name already. Revoke it, or choose another name."""
+
+    http_status = 409
+
+
 class InvalidModelError(RequestRefusedError):
     """There is no such model, or its file cannot be used."""
 

@@ -55,6 +55,7 @@ class RafikiGroup(LazyGroup):
         "Serve": {
             "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
             "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
+            "key": ("rafiki_cli.commands.key", "Make, list and revoke keys for predictors that ask for one."),
             "export": ("rafiki_cli.commands.export", "Write an app's ensemble as a folder that works without Rafiki."),
         },
         "Look": {

@@ -14,6 +14,7 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
@@ -53,6 +54,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     hub: EventHub
     disk: DiskSpace
     audit: AuditLog
+    keys: PredictorKeys
     login_limits: LoginLimits
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""

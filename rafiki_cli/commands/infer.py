@@ -86,6 +86,9 @@ def create(
     size: Annotated[
         int | None, typer.Option(min=1, max=100, help="Trials to serve at most. [default: 5 for greedy]")
     ] = None,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Take queries with a key of the app only: `rafiki key create`.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
     ] = False,
@@ -93,7 +96,7 @@ def create(
 ) -> None:
     """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
     from rafiki.budget import InferenceBudget
-    from rafiki.contract.inference_jobs import CreateInferenceJobRequest
+    from rafiki.contract.inference_jobs import CreateInferenceJobRequest, DeploymentRequest
     from rafiki.ensembles import EnsembleSetting
 
     given = {
@@ -107,7 +110,14 @@ def create(
         setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
     client = cli.client()
     created = client.create_inference_job(
-        CreateInferenceJobRequest(app=app, app_version=version, budget=budget, ensemble=setting, replace=replace)
+        CreateInferenceJobRequest(
+            app=app,
+            app_version=version,
+            budget=budget,
+            ensemble=setting,
+            replace=replace,
+            deployment=DeploymentRequest(require_key=True) if require_key else None,
+        )
     )
     columns: list[Column[InferenceJobCreatedView]] = [
         Column("ID", lambda r: r.id),

@@ -160,6 +160,7 @@ def test_the_last_use_is_noted_at_most_once_a_minute(me: Caller, stack: RunningS
 LOGIN_ONLY = {
     "add_node": ("POST", "/nodes", {}),
     "create_api_token": ("POST", "/api_tokens", {"name": "another"}),
+    "create_key": ("POST", "/apps/any/keys", {"name": "another"}),
     "create_user": ("POST", "/users", {"email": "new@rafiki", "password": "a long one", "user_type": "ADMIN"}),
     "set_user_type": ("POST", "/users/type", {"email": "no@body", "user_type": "ADMIN"}),
     "set_password": ("POST", "/users/password", {"password": "a new one", "old_password": "a password"}),

@@ -33,6 +33,16 @@ from rafiki.contract.inference_jobs import (
     StopInferenceJobRequest,
     StoppedJobsView,
 )
+from rafiki.contract.predictor_keys import (
+    CREATE_KEY,
+    GET_KEYS,
+    REVOKE_KEY,
+    CreateKeyRequest,
+    KeyView,
+    ListKeysRequest,
+    NewKeyView,
+    RevokeKeyRequest,
+)
 
 
 class InferenceJobCalls(Calls):
@@ -83,6 +93,18 @@ class InferenceJobCalls(Calls):
         """Stop serving."""
         request = StopInferenceJobRequest(app=app, app_version=app_version, user_id=user_id)
         return self._call(STOP_INFERENCE_JOB, request)
+
+    def create_key(self, app: str, name: str) -> NewKeyView:
+        """Make a key of your app."""
+        return self._call(CREATE_KEY, CreateKeyRequest(app=app, name=name))
+
+    def get_keys(self, app: str) -> list[KeyView]:
+        """The keys of your app that are not revoked."""
+        return self._call(GET_KEYS, ListKeysRequest(app=app))
+
+    def revoke_key(self, app: str, key_id: str) -> KeyView:
+        """Revoke a key of your app."""
+        return self._call(REVOKE_KEY, RevokeKeyRequest(app=app, key_id=key_id))
 
     def stop_all_jobs(self) -> StoppedJobsView:
         """Stop every train and inference job of everyone."""

@@ -10,6 +10,7 @@ from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
@@ -41,6 +42,7 @@ class MetaStore(ABC):
 
     users: UserStore
     api_tokens: ApiTokenStore
+    predictor_keys: PredictorKeyStore
     datasets: DatasetStore
     models: ModelStore
     train_jobs: TrainJobStore

@@ -10,7 +10,7 @@ from rafiki.errors import InvalidRequestError, InvalidUserError, UserAlreadyBann
 from rafiki.meta_store.base import UserStore
 from rafiki.meta_store.sql.database import Refusals, not_found
 from rafiki.meta_store.sql.records import Records, to_entity
-from rafiki.meta_store.sql.schema import columns_of, datasets, inference_jobs, models, train_jobs, users
+from rafiki.meta_store.sql.schema import columns_of, datasets, inference_jobs, models, predictor_keys, train_jobs, users
 from rafiki.utils.ids import new_id
 
 
@@ -36,7 +36,7 @@ def _hand_over(connection: Connection, user_id: str, heir_id: str) -> None:
         if names := list(connection.execute(both).scalars()):
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             raise _same_names(f"the {noun}(s) {', '.join(names[:5])}{more}")
-    for table in (datasets, models, train_jobs, inference_jobs):
+    for table in (datasets, models, train_jobs, inference_jobs, predictor_keys):
         connection.execute(update(table).where(table.c.user_id == user_id).values(user_id=heir_id))
 
 
