@@ -155,6 +155,14 @@ class InvalidPasswordError(UnauthorizedError):
     """The email or the password is wrong."""
 
 
+class TooManyLoginsError(RequestRefusedError):
+    """Too many wrong passwords came from this address. Try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+    retry_after_s: int = 1
+
+
 class InvalidApiTokenError(RequestRefusedError):
     """You have no such API token. `rafiki token list` shows those you have."""
 
@@ -163,6 +171,18 @@ class InvalidApiTokenError(RequestRefusedError):
 
 class ApiTokenExistsError(RequestRefusedError):
     """You have an API token of that name already. Revoke it, or choose another name."""
+
+    http_status = 409
+
+
+class InvalidKeyError(RequestRefusedError):
+    """The app has no such key. `rafiki key list APP` shows those it has."""
+
+    http_status = 404
+
+
+class KeyExistsError(RequestRefusedError):
+    """The app has a key of that name already. Revoke it, or choose another name."""
 
     http_status = 409
 

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 
 from rafiki.admin.advertised import check_ways_out
+from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
@@ -13,8 +14,10 @@ from rafiki.admin.context import AdminContext
 from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
+from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.settling import check_database_is_there, settle_database
@@ -166,9 +169,11 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     environments.clean_up()
     _install_on_nodes(config, folder, containers, environments)
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
+    keys = PredictorKeys(store, folder.run)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
+        keys=keys,
         disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
@@ -182,5 +187,6 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
-        disk=disk,
+        disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
+        keys=keys,
     )  # fmt: skip

@@ -16,7 +16,7 @@ EMAILS: dict[str, Any] = {
 
 def user(**fields: Any) -> Request:
     """A new user; ``...`` leaves a field out."""
-    good = {"email": "somebody@rafiki", "password": "secret", "user_type": "APP_DEVELOPER"}
+    good = {"email": "somebody@rafiki", "password": "an old secret", "user_type": "APP_DEVELOPER"}
     return post("/users", without({**good, **fields}))
 
 

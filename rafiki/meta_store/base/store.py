@@ -12,6 +12,7 @@ from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.dump import DatabaseDump, ReadTable, Renames
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
@@ -43,6 +44,7 @@ class MetaStore(ABC):
 
     users: UserStore
     api_tokens: ApiTokenStore
+    predictor_keys: PredictorKeyStore
     datasets: DatasetStore
     models: ModelStore
     train_jobs: TrainJobStore

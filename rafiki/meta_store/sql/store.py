@@ -18,6 +18,7 @@ from rafiki.meta_store.sql.datasets import SqlDatasetStore
 from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
 from rafiki.meta_store.sql.migrate import is_known, migrate, needs_migration
 from rafiki.meta_store.sql.models import SqlModelStore
+from rafiki.meta_store.sql.predictor_keys import SqlPredictorKeyStore
 from rafiki.meta_store.sql.services import SqlServiceStore
 from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
 from rafiki.meta_store.sql.trials import SqlTrialStore
@@ -32,6 +33,7 @@ class SqlMetaStore(MetaStore):
         self._db = Database(url, now)
         self.users = SqlUserStore(self._db)
         self.api_tokens = SqlApiTokenStore(self._db)
+        self.predictor_keys = SqlPredictorKeyStore(self._db)
         self.datasets = SqlDatasetStore(self._db)
         self.models = SqlModelStore(self._db)
         self.train_jobs = SqlTrainJobStore(self._db)
