@@ -127,7 +127,9 @@ def set_user_type(context: AdminContext, actor: User, request: SetUserTypeReques
     if user is None:
         raise InvalidUserError(f"There is no user {request.email[:80]!r}.")
     if UserType.SUPERADMIN in (user.user_type, request.user_type):
-        raise UnauthorizedError.forbidden("There is one superadmin; nobody can make another, and nobody changes that role.")
+        raise UnauthorizedError.forbidden(
+            "There is one superadmin; nobody can make another, and nobody changes that role."
+        )
     if user.id == actor.id:
         raise UnauthorizedError.forbidden("You cannot change your own role.")
     if UserType.ADMIN in (user.user_type, request.user_type) and actor.user_type is not UserType.SUPERADMIN:
