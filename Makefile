@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-latest constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
+.PHONY: quickstart test test-latest fuzz constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -26,6 +26,13 @@ test-latest:
 # Makes constraints.txt anew from the newest releases: do it when `make test-latest` passes.
 constraints:
 	$(PYTHON) .ci/latest.py constraints
+
+# 10,000 calls as each role, made at random; SEED makes those of another run.
+CALLS ?= 10000
+SEED ?= 1
+fuzz: $(VENV)/.test
+	$(COMPILE)
+	RAFIKI_FUZZ_CALLS=$(CALLS) RAFIKI_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/acceptance/test_fuzz.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -12,5 +12,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
     """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
+    require_key: bool | None = None
+    """Whether its predictor takes queries with a key of the app only (``Authorization: Bearer KEY``)."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     """The most queries that an inference worker takes at once (predictor.batch_size)."""

@@ -52,6 +52,18 @@ class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
     datetime_revoked: datetime | None = None
 
 
+class PredictorKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that the predictors of a user's app take. The key itself is not kept, only its hash."""
+
+    id: str
+    user_id: str
+    app: str
+    name: str
+    secret_hash: str
+    datetime_created: datetime
+    datetime_revoked: datetime | None = None
+
+
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     user_id: str

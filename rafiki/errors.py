@@ -46,6 +46,7 @@ class RafikiError(Exception):
 
 
 _NOT_FOUND_STATUS = 404
+_FORBIDDEN_STATUS = 403
 
 
 # ---- requests that the admin refuses ------------------------------------------------------------------------------
@@ -105,6 +106,10 @@ class MethodNotAllowedError(RequestRefusedError):
     http_status = 405
 
 
+class BackupRefusedError(RequestRefusedError):
+    """The backup cannot be made or restored here."""
+
+
 class OtherStackError(RequestRefusedError):
     """The request is meant for another stack than the one that answers here."""
 
@@ -117,6 +122,14 @@ class UnauthorizedError(RequestRefusedError):
 
     http_status = 401
     exit_code = ExitCode.UNAUTHORIZED
+
+    @classmethod
+    def forbidden(cls, message: str) -> Self:
+        """The error for somebody who is known and may not do this: status 403, since another login of theirs would
+        not help."""
+        error = cls(message)
+        error.http_status = _FORBIDDEN_STATUS
+        return error
 
 
 class InvalidUserError(RequestRefusedError):
@@ -142,6 +155,14 @@ class InvalidPasswordError(UnauthorizedError):
     """The email or the password is wrong."""
 
 
+class TooManyLoginsError(RequestRefusedError):
+    """Too many wrong passwords came from this address. Try again later."""
+
+    http_status = 429
+    exit_code = ExitCode.UNREACHABLE
+    retry_after_s: int = 1
+
+
 class InvalidApiTokenError(RequestRefusedError):
     """You have no such API token. `rafiki token list` shows those you have."""
 
@@ -150,6 +171,18 @@ class InvalidApiTokenError(RequestRefusedError):
 
 class ApiTokenExistsError(RequestRefusedError):
     """You have an API token of that name already. Revoke it, or choose another name."""
+
+    http_status = 409
+
+
+class InvalidKeyError(RequestRefusedError):
+    """The app has no such key. `rafiki key list APP` shows those it has."""
+
+    http_status = 404
+
+
+class KeyExistsError(RequestRefusedError):
+    """The app has a key of that name already. Revoke it, or choose another name."""
 
     http_status = 409
 
@@ -427,5 +460,7 @@ def error_from_wire(code: str, message: str, status: int | None = None) -> Rafik
     found = error_types().get(code)
     if found is None:
         return RafikiError(f"{code}: {message}")
+    if status == _FORBIDDEN_STATUS and issubclass(found, UnauthorizedError):
+        return found.forbidden(message).with_name()
     error = found.not_found(message) if status == _NOT_FOUND_STATUS else found(message)
     return error.with_name()

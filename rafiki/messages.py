@@ -183,6 +183,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     max_waiting: int
     max_body_mb: int
     http: HttpConfig = HttpConfig()
+    key_file: str | None = None
+    """Hashes of the keys that it takes; None = it asks for none."""
 
 
 # ---- training: worker and admin -> advisor -----------------------------------------------------------------------

@@ -46,6 +46,16 @@ class AdminConfig(Section, frozen=True, kw_only=True):
     """How long a model file may take to load when its knobs are read at upload."""
 
 
+class UsersConfig(Section, frozen=True, kw_only=True):
+    """For passwords that are set from now on."""
+
+    min_password_length: int = 8
+    """The fewest characters of a password."""
+    refuse_common_passwords: bool = True
+    """Whether passwords that are guessed first are refused: common words, also with digits around them, rows of keys,
+    repetitions, and the user's email."""
+
+
 class TlsConfig(Section, frozen=True, kw_only=True):
     certificate: str | None = None
     """PEM file of the certificate that the admin and predictors show, followed by those between it and its authority;
@@ -73,6 +83,9 @@ class HttpConfig(Section, frozen=True, kw_only=True):
     """Connections to one server; beyond, one that waits for its next request ends, or the new one is refused."""
     max_connections_per_address: int = 1024
     """Those of one other address, in the same way."""
+    trusted_proxies: list[str] = []
+    """Addresses and networks of proxies before the admin (`10.0.0.2`, `10.1.0.0/16`): where a call comes from is then
+    what their `X-Forwarded-For` says, for the audit log and the limits of logins."""
     cors_origins: list[str] = []
     """Web pages that may call from browsers (`https://app.example.org`, or `*`)."""
 
@@ -242,6 +255,8 @@ class LoggingConfig(Section, frozen=True, kw_only=True):
     max_file_mb: int = 32
     """The largest log of the admin, the cache or a service: a larger one begins anew, and what it held is kept once
     more beside it (``NAME.log.1``)."""
+    audit_max_mb: int = 64
+    """All of the audit log, what was done and what was refused: the oldest entries of each make room."""
     level: LogLevel = "info"
     """The least severe records that the admin and the services write: `debug`, `info`, `warning` or `error`. Libraries
     only warn."""
@@ -252,6 +267,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     stack: StackConfig = StackConfig()
     admin: AdminConfig = AdminConfig()
+    users: UsersConfig = UsersConfig()
     tls: TlsConfig = TlsConfig()
     http: HttpConfig = HttpConfig()
     meta_store: MetaStoreConfig = MetaStoreConfig()

@@ -105,6 +105,11 @@ class StackFolder:
         return self.root / "logs"
 
     @property
+    def audit(self) -> Path:
+        """Who did what."""
+        return self.root / "audit"
+
+    @property
     def run(self) -> Path:
         """Pid files, specs of running services: nothing in it outlives its process."""
         return self.root / "run"

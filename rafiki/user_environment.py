@@ -23,6 +23,11 @@ def token_from_environment(environ: Mapping[str, str] | None = None) -> str | No
     return (os.environ if environ is None else environ).get("RAFIKI_TOKEN", "").strip() or None
 
 
+def key_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """``RAFIKI_KEY``: the key that queries are sent with, to predictors that ask for one."""
+    return (os.environ if environ is None else environ).get("RAFIKI_KEY", "").strip() or None
+
+
 def first_generation_admin(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
     """``RAFIKI_ADDR`` and ``ADMIN_EXT_PORT``: host and port of the admin, for scripts of the first generation."""
     environ = os.environ if environ is None else environ

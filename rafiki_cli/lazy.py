@@ -49,10 +49,10 @@ class App(typer.Typer):
     those of a group costs more than most of them take.
     """
 
-    def __init__(self, help: str) -> None:
+    def __init__(self, help: str, group: type[TyperGroup] | None = None) -> None:
         # Rich help costs about 50 ms at every --help.
         super().__init__(
-            cls=PlainGroup,
+            cls=group or PlainGroup,
             help=help,
             rich_markup_mode=None,
             no_args_is_help=True,
@@ -133,9 +133,9 @@ def examples(*commands: str) -> str:
     return "\n\n".join(["Examples:", *(f"  {command}" for command in commands)])
 
 
-def new_app(help: str) -> App:
-    """A Typer app of this command line: plain help, no arguments mean help."""
-    return App(help)
+def new_app(help: str, group: type[TyperGroup] | None = None) -> App:
+    """A Typer app of this command line: plain help, no arguments mean help, unless ``group`` says otherwise."""
+    return App(help, group)
 
 
 class PlainCommand(TyperCommand):
@@ -172,6 +172,16 @@ class PlainGroup(TyperGroup):
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         _format_examples(self.epilog, formatter)
+
+
+class GroupWithDefault(PlainGroup):
+    """A group whose first command may go without its name: ``rafiki backup FILE``."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in self.commands and first not in ctx.help_option_names:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
 
 
 class LazyGroup(PlainGroup):

@@ -55,6 +55,7 @@ class RafikiGroup(LazyGroup):
         "Serve": {
             "infer": ("rafiki_cli.commands.infer", "Deploy the best trials of a train job."),
             "predict": ("rafiki_cli.commands.predict", "Ask a deployed app for predictions."),
+            "key": ("rafiki_cli.commands.key", "Make, list and revoke keys for predictors that ask for one."),
             "export": ("rafiki_cli.commands.export", "Write an app's ensemble as a folder that works without Rafiki."),
         },
         "Look": {
@@ -73,7 +74,10 @@ class RafikiGroup(LazyGroup):
         "Administer": {
             "config": ("rafiki_cli.commands.config", "Show, check and change the configuration."),
             "user": ("rafiki_cli.commands.user", "Create, list and ban users; change passwords."),
+            "audit": ("rafiki_cli.commands.audit", "Who did what, from where, and with which result."),
             "gc": ("rafiki_cli.commands.gc", "Free parameters, environments and logs that are not needed any more."),
+            "backup": ("rafiki_cli.commands.backup", "Save the stack in one file, while jobs run; check such a file."),
+            "restore": ("rafiki_cli.commands.restore", "Make a stack of a backup."),
             "image": ("rafiki_cli.commands.image", "The container image that workers run in, on several machines."),
             "node": ("rafiki_cli.commands.node", "The machines that services run on: list, add, drain, remove."),
             "stop-all": ("rafiki_cli.commands.admin", "Stop every job of everyone."),

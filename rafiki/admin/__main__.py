@@ -164,7 +164,8 @@ def _serving(app: Starlette, http: HttpConfig, certificate: CertificateFiles | N
         with_cors(app, http.cors_origins), http=serve_guarded(http), loop="uvloop", ws="none", lifespan="off",
         access_log=False, log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
         headers=[(VERSION_HEADER, __version__)], ssl_certfile=certificate.certificate if certificate else None,
-        ssl_keyfile=certificate.key if certificate else None,
+        ssl_keyfile=certificate.key if certificate else None, proxy_headers=bool(http.trusted_proxies),
+        forwarded_allow_ips=http.trusted_proxies,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rafiki
+from rafiki.admin.auditing import CallRecord
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventStream, Source
@@ -29,7 +30,7 @@ from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
 from rafiki.contract.http_headers import STACK_HEADER
-from rafiki.contract.refusal import refusal_body
+from rafiki.contract.refusal import refusal_body, refusal_headers
 from rafiki.entities import User
 from rafiki.errors import (
     InternalError,
@@ -40,6 +41,7 @@ from rafiki.errors import (
     RafikiError,
     RequestTooLargeError,
     StoreFullError,
+    TooManyLoginsError,
     UnauthorizedError,
 )
 from rafiki.utils.logs import log_unexpected
@@ -82,13 +84,13 @@ def make_door_app(context: AdminContext) -> Starlette:
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def _json(body: bytes, status: int = 200) -> Response:
+def _json(body: bytes) -> Response:
     # Response would add a charset, and clients compare the type exactly.
-    return Response(body, status_code=status, headers={"content-type": "application/json"})
+    return Response(body, headers={"content-type": "application/json"})
 
 
 def _error(e: RafikiError) -> Response:
-    return _json(refusal_body(e), e.http_status)
+    return Response(refusal_body(e), e.http_status, refusal_headers(e))
 
 
 async def _http_exception(request: Request, e: Exception) -> Response:
@@ -107,18 +109,50 @@ def _serve(
     allowed = ", ".join(sorted({*by_method, "OPTIONS", *(["HEAD"] if "GET" in by_method else [])}))
 
     async def serve(request: Request) -> Response | EventStream:
+        record = CallRecord(request.client.host if request.client else None)
+        try:
+            return await answer(request, record)
+        except RafikiError as e:
+            record.fail(e)
+            if e.http_status >= 500:
+                log_unexpected(_logger, e)
+            refusal = _error(e)
+            if isinstance(e, MethodNotAllowedError):
+                refusal.headers["allow"] = allowed
+            if isinstance(e, TooManyLoginsError):
+                refusal.headers["retry-after"] = str(e.retry_after_s)
+            return refusal
+        except ClientDisconnect:
+            record.result = "ClientDisconnect"
+            return Response(status_code=400)
+        except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                record.fail(full := StoreFullError("No space is left on the disk of this stack."))
+                return _error(full)
+            log_unexpected(_logger, e)
+            return _error(InternalError())
+        except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
+            log_unexpected(_logger, e)
+            return _error(InternalError())
+        finally:
+            if (entry := record.entry()) is not None:
+                await run_in_threadpool(context.audit.note, entry)
+
+    async def answer(request: Request, record: CallRecord) -> Response | EventStream:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": allowed})
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in by_method:
+            raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
+        _refuse_other_stack(context, request)
+        operation = by_method[method]
+        endpoint = record.endpoint = operation.endpoint
+        record.fields = request.path_params
+        record.actor = await run_in_threadpool(_authenticate, context, endpoint, request)
+        _refuse_role(endpoint, record.actor, request)
+        texts = _address_fields(request)
         form: FormData | None = None
         try:
-            if request.method == "OPTIONS":
-                return Response(status_code=204, headers={"allow": allowed})
-            method = "GET" if request.method == "HEAD" else request.method
-            if method not in by_method:
-                raise MethodNotAllowedError(f"{request.url.path} takes {allowed}, not {request.method}.")
-            _refuse_other_stack(context, request)
-            operation = by_method[method]
-            endpoint = operation.endpoint
-            actor = await run_in_threadpool(_authorize, context, endpoint, request)
-            texts = _address_fields(request)
             if endpoint.is_form:
                 if (shortage := context.disk.find_shortage()) is not None:
                     raise StoreFullError(shortage)
@@ -126,36 +160,21 @@ def _serve(
                 body = _form_fields(form, texts)
             else:
                 body = await _read_json(request)
+            record.fields = {**body, **texts}
             call = endpoint.parse_request(body, texts)
             if endpoint.is_stream and request.method == "HEAD":
                 return Response(media_type="text/event-stream")
-            answer = await run_in_threadpool(operation.serve, context, actor, call)
-            if endpoint.is_stream:
-                authorize = functools.partial(_authorize, context, endpoint, request)
-                return EventStream(context.hub, cast(Source, answer), cast(User, actor), authorize)
-        except RafikiError as e:
-            if e.http_status >= 500:
-                log_unexpected(_logger, e)
-            refusal = _error(e)
-            if isinstance(e, MethodNotAllowedError):
-                refusal.headers["allow"] = allowed
-            return refusal
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT):
-                return _error(StoreFullError("No space is left on the disk of this stack."))
-            log_unexpected(_logger, e)
-            return _error(InternalError())
-        except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
-            log_unexpected(_logger, e)
-            return _error(InternalError())
+            found = await run_in_threadpool(operation.serve, context, record.actor, call, record.address)
         finally:
             if form is not None:
                 await form.close()
+        record.succeed(found)
+        if endpoint.is_stream:
+            authorize = functools.partial(_authorize, context, endpoint, request)
+            return EventStream(context.hub, cast(Source, found), cast(User, record.actor), authorize)
         if endpoint.response is bytes:
-            return Response(cast(bytes, answer), headers={"content-type": "application/octet-stream"})
-        return _json(msgspec.json.encode(answer))
+            return Response(cast(bytes, found), headers={"content-type": "application/octet-stream"})
+        return _json(msgspec.json.encode(found))
 
     return serve
 
@@ -181,21 +200,34 @@ def _address_fields(request: Request) -> dict[str, str]:
 
 
 def _authorize(context: AdminContext, endpoint: AnyEndpoint, request: Request) -> User | None:
+    user = _authenticate(context, endpoint, request)
+    _refuse_role(endpoint, user, request)
+    return user
+
+
+def _authenticate(context: AdminContext, endpoint: AnyEndpoint, request: Request) -> User | None:
+    """Who calls; None where nobody asks."""
     if endpoint.roles is None:
         return None
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not (token := _token_of(request)):
         raise UnauthorizedError("No token came with this request. Log in with `rafiki login`.")
-    token = token.strip()
-    user = context.user_of_token(token)
-    if endpoint.is_login_only and is_api_token(token):
-        raise UnauthorizedError(
+    return context.user_of_token(token)
+
+
+def _token_of(request: Request) -> str:
+    """What ``Authorization: Bearer`` holds; empty without."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _refuse_role(endpoint: AnyEndpoint, user: User | None, request: Request) -> None:
+    if endpoint.is_login_only and is_api_token(_token_of(request)):
+        raise UnauthorizedError.forbidden(
             "An API token makes no tokens, users or passwords. Log in with `rafiki login` for that."
         )
-    if user.user_type not in endpoint.roles:
+    if user is not None and endpoint.roles is not None and user.user_type not in endpoint.roles:
         roles = ", ".join(sorted(endpoint.roles))
-        raise UnauthorizedError(f"This call is for {roles}; you are {user.user_type}.")
-    return user
+        raise UnauthorizedError.forbidden(f"This call is for {roles}; you are {user.user_type}.")
 
 
 async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerator[bytes, None]:

@@ -7,11 +7,14 @@ from datetime import timedelta
 
 import msgspec
 
+from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
+from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
@@ -50,6 +53,9 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     door: AdminServiceDoor
     hub: EventHub
     disk: DiskSpace
+    audit: AuditLog
+    keys: PredictorKeys
+    login_limits: LoginLimits
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""
     doors: BoxDoors | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 
 import msgspec
 
@@ -16,6 +17,7 @@ from rafiki.utils.logs import log_unexpected
 _logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 1 << 16
+_TOLD_AFTER_S = 3.0
 
 
 def name_writer(error: NewerDatabaseError, last_version: str) -> NewerDatabaseError:
@@ -42,6 +44,12 @@ def migrate_in_child(url: str, *, last_version: str = __version__) -> None:
         _migrate_and_exit(url, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
+        if not select.select([pipe], [], [], _TOLD_AFTER_S)[0]:
+            _logger.warning(
+                "The database did not answer for %g s: another program has locked it, or it is being migrated. The "
+                "start waits for that.",
+                _TOLD_AFTER_S,
+            )
         refusal = pipe.read(_MOST_BYTES)
     _, status = os.waitpid(pid, 0)
     if refusal:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from rafiki.admin.service_rights import ServiceRights, WrittenParams
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.spec_shelf import SpecShelf
-from rafiki.contract.refusal import refusal_body
+from rafiki.contract.refusal import refusal_body, refusal_headers
 from rafiki.contract.service_calls import SERVICE_CALLS
 from rafiki.data_store.base import DataStore
 from rafiki.errors import RafikiError
@@ -91,5 +91,5 @@ class AdminServiceDoor:
             service = await run_in_threadpool(self._tokens.service_of, token)
             spec = await run_in_threadpool(self._shelf.get, service.id)
         except RafikiError as e:
-            return Response(refusal_body(e), e.http_status, {"content-type": "application/json"})
+            return Response(refusal_body(e), e.http_status, refusal_headers(e))
         return Response(spec, media_type="application/octet-stream")

@@ -101,4 +101,4 @@ class ServiceRights:
         return self._store.trials.has_params(sub_train_job_id, params_id, counts_checkpoints=True)
 
     def _refusal(self, action: str) -> UnauthorizedError:
-        return UnauthorizedError(f"No {self._service.service_type} service of this job {action}.")
+        return UnauthorizedError.forbidden(f"No {self._service.service_type} service of this job {action}.")

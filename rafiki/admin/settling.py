@@ -16,7 +16,7 @@ from rafiki import __version__
 from rafiki.admin.auth import hash_password, is_password
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig
 from rafiki.constants import ServiceStatus
-from rafiki.errors import ConfigError
+from rafiki.errors import ConfigError, StackError
 from rafiki.meta_store import MetaStore
 from rafiki.moved_stack import find_left_behind
 from rafiki.stack_folder import StackFolder
@@ -77,6 +77,21 @@ def settle_database(folder: StackFolder, identity: StackIdentity, store: MetaSto
         _renew_password(folder, store)
     write_identity(folder.root, settled)
     return settled
+
+
+def check_database_is_there(loaded: LoadedConfig, folder: StackFolder, store: MetaStore) -> None:
+    """Refuse to make an empty database in the place of one that was there: what the stores hold would belong to nobody.
+
+    Raises:
+        StackError: the stack's own database is gone or empty, though the stack was up before.
+    """
+    if loaded.config.meta_store.url is not None or not folder.superadmin_password_file.exists():
+        return
+    if store.is_empty():
+        raise StackError(
+            f"The database {folder.root / 'meta.db'} is gone or empty, and this stack was up before. Go back to a "
+            f"backup: `rafiki restore FILE --force`. To begin without one, move {folder.root} away."
+        )
 
 
 def _shared_settings(loaded: LoadedConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from rafiki.admin.actions import StartService
 from rafiki.admin.gpus import share_gpus
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
@@ -68,6 +69,7 @@ class SpecBuilder:
         credentials: Credentials,
         environments: EnvironmentStore,
         door: AdminServiceDoor,
+        keys: PredictorKeys,
         is_elsewhere: Callable[[str], bool] = lambda kind: False,
         is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
@@ -90,6 +92,7 @@ class SpecBuilder:
         self._credentials = credentials
         self._environments = environments
         self._door = door
+        self._keys = keys
         self._is_elsewhere = is_elsewhere
         self._is_boxed = is_boxed
         self._cache_host = cache_host
@@ -319,6 +322,7 @@ class SpecBuilder:
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,
             http=self._config.http,
+            key_file=str(self._keys.publish(job)) if job.deployment.require_key else None,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )

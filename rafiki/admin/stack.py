@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 
 from rafiki.admin.advertised import check_ways_out
+from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
@@ -13,11 +14,13 @@ from rafiki.admin.context import AdminContext
 from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
+from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
-from rafiki.admin.settling import settle_database
+from rafiki.admin.settling import check_database_is_there, settle_database
 from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
@@ -123,8 +126,9 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     check_ways_out(config)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
-    migrate_in_child(folder.meta_store_url, last_version=identity.version)
     store = open_meta_store(folder.meta_store_url)
+    check_database_is_there(loaded, folder, store)
+    migrate_in_child(folder.meta_store_url, last_version=identity.version)
     identity = settle_database(folder, identity, store)
     _make_superadmin(store, folder)
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
@@ -165,9 +169,11 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     environments.clean_up()
     _install_on_nodes(config, folder, containers, environments)
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
+    keys = PredictorKeys(store, folder.run)
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
+        keys=keys,
         disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
@@ -181,5 +187,6 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         containers=containers, environments=environments, checks=checks, supervisor=supervisor, hub=hub,
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
-        disk=disk,
+        disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
+        keys=keys,
     )  # fmt: skip

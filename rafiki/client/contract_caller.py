@@ -7,6 +7,7 @@ import re
 import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -369,4 +370,7 @@ def _kinds_of(stream: AnyEndpoint) -> frozenset[str]:
 
 def _as_texts(fields: Mapping[str, object]) -> dict[str, str]:
     """Fields as they travel in a query string or a form: lists and dicts as JSON."""
-    return {n: v if isinstance(v, str) else encode_json(v).decode() for n, v in fields.items()}
+    return {
+        n: v if isinstance(v, str) else v.isoformat() if isinstance(v, datetime) else encode_json(v).decode()
+        for n, v in fields.items()
+    }

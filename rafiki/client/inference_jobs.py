@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rafiki.client.calls import Calls, warn_of_unknown_options
 from rafiki.client.plain_answers import Json
 from rafiki.constants import InferenceBudgetOption
-from rafiki.contract import exports, inference_jobs
+from rafiki.contract import exports, inference_jobs, predictor_keys
 
 
 class InferenceJobCalls(Calls):
@@ -30,7 +30,7 @@ class InferenceJobCalls(Calls):
                 out.
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
                 best trial of each model, all counting alike.
-            deployment: ``latency_budget_ms`` and ``batch_size``; None = as the stack's settings say.
+            deployment: ``latency_budget_ms``, ``batch_size`` and ``require_key``; None = as the stack's settings say.
             labels: notes on the job, such as the commit that it was made from.
             replace: stop the running inference job of the train job first, once all else of the request holds.
 
@@ -61,9 +61,21 @@ class InferenceJobCalls(Calls):
         """Your running inference job of an app's version; -1 is the latest."""
         return self._one(inference_jobs.GET_RUNNING_INFERENCE_JOB, app=app, app_version=app_version)
 
-    def stop_inference_job(self, app: str, app_version: int = -1) -> Json:
-        """Stop serving."""
-        return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version)
+    def stop_inference_job(self, app: str, app_version: int = -1, *, user_id: str | None = None) -> Json:
+        """Stop serving. Admins stop what others serve: the user whom they name, else the one user who serves it."""
+        return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version, user_id=user_id)
+
+    def create_key(self, app: str, name: str) -> Json:
+        """Make a key for the predictors of your app that ask for one; ``key`` is shown this once."""
+        return self._one(predictor_keys.CREATE_KEY, app=app, name=name)
+
+    def get_keys(self, app: str) -> list[Json]:
+        """The keys of your app that are not revoked, without the keys themselves."""
+        return self._many(predictor_keys.GET_KEYS, app=app)
+
+    def revoke_key(self, app: str, key_id: str) -> Json:
+        """Revoke a key of your app, from now on and for good."""
+        return self._one(predictor_keys.REVOKE_KEY, app=app, key_id=key_id)
 
     def stop_all_jobs(self) -> Json:
         """Stop every train and inference job of everyone: for the superadmin."""

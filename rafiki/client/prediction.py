@@ -51,6 +51,7 @@ class PredictorClient:
         ca: PEM file of the authorities that its certificate is checked against; None = ``RAFIKI_CA``, else those that
             the machine trusts.
         trust: what stands in the place of ``ca`` where a command has found the stack of this machine.
+        key: of the app, for a predictor that asks for one.
 
     Raises:
         InvalidRequestError: when ``predictor_host`` or ``timeout_s`` is not of that form.
@@ -65,6 +66,7 @@ class PredictorClient:
         timeout_s: float = PREDICT_TIMEOUT_S,
         ca: str | Path | None = None,
         trust: Trust | None = None,
+        key: str | None = None,
     ) -> None:
         if not 0 < timeout_s < math.inf:
             raise InvalidRequestError(f"timeout_s is {timeout_s:g}. Give a number of seconds above 0.")
@@ -75,6 +77,7 @@ class PredictorClient:
             trust=told_trust(ca) if trust is None or ca is not None else trust,
         )  # fmt: skip
         self._timeout_s = timeout_s
+        self._headers = _JSON if key is None else {**_JSON, "Authorization": f"Bearer {key}"}
 
     def predict(self, query: object) -> Any:  # type: ignore[explicit-any]
         """The prediction for one query."""
@@ -125,7 +128,7 @@ class PredictorClient:
         from rafiki.client.query_parts import ask_in_parts
 
         def send(body: bytes, timeout_s: float) -> bytes:
-            return self._server.send("POST", "/predict", content=body, headers=_JSON, timeout_s=timeout_s)
+            return self._server.send("POST", "/predict", content=body, headers=self._headers, timeout_s=timeout_s)
 
         found = ask_in_parts(send, raws, most_queries=self._most_queries(), timeout_s=self._timeout_s)
         predictions = [self._server.decode(bytes(p)) for p in found.predictions]
@@ -152,7 +155,7 @@ class PredictorClient:
         return self._post_raw(encode_json(body), self._timeout_s)
 
     def _post_raw(self, body: bytes, timeout_s: float) -> PredictorAnswer:
-        answer = self._server.send("POST", "/predict", content=body, headers=_JSON, timeout_s=timeout_s)
+        answer = self._server.send("POST", "/predict", content=body, headers=self._headers, timeout_s=timeout_s)
         return cast(PredictorAnswer, self._server.decode_object(answer))
 
     def get_health(self) -> Json:
@@ -193,6 +196,7 @@ def predict(
     queries: Sequence[object] | None = None,
     timeout_s: float = PREDICT_TIMEOUT_S,
     ca: str | Path | None = None,
+    key: str | None = None,
 ) -> PredictorAnswer:
     """Ask a predictor once.
 
@@ -202,6 +206,7 @@ def predict(
         queries: a batch of queries instead of one, of any size: it is sent in parts where it is large.
         timeout_s: the longest wait for all of the answer.
         ca: as for :class:`PredictorClient`.
+        key: as for :class:`PredictorClient`.
 
     Returns:
         ``{"prediction": p, "predictions": []}`` for a query,
@@ -212,5 +217,5 @@ def predict(
         UnreachableError: when no predictor answers in time.
         InvalidQueryError, ModelPredictError, PredictorBusyError, NoPredictionError: from the predictor.
     """
-    with PredictorClient(predictor_host, timeout_s=timeout_s, ca=ca) as predictor:
+    with PredictorClient(predictor_host, timeout_s=timeout_s, ca=ca, key=key) as predictor:
         return predictor.post({"query": query}) if queries is None else predictor.ask_many(queries)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from rafiki.client.calls import Calls
 from rafiki.client.plain_answers import Json
-from rafiki.contract import garbage, nodes, stack
+from rafiki.contract import audit, garbage, nodes, stack
 
 
 class StackCalls(Calls):
@@ -80,3 +81,21 @@ class StackCalls(Calls):
             garbage.COLLECT_GARBAGE, what=None if what is None else list(map(str, what)),
             keep=keep, older_than_s=older_than_s, apply=apply, only=None if only is None else list(only),
         )  # fmt: skip
+
+    def get_audit(
+        self,
+        *,
+        user: str | None = None,
+        action: str | None = None,
+        since: datetime | None = None,
+        count: int = audit.DEFAULT_AUDIT_COUNT,
+    ) -> list[Json]:
+        """Who did what, oldest first: for admins.
+
+        Args:
+            user: email of who did it, or in whose name it was tried.
+            action: such as ``user.ban``, or its first word.
+            since: nothing that is older.
+            count: the newest so many.
+        """
+        return self._many(audit.GET_AUDIT, user=user, action=action, since=since, count=count)

@@ -70,9 +70,10 @@ class TrainJobCalls(Calls):
         """One of your train jobs; version -1 is the latest."""
         return self._one(train_jobs.GET_TRAIN_JOB, app=app, app_version=app_version)
 
-    def stop_train_job(self, app: str, app_version: int = -1) -> Json:
-        """Stop a train job; its finished trials stay."""
-        return self._one(train_jobs.STOP_TRAIN_JOB, app=app, app_version=app_version)
+    def stop_train_job(self, app: str, app_version: int = -1, *, user_id: str | None = None) -> Json:
+        """Stop a train job; its finished trials stay. Admins stop those of others: of the user whom they name, else of
+        the one user who has that app live."""
+        return self._one(train_jobs.STOP_TRAIN_JOB, app=app, app_version=app_version, user_id=user_id)
 
     def get_trials_of_train_job(
         self, app: str, app_version: int = -1, *, offset: int = 0, limit: int | None = None

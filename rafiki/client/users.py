@@ -33,9 +33,17 @@ class UserCalls(Calls):
         """All users."""
         return self._many(users.GET_USERS)
 
-    def ban_user(self, email: str) -> Json:
-        """Ban a user for good."""
-        return self._one(users.BAN_USER, email=email)
+    def ban_user(self, email: str, *, hand_over_to: str | None = None) -> Json:
+        """Ban a user for good.
+
+        Args:
+            hand_over_to: email of who gets their datasets, models and jobs, which go on; None = live jobs are stopped.
+        """
+        return self._one(users.BAN_USER, email=email, hand_over_to=hand_over_to)
+
+    def set_user_type(self, email: str, user_type: str | UserType) -> Json:
+        """Change the role of a user."""
+        return self._one(users.SET_USER_TYPE, email=email, user_type=str(user_type))
 
     def set_password(self, password: str, *, old_password: str | None = None, email: str | None = None) -> Json:
         """Change a password, which ends the logins that were made with the old one: this client needs a new one too

@@ -8,6 +8,7 @@ import msgspec
 
 from rafiki.contract import (
     api_tokens,
+    audit,
     datasets,
     environments,
     exports,
@@ -15,6 +16,7 @@ from rafiki.contract import (
     inference_jobs,
     models,
     nodes,
+    predictor_keys,
     service_openapi,
     stack,
     train_jobs,
@@ -34,8 +36,10 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
         nodes,
         train_jobs,
         inference_jobs,
+        predictor_keys,
         exports,
         garbage,
+        audit,
     )
     for e in group.ENDPOINTS
 }

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ALL_USERS, AnyEndpoint, Empty, Endpoint, Number, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, AnyEndpoint, Audited, Empty, Endpoint, Number, RequestStruct
 
 
 class CreateApiTokenRequest(RequestStruct, frozen=True, kw_only=True):
@@ -42,6 +42,7 @@ CREATE_API_TOKEN: Endpoint[CreateApiTokenRequest, NewApiTokenView] = Endpoint(
     response=NewApiTokenView, roles=ALL_USERS, is_login_only=True,
     summary="Make an API token of your own. It may do what you may do, until it expires or is revoked, but make "
     "neither tokens nor users nor passwords.",
+    audited=Audited("token.create", ("name", "id", "datetime_expires")),
 )  # fmt: skip
 GET_API_TOKENS: Endpoint[Empty, list[ApiTokenView]] = Endpoint(
     name="get_api_tokens", method="GET", path="/api_tokens", request=Empty, response=list[ApiTokenView],
@@ -50,5 +51,6 @@ GET_API_TOKENS: Endpoint[Empty, list[ApiTokenView]] = Endpoint(
 REVOKE_API_TOKEN: Endpoint[RevokeApiTokenRequest, ApiTokenView] = Endpoint(
     name="revoke_api_token", method="DELETE", path="/api_tokens/{token_id}", request=RevokeApiTokenRequest,
     response=ApiTokenView, roles=ALL_USERS, summary="Revoke one of your API tokens, from now on and for good.",
+    audited=Audited("token.revoke", ("token_id", "name")),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [CREATE_API_TOKEN, GET_API_TOKENS, REVOKE_API_TOKEN]

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from rafiki.contract.endpoint import ALL_USERS, CHECK_TIMEOUT_S, AnyEndpoint, Endpoint, FilePart, RequestStruct
+from rafiki.contract.endpoint import ALL_USERS, CHECK_TIMEOUT_S, AnyEndpoint, Audited, Endpoint, FilePart, RequestStruct
 
 
 class CreateDatasetRequest(RequestStruct, frozen=True, kw_only=True):
@@ -46,6 +46,7 @@ CREATE_DATASET: Endpoint[CreateDatasetRequest, DatasetCreatedView] = Endpoint(
     name="create_dataset", method="POST", path="/datasets", request=CreateDatasetRequest, response=DatasetCreatedView,
     timeout_s=CHECK_TIMEOUT_S, roles=ALL_USERS, is_form=True,
     summary="Upload a dataset for a task, or have it fetched from a URL.",
+    audited=Audited("dataset.create", ("name", "task", "id")),
 )  # fmt: skip
 GET_DATASETS: Endpoint[ListDatasetsRequest, list[DatasetView]] = Endpoint(
     name="get_datasets", method="GET", path="/datasets", request=ListDatasetsRequest, response=list[DatasetView],

@@ -130,6 +130,15 @@ class FilePart(msgspec.Struct, frozen=True):
         return self.file
 
 
+class Audited(msgspec.Struct, frozen=True):
+    """What the audit log tells of a call."""
+
+    action: str
+    """Noun and verb: ``user.ban``."""
+    fields: tuple[str, ...] = ()
+    """Those of the request and of its answer that say what it was about; none that may hold a secret."""
+
+
 class Endpoint(msgspec.Struct, Generic[RequestOf, AnswerOf], frozen=True, kw_only=True, dict=True):
     """One call: its request and the answer to it. ``name`` is the name of the client method and of the admin operation
     that serve it."""
@@ -153,6 +162,8 @@ class Endpoint(msgspec.Struct, Generic[RequestOf, AnswerOf], frozen=True, kw_onl
     is_stream: bool = False
     """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
     ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""
+    audited: Audited | None = None
+    """None = it is not in the audit log, because it changes nothing."""
 
     @property
     def answer_type(self) -> type[AnswerOf]:

@@ -12,6 +12,7 @@ from rafiki.contract.endpoint import (
     JOB_TIMEOUT_S,
     MODEL_DEVELOPERS,
     AnyEndpoint,
+    Audited,
     Empty,
     Endpoint,
     RequestStruct,
@@ -98,6 +99,7 @@ CREATE_ENVIRONMENT: Endpoint[CreateEnvironmentRequest, EnvironmentStateView] = E
     name="create_environment", method="POST", path="/environments", request=CreateEnvironmentRequest,
     response=EnvironmentStateView, roles=MODEL_DEVELOPERS,
     summary="Begin to install packages, as the upload of a model that depends on them does.",
+    audited=Audited("environment.create", ("key",)),
 )  # fmt: skip
 GET_ENVIRONMENTS: Endpoint[Empty, list[EnvironmentView]] = Endpoint(
     name="get_environments", method="GET", path="/environments", request=Empty, response=list[EnvironmentView],
@@ -115,6 +117,7 @@ REMOVE_ENVIRONMENT: Endpoint[EnvironmentRequest, EnvironmentView] = Endpoint(
     name="remove_environment", method="DELETE", path="/environments/{key}", request=EnvironmentRequest,
     response=EnvironmentView, timeout_s=JOB_TIMEOUT_S, roles=ADMINS,
     summary="Delete one that no live job uses. Whoever needs it again has it built again.",
+    audited=Audited("environment.remove", ("key",)),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [
     CREATE_ENVIRONMENT,

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from rafiki.constants import GarbageKind
-from rafiki.contract.endpoint import ADMINS, INSTALL_TIMEOUT_S, AnyEndpoint, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ADMINS, INSTALL_TIMEOUT_S, AnyEndpoint, Audited, Endpoint, RequestStruct
 
 DEFAULT_KEEP = 10
 """Choosing an ensemble looks at the ten best trials of each model: with these kept, it loses nothing."""
@@ -49,5 +49,6 @@ COLLECT_GARBAGE: Endpoint[CollectGarbageRequest, GarbageView] = Endpoint(
     name="collect_garbage", method="POST", path="/actions/collect_garbage", request=CollectGarbageRequest,
     response=GarbageView, timeout_s=INSTALL_TIMEOUT_S, roles=ADMINS,
     summary="Free parameters, environments, logs and files that are not needed any more, or list what would go.",
+    audited=Audited("gc", ("apply", "size_bytes")),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [COLLECT_GARBAGE]

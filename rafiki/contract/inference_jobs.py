@@ -14,6 +14,7 @@ from rafiki.contract.endpoint import (
     JOB_TIMEOUT_S,
     SUPERADMIN,
     AnyEndpoint,
+    Audited,
     Empty,
     Endpoint,
     Labels,
@@ -57,6 +58,13 @@ class AppInferenceJobsRequest(RequestStruct, frozen=True, kw_only=True):
 class InferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number
+
+
+class StopInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    user_id: str | None = None
+    """Whose, for admins. None = yours; where an admin has no such app, that of the one user who serves it."""
 
 
 class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,6 +224,7 @@ CREATE_INFERENCE_JOB: Endpoint[CreateInferenceJobRequest, InferenceJobCreatedVie
     name="create_inference_job", method="POST", path="/inference_jobs", request=CreateInferenceJobRequest,
     response=InferenceJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Serve trials of a stopped train job as an ensemble; the best one of each model by default.",
+    audited=Audited("infer.create", ("app", "app_version", "replace", "id")),
 )  # fmt: skip
 PREVIEW_ENSEMBLE: Endpoint[PreviewEnsembleRequest, EnsemblePreviewView] = Endpoint(
     name="preview_ensemble", method="GET", path="/train_jobs/{app}/{app_version}/ensemble",
@@ -240,14 +249,16 @@ WATCH_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobEvent] = Endpoint
     request=InferenceJobRequest, response=InferenceJobEvent, roles=ALL_USERS, is_stream=True,
     summary="The state of your running inference job, then each change, and every second how much it serves.",
 )  # fmt: skip
-STOP_INFERENCE_JOB: Endpoint[InferenceJobRequest, InferenceJobStoppedView] = Endpoint(
+STOP_INFERENCE_JOB: Endpoint[StopInferenceJobRequest, InferenceJobStoppedView] = Endpoint(
     name="stop_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/stop",
-    request=InferenceJobRequest, response=InferenceJobStoppedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
+    request=StopInferenceJobRequest, response=InferenceJobStoppedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Stop serving.",
+    audited=Audited("infer.stop", ("app", "app_version", "user_id", "id")),
 )  # fmt: skip
 STOP_ALL_JOBS: Endpoint[Empty, StoppedJobsView] = Endpoint(
     name="stop_all_jobs", method="POST", path="/actions/stop_all_jobs", request=Empty, response=StoppedJobsView,
     timeout_s=JOB_TIMEOUT_S, roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
+    audited=Audited("stop-all"),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [
     CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP,

@@ -12,6 +12,7 @@ from rafiki.contract.endpoint import (
     INSTALL_TIMEOUT_S,
     MODEL_DEVELOPERS,
     AnyEndpoint,
+    Audited,
     Endpoint,
     FilePart,
     RequestStruct,
@@ -121,6 +122,7 @@ CREATE_MODEL: Endpoint[CreateModelRequest, ModelCreatedView] = Endpoint(
     name="create_model", method="POST", path="/models", request=CreateModelRequest, response=ModelCreatedView,
     timeout_s=INSTALL_TIMEOUT_S, roles=MODEL_DEVELOPERS, is_form=True,
     summary="Upload a model template. A file that does not load is accepted and reported in `load_error`.",
+    audited=Audited("model.create", ("name", "version", "existing_name", "task", "access_right", "id")),
 )  # fmt: skip
 GET_AVAILABLE_MODELS: Endpoint[ListModelsRequest, list[ModelView]] = Endpoint(
     name="get_available_models", method="GET", path="/models/available", request=ListModelsRequest,
@@ -143,6 +145,7 @@ CHECK_MODEL: Endpoint[ModelRequest, ModelView] = Endpoint(
 DELETE_MODEL: Endpoint[ModelRequest, ModelDeletedView] = Endpoint(
     name="delete_model", method="DELETE", path="/models/{model_id}", request=ModelRequest, response=ModelDeletedView,
     roles=ALL_USERS, summary="Delete a model that no train job refers to.",
+    audited=Audited("model.delete", ("model_id", "name", "version")),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [
     CREATE_MODEL,

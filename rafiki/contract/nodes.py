@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from rafiki.constants import NodeRole, NodeState
-from rafiki.contract.endpoint import ADMINS, JOB_TIMEOUT_S, AnyEndpoint, Empty, Endpoint, RequestStruct
+from rafiki.contract.endpoint import ADMINS, JOB_TIMEOUT_S, AnyEndpoint, Audited, Empty, Endpoint, RequestStruct
 
 NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -107,17 +107,21 @@ GET_NODE: Endpoint[NodeRequest, NodeView] = Endpoint(
 ADD_NODE: Endpoint[AddNodeRequest, JoinView] = Endpoint(
     name="add_node", method="POST", path="/nodes", request=AddNodeRequest, response=JoinView, roles=ADMINS,
     is_login_only=True, summary="How a machine becomes a node: the command, with a token that is a secret.",
+    audited=Audited("node.add", ("role", "rotate")),
 )  # fmt: skip
 DRAIN_NODE: Endpoint[NodeRequest, NodeView] = Endpoint(
     name="drain_node", method="POST", path="/nodes/{name}/drain", request=NodeRequest, response=NodeView, roles=ADMINS,
     summary="Let a node run empty: trials there end, members of ensembles are replaced elsewhere first.",
+    audited=Audited("node.drain", ("name",)),
 )  # fmt: skip
 ACTIVATE_NODE: Endpoint[NodeRequest, NodeView] = Endpoint(
     name="activate_node", method="POST", path="/nodes/{name}/activate", request=NodeRequest, response=NodeView,
     roles=ADMINS, summary="Give a node services again.",
+    audited=Audited("node.activate", ("name",)),
 )  # fmt: skip
 REMOVE_NODE: Endpoint[RemoveNodeRequest, NodeView] = Endpoint(
     name="remove_node", method="DELETE", path="/nodes/{name}", request=RemoveNodeRequest, response=NodeView,
     timeout_s=JOB_TIMEOUT_S, roles=ADMINS, summary="Take out a node that is drained or lost.",
+    audited=Audited("node.remove", ("name", "force")),
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [GET_NODES, GET_NODE, ADD_NODE, DRAIN_NODE, ACTIVATE_NODE, REMOVE_NODE]

@@ -5,10 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from rafiki.contract.endpoint import ErrorBody
-from rafiki.errors import RafikiError
+from rafiki.errors import RafikiError, UnauthorizedError
 
 _MOST_CHARS, _LAST_CHARS = 1000, 300
 _CUT = " ... "
+
+
+def refusal_headers(error: RafikiError) -> dict[str, str]:
+    """The headers of the answer that tells of ``error``; who is not known is told how to say who it is (RFC 9110)."""
+    headers = {"content-type": "application/json"}
+    if error.http_status == UnauthorizedError.http_status:
+        headers["www-authenticate"] = 'Bearer realm="rafiki"'
+    return headers
 
 
 def refusal_body(error: RafikiError) -> bytes:

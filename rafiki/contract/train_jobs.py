@@ -9,7 +9,16 @@ import msgspec
 
 from rafiki.budget import TrainBudget
 from rafiki.constants import TrainJobOutcome, TrainJobStatus, TrialStatus
-from rafiki.contract.endpoint import ALL_USERS, JOB_TIMEOUT_S, AnyEndpoint, Endpoint, Labels, Number, RequestStruct
+from rafiki.contract.endpoint import (
+    ALL_USERS,
+    JOB_TIMEOUT_S,
+    AnyEndpoint,
+    Audited,
+    Endpoint,
+    Labels,
+    Number,
+    RequestStruct,
+)
 from rafiki.proposals import Proposal
 from rafiki.search_setting import AdvisorSetting
 from rafiki.utils.ids import model_label, model_ref, trial_label
@@ -46,6 +55,13 @@ class AppTrainJobsRequest(RequestStruct, frozen=True, kw_only=True):
 class TrainJobRequest(RequestStruct, frozen=True, kw_only=True):
     app: str
     app_version: Number
+
+
+class StopTrainJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    user_id: str | None = None
+    """Whose, for admins. None = yours; where an admin has no such app, that of the one user who has it live."""
 
 
 class ListTrialsRequest(RequestStruct, frozen=True, kw_only=True):
@@ -261,6 +277,7 @@ CREATE_TRAIN_JOB: Endpoint[CreateTrainJobRequest, TrainJobCreatedView] = Endpoin
     name="create_train_job", method="POST", path="/train_jobs", request=CreateTrainJobRequest,
     response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Start training models on your datasets under a budget.",
+    audited=Audited("train.create", ("app", "app_version", "id")),
 )  # fmt: skip
 GET_TRAIN_JOBS_BY_USER: Endpoint[ListTrainJobsRequest, list[TrainJobView]] = Endpoint(
     name="get_train_jobs_by_user", method="GET", path="/train_jobs", request=ListTrainJobsRequest,
@@ -279,10 +296,11 @@ WATCH_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobEvent] = Endpoint(
     response=TrainJobEvent, roles=ALL_USERS, is_stream=True,
     summary="The state of one of your train jobs, then each change of it and of its trials, until it ends.",
 )  # fmt: skip
-STOP_TRAIN_JOB: Endpoint[TrainJobRequest, TrainJobCreatedView] = Endpoint(
-    name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=TrainJobRequest,
+STOP_TRAIN_JOB: Endpoint[StopTrainJobRequest, TrainJobCreatedView] = Endpoint(
+    name="stop_train_job", method="POST", path="/train_jobs/{app}/{app_version}/stop", request=StopTrainJobRequest,
     response=TrainJobCreatedView, timeout_s=JOB_TIMEOUT_S, roles=ALL_USERS,
     summary="Stop a train job; its finished trials stay.",
+    audited=Audited("train.stop", ("app", "app_version", "user_id", "id")),
 )  # fmt: skip
 GET_TRIALS_OF_TRAIN_JOB: Endpoint[ListTrialsRequest, list[TrialView]] = Endpoint(
     name="get_trials_of_train_job", method="GET", path="/train_jobs/{app}/{app_version}/trials",

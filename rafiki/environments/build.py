@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from rafiki import distribution
 from rafiki.environments.reasons import explain, explain_no_space, explain_os_error
-from rafiki.environments.requirements import base_site_folders, lines_of
+from rafiki.environments.requirements import base_site_folders, lines_for_pip, lines_of
 from rafiki.errors import EnvironmentBuildError
 from rafiki.sandbox.sandbox import HOME, BoxRequest, Sandbox
 from rafiki.utils.clock import Deadline, utc_now
@@ -103,7 +103,7 @@ class Build:
 
     def _install(self, log: IO[bytes], start: int) -> None:
         wanted, limits = self._folder / "requirements.txt", self._folder / "constraints.txt"
-        wanted.write_text("\n".join(lines_of(self._requirements)) + "\n")
+        wanted.write_text("\n".join(lines_for_pip(self._requirements)) + "\n")
         limits.write_text("\n".join(_engine_requirements()) + "\n")
         command = [
             sys.executable, _pip(), "--python", str(python_of(self._folder)), "install", "--no-input",

@@ -15,11 +15,10 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import Requirement
 
 from rafiki.environments.build import Build, BuildOptions
 from rafiki.environments.reasons import explain_os_error
-from rafiki.environments.requirements import are_satisfied, base_site_folders
+from rafiki.environments.requirements import are_satisfied, base_site_folders, parse_lines
 from rafiki.errors import EnvironmentBuildError
 from rafiki.utils.clock import utc_now
 from rafiki.utils.files import read_text, size_of_folder, write_atomic
@@ -78,7 +77,10 @@ def fulfil(request: NodeRequest, volume: Path, log_file: Path) -> NodeAnswer:
     removed = list(request.unwanted)
     for name in removed:
         shutil.rmtree(volume / name, ignore_errors=True)
-    requirements = [Requirement(line) for line in request.requirements]
+    try:
+        requirements = parse_lines(request.requirements)
+    except EnvironmentBuildError as e:
+        return NodeAnswer(reason=e.message, removed=removed)
     if not requirements or are_satisfied(requirements):
         return NodeAnswer(is_base=True, removed=removed)
     folder = volume / request.folder

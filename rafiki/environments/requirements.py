@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import re
 import site
 import sys
 import time
@@ -17,10 +18,19 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from rafiki.distribution import NAME, NAMES, NAMESAKE
-from rafiki.errors import InvalidModelError
+from rafiki.errors import EnvironmentBuildError, InvalidModelError
 
 _ANY_VERSION = ("", "*", "latest")
 _MOST_DEPENDENCIES = 100
+_MOST_CHARS = 200
+"""Of a name, and of a version."""
+# Not "===": what follows it may be anything at all.
+_OPERATORS = frozenset({"~=", "==", "!=", "<=", ">=", "<", ">"})
+_NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"
+_CLAUSE = r"(?:~=|==|!=|<=|>=|<|>)[0-9a-z][0-9a-z.!+_-]*(?:\.\*)?"
+_LINE = re.compile(rf"{_NAME}(?:\[{_NAME}(?:,{_NAME})*\])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?", re.ASCII | re.IGNORECASE)
+# pip takes such a line for the name of a file, whatever else it says.
+_ARCHIVE = re.compile(r"\.(?:zip|whl|tar|tgz|tbz|tlz|txz|egg|gz|bz2|xz|lzma|zst)$", re.IGNORECASE)
 _MOST_REMEMBERED = 10_000
 _SETTLED_AFTER_S = 5.0
 _SAME_MODULES: Mapping[str, tuple[str, ...]] = {
@@ -48,7 +58,7 @@ def parse_dependencies(dependencies: Mapping[str, str]) -> list[Requirement]:
         )
     found: dict[str, Requirement] = {}
     for name, version in dependencies.items():
-        requirement = _parse(name.strip(), version.strip())
+        requirement = _parse(name, version)
         key = canonicalize_name(requirement.name)
         if key in NAMES:
             raise InvalidModelError(_why_not_rafiki(key))
@@ -70,41 +80,107 @@ def _why_not_rafiki(name: str) -> str:
 
 
 def _parse(name: str, version: str) -> Requirement:
-    try:
-        requirement = Requirement(name)
-    except InvalidRequirement:
-        requirement = None
+    requirement = _requirement(name)
     # A name alone: nothing that pip could take for an address, a file, an option or a condition.
     if requirement is None or requirement.url or requirement.marker or requirement.specifier:
         raise InvalidModelError(
             f"Field 'dependencies': {name[:80]!r} is no name of a PyPI package. Write one such as 'scikit-learn', "
             "and its version beside it."
         )
-    requirement.specifier = _specifier(name, version)
+    requirement.specifier = _specifier(name, version.strip(" "))
+    if not _is_line(_line_of(requirement)):
+        raise _no_version(name, version)
     return requirement
+
+
+def _requirement(text: str) -> Requirement | None:
+    if len(text) > _MOST_CHARS or not text.isascii() or not text.isprintable():
+        return None
+    try:
+        return Requirement(text.strip(" "))
+    except InvalidRequirement:
+        return None
 
 
 def _specifier(name: str, version: str) -> SpecifierSet:
     if version in _ANY_VERSION:
         return SpecifierSet()
+    if len(version) > _MOST_CHARS or not version.isascii() or not version.isprintable():
+        raise _no_version(name, version)
     try:
         if version[0].isdigit():
             return SpecifierSet(f"=={version if version.endswith('.*') else Version(version)}")
-        return SpecifierSet(version)
+        found = SpecifierSet(version)
     except (InvalidSpecifier, InvalidVersion) as e:
-        raise InvalidModelError(
-            f"Field 'dependencies': {version[:80]!r} is no version of {name!r}. Write '1.4.2', a range such as "
-            "'>=1.4,<2', or nothing for any version."
-        ) from e
+        raise _no_version(name, version) from e
+    if any(s.operator not in _OPERATORS for s in found):
+        raise _no_version(name, version)
+    return found
+
+
+def _no_version(name: str, version: str) -> InvalidModelError:
+    return InvalidModelError(
+        f"Field 'dependencies': {version[:80]!r} is no version of {name[:80]!r}. Write '1.4.2', a range such as "
+        "'>=1.4,<2', or nothing for any version."
+    )
+
+
+def _is_line(line: str) -> bool:
+    return _LINE.fullmatch(line) is not None and _ARCHIVE.search(line) is None
+
+
+def lines_for_pip(requirements: Iterable[Requirement]) -> list[str]:
+    """The requirements as lines of a file that pip reads.
+
+    They are looked at again, wherever they came from: pip would take an option, an address or a file as willingly.
+
+    Raises:
+        EnvironmentBuildError: one is more than a name, its extras and its versions.
+    """
+    found = list(requirements)
+    lines = lines_of(found)
+    for requirement in found:
+        line = _line_of(requirement)
+        if requirement.url or requirement.marker or not _is_line(line):
+            raise EnvironmentBuildError(
+                f"{str(requirement)[:80]!r} is more than a package's name and version, so pip is not given it; "
+                "upload the model again with other dependencies"
+            )
+    return lines
+
+
+def parse_lines(lines: Iterable[str]) -> list[Requirement]:
+    """The requirements that :func:`lines_of` made into lines, on another machine.
+
+    Raises:
+        EnvironmentBuildError: a line is none of these.
+    """
+    found = []
+    for line in lines:
+        requirement = _requirement_of_line(line)
+        if requirement is None:
+            raise EnvironmentBuildError(f"{line[:80]!r} is more than a package's name and version")
+        found.append(requirement)
+    return found
+
+
+def _requirement_of_line(line: str) -> Requirement | None:
+    try:
+        return Requirement(line) if _is_line(line) else None
+    except InvalidRequirement:
+        return None
 
 
 def lines_of(requirements: Iterable[Requirement]) -> list[str]:
     """The requirements in one spelling, whatever their first one was."""
-    return sorted(
+    return sorted(map(_line_of, requirements))
+
+
+def _line_of(r: Requirement) -> str:
+    return (
         canonicalize_name(r.name)
         + (f"[{','.join(sorted(canonicalize_name(e) for e in r.extras))}]" if r.extras else "")
         + ",".join(sorted(str(s) for s in r.specifier))
-        for r in requirements
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from socket import socket
 
 import uvicorn
@@ -16,6 +17,7 @@ from rafiki.contract.http_guard import allow_many_connections
 from rafiki.contract.http_protocol import serve_guarded
 from rafiki.contract.http_tls import renew
 from rafiki.errors import ContainerError
+from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
@@ -23,6 +25,9 @@ from rafiki.predictor.meter import Meter, report_every_second
 from rafiki.service import ServiceContext, run_service
 from rafiki.tasks.registry import get_task
 from rafiki.utils.sockets import listen
+
+_KEYS_S = 0.25
+"""Between two looks at the file of keys."""
 
 
 class _Server(uvicorn.Server):
@@ -51,6 +56,14 @@ async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -
             await renew(spec.tls, server.config.ssl, stopped)
 
 
+async def _watch_keys(keys: KeyReader | None, stopped: asyncio.Event) -> None:
+    """A key that is revoked is refused within a second."""
+    while keys is not None and not stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), _KEYS_S)
+        keys.look()
+
+
 async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
     queues = RedisPredictorQueues(spec.cache, spec.service_id)
@@ -58,7 +71,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
         queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s
     )
     meter, stopped = Meter(), asyncio.Event()
-    app = PredictorApp(spec, get_task(spec.task), gather, meter)
+    keys = None if spec.key_file is None else KeyReader(Path(spec.key_file))
+    app = PredictorApp(spec, get_task(spec.task), gather, meter, keys)
     allow_many_connections()
     server = _Server(
         uvicorn.Config(
@@ -75,8 +89,10 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     service.end_loading()
     service.stop.on_stop(server.request_exit)
     renewing = asyncio.create_task(_renew(server, spec, stopped))
+    watching = asyncio.create_task(_watch_keys(keys, stopped))
     await server.serve(sockets=[sock])
     stopped.set()
+    await watching
     await renewing
     # A cache that is away must not keep a predictor from ending.
     await asyncio.wait([reporting], timeout=0.5)

@@ -19,7 +19,9 @@ from rafiki.errors import (
     NoPredictionError,
     RafikiError,
     RequestTooLargeError,
+    UnauthorizedError,
 )
+from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
@@ -41,10 +43,31 @@ def _allow(methods: str) -> tuple[bytes, bytes]:
     return (b"allow", methods.encode())
 
 
+def _check_key(keys: KeyReader, scope: Scope) -> None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() == b"bearer" and keys.has(key.strip()):
+                return
+            raise UnauthorizedError(
+                "This key is not valid here, or was revoked. Make one with `rafiki key create APP`."
+            )
+    raise UnauthorizedError(
+        "This predictor takes queries with a key only: `Authorization: Bearer KEY`. `rafiki key create APP` makes one."
+    )
+
+
 class PredictorApp:
     """The ASGI application of one predictor."""
 
-    def __init__(self, spec: PredictorSpec, task: TaskSpec, gather: Gather, meter: Meter) -> None:
+    def __init__(
+        self, spec: PredictorSpec, task: TaskSpec, gather: Gather, meter: Meter, keys: KeyReader | None = None
+    ) -> None:
+        """
+        Args:
+            keys: those that it takes; None = it asks for none.
+        """
+        self._keys = keys
         self._spec = spec
         self._task = task
         self._gather = gather
@@ -66,6 +89,8 @@ class PredictorApp:
             status = 200
         except RafikiError as e:
             status, body = e.http_status, refusal_body(e)
+            if isinstance(e, UnauthorizedError):
+                headers = [_JSON_TYPE, (b"www-authenticate", b"Bearer")]
             if isinstance(e, MethodNotAllowedError) and (allowed := allowed_methods(scope["path"])):
                 headers = [_JSON_TYPE, _allow(allowed)]
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
@@ -81,6 +106,8 @@ class PredictorApp:
     async def _respond(self, scope: Scope, receive: Receive, started: float) -> bytes:
         if not is_predict(scope["method"], scope["path"], "predictor"):
             return self._health()
+        if self._keys is not None:
+            _check_key(self._keys, scope)
         body = await self._read(receive)
         for name, value in scope["headers"]:
             if name == b"content-encoding":

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from rafiki.errors import InvalidDatasetError
+from rafiki.tasks.zip_structure import METHODS, check_directory, check_entries
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -30,9 +31,15 @@ class ZipLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = ZipLimits()
+_KINDS = (0, stat.S_IFREG, stat.S_IFDIR)
+_ENCRYPTIONS = 0x1 | 0x40 | 0x2000
+"""Flags of a password, of strong encryption, and of headers that are encrypted."""
+_AES = 99
+# Names that open a device on Windows, with whatever ending: a model may unpack what it was given there.
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10))})
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, NotImplementedError, ValueError,
-    OverflowError,
+    OverflowError, MemoryError,
 )  # fmt: skip
 
 
@@ -44,12 +51,14 @@ def _missing(archive: zipfile.ZipFile, name: str, origin: str) -> InvalidDataset
     return InvalidDatasetError(told)
 
 
-def _damaged(name: str, origin: str, why: Exception) -> InvalidDatasetError:
+def _damaged(name: str, origin: str, why: object) -> InvalidDatasetError:
     return InvalidDatasetError(f"{origin}{name!r} in the zip is damaged or cannot be read ({why}).")
 
 
 def _plain(name: str) -> str:
     """A path without steps that lead nowhere."""
+    if not ("./" in name or "//" in name or name.endswith(("/", "."))):
+        return name  # As almost all are: a path object takes longer than all else that is looked at.
     return str(PurePosixPath(name))
 
 
@@ -59,14 +68,26 @@ def find_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
-    name = info.filename
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or "\\" in name or ".." in parts or (parts and parts[0].endswith(":")):
+    # Not `filename`, which ends at a zero byte.
+    name = info.orig_filename
+    parts = name.split("/")
+    if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise InvalidDatasetError(f"The zip holds the unsafe path {name!r}; a path has printable characters only.")
+    if name.startswith("/") or "\\" in name or ".." in parts or parts[0].endswith(":"):
         raise InvalidDatasetError(f"The zip holds the unsafe path {name!r}; paths must stay inside the zip.")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InvalidDatasetError(f"The zip holds {name!r}, a symbolic link; put the file itself in.")
-    if info.flag_bits & 1:
+    if stat.S_IFMT(info.external_attr >> 16) not in _KINDS:
+        raise InvalidDatasetError(f"The zip holds {name!r}, which is neither a file nor a folder.")
+    if device := next((part for part in parts if part.partition(".")[0].rstrip(" ").upper() in _DEVICES), None):
+        raise InvalidDatasetError(f"The zip holds {name!r}: {device!r} names a device on Windows. Rename it.")
+    if info.flag_bits & _ENCRYPTIONS or info.compress_type == _AES:
         raise InvalidDatasetError(f"{name!r} in the zip is encrypted; make the zip without a password.")
+    if info.compress_type not in METHODS:
+        raise InvalidDatasetError(
+            f"{name!r} in the zip is packed by method {info.compress_type}, which is not read here; make the zip with "
+            "deflate."
+        )
 
 
 @contextmanager
@@ -74,9 +95,11 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
     """The zip at ``path``, all of whose entries have been checked. Read members with :func:`read_member`.
 
     Raises:
-        InvalidDatasetError: when it is no zip, or holds unsafe paths, links, encrypted files, or too much.
+        InvalidDatasetError: when it is no zip, holds unsafe paths, links, encrypted files, one name twice, or too much,
+            or when its parts are not where and what it says.
     """
     try:
+        check_directory(path, limits.max_entries)
         archive = zipfile.ZipFile(path)
     except _DAMAGE as e:
         if isinstance(e, OSError) and e.errno:
@@ -86,15 +109,16 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
         raise InvalidDatasetError(f"The dataset {what}.") from e
     with archive:
         infos = archive.infolist()
-        if len(infos) > limits.max_entries:
-            raise InvalidDatasetError(
-                f"The zip holds {len(infos):,} entries; at most {limits.max_entries:,} are taken."
-            )
         total_bytes = packed_bytes = 0
+        names: set[str] = set()
         for info in infos:
             _check_entry(info)
             # "./a.png" is the same file as "a.png".
-            archive.NameToInfo.setdefault(_plain(info.filename), info)
+            name = _plain(info.filename)
+            if name in names and not info.is_dir():
+                raise InvalidDatasetError(f"The zip holds {name!r} twice: readers differ in which one they take.")
+            names.add(name)
+            archive.NameToInfo.setdefault(name, info)
             total_bytes += info.file_size
             packed_bytes += info.compress_size
         if total_bytes > limits.max_total_bytes:
@@ -106,6 +130,7 @@ def open_dataset_zip(path: Path | str, limits: ZipLimits = DEFAULT_LIMITS) -> It
                 f"The zip unpacks to {total_bytes / max(packed_bytes, 1):,.0f} times its size; at most "
                 f"{limits.max_ratio:g} times is taken."
             )
+        check_entries(archive, infos)
         yield archive
 
 
@@ -130,16 +155,20 @@ def read_member(archive: zipfile.ZipFile, name: str, max_bytes: int, origin: str
                 f"{origin}{name!r} has {info.file_size:,} bytes; at most {max_bytes:,} are taken."
             )
         # zipfile reads no more than the size that the entry declares, and then checks its CRC.
-        return archive.read(info)
+        data = archive.read(info)
     except _DAMAGE as e:
         raise _damaged(name, origin, e) from e
+    if len(data) != info.file_size:
+        raise _damaged(name, origin, f"it says that it has {info.file_size:,} bytes and has {len(data):,}")
+    return data
 
 
 class _Member(io.RawIOBase):
     """A member's bytes one after another; damage raises where it is reached."""
 
-    def __init__(self, stream: IO[bytes], name: str, origin: str) -> None:
+    def __init__(self, stream: IO[bytes], name: str, origin: str, n_bytes: int) -> None:
         self._stream, self._name, self._origin = stream, name, origin
+        self._missing_bytes = n_bytes
 
     def readable(self) -> bool:
         return True
@@ -150,6 +179,9 @@ class _Member(io.RawIOBase):
             data = self._stream.read(len(view))
         except _DAMAGE as e:
             raise _damaged(self._name, self._origin, e) from e
+        if view and not data and self._missing_bytes:
+            raise _damaged(self._name, self._origin, f"it lacks {self._missing_bytes:,} bytes of those that it says")
+        self._missing_bytes -= len(data)
         view[: len(data)] = data
         return len(data)
 
@@ -173,5 +205,5 @@ def open_member(archive: zipfile.ZipFile, name: str, origin: str = "") -> Iterat
         stream = archive.open(info)
     except _DAMAGE as e:
         raise _damaged(name, origin, e) from e
-    with stream, io.BufferedReader(_Member(stream, name, origin), 1 << 16) as reader:
+    with stream, io.BufferedReader(_Member(stream, name, origin, info.file_size), 1 << 16) as reader:
         yield reader

@@ -24,7 +24,7 @@ class DiskSpace:
     def find_shortage(self) -> str | None:
         """What is wrong and what to do; None when there is enough."""
         for folder in self.folders if self.min_free_mb > 0 else ():
-            free_mb = _free_bytes(folder) // MB
+            free_mb = free_bytes(folder) // MB
             if free_mb < self.min_free_mb:
                 return (
                     f"Only {free_mb:,} MB are free on the disk of {folder}; stack.min_free_mb asks for "
@@ -34,7 +34,7 @@ class DiskSpace:
         return None
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Free for this user; a disk that cannot be asked is no reason to stop."""
     for existing in (folder, *folder.parents):
         try:

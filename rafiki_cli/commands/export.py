@@ -164,11 +164,12 @@ def _served_predictions(view: ExportView, trust: Trust | None) -> list[JsonValue
     """What the running deployment answers; None when there is none, or not all of its members can be heard."""
     from rafiki.client.prediction import BriefPredictorClient
     from rafiki.errors import RafikiError
+    from rafiki.user_environment import key_from_environment
 
     if not view.predictor_host:
         return None
     try:
-        with BriefPredictorClient(view.predictor_host, trust=trust) as predictor:
+        with BriefPredictorClient(view.predictor_host, trust=trust, key=key_from_environment()) as predictor:
             answer = predictor.post({"queries": view.examples})
     except RafikiError as e:
         terminal.warn(f"The predictor was not asked for comparison: {e.message}")

@@ -13,7 +13,13 @@ from rafiki.errors import UnreachableError
 from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
-from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, ServedAppArgument, VersionOption
+from rafiki_cli.completion.arguments import (
+    AppArgument,
+    AppFilterArgument,
+    ServedAppArgument,
+    VersionOption,
+    WhoseOption,
+)
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import values
 from rafiki_cli.render.ensembles import scores_text
@@ -80,6 +86,9 @@ def create(
     size: Annotated[
         int | None, typer.Option(min=1, max=100, help="Trials to serve at most. [default: 5 for greedy]")
     ] = None,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Take queries with a key of the app only: `rafiki key create`.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
     ] = False,
@@ -87,7 +96,7 @@ def create(
 ) -> None:
     """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
     from rafiki.budget import InferenceBudget
-    from rafiki.contract.inference_jobs import CreateInferenceJobRequest
+    from rafiki.contract.inference_jobs import CreateInferenceJobRequest, DeploymentRequest
     from rafiki.ensembles import EnsembleSetting
 
     given = {
@@ -101,7 +110,14 @@ def create(
         setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
     client = cli.client()
     created = client.create_inference_job(
-        CreateInferenceJobRequest(app=app, app_version=version, budget=budget, ensemble=setting, replace=replace)
+        CreateInferenceJobRequest(
+            app=app,
+            app_version=version,
+            budget=budget,
+            ensemble=setting,
+            replace=replace,
+            deployment=DeploymentRequest(require_key=True) if require_key else None,
+        )
     )
     columns: list[Column[InferenceJobCreatedView]] = [
         Column("ID", lambda r: r.id),
@@ -229,13 +245,19 @@ def watch(
     terminal.finish(code)
 
 
-@app.command(epilog=examples("rafiki infer stop digits"))
+@app.command(epilog=examples("rafiki infer stop digits", "rafiki infer stop digits --user bob@example.org"))
 def stop(
-    cli: Application, app: ServedAppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE
+    cli: Application,
+    app: ServedAppArgument,
+    version: VersionOption = -1,
+    user: WhoseOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
-    """Stop serving an app."""
+    """Stop serving an app. Admins stop what others serve, too."""
     client = cli.client()
-    stopped = client.stop_inference_job(app, resolve.served_version(client, app, version))
+    if user is None:
+        version = resolve.served_version(client, app, version)
+    stopped = client.stop_inference_job(app, version, resolve.user_id(client, user))
     if format is Format.TABLE:
         terminal.say(f"Stopped serving {stopped.app}, version {stopped.app_version}.")
     else:

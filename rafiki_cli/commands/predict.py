@@ -43,6 +43,10 @@ def predict(
     queries_file: Annotated[Path | None, typer.Option(help="Any number of queries: a JSON list in a file.")] = None,
     host: Annotated[str | None, typer.Option(help="HOST:PORT of a predictor, instead of an app.")] = None,
     version: VersionOption = -1,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="A file that holds a key, where one is asked for. [default: RAFIKI_KEY]"),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the whole answer.")] = 30.0,
     format: Annotated[
         Format | None,
@@ -68,7 +72,7 @@ def predict(
     many = read_queries(queries_file) if queries_file else None
     client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
-    with BriefPredictorClient(address, timeout_s=timeout, trust=_trust(cli, host)) as predictor:
+    with BriefPredictorClient(address, timeout_s=timeout, trust=_trust(cli, host), key=_key(key_file)) as predictor:
         answer = predictor.post({"query": one}) if many is None else predictor.ask_many(many)
     answer.setdefault("left_out", [])
     if format is Format.TABLE:
@@ -84,6 +88,12 @@ def predict(
             f"Without {names}: {they} of the ensemble failed or did not answer "
             "in time. See `rafiki infer show` and `rafiki logs`."
         )
+
+
+def _key(file: Path | None) -> str | None:
+    from rafiki.user_environment import key_from_environment
+
+    return key_from_environment() if file is None else terminal.read_password("Key", file, False)
 
 
 def _trust(cli: Application, host: str | None) -> Trust | None:

@@ -16,7 +16,7 @@ from rafiki.states import find_outcome
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
-from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption
+from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption, WhoseOption
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import train_watch, values
 from rafiki_cli.render.output import (
@@ -319,10 +319,17 @@ def _follow(client: AdminClient, app: str, version: int, format: Format) -> Exit
     return code
 
 
-@app.command(epilog=examples("rafiki train stop digits"))
-def stop(cli: Application, app: AppArgument, version: VersionOption = -1, format: FormatOption = Format.TABLE) -> None:
-    """Stop a train job. Its finished trials stay and can be deployed."""
-    stopped = cli.client().stop_train_job(app, version)
+@app.command(epilog=examples("rafiki train stop digits", "rafiki train stop digits --user bob@example.org"))
+def stop(
+    cli: Application,
+    app: AppArgument,
+    version: VersionOption = -1,
+    user: WhoseOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Stop a train job. Its finished trials stay and can be deployed. Admins stop those of others, too."""
+    client = cli.client()
+    stopped = client.stop_train_job(app, version, resolve.user_id(client, user))
     if format is Format.TABLE:
         terminal.say(f"Stopped {stopped.app}, version {stopped.app_version}.")
     else:

@@ -101,15 +101,40 @@ def list_(cli: Application, format: FormatOption = Format.TABLE) -> None:
     put_rows(cli.client().get_users(), _COLUMNS, format)
 
 
-@app.command(epilog=examples("rafiki user ban bob@example.org"))
+@app.command(epilog=examples("rafiki user role bob@example.org MODEL_DEVELOPER"))
+def role(
+    cli: Application,
+    email: EmailArgument,
+    type: Annotated[NewUserType, typer.Argument(metavar="ROLE", case_sensitive=False, help="What the user may do.")],
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Change the role of a user, from their next call on: ADMIN, MODEL_DEVELOPER or APP_DEVELOPER.
+
+    Only the superadmin makes admins, and takes that role from them. Nobody changes their own.
+    """
+    put_record(cli.client().set_user_type(email, UserType(type)), _COLUMNS, format)
+
+
+@app.command(
+    epilog=examples("rafiki user ban bob@example.org", "rafiki user ban bob@example.org --hand-over-to ada@example.org")
+)
 def ban(
     cli: Application,
     email: EmailArgument,
+    hand_over_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EMAIL",
+            help="Who gets their datasets, models and jobs, which go on.",
+            autocompletion=completers.users,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Ban a user. There is no way back."""
+    """Ban a user. Their jobs and deployments end, unless they are handed over. There is no way back."""
     client = cli.client()
-    if not yes and not terminal.ask(f"Ban {email} for good?"):
+    fate = "end their jobs" if hand_over_to is None else f"give what they own to {hand_over_to}"
+    if not yes and not terminal.ask(f"Ban {email} for good, and {fate}?"):
         terminal.abort("Nobody was banned.")
-    put_record(client.ban_user(email), _COLUMNS, format)
+    put_record(client.ban_user(email, hand_over_to=hand_over_to), _COLUMNS, format)

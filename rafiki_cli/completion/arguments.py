@@ -27,6 +27,10 @@ TaskOption = Annotated[
     ),
 ]
 TaskFilterOption = Annotated[str | None, typer.Option(help="Those of one task only.", autocompletion=completers.tasks)]
+WhoseOption = Annotated[
+    str | None,
+    typer.Option("--user", metavar="EMAIL", help="Whose, for admins.", autocompletion=completers.users),
+]
 EmailArgument = Annotated[str, typer.Argument(help="The user's email.", autocompletion=completers.users)]
 ContextArgument = Annotated[
     str,

@@ -16,6 +16,7 @@ from rafiki_cli.doctor.subject import Subject
 from rafiki_cli.render import values
 
 _TIMEOUT_S = 5
+_GO_BACK = "Go back to a backup: `rafiki down`, then `rafiki restore FILE --force`."
 _LEAST_POSTGRES = 120_000
 _REVISION = "SELECT version_num FROM alembic_version"
 
@@ -54,14 +55,18 @@ def _check_sqlite(file: Path) -> Iterator[Finding]:
             if verdict != "ok":
                 yield problem(
                     "meta store", f"{file} is damaged: {verdict}" + (f" (and {len(others)} more)." if others else "."),
-                    "Stop the stack and restore the file from a backup, or save what can be: sqlite3 FILE .recover",
+                    f"{_GO_BACK} Or save what can be: sqlite3 FILE .recover",
                 )  # fmt: skip
                 return
             size = values.size(file.stat().st_size)
             yield ok("meta store", f"SQLite {sqlite3.sqlite_version}; {file} is whole ({size}).")
             yield _of_revision(_sqlite_revision(connection))
     except sqlite3.Error as e:
-        yield problem("meta store", f"{file} cannot be read: {e}.", "Restore the file from a backup.")
+        yield problem(
+            "meta store",
+            f"{file} cannot be read: {e}.",
+            _GO_BACK,
+        )
 
 
 def _sqlite_revision(connection: sqlite3.Connection) -> str | None:

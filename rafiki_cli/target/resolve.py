@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rafiki.constants import InferenceJobStatus
-from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, RafikiError
+from rafiki.errors import InvalidDatasetError, InvalidModelError, InvalidTrialError, InvalidUserError, RafikiError
 from rafiki.utils.ids import model_ref, parse_model_ref
 from rafiki.utils.nearest import did_you_mean
 from rafiki_cli import terminal
@@ -121,6 +121,20 @@ def served_version(client: AdminClient, app: str, version: int) -> int:
     live = (InferenceJobStatus.STARTED, InferenceJobStatus.RUNNING)
     served = [j.app_version for j in client.get_inference_jobs_of_app(app) if j.status in live]
     return max(served, default=-1)
+
+
+def user_id(client: AdminClient, email: str | None) -> str | None:
+    """The id of a user, for admins; None for nobody.
+
+    Raises:
+        InvalidUserError: there is none with that email.
+    """
+    if email is None:
+        return None
+    found = [user.id for user in client.get_users() if user.email.casefold() == email.casefold()]
+    if not found:
+        raise InvalidUserError(f"There is no user {email!r}. `rafiki user list` shows all.")
+    return found[0]
 
 
 def is_whole_id(text: str) -> bool:

@@ -79,8 +79,8 @@ def _announce(loaded: LoadedConfig, folder: StackFolder, version: str) -> None:
     """
     found = upgrade.preview(loaded, folder)
     database = (
-        f"The database is migrated; {version} cannot use it afterwards, so make a backup first if you may want to go "
-        "back."
+        f"The database is migrated; {version} cannot use it afterwards, so make a backup first (`rafiki backup`) if "
+        "you may want to go back."
         if found.migrates
         else "The database stays as it is."
     )

@@ -176,9 +176,9 @@ def test_malformed_dependencies_are_refused_at_upload(world: World) -> None:
 def test_who_sees_and_removes_environments(world: World) -> None:
     root = world.client
     for email, role in (("env-dev@rafiki", "MODEL_DEVELOPER"), ("env-app@rafiki", "APP_DEVELOPER")):
-        root.create_user(email, "password", role)
+        root.create_user(email, "a password", role)
     world.upload("private one", "1.0")
-    developer, app_user = (world.stack.client(f"env-{who}@rafiki", "password") for who in ("dev", "app"))
+    developer, app_user = (world.stack.client(f"env-{who}@rafiki", "a password") for who in ("dev", "app"))
     private = world.key_of("glimmer==1.0")
     for client in (developer, app_user):
         assert client.get_environments() == []

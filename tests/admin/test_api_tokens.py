@@ -160,8 +160,10 @@ def test_the_last_use_is_noted_at_most_once_a_minute(me: Caller, stack: RunningS
 LOGIN_ONLY = {
     "add_node": ("POST", "/nodes", {}),
     "create_api_token": ("POST", "/api_tokens", {"name": "another"}),
-    "create_user": ("POST", "/users", {"email": "new@rafiki", "password": "p", "user_type": "ADMIN"}),
-    "set_password": ("POST", "/users/password", {"password": "new", "old_password": "a password"}),
+    "create_key": ("POST", "/apps/any/keys", {"name": "another"}),
+    "create_user": ("POST", "/users", {"email": "new@rafiki", "password": "a long one", "user_type": "ADMIN"}),
+    "set_user_type": ("POST", "/users/type", {"email": "no@body", "user_type": "ADMIN"}),
+    "set_password": ("POST", "/users/password", {"password": "a new one", "old_password": "a password"}),
 }
 
 
@@ -197,18 +199,18 @@ def set_password(who: Caller, **fields: str) -> Any:
 def test_a_new_password_ends_logins_but_not_tokens(me: Caller) -> None:
     robot = with_token(make(me), me)
     second = me.login(me.email, "a password")
-    assert set_password(me, password="new one", old_password="a password")["email"] == me.email
+    assert set_password(me, password="a new one", old_password="a password")["email"] == me.email
     for old in (me, second):
         assert "password has changed" in old.refused("UnauthorizedError", "GET", "/users/me")
     robot.ok("GET", "/users/me")
     nobody = Caller(me.port)
     login = {"email": me.email, "password": "a password"}
     nobody.refused("InvalidPasswordError", "POST", "/tokens", json=login)
-    assert nobody.login(me.email, "new one").ok("GET", "/users/me")["email"] == me.email
+    assert nobody.login(me.email, "a new one").ok("GET", "/users/me")["email"] == me.email
 
 
 def test_ones_own_password_takes_the_old_one(me: Caller) -> None:
-    body = {"password": "new"}
+    body = {"password": "a new one"}
     me.refused("InvalidRequestError", "POST", "/users/password", json=body)
     me.refused("InvalidRequestError", "POST", "/users/password", json={**body, "email": me.email.upper()})
     me.refused("InvalidPasswordError", "POST", "/users/password", json={**body, "old_password": "guess"})
@@ -232,11 +234,11 @@ def test_admins_reset_passwords_of_users_and_only_the_superadmin_those_of_admins
 ) -> None:
     caller: Caller = getattr(people, who)
     user = people.superadmin.make_user(kind)
-    body = {"email": user.email, "password": "reset"}
+    body = {"email": user.email, "password": "reset by an admin"}
     if is_allowed:
         caller.ok("POST", "/users/password", json=body)
         user.refused("UnauthorizedError", "GET", "/users/me")
-        assert caller.login(user.email, "reset")
+        assert caller.login(user.email, "reset by an admin")
     else:
         caller.refused("UnauthorizedError", "POST", "/users/password", json=body)
         assert user.login(user.email, "a password")
@@ -249,6 +251,6 @@ def test_nobody_but_the_superadmin_resets_the_superadmin(people: People) -> None
 
 
 def test_whether_a_user_exists_is_told_to_admins_only(people: People) -> None:
-    body = {"email": "no@body", "password": "x"}
+    body = {"email": "no@body", "password": "a long one"}
     people.admin.refused("InvalidUserError", "POST", "/users/password", json=body)
     people.app_developer.refused("UnauthorizedError", "POST", "/users/password", json=body)

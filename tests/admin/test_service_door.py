@@ -106,7 +106,7 @@ def test_a_worker_reaches_its_own_job_and_no_other(house: House) -> None:
         ("POST", f"/stores/params/{theirs.params_id}/stored", b'{"size_bytes": 1}'),
     ):
         answer = house.ask(mine.worker, method, path, body)
-        assert answer.status_code == 401, (method, path, answer.text)
+        assert answer.status_code == 403, (method, path, answer.text)
     assert house.params.load(theirs.params_id) == {"of": "theirs"}
 
 
@@ -121,8 +121,8 @@ def test_the_id_of_anothers_parameters_opens_nothing(house: House, is_restarted:
     assert house.ask(worker, "PUT", theirs, b"").status_code == 409
     offered = house.ask(worker, "POST", f"{theirs}/upload", b'{"size_bytes": 1}')
     assert offered.json() == {"signed": None, "is_offered": False}
-    assert house.ask(worker, "POST", f"{theirs}/stored", b'{"size_bytes": 1}').status_code == 401
-    assert house.ask(worker, "GET", theirs).status_code == 401
+    assert house.ask(worker, "POST", f"{theirs}/stored", b'{"size_bytes": 1}').status_code == 403
+    assert house.ask(worker, "GET", theirs).status_code == 403
     assert house.params.load(house.theirs.params_id) == {"of": "theirs"}
 
 
@@ -131,8 +131,8 @@ def test_a_result_survives_the_advisor_that_removes_checkpoints(house: House) ->
     params_id, data = new_params()
     assert house.ask(house.mine.worker, "PUT", f"/stores/params/{params_id}", data).status_code == 200
     for other in (house.mine.params_id, house.theirs.params_id):
-        assert house.ask(house.mine.advisor, "DELETE", f"/stores/params/{other}").status_code == 401
-    assert house.ask(house.theirs.advisor, "DELETE", f"/stores/params/{params_id}").status_code == 401
+        assert house.ask(house.mine.advisor, "DELETE", f"/stores/params/{other}").status_code == 403
+    assert house.ask(house.theirs.advisor, "DELETE", f"/stores/params/{params_id}").status_code == 403
     assert house.ask(house.mine.advisor, "DELETE", f"/stores/params/{params_id}").status_code == 200
 
 
@@ -148,7 +148,7 @@ def test_a_serving_worker_reads_its_trial_and_writes_nothing(house: House) -> No
         ("GET", f"/stores/params/{house.theirs.params_id}", None),
         ("DELETE", f"/stores/params/{params_id}", None),
     ):
-        assert house.ask(serving, method, path, body).status_code == 401, (method, path)
+        assert house.ask(serving, method, path, body).status_code == 403, (method, path)
 
 
 def test_no_token_but_that_of_a_live_service_of_this_stack_comes_in(house: House) -> None:
@@ -221,7 +221,7 @@ def test_half_an_upload_leaves_nothing_and_may_be_sent_again(house: House) -> No
     for body in (data[:1000], b""):
         with socket.create_connection(("127.0.0.1", house.server.port), timeout=30) as connection:
             connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + body)
-    assert house.ask(house.mine.worker, "GET", f"/stores/params/{params_id}").status_code == 401
+    assert house.ask(house.mine.worker, "GET", f"/stores/params/{params_id}").status_code == 403
     assert params_id not in {file.id for file in house.params.list_stored()}
     assert house.ask(house.mine.worker, "PUT", f"/stores/params/{params_id}", data).status_code == 200
     assert house.params.read_bytes(params_id) == data

@@ -38,6 +38,8 @@ ONLY_FOR = {
         for name in ("get_nodes", "get_node", "add_node", "drain_node", "activate_node", "remove_node", "get_waits")
     },
     "collect_garbage": ["superadmin", "admin"],
+    "get_audit": ["superadmin", "admin"],
+    "set_user_type": ["superadmin", "admin"],
 }
 # The calls that users of the first generation rely on.
 PUBLISHED = [

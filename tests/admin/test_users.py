@@ -16,13 +16,13 @@ KINDS = ["SUPERADMIN", "ADMIN", "MODEL_DEVELOPER", "APP_DEVELOPER"]
 
 
 def new_user(user_type: str = "APP_DEVELOPER") -> dict[str, str]:
-    return {"email": f"{unique('someone')}@rafiki", "password": "secret", "user_type": user_type}
+    return {"email": f"{unique('someone')}@rafiki", "password": "an old secret", "user_type": user_type}
 
 
 def test_a_login_answers_with_the_user_and_a_token(people: People) -> None:
     user = new_user()
     made = people.superadmin.ok("POST", "/users", json=user)
-    answer = people.nobody.ok("POST", "/tokens", json={"email": user["email"], "password": "secret"})
+    answer = people.nobody.ok("POST", "/tokens", json={"email": user["email"], "password": "an old secret"})
     assert sorted(answer) == ["token", "user_id", "user_type"]
     assert (answer["user_id"], answer["user_type"]) == (made["id"], "APP_DEVELOPER")
     me = Caller(people.nobody.port, answer["token"]).ok("GET", "/users/me")

@@ -191,7 +191,7 @@ def test_a_stream_of_a_job_that_does_not_serve_is_refused(finished: Finished) ->
 
 
 def test_all_services_are_for_admins(people: People) -> None:
-    check_refusal(people.model_developer.send("GET", "/services/events"), "UnauthorizedError", 401)
+    check_refusal(people.model_developer.send("GET", "/services/events"), "UnauthorizedError", 403)
     events = client_of(people.admin).watch_services()
     first = next(events)
     assert first["type"] == "services"
@@ -363,7 +363,7 @@ def test_the_build_of_an_environment_is_told_to_who_asked_for_it_and_to_nobody_e
         me, other = root.make_user("MODEL_DEVELOPER"), root.make_user("MODEL_DEVELOPER")
         check_refusal(
             root.make_user("APP_DEVELOPER").send("POST", "/environments", json={"dependencies": {"glimmer": "1.0"}}),
-            "UnauthorizedError", 401,
+            "UnauthorizedError", 403,
         )  # fmt: skip
         state = me.ok("POST", "/environments", json={"dependencies": {"glimmer": "1.0"}})
         assert (state["status"], state["reason"]) == ("BUILDING", None)

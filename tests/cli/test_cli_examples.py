@@ -105,6 +105,8 @@ ASKS = "it asks"
 NO_END = "it does not end by itself"
 NO_ENGINE = "it asks a container engine; the Docker hosts of other tests get their images by these commands"
 ONE_MACHINE = "the stack is on one machine; tests/acceptance/test_swarm.py has nodes to change"
+HAS_BACKUP = ("backup create wine.tar --force --without-stores",)
+RUNS = "the stack runs"
 NOWHERE = "--engine unix:///nowhere.sock"
 OWN_FOLDER = "it changes the folder it is in"
 OWN_STACK = "it has a stack of its own"
@@ -194,6 +196,13 @@ SPECIAL = {
     "rafiki context use prod": Special("the context is there", before=HAS_PROD),
     "rafiki context show prod -o json": Special("the context is there", before=HAS_PROD),
     "rafiki context remove prod": Special("the context is there", before=HAS_PROD),
+    "rafiki backup create /backups/wine.tar": Special("there is no such folder", puts=("/backups/", "")),
+    "rafiki backup check wine.tar": Special("there is a backup", before=HAS_BACKUP),
+    "rafiki restore wine.tar": Special(RUNS, before=HAS_BACKUP, codes=(3,)),
+    "rafiki restore wine.tar --force": Special(RUNS, before=HAS_BACKUP, codes=(3,)),
+    "rafiki restore wine.tar --into ~/wine": Special(
+        "the home is in the project", before=HAS_BACKUP, puts=("~/wine", "../wine")
+    ),
     "rafiki stop-all": Special(ASKS, types=("y",)),
     "source <(rafiki completion zsh)": Special("there may be no zsh", puts=("source", "cat")),
 }

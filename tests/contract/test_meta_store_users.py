@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from rafiki.constants import UserType
-from rafiki.errors import InvalidUserError, UserAlreadyBannedError, UserExistsError
+from rafiki.errors import InvalidRequestError, InvalidUserError, UserAlreadyBannedError, UserExistsError
 
 
 def test_a_user_comes_back_as_it_was_created(store, given):
@@ -45,14 +47,47 @@ def test_a_user_is_banned_once(store, given):
     assert store.users.get_user(user.id) == banned
 
 
+def test_what_a_banned_user_owns_is_the_heirs_in_the_same_moment(store, given):
+    user, heir = given.user(), given.user()
+    job, old = given.train_job(user), given.stopped_train_job(user, "old")
+    inference = given.inference_job(old)
+    assert store.users.ban_user(user.id, heir_id=heir.id).banned_date is not None
+    assert [j.id for j in store.train_jobs.list_train_jobs(heir.id)] == [old.id, job.id]
+    assert [j.id for j in store.inference_jobs.list_inference_jobs(heir.id)] == [inference.id]
+    assert {d.id for d in store.datasets.list_datasets(heir.id)} == {job.train_dataset_id, old.train_dataset_id}
+    assert store.train_jobs.list_train_jobs(user.id) == store.datasets.list_datasets(user.id) == []
+    assert given.train_job(user, "new").user_id == user.id
+
+
+@pytest.mark.parametrize("what", ["the app(s) app", "the model(s) tagger"])
+def test_two_of_one_name_never_become_one(store, given, what):
+    user, heir = given.user(), given.user()
+    for owner in (user, heir):
+        if "app" in what:
+            given.train_job(owner)
+        else:
+            given.model(owner, name="tagger")
+    with pytest.raises(InvalidRequestError, match=re.escape(what)):
+        store.users.ban_user(user.id, heir_id=heir.id)
+    assert store.users.get_user(user.id).banned_date is None
+    assert len(store.train_jobs.list_train_jobs(user.id)) == ("app" in what)
+
+
 def test_a_password_hash_is_replaced(store, given):
     user = given.user()
     assert store.users.set_password_hash(user.id, "other").password_hash == "other"
     assert store.users.get_user(user.id).password_hash == "other"
 
 
-@pytest.mark.parametrize("method", ["get_user", "ban_user", "set_password_hash"])
+def test_a_role_is_changed(store, given):
+    user = given.user(user_type=UserType.APP_DEVELOPER)
+    assert store.users.set_user_type(user.id, UserType.ADMIN).user_type is UserType.ADMIN
+    assert store.users.get_user(user.id).user_type is UserType.ADMIN
+
+
+@pytest.mark.parametrize("method", ["get_user", "ban_user", "set_password_hash", "set_user_type"])
 def test_an_unknown_user_is_refused_by_id(store, method):
-    arguments = ["nobody", "hash"] if method == "set_password_hash" else ["nobody"]
+    more = {"set_password_hash": ["hash"], "set_user_type": [UserType.ADMIN]}
+    arguments = ["nobody", *more.get(method, [])]
     with pytest.raises(InvalidUserError, match="nobody"):
         getattr(store.users, method)(*arguments)

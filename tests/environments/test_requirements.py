@@ -9,9 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from rafiki.environments.requirements import RequirementReader, are_satisfied, key_of, lines_of, parse_dependencies
-from rafiki.errors import InvalidModelError
+from rafiki.environments.requirements import (
+    RequirementReader,
+    are_satisfied,
+    key_of,
+    lines_for_pip,
+    lines_of,
+    parse_dependencies,
+    parse_lines,
+)
+from rafiki.errors import EnvironmentBuildError, InvalidModelError
 
 NUMPY = importlib.metadata.version("numpy")
 
@@ -54,6 +63,37 @@ def test_a_dependency_is_a_name_and_a_version_a_range_or_nothing(name: str, vers
         ({"numpy": ">=1 ; x"}, "no version"),
         ({"numpy": "@ file:///etc"}, "no version"),
         ({"numpy": "=>1"}, "no version"),
+        ({"numpy": "===--index-url=http://x"}, "no version of 'numpy'"),
+        ({"numpy": "===1.0"}, "no version"),
+        ({"numpy": ">=1,===--pre"}, "no version"),
+        ({"numpy": "=== 1.0"}, "no version"),
+        ({"numpy": "===file:///etc/passwd"}, "no version"),
+        ({"numpy": "===${HOME}"}, "no version"),
+        ({"numpy": "==1\n--index-url=http://x"}, "no version"),
+        ({"numpy": "1.0\n"}, "no version"),
+        ({"numpy": "1.0\r-e ."}, "no version"),
+        ({"numpy": "1.0\u2028-e ."}, "no version"),
+        ({"numpy": "1.0\x00"}, "no version"),
+        ({"numpy": "1.0 # x"}, "no version"),
+        ({"numpy": "1.0 \\"}, "no version"),
+        ({"numpy": ">=1; os_name=='posix'"}, "no version"),
+        ({"numpy": "1.0+a.zip"}, "no version"),
+        ({"numpy": "==1.0+local.tar.gz"}, "no version"),
+        ({"numpy": "1" * 5000}, "no version"),
+        ({"numpy": ",".join([">=1"] * 500)}, "no version"),
+        ({"numpy": "\u0661.0"}, "no version"),
+        ({"numpy\n--index-url=http://x": ""}, "no name"),
+        ({"numpy\n": ""}, "no name"),
+        ({"n\u016bmpy": ""}, "no name"),
+        ({"numpy[a]; x": ""}, "no name"),
+        ({"numpy[--pre]": ""}, "no name"),
+        ({"numpy[a,\nb]": ""}, "no name"),
+        ({"numpy[x] @ file:///x": ""}, "no name"),
+        ({"./numpy": ""}, "no name"),
+        ({"git+https://x/y": ""}, "no name"),
+        ({"-e": ""}, "no name"),
+        ({"$HOME": ""}, "no name"),
+        ({"x" * 201: ""}, "no name"),
         ({"scikit-learn": "1", "Scikit_Learn": "2"}, "same package"),
         ({f"p{i}": "" for i in range(101)}, "101 packages"),
     ],
@@ -62,6 +102,28 @@ def test_what_is_no_dependency_is_refused_by_name(dependencies: dict[str, str], 
     with pytest.raises(InvalidModelError, match=r"Field 'dependencies'") as refusal:
         parse_dependencies(dependencies)
     assert says in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "numpy===--index-url=http://x", "numpy===1.0", "numpy @ https://example.org/numpy.zip", "numpy==1.0+a.zip",
+        "numpy; python_version > '3'", "--pre", "-e .", "", "numpy==1\n-e .", "./numpy", "numpy==1 --hash=x:y",
+    ],
+)  # fmt: skip
+def test_no_line_but_a_name_and_a_version_reaches_pip(line: str) -> None:
+    with pytest.raises(EnvironmentBuildError, match="more than a package's name and version"):
+        parse_lines([line])
+    if line.startswith("numpy") and " --" not in line and "\n" not in line:
+        with pytest.raises(EnvironmentBuildError, match="more than a package's name and version"):
+            lines_for_pip([Requirement(line)])
+
+
+def test_what_is_written_for_pip_is_read_back_on_a_node() -> None:
+    wanted = {"scikit-learn": ">=1.4,<2", "uvicorn[standard,x-y]": "", "torch": "2.2.0+cpu", "keras": "1!2.*"}
+    requirements = parse_dependencies(wanted)
+    lines = lines_for_pip(requirements)
+    assert lines_of(parse_lines(lines)) == lines == lines_of(requirements)
 
 
 @pytest.mark.parametrize(("name", "says"), [("rafiki", "a package of others"), ("Rafiki_ML", "Rafiki itself")])

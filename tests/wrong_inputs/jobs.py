@@ -141,9 +141,9 @@ TRAIN: list[Row] = [
     row("train jobs: stop with an unknown field", "developer", post("/train_jobs/<live app>/1/stop", {"force": True}),
         400,
         INVALID, "'force'", "app_version"),
-    row("train jobs: stop all by an admin", "admin", post("/actions/stop_all_jobs"), 401, UNAUTHORIZED, "SUPERADMIN",
+    row("train jobs: stop all by an admin", "admin", post("/actions/stop_all_jobs"), 403, UNAUTHORIZED, "SUPERADMIN",
         "ADMIN"),
-    row("train jobs: stop all by a developer", "developer", post("/actions/stop_all_jobs"), 401, UNAUTHORIZED,
+    row("train jobs: stop all by a developer", "developer", post("/actions/stop_all_jobs"), 403, UNAUTHORIZED,
         "SUPERADMIN"),
     row("train jobs: stop all with a field", "superadmin", post("/actions/stop_all_jobs", {"force": True}), 400,
         INVALID,
@@ -235,7 +235,7 @@ INFERENCE: list[Row] = [
         NOT_RUNNING,
         "Only admins"),
     row("inference jobs: list of nobody", "admin", get("/inference_jobs", user_id="x"), 404, "InvalidUserError", "'x'"),
-    row("inference jobs: services for a developer", "developer", get("/services"), 401, UNAUTHORIZED,
+    row("inference jobs: services for a developer", "developer", get("/services"), 403, UNAUTHORIZED,
         "ADMIN, SUPERADMIN"),
 ]  # fmt: skip
 ROWS: list[Row] = [*TRAIN, *TRIALS, *INFERENCE]

@@ -69,7 +69,7 @@ ROWS: list[Row] = [
         "admin.max_model_file_mb"),
     row("models: name is taken", "developer", model(name="unused model"), 409, "DuplicateModelNameError",
         "'unused model'"),
-    row("models: by an app developer", "app developer", model(), 401, UNAUTHORIZED, "MODEL_DEVELOPER", "APP_DEVELOPER"),
+    row("models: by an app developer", "app developer", model(), 403, UNAUTHORIZED, "MODEL_DEVELOPER", "APP_DEVELOPER"),
     row("models: by nobody", "nobody", model(), 401, UNAUTHORIZED, "No token"),
     row("models: by a banned user", "banned", model(), 401, UNAUTHORIZED, "banned"),
     row("models: as JSON", "developer", post("/models", {"name": "m"}), 400, INVALID, "multipart/form-data"),

@@ -16,7 +16,7 @@ EMAILS: dict[str, Any] = {
 
 def user(**fields: Any) -> Request:
     """A new user; ``...`` leaves a field out."""
-    good = {"email": "somebody@rafiki", "password": "secret", "user_type": "APP_DEVELOPER"}
+    good = {"email": "somebody@rafiki", "password": "an old secret", "user_type": "APP_DEVELOPER"}
     return post("/users", without({**good, **fields}))
 
 
@@ -54,13 +54,13 @@ ROWS: list[Row] = [
     row("users: email in capitals is taken", "superadmin", user(email="SuperAdmin@Rafiki"), 409, "UserExistsError",
         "SuperAdmin@Rafiki"),
     row("users: email of a banned user is taken", "admin", user(email="<banned>"), 409, "UserExistsError", "<banned>"),
-    row("users: another superadmin", "superadmin", user(user_type="SUPERADMIN"), 401, UNAUTHORIZED, "one superadmin"),
-    row("users: an admin by an admin", "admin", user(user_type="ADMIN"), 401, UNAUTHORIZED, "Only the superadmin"),
-    row("users: by a model developer", "developer", user(), 401, UNAUTHORIZED, "ADMIN, SUPERADMIN", "MODEL_DEVELOPER"),
-    row("users: by an app developer", "app developer", user(), 401, UNAUTHORIZED, "ADMIN, SUPERADMIN", "APP_DEVELOPER"),
+    row("users: another superadmin", "superadmin", user(user_type="SUPERADMIN"), 403, UNAUTHORIZED, "one superadmin"),
+    row("users: an admin by an admin", "admin", user(user_type="ADMIN"), 403, UNAUTHORIZED, "Only the superadmin"),
+    row("users: by a model developer", "developer", user(), 403, UNAUTHORIZED, "ADMIN, SUPERADMIN", "MODEL_DEVELOPER"),
+    row("users: by an app developer", "app developer", user(), 403, UNAUTHORIZED, "ADMIN, SUPERADMIN", "APP_DEVELOPER"),
     row("users: by nobody", "nobody", user(), 401, UNAUTHORIZED, "No token"),
     row("users: by a banned user", "banned", user(), 401, UNAUTHORIZED, "banned"),
-    row("users: list by an app developer", "app developer", get("/users"), 401, UNAUTHORIZED, "ADMIN, SUPERADMIN"),
+    row("users: list by an app developer", "app developer", get("/users"), 403, UNAUTHORIZED, "ADMIN, SUPERADMIN"),
     row("users: list with a filter", "superadmin", get("/users", user_type="ADMIN"), 400, INVALID, "'user_type'",
         "none"),
     row("users: me with an id", "developer", get("/users/me", id="x"), 400, INVALID, "'id'", "none"),
@@ -71,14 +71,14 @@ ROWS: list[Row] = [
     row("users: ban of a number", "superadmin", delete("/users", email=7), 400, INVALID, "'email'", "`int`"),
     row("users: ban of a banned user", "admin", delete("/users", email="<banned>"), 409, "UserAlreadyBannedError",
         "<banned>", "already"),
-    row("users: ban of oneself", "admin", delete("/users", email="<admin>"), 401, UNAUTHORIZED, "yourself"),
-    row("users: ban of oneself by the superadmin", "superadmin", delete("/users", email="<superadmin>"), 401,
+    row("users: ban of oneself", "admin", delete("/users", email="<admin>"), 403, UNAUTHORIZED, "yourself"),
+    row("users: ban of oneself by the superadmin", "superadmin", delete("/users", email="<superadmin>"), 403,
         UNAUTHORIZED, "yourself"),
-    row("users: ban of an admin by an admin", "admin", delete("/users", email="<other admin>"), 401, UNAUTHORIZED,
+    row("users: ban of an admin by an admin", "admin", delete("/users", email="<other admin>"), 403, UNAUTHORIZED,
         "Only the superadmin"),
-    row("users: ban of the superadmin", "admin", delete("/users", email="<superadmin>"), 401, UNAUTHORIZED,
+    row("users: ban of the superadmin", "admin", delete("/users", email="<superadmin>"), 403, UNAUTHORIZED,
         "Only the superadmin"),
-    row("users: ban by a developer", "developer", delete("/users", email="<app developer>"), 401, UNAUTHORIZED,
+    row("users: ban by a developer", "developer", delete("/users", email="<app developer>"), 403, UNAUTHORIZED,
         "ADMIN, SUPERADMIN"),
     row("users: ban of an email with NUL", "superadmin", delete("/users", email="x\0@y"), 400, INVALID, "NUL"),
     # ---- tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rafiki.admin.operation import Operation
 from rafiki.admin.ops import (
     api_tokens,
+    audit,
     datasets,
     environment_events,
     environments,
@@ -14,6 +15,7 @@ from rafiki.admin.ops import (
     inference_jobs,
     models,
     nodes,
+    predictor_keys,
     service_events,
     stack,
     train_job_events,
@@ -37,8 +39,10 @@ OPERATIONS: dict[str, Operation] = {
         train_jobs.OPERATIONS,
         trials.OPERATIONS,
         inference_jobs.OPERATIONS,
+        predictor_keys.OPERATIONS,
         exports.OPERATIONS,
         garbage.OPERATIONS,
+        audit.OPERATIONS,
         train_job_events.OPERATIONS,
         trial_log_events.OPERATIONS,
         inference_job_events.OPERATIONS,

@@ -6,6 +6,7 @@ from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.train_jobs import stop_train_jobs
+from rafiki.admin.stopping import is_meant, only_of_others, owner_to_stop
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
 from rafiki.contract.endpoint import Empty
@@ -26,6 +27,7 @@ from rafiki.contract.inference_jobs import (
     InferenceJobView,
     ListInferenceJobsRequest,
     PreviewEnsembleRequest,
+    StopInferenceJobRequest,
     StoppedJobsView,
     StoppedJobView,
 )
@@ -142,8 +144,16 @@ def get_running_inference_job(context: AdminContext, actor: User, request: Infer
     return inference_job_view(context, running_job(context, actor, request))
 
 
-def stop_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobStoppedView:
-    job = running_job(context, actor, request)
+def stop_inference_job(context: AdminContext, actor: User, request: StopInferenceJobRequest) -> InferenceJobStoppedView:
+    owner_id = owner_to_stop(context, actor, request)
+    try:
+        job = _running_job_of(context, owner_id, request.app, request.app_version)
+    except InvalidTrainJobError:
+        live = context.store.inference_jobs.list_live_inference_jobs()
+        found = only_of_others(context, actor, request, [j for j in live if is_meant(j, request)])
+        if found is None:
+            raise
+        job = found
     _stop_inference_jobs(context, [job])
     return InferenceJobStoppedView(id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version)
 
@@ -155,7 +165,11 @@ def running_job(context: AdminContext, actor: User, request: InferenceJobRequest
         InvalidTrainJobError: there is no such app or version.
         InvalidRunningInferenceJobError: none runs.
     """
-    train_job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+    return _running_job_of(context, actor.id, request.app, request.app_version)
+
+
+def _running_job_of(context: AdminContext, user_id: str, app: str, app_version: int) -> InferenceJob:
+    train_job = context.store.train_jobs.get_train_job_of_app(user_id, app, app_version)
     job = context.store.inference_jobs.find_live_inference_job(train_job.id)
     if job is None:
         raise InvalidRunningInferenceJobError.not_found(
@@ -182,6 +196,16 @@ def _stop_inference_jobs(context: AdminContext, jobs: list[InferenceJob]) -> Non
         return all(is_final(INFERENCE_JOB_TRANSITIONS, store.get_inference_job(j.id).status) for j in jobs)
 
     context.supervisor.wait_until(have_ended, _STOP_WAIT_S)
+
+
+def stop_jobs_of(context: AdminContext, user_id: str) -> None:
+    """Stop every live job of a user, and wait a bounded time until they have stopped."""
+    training = [j for j in context.store.train_jobs.list_live_train_jobs() if j.user_id == user_id]
+    serving = [j for j in context.store.inference_jobs.list_live_inference_jobs() if j.user_id == user_id]
+    if training:
+        stop_train_jobs(context, training)
+    if serving:
+        _stop_inference_jobs(context, serving)
 
 
 def stop_all_jobs(context: AdminContext, actor: User, request: Empty) -> StoppedJobsView:

@@ -11,6 +11,7 @@ from rafiki.admin.observed import is_live
 from rafiki.admin.operation import bind
 from rafiki.admin.ops.datasets import check_name, own_dataset
 from rafiki.admin.ops.models import available_models, usable_model
+from rafiki.admin.stopping import is_meant, only_of_others, owner_to_stop
 from rafiki.advisor.setting import check_setting
 from rafiki.budget import TrainBudget
 from rafiki.constants import CAN_CHANGE, ServiceType
@@ -23,6 +24,7 @@ from rafiki.contract.train_jobs import (
     AppTrainJobsRequest,
     CreateTrainJobRequest,
     ListTrainJobsRequest,
+    StopTrainJobRequest,
     SubTrainJobView,
     TrainJobCreatedView,
     TrainJobRequest,
@@ -218,8 +220,16 @@ def get_train_job(context: AdminContext, actor: User, request: TrainJobRequest) 
     return train_job_view(context, job)
 
 
-def stop_train_job(context: AdminContext, actor: User, request: TrainJobRequest) -> TrainJobCreatedView:
-    job = context.store.train_jobs.get_train_job_of_app(actor.id, request.app, request.app_version)
+def stop_train_job(context: AdminContext, actor: User, request: StopTrainJobRequest) -> TrainJobCreatedView:
+    owner_id = owner_to_stop(context, actor, request)
+    try:
+        job = context.store.train_jobs.get_train_job_of_app(owner_id, request.app, request.app_version)
+    except InvalidTrainJobError:
+        live = context.store.train_jobs.list_live_train_jobs()
+        found = only_of_others(context, actor, request, [j for j in live if is_meant(j, request)])
+        if found is None:
+            raise
+        job = found
     stop_train_jobs(context, [job])
     return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version)
 

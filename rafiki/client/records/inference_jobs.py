@@ -30,7 +30,18 @@ from rafiki.contract.inference_jobs import (
     InferenceJobView,
     ListInferenceJobsRequest,
     PreviewEnsembleRequest,
+    StopInferenceJobRequest,
     StoppedJobsView,
+)
+from rafiki.contract.predictor_keys import (
+    CREATE_KEY,
+    GET_KEYS,
+    REVOKE_KEY,
+    CreateKeyRequest,
+    KeyView,
+    ListKeysRequest,
+    NewKeyView,
+    RevokeKeyRequest,
 )
 
 
@@ -76,9 +87,24 @@ class InferenceJobCalls(Calls):
         request = InferenceJobRequest(app=app, app_version=app_version)
         return self._watch(WATCH_INFERENCE_JOB, request, patience_s=patience_s, stop=stop)
 
-    def stop_inference_job(self, app: str, app_version: int = -1) -> InferenceJobStoppedView:
+    def stop_inference_job(
+        self, app: str, app_version: int = -1, user_id: str | None = None
+    ) -> InferenceJobStoppedView:
         """Stop serving."""
-        return self._call(STOP_INFERENCE_JOB, InferenceJobRequest(app=app, app_version=app_version))
+        request = StopInferenceJobRequest(app=app, app_version=app_version, user_id=user_id)
+        return self._call(STOP_INFERENCE_JOB, request)
+
+    def create_key(self, app: str, name: str) -> NewKeyView:
+        """Make a key of your app."""
+        return self._call(CREATE_KEY, CreateKeyRequest(app=app, name=name))
+
+    def get_keys(self, app: str) -> list[KeyView]:
+        """The keys of your app that are not revoked."""
+        return self._call(GET_KEYS, ListKeysRequest(app=app))
+
+    def revoke_key(self, app: str, key_id: str) -> KeyView:
+        """Revoke a key of your app."""
+        return self._call(REVOKE_KEY, RevokeKeyRequest(app=app, key_id=key_id))
 
     def stop_all_jobs(self) -> StoppedJobsView:
         """Stop every train and inference job of everyone."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from rafiki.client.contract_caller import Away
 from rafiki.client.http_server import WATCH_PATIENCE_S
 from rafiki.client.records.calls import Calls
 from rafiki.constants import GarbageKind
+from rafiki.contract.audit import DEFAULT_AUDIT_COUNT, GET_AUDIT, AuditEntry, ListAuditRequest
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.garbage import (
     COLLECT_GARBAGE,
@@ -102,3 +104,14 @@ class StackCalls(Calls):
             only=None if only is None else list(only),
         )  # fmt: skip
         return self._call(COLLECT_GARBAGE, request)
+
+    def get_audit(
+        self,
+        *,
+        user: str | None = None,
+        action: str | None = None,
+        since: datetime | None = None,
+        count: int = DEFAULT_AUDIT_COUNT,
+    ) -> list[AuditEntry]:
+        """Who did what, oldest first."""
+        return self._call(GET_AUDIT, ListAuditRequest(user=user, action=action, since=since, count=count))

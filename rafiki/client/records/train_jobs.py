@@ -25,6 +25,7 @@ from rafiki.contract.train_jobs import (
     CreateTrainJobRequest,
     ListTrainJobsRequest,
     ListTrialsRequest,
+    StopTrainJobRequest,
     TrainJobCreatedView,
     TrainJobEvent,
     TrainJobRequest,
@@ -67,9 +68,9 @@ class TrainJobCalls(Calls):
         request = TrainJobRequest(app=app, app_version=app_version)
         return self._watch(WATCH_TRAIN_JOB, request, patience_s=patience_s, stop=stop)
 
-    def stop_train_job(self, app: str, app_version: int = -1) -> TrainJobCreatedView:
+    def stop_train_job(self, app: str, app_version: int = -1, user_id: str | None = None) -> TrainJobCreatedView:
         """Stop a train job; its finished trials stay."""
-        return self._call(STOP_TRAIN_JOB, TrainJobRequest(app=app, app_version=app_version))
+        return self._call(STOP_TRAIN_JOB, StopTrainJobRequest(app=app, app_version=app_version, user_id=user_id))
 
     def get_trials_of_train_job(
         self, app: str, app_version: int = -1, *, offset: int = 0, limit: int | None = None

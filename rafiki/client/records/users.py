@@ -21,9 +21,11 @@ from rafiki.contract.users import (
     GET_USERS,
     LOGIN,
     SET_PASSWORD,
+    SET_USER_TYPE,
     BanUserRequest,
     CreateUserRequest,
     SetPasswordRequest,
+    SetUserTypeRequest,
     TokenRequest,
     TokenView,
     UserView,
@@ -55,9 +57,13 @@ class UserCalls(Calls):
         """All users."""
         return self._call(GET_USERS, Empty())
 
-    def ban_user(self, email: str) -> UserView:
+    def ban_user(self, email: str, *, hand_over_to: str | None = None) -> UserView:
         """Ban a user for good."""
-        return self._call(BAN_USER, BanUserRequest(email=email))
+        return self._call(BAN_USER, BanUserRequest(email=email, hand_over_to=hand_over_to))
+
+    def set_user_type(self, email: str, user_type: UserType) -> UserView:
+        """Change the role of a user."""
+        return self._call(SET_USER_TYPE, SetUserTypeRequest(email=email, user_type=user_type))
 
     def set_password(self, password: str, *, old_password: str | None = None, email: str | None = None) -> UserView:
         """Change a password."""

@@ -4,6 +4,7 @@ from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.store import MetaStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
@@ -16,6 +17,7 @@ __all__ = [
     "InferenceJobStore",
     "MetaStore",
     "ModelStore",
+    "PredictorKeyStore",
     "ServiceStore",
     "TrainJobStore",
     "TrialStore",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
+from rafiki.meta_store.base.dump import DatabaseDump, ReadTable, Renames
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
@@ -41,6 +44,7 @@ class MetaStore(ABC):
 
     users: UserStore
     api_tokens: ApiTokenStore
+    predictor_keys: PredictorKeyStore
     datasets: DatasetStore
     models: ModelStore
     train_jobs: TrainJobStore
@@ -64,6 +68,48 @@ class MetaStore(ABC):
 
         Raises:
             NewerDatabaseError: as :meth:`migrate`.
+        """
+
+    # ---- as a whole, for backups
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """About so many bytes the database takes."""
+
+    @abstractmethod
+    def dump(self, folder: Path) -> DatabaseDump:
+        """Write all tables as they are at one moment into files of ``folder``, whatever revision they are at. Others go
+        on reading and writing.
+
+        Raises:
+            MetaStoreError: the database has no tables of Rafiki, is damaged, or stays locked by another program.
+            OSError: the files cannot be written.
+        """
+
+    @abstractmethod
+    def knows_revision(self, revision: str) -> bool:
+        """Whether a dump of that revision can be loaded. The database is not asked."""
+
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether there is no database yet, or one without tables of Rafiki. A damaged one is not empty."""
+
+    @abstractmethod
+    def load(self, dump: DatabaseDump, read: ReadTable, renames: Renames, *, is_replacing: bool = False) -> Path | None:
+        """Make the database that was dumped, at the revision of the dump; all of it or nothing.
+
+        Args:
+            dump: what was dumped, from whatever kind of database.
+            read: gives the rows of a table.
+            renames: values of columns that become others.
+            is_replacing: whether it takes the place of what is there. No stack may be at work on that.
+
+        Returns:
+            Where the former database is now, if it was kept.
+
+        Raises:
+            BackupRefusedError: the database is not empty, or in use.
+            DamagedFileError: the rows do not fit the schema.
         """
 
     @abstractmethod

@@ -38,12 +38,24 @@ class UserStore(ABC):
         """All users, in order of creation."""
 
     @abstractmethod
-    def ban_user(self, user_id: str) -> User:
+    def ban_user(self, user_id: str, *, heir_id: str | None = None) -> User:
         """Ban the user from now on; cannot be undone. Of several calls at once, one succeeds.
+
+        With an heir, all that the user owns is the heir's in the same moment: datasets, models, train jobs and
+        inference jobs, as they are.
 
         Raises:
             InvalidUserError: there is none with that id.
             UserAlreadyBannedError: that one is banned already.
+            InvalidRequestError: the heir has an app or a model of the same name as the user; nothing is changed.
+        """
+
+    @abstractmethod
+    def set_user_type(self, user_id: str, user_type: UserType) -> User:
+        """Change the role.
+
+        Raises:
+            InvalidUserError: there is none with that id.
         """
 
     @abstractmethod

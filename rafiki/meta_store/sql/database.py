@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import (
@@ -38,6 +39,10 @@ BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's transaction on SQLite."""
 CONNECT_TIMEOUT_S = 10
 _CHECK_TIMEOUT_S = 2.5
+_LOCKED = "database is locked"
+"""SQLite's own words."""
+GO_BACK = "Go back to a backup: `rafiki down`, then `rafiki restore FILE --force`."
+"""What to do about a damaged database."""
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 """A server that went without a word (its host is lost) is given up after so long, not after the kernel's two hours."""
 
@@ -96,6 +101,12 @@ class Database:
     def engine(self) -> Engine:
         """What all connections come from."""
         return self._reader
+
+    @property
+    def file(self) -> Path:
+        """The file of SQLite."""
+        assert self.is_sqlite
+        return Path(str(self._url.database))
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -171,7 +182,8 @@ class Database:
                 checked.execute("BEGIN IMMEDIATE").close()
                 checked.execute("ROLLBACK").close()
         except sqlite3.Error as e:
-            raise MetaStoreError(f"The database {self} {_fault(e)}. ({e})") from e
+            advice_after = f" {GO_BACK}" if is_damage(getattr(e, "sqlite_errorname", "")) else ""
+            raise MetaStoreError(f"The database {self} {_fault(e)}. ({e}){advice_after}") from e
 
     def close(self) -> None:
         self._reader.dispose()
@@ -242,10 +254,13 @@ class Database:
             return MetaStoreError(
                 f"The database {self} has no tables of Rafiki; the admin creates them at its start. ({reason})"
             )
-        if code in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+        if code in ("SQLITE_BUSY", "SQLITE_LOCKED") or reason == _LOCKED:
             return MetaStoreError(
-                f"The database {self} stayed locked by another process for {BUSY_TIMEOUT_S} s. ({reason})"
+                f"The database {self} stayed locked by another process for {BUSY_TIMEOUT_S} s. ({reason}) End the "
+                f"program that holds it (`fuser {self._url.database}` names it), then try again."
             )
+        if self.is_sqlite and is_damage(code):
+            return MetaStoreError(f"The database {self} is damaged: {reason}. {GO_BACK}")
         hint = "" if self.is_sqlite else advice(self._url, reason)
         return MetaStoreError(f"The database {self} failed: {reason}{hint}")
 
@@ -281,6 +296,11 @@ class Database:
         return reason
 
 
+def is_damage(code: str | None) -> bool:
+    """Whether SQLite's name of an error says that the file is not what was written."""
+    return (code or "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
+
+
 def _fault(error: sqlite3.Error) -> str:
     """What is wrong with a file, for people."""
     code = getattr(error, "sqlite_errorname", "")
@@ -290,7 +310,7 @@ def _fault(error: sqlite3.Error) -> str:
         return "is gone, or cannot be opened"
     if code.startswith("SQLITE_READONLY"):
         return "cannot be written to"
-    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+    if is_damage(code):
         return "is damaged"
     return "failed"
 
@@ -336,7 +356,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # WAL: readers and the writer do not block each other. NORMAL: a crash of a process loses nothing, a power
     # cut may lose the last transactions, but never the file.
     if not wait_until(lambda: _is_in_wal_mode(connection), Deadline(_WAL_WAIT_S)):
-        raise sqlite3.OperationalError("database is locked")
+        raise sqlite3.OperationalError(_LOCKED)
     connection.execute("PRAGMA synchronous=NORMAL").close()
     connection.execute("PRAGMA foreign_keys=ON").close()
 

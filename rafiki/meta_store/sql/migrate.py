@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,11 @@ from rafiki.meta_store.sql.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in ``rafiki/meta_store/migrations/versions``."""
 
-_VERSION_TABLE = "alembic_version"
+VERSION_TABLE = "alembic_version"
+"""Where a database keeps its revision."""
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 # Alembic keeps the running migration in module globals.
 _ALEMBIC = threading.Lock()
@@ -30,9 +31,9 @@ _ADVISORY_LOCK = 7_236_571_104
 
 def stored_revision(connection: Connection) -> str | None:
     """The revision that a database is at; None for one without a schema."""
-    if not inspect(connection).has_table(_VERSION_TABLE):
+    if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    found: str | None = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()
+    found: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     return found
 
 
@@ -46,7 +47,7 @@ def migrate(db: Database) -> None:
         if stored == HEAD:
             return
         config = _config(connection)
-        _check_known(config, stored, db)
+        _check_known(stored, db)
         from alembic import command
 
         command.upgrade(config, HEAD)
@@ -57,7 +58,7 @@ def needs_migration(db: Database) -> bool:
     with db.read() as connection:
         stored = stored_revision(connection)
         if stored != HEAD:
-            _check_known(_config(connection), stored, db)
+            _check_known(stored, db)
     return stored != HEAD
 
 
@@ -69,10 +70,32 @@ def downgrade(db: Database, revision: str) -> None:
     """
     with _locked(db) as connection:
         config = _config(connection)
-        _check_known(config, stored_revision(connection), db)
+        _check_known(stored_revision(connection), db)
         from alembic import command
 
         command.downgrade(config, revision)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version of Rafiki can make and migrate a schema of that revision."""
+    return revision in _known_revisions()
+
+
+@contextmanager
+def build_schema(
+    db: Database, revision: str, prepare: Callable[[Connection], None] = lambda _: None
+) -> Iterator[Connection]:
+    """The schema of a revision in an empty database; what is done with the connection is part of one transaction.
+
+    Args:
+        prepare: what comes before it in the transaction, such as emptying the database.
+    """
+    with _locked(db) as connection:
+        prepare(connection)
+        from alembic import command
+
+        command.upgrade(_config(connection), revision)
+        yield connection
 
 
 @contextmanager
@@ -84,7 +107,7 @@ def _locked(db: Database) -> Iterator[Connection]:
         yield connection
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None = None) -> Config:
     from alembic.config import Config
 
     config = Config()
@@ -93,11 +116,14 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def _check_known(config: Config, stored: str | None, db: Database) -> None:
+def _known_revisions() -> set[str]:
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if stored is not None and stored not in known:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _check_known(stored: str | None, db: Database) -> None:
+    if stored is not None and stored not in _known_revisions():
         raise NewerDatabaseError(
             f"The database {db} has the schema {stored}, which is newer than {HEAD}, the newest that this "
             f"version of Rafiki ({__version__}) knows. Install the Rafiki that wrote it, or a newer one. Nothing was "

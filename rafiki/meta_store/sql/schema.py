@@ -107,6 +107,23 @@ api_tokens = Table(
 api_token_is_live = api_tokens.c.datetime_revoked.is_(None)
 _partial_index("uq_api_tokens_live", api_tokens.c.user_id, api_tokens.c.name, where=api_token_is_live, unique=True)
 
+predictor_keys = Table(
+    "predictor_keys",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("app", Str, nullable=False),
+    Column("name", Str, nullable=False),
+    Column("secret_hash", Str, nullable=False),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Column("datetime_revoked", UtcDateTime),
+)
+predictor_key_is_live = predictor_keys.c.datetime_revoked.is_(None)
+_partial_index(
+    "uq_predictor_keys_live", predictor_keys.c.user_id, predictor_keys.c.app, predictor_keys.c.name,
+    where=predictor_key_is_live, unique=True,
+)  # fmt: skip
+
 datasets = Table(
     "datasets",
     metadata,

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from rafiki.contract.endpoint import decode_json
 from rafiki.contract.file_sending import FileResponse
-from rafiki.contract.refusal import refusal_body
+from rafiki.contract.refusal import refusal_body, refusal_headers
 from rafiki.contract.service_calls import SERVICE_CALLS, STORES, ParamsUpload, SizedParams
 from rafiki.data_store.base import DataStore
 from rafiki.errors import DamagedFileError, InternalError, InvalidRequestError, RafikiError, RequestTooLargeError
@@ -262,7 +262,7 @@ def _json(value: object) -> Response:
 
 
 def _refusal(error: RafikiError) -> Response:
-    return Response(refusal_body(error), error.http_status, {"content-type": "application/json"})
+    return Response(refusal_body(error), error.http_status, refusal_headers(error))
 
 
 def _range_of(header: str | None, size_bytes: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
-from rafiki.errors import error_types
+from rafiki.errors import UnauthorizedError, error_types
 
 _numbers = itertools.count(1)
 JSON = "application/json"
@@ -32,8 +32,10 @@ def check_refusal(answer: httpx.Response, error: str | None = None, status: int 
     body = answer.json()
     assert sorted(body) == ["error", "message"], body
     found = error_types()[body["error"]]
-    # 404 where a name or id means nothing, whatever the class.
-    assert answer.status_code in (found.http_status, 404), body
+    # 404 where a name or id means nothing, whatever the class; 403 where a known user may not.
+    others = {404, 403} if issubclass(found, UnauthorizedError) else {404}
+    assert answer.status_code in {found.http_status, *others}, body
+    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
     assert body["message"].strip(), "a refusal without a reason"
     for inside in ("Traceback", 'File "/', "rafiki/admin", "sqlalchemy", "msgspec"):
         assert inside not in body["message"], body["message"]

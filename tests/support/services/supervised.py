@@ -10,6 +10,7 @@ from support.services.fake_containers import FakeContainerManager
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
@@ -50,7 +51,7 @@ class Scene:
             config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
             params=self.params, meta_store_url=store_url,
             credentials=Credentials(address, "k" * 40), environments=environments,
-            door=create_autospec(AdminServiceDoor, instance=True),
+            door=create_autospec(AdminServiceDoor, instance=True), keys=PredictorKeys(store, folder),
         )  # fmt: skip
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,

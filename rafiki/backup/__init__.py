@@ -1,0 +1,1 @@
+"""Backups of a stack: one tar file with its database, its stores and its secrets."""
