@@ -18,6 +18,7 @@ from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.planner import Observed
+from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.spec_shelf import SpecShelf
@@ -102,7 +103,7 @@ def make_supervisor(
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params, meta_store_url=url,
         credentials=Credentials(NOWHERE, JOB_KEY), environments=environments, door=door,
-        is_elsewhere=containers.is_elsewhere, cache_host="10.0.0.1",
+        is_elsewhere=containers.is_elsewhere, cache_host="10.0.0.1", keys=PredictorKeys(store, folder / "run"),
     )  # fmt: skip
     supervisor = MeasuredSupervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
