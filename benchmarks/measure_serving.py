@@ -47,6 +47,8 @@ def measure_predict(session: Session) -> Iterator[Result]:
         if name == "predict_tree":
             yield from _measure_alone(session, address, queries)
         yield _measure_load(session, name, address, queries)
+        if name == "predict_forest":
+            yield _measure_load(session, "predict_forest_8", address, queries, 8)
         if name == "predict_tree":
             yield _memory_result(session, "memory_predictor", session.stack.memory("predictor"))
         client.stop_inference_job(app)
@@ -80,9 +82,9 @@ def _measure_alone(session: Session, address: str, queries: Queries) -> Iterator
     yield session.result("predict_p99", [load.p99_ms for load in loads], 3, **details)
 
 
-def _measure_load(session: Session, name: str, address: str, queries: Queries) -> Result:
+def _measure_load(session: Session, name: str, address: str, queries: Queries, n_clients: int = N_CLIENTS) -> Result:
     before = session.stack.usage()
-    loads = [_load(session, address, queries, N_CLIENTS) for _ in range(session.sizes.n_loads)]
+    loads = [_load(session, address, queries, n_clients) for _ in range(session.sizes.n_loads)]
     after = session.stack.usage()
     # The warm-up's requests are not counted but used processor time too.
     sizes = session.sizes

@@ -233,7 +233,8 @@ class PredictorConfig(Section, frozen=True, kw_only=True):
     max_waiting: int = 4096
     """Queries that wait in one predictor, counted once for each member of the ensemble; one more is a 429."""
     batch_size: int = 64
-    """The most queries that an inference worker hands to `predict()` at once."""
+    """The most queries that an inference worker hands to `predict()` at once. How many it does is planned: it waits for
+    more where that makes up for the time."""
     max_body_mb: int = 64
     """The largest body of a request to a predictor."""
 

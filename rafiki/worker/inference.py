@@ -1,6 +1,6 @@
 """An inference worker: holds the model of one served trial and answers its queries in batches.
 
-It never waits to fill a batch: it takes what has gathered while it predicted. Model code runs here.
+It takes what has gathered while it predicted, and waits for more where that gains. Model code runs here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
@@ -17,6 +18,8 @@ from rafiki.errors import CacheUnavailableError, InvalidQueryError
 from rafiki.messages import InferenceWorkerSpec, Query, Reply
 from rafiki.model.base import BaseModel
 from rafiki.model.serving import Outcome, ServedModel, load_trained_model
+from rafiki.scheduling.batch_cost import BatchCost
+from rafiki.scheduling.batch_wait import BatchWait
 from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
@@ -76,6 +79,43 @@ def _reply(query_id: int, outcome: Outcome) -> Reply:
     return Reply(query_id, status, outcome.message.encode(errors="replace"))
 
 
+class Batches:
+    """Takes batches from the queue of a served trial: what is there, and more where waiting for it gains."""
+
+    def __init__(self, queue: RedisWorkerQueue, most: int) -> None:
+        self._queue = queue
+        self._most = most
+        self._cost = BatchCost()
+        self._wait = BatchWait(self._cost)
+
+    def fill(self, queries: list[Query]) -> list[Query]:
+        """``queries``, and those that come while it gains to wait for them: milliseconds, so a stop waits for it.
+
+        A cache that goes away meanwhile ends the wait: what is held is predicted.
+        """
+        if not queries or not self._wait.may_gain(len(queries)):
+            return queries
+        first_ms = min(query.deadline_ms for query in queries)
+        while (size := len(queries)) < self._most:
+            wait_s = self._wait.wait_s(size, (first_ms - self._queue.now_ms) / 1000)
+            if not wait_s:
+                break
+            began = time.perf_counter()
+            try:
+                came = self._queue.exchange({}, most=self._most - size, timeout_s=wait_s)
+            except CacheUnavailableError:
+                break
+            self._wait.add(size, time.perf_counter() - began, len(came))
+            if not came:
+                break
+            queries = queries + came
+        return queries
+
+    def add(self, size: int, took_s: float) -> None:
+        """Learn from a batch that was predicted."""
+        self._cost.add(size, took_s)
+
+
 def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal) -> None:
     """Answer queries until the process is asked to stop.
 
@@ -84,6 +124,7 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
         CacheUnavailableError: when the cache stays away.
     """
     queue = RedisWorkerQueue(spec.cache, spec.trial_id)
+    batches = Batches(queue, spec.batch_size)
     outage = Outage(stop)
     replies: dict[str, list[Reply]] = {}
     while True:
@@ -95,7 +136,11 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
             outage.wait(e)
             continue
         outage.end()
+        queries = batches.fill(queries)
+        began = time.perf_counter()
         replies = predictor.answer(queries, queue.now_ms)
+        if queries:
+            batches.add(len(queries), time.perf_counter() - began)
 
 
 def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rafiki.errors import CacheUnavailableError
 from rafiki.messages import Query, Reply
 from rafiki.tasks.registry import get_task
-from rafiki.worker.inference import BatchPredictor
+from rafiki.worker.inference import Batches, BatchPredictor
 
 NOW_MS = 1_700_000_000_000
 
@@ -160,3 +161,57 @@ def test_a_prediction_that_cannot_be_sent_spoils_no_other(prediction: Any, task:
     replies = answer(model, raw, raw, raw, task=task)
     assert [r.status for r in replies] == ["ok", "model_error", "ok"]
     assert replies[1].payload.decode().startswith("predict() ")
+
+
+class Queue:
+    """Gives what it was filled with, a part a call; an exception is raised."""
+
+    now_ms = NOW_MS
+
+    def __init__(self, *parts: list[Query] | Exception) -> None:
+        self.parts = list(parts)
+        self.asked: list[int] = []
+
+    def exchange(self, replies: object, *, most: int, timeout_s: float) -> list[Query]:
+        assert 0 < timeout_s <= 0.1
+        self.asked.append(most)
+        part = self.parts.pop(0)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+
+def batches(queue: Queue, took_s: float, most: int = 8) -> Batches:
+    """Of a model whose batches all took ``took_s``."""
+    found = Batches(queue, most)  # type: ignore[arg-type]
+    for _ in range(20):
+        found.add(1, took_s)
+    return found
+
+
+def test_a_batch_with_costs_to_share_is_filled_while_queries_come_and_has_room() -> None:
+    q = [query(i, b"1") for i in range(8)]
+    queue = Queue([q[1]], [q[2], q[3]], [])
+    assert batches(queue, 0.05).fill([q[0]]) == q[:4]
+    assert queue.asked == [7, 6, 4]
+    queue = Queue([q[1]])
+    assert batches(queue, 0.05, most=2).fill([q[0]]) == q[:2]
+
+
+def test_a_quick_model_predicts_at_once() -> None:
+    queue = Queue()
+    assert batches(queue, 0.0001).fill([query(0, b"1")]) == [query(0, b"1")]
+    assert batches(queue, 0.05).fill([]) == []
+    assert queue.asked == []
+
+
+def test_a_query_whose_deadline_is_near_waits_for_no_other() -> None:
+    queue = Queue()
+    soon = [query(0, b"1", late_s=-0.04)]
+    assert batches(queue, 0.05).fill(soon) == soon
+    assert queue.asked == []
+
+
+def test_what_is_held_is_predicted_when_the_cache_goes_away_meanwhile() -> None:
+    q = [query(i, b"1") for i in range(2)]
+    assert batches(Queue([q[1]], CacheUnavailableError("away")), 0.05).fill([q[0]]) == q
