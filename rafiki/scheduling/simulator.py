@@ -1,0 +1,192 @@
+"""An ensemble under load in simulated time: which policy answers how well, and how late.
+
+Driven by what was measured: the cost of each member's batches and the score of each subset. Seeded, no input or output.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rafiki.scheduling.policies import MemberPolicy
+
+_ARRIVAL, _DEADLINE = 0, 1
+
+
+class Member(NamedTuple):
+    """A member of the ensemble, served by one worker. Times are in seconds."""
+
+    fixed_s: float
+    each_s: float
+    spread: float = 0.1
+    """Standard deviation of the logarithm of a batch's time."""
+    most: int = 64
+
+
+class Outcome(NamedTuple):
+    """What became of the queries. Shares are of all of them."""
+
+    n_queries: int
+    late_share: float
+    """Answered after the deadline, or not at all."""
+    refused_share: float
+    """Refused at once."""
+    score: float
+    """Mean of the queries that were answered in time."""
+    mean_members: float
+    """How many took part in an answer in time."""
+    p50_s: float
+    p99_s: float
+
+
+class _Query:
+    __slots__ = ("arrived_s", "asked", "deadline_s", "got", "is_over", "no")
+
+    def __init__(self, no: int, arrived_s: float, deadline_s: float, asked: int) -> None:
+        self.no, self.arrived_s, self.deadline_s, self.asked = no, arrived_s, deadline_s, asked
+        self.got = 0
+        self.is_over = False
+
+
+class _Worker:
+    __slots__ = ("batch", "left_s", "queue")
+
+    def __init__(self) -> None:
+        self.queue: deque[_Query] = deque()
+        self.batch: list[_Query] = []
+        self.left_s = 0.0
+
+
+class _Run:
+    """One run. Busy workers share the cores evenly."""
+
+    def __init__(
+        self, policy: MemberPolicy, members: Sequence[Member], scores: Mapping[int, float], *, budget_s: float,
+        n_cores: float, trip_s: float, seed: int,
+    ) -> None:  # fmt: skip
+        self.policy, self.members, self.scores = policy, members, scores
+        self.budget_s, self.n_cores, self.trip_s = budget_s, n_cores, trip_s
+        self.rng = random.Random(seed)
+        self.workers = [_Worker() for _ in members]
+        self.now_s = 0.0
+        self.n = self.n_late = self.n_refused = self.n_asked = 0
+        self.total_score, self.total_members = 0.0, 0
+        self.latencies: list[float] = []
+
+    def advance(self, until_s: float) -> None:
+        """Let batches end until then."""
+        while True:
+            busy = [w for w in self.workers if w.batch]
+            speed = min(1.0, self.n_cores / len(busy)) if busy else 1.0
+            first_s = min((w.left_s for w in busy), default=math.inf) / speed
+            step_s = min(first_s, until_s - self.now_s)
+            self.now_s += step_s
+            for worker in busy:
+                worker.left_s -= step_s * speed
+            if first_s > step_s or not busy:
+                return
+            for m, worker in enumerate(self.workers):
+                if worker.batch and worker.left_s <= 1e-12:
+                    self._end_batch(m, worker)
+
+    def _end_batch(self, m: int, worker: _Worker) -> None:
+        batch, worker.batch = worker.batch, []
+        self.policy.remove(m, len(batch), self.now_s)
+        for query in batch:
+            if not query.is_over:
+                query.got |= 1 << m
+                if query.got == query.asked:
+                    self._answer(query, self.now_s + self.trip_s)
+        self._begin_batch(m, worker)
+
+    def _begin_batch(self, m: int, worker: _Worker) -> None:
+        member = self.members[m]
+        while worker.queue and len(worker.batch) < member.most:
+            query = worker.queue.popleft()
+            if query.deadline_s >= self.now_s:
+                worker.batch.append(query)
+            else:
+                self.policy.remove(m, 1, self.now_s)
+        if worker.batch:
+            took_s = member.fixed_s + member.each_s * len(worker.batch)
+            worker.left_s = took_s * self.rng.lognormvariate(0.0, member.spread)
+
+    def arrive(self) -> _Query | None:
+        """A query comes; None when it is refused."""
+        self.n += 1
+        deadline_s = self.now_s + self.budget_s
+        asked = self.policy.choose(self.now_s, deadline_s)
+        query = _Query(self.n_asked, self.now_s, deadline_s, asked)
+        self.n_asked += 1
+        if not asked:
+            self.n_refused += 1
+            self.policy.end(query.no, 0.0)
+            return None
+        self.policy.send(asked, self.now_s)
+        for m, worker in enumerate(self.workers):
+            if asked >> m & 1:
+                worker.queue.append(query)
+                if not worker.batch:
+                    self._begin_batch(m, worker)
+        return query
+
+    def expire(self, query: _Query) -> None:
+        """Nobody waits for the query any longer: it is answered with what there is."""
+        if not query.is_over:
+            self._answer(query, self.now_s + self.trip_s if self.policy.early_s else math.inf)
+
+    def _answer(self, query: _Query, at_s: float) -> None:
+        query.is_over = True
+        if not query.got or at_s > query.deadline_s:
+            self.n_late += 1
+            self.policy.end(query.no, 0.0)
+            return
+        score = self.scores[query.got]
+        self.total_score += score
+        self.total_members += query.got.bit_count()
+        self.latencies.append(at_s - query.arrived_s)
+        self.policy.end(query.no, score)
+
+    def outcome(self) -> Outcome:
+        ordered = sorted(self.latencies)
+        n = len(ordered)
+        return Outcome(
+            self.n, self.n_late / max(self.n, 1), self.n_refused / max(self.n, 1),
+            self.total_score / n if n else math.nan, self.total_members / n if n else 0.0,
+            ordered[n // 2] if n else math.nan, ordered[min(n - 1, int(0.99 * n))] if n else math.nan,
+        )  # fmt: skip
+
+
+def simulate(
+    policy: MemberPolicy, arrivals: Sequence[float], members: Sequence[Member], scores: Mapping[int, float], *,
+    budget_s: float, n_cores: float = math.inf, trip_s: float = 0.001, seed: int = 0,
+) -> Outcome:  # fmt: skip
+    """Serve queries that come at ``arrivals``.
+
+    Args:
+        arrivals: seconds, ascending.
+        scores: of every subset of the members that may answer.
+        budget_s: each query's time until its deadline.
+        n_cores: what the workers share.
+        trip_s: what a query spends on its way, beside the members.
+    """
+    run = _Run(policy, members, scores, budget_s=budget_s, n_cores=n_cores, trip_s=trip_s, seed=seed)
+    deadlines: list[tuple[float, int, _Query]] = []
+
+    def expire_until(until_s: float) -> None:
+        while deadlines and deadlines[0][0] <= until_s:
+            at_s, _, query = heapq.heappop(deadlines)
+            run.advance(at_s)
+            run.expire(query)
+
+    for no, at_s in enumerate(arrivals):
+        expire_until(at_s)
+        run.advance(at_s)
+        if (query := run.arrive()) is not None:
+            heapq.heappush(deadlines, (query.deadline_s - policy.early_s - trip_s * (policy.early_s > 0), no, query))
+    expire_until(math.inf)
+    return run.outcome()

@@ -1,0 +1,217 @@
+"""Who answers: all members while there is room, fewer as queries come faster, never worse than the best single one."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from rafiki.scheduling.actor_critic import ActorCritic
+from rafiki.scheduling.arrivals import burst, sine, step
+from rafiki.scheduling.member_planner import MemberLoad, MemberPlanner
+from rafiki.scheduling.policies import AllMembers, BestSingle, MemberPolicy, Planned, RoundRobin
+from rafiki.scheduling.simulator import Member, Outcome, simulate
+from rafiki.scheduling.subset_scores import SubsetScores, useful_subsets
+
+SLOW, QUICK = 0b01, 0b10
+MEMBERS = [
+    Member(0.020, 0.0020, most=32),
+    Member(0.010, 0.0010, most=32),
+    Member(0.004, 0.0005, most=32),
+    Member(0.001, 0.0003, most=32),
+]
+SINGLE = [0.92, 0.90, 0.88, 0.85]
+SCORES = {
+    mask: max(SINGLE[m] for m in range(4) if mask >> m & 1) + 0.011 * (mask.bit_count() - 1) for mask in range(1, 16)
+}
+BEST_PER_S = 32 / (0.020 + 0.064)
+"""What the best single member answers in its largest batches."""
+
+
+def costs() -> list[MemberLoad]:
+    found = []
+    for member in MEMBERS:
+        load = MemberLoad()
+        load.fixed_s, load.each_s, load.most, load.tail_ratio = member.fixed_s, member.each_s, member.most, 1.25
+        found.append(load)
+    return found
+
+
+def planned() -> Planned:
+    return Planned(MemberPlanner(SubsetScores(4, SCORES)), costs())
+
+
+def run(policy: MemberPolicy, arrivals: list[float], seed: int = 0) -> Outcome:
+    return simulate(policy, arrivals, MEMBERS, SCORES, budget_s=0.3, seed=seed)
+
+
+# ---- scores of subsets
+
+
+def test_the_best_subset_of_those_that_are_there_is_found_for_each_set() -> None:
+    scores = SubsetScores(4, SCORES)
+    for available in range(16):
+        within = [mask for mask in SCORES if mask & available == mask and SCORES[mask] >= 0.92]
+        assert scores.best_within(available) == max(within, key=lambda mask: SCORES[mask], default=0)
+
+
+def test_more_members_are_not_asked_when_they_make_it_worse() -> None:
+    scores = SubsetScores(2, {SLOW: 0.9, QUICK: 0.5, SLOW | QUICK: 0.8})
+    assert scores.best_within(SLOW | QUICK) == SLOW
+    assert scores.best_within(QUICK) == 0
+
+
+def test_where_nothing_was_measured_all_that_can_are_asked() -> None:
+    for n in (1, 3, 12):
+        scores = SubsetScores.unknown(n)
+        assert scores.best_within(scores.everyone) == scores.everyone
+        for m in range(n):
+            assert scores.best_within(1 << m) == 1 << m
+
+
+def test_useful_subsets_are_all_of_few_and_a_bounded_number_of_many() -> None:
+    assert useful_subsets(3) == [1, 2, 3, 4, 5, 6, 7]
+    assert len(useful_subsets(100)) == 199
+
+
+def test_a_member_without_a_score_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no score of members \[1\]"):
+        SubsetScores(2, {SLOW: 0.5})
+
+
+# ---- the load of a member
+
+
+def test_the_end_counts_the_rest_of_the_batch_at_hand_and_the_batches_that_follow() -> None:
+    member = MemberLoad()
+    member.fixed_s, member.each_s, member.most = 0.01, 0.001, 4
+    assert member.end_s(1, 100.0) == pytest.approx(0.011)
+    member.add(2, 100.0)
+    assert member.end_s(1, 100.0) == pytest.approx(0.012 + 0.011)
+    assert member.end_s(1, 100.005) == pytest.approx(0.007 + 0.011)
+    assert member.end_s(1, 107.0) == pytest.approx(0.011)  # it should have ended
+    member.add(9, 100.005)
+    assert member.end_s(1, 100.005) == pytest.approx(0.007 + 3 * 0.01 + 10 * 0.001)
+    member.remove(2, 100.012)  # it takes four of the nine
+    assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 6 * 0.001)
+    member.n_workers = 2
+    assert member.end_s(1, 100.012) == pytest.approx(0.012 + 0.01 + 3 * 0.001)
+    member.remove(20, 101.0)
+    assert (member.outstanding, member.taken) == (0, 0)
+
+
+def test_what_is_not_known_yet_is_asked() -> None:
+    planner = MemberPlanner(SubsetScores.unknown(2))
+    assert planner.choose(1, 0.0, 0.001) == SLOW | QUICK
+    assert planner.choose(1, 0.0, 0.001, present=QUICK) == QUICK
+    assert planner.choose(1, 0.0, -0.001) == 0
+
+
+def test_a_slow_member_is_given_what_it_can_do_in_time() -> None:
+    planner = MemberPlanner(SubsetScores(2, {SLOW: 0.8, QUICK: 0.9, SLOW | QUICK: 0.95}))
+    slow, quick = planner.members
+    slow.fixed_s, quick.fixed_s = 0.1, 0.001
+    slow.most = 1
+    chosen = []
+    for _ in range(5):
+        mask = planner.choose(1, 0.0, 0.35)
+        planner.send(mask, 1, 0.0)
+        chosen.append(mask)
+    assert chosen == [SLOW | QUICK] * 3 + [QUICK] * 2
+
+
+def test_a_query_is_refused_only_when_no_subset_as_good_as_the_best_member_is_in_time() -> None:
+    planner = MemberPlanner(SubsetScores(2, {SLOW: 0.9, QUICK: 0.8, SLOW | QUICK: 0.95}))
+    planner.members[0].fixed_s = 0.5
+    assert planner.choose(1, 0.0, 1.0) == SLOW | QUICK
+    assert planner.choose(1, 0.0, 0.4) == 0
+
+
+# ---- under load
+
+
+def test_under_a_swinging_load_the_planner_is_in_time_and_better_than_the_best_member() -> None:
+    arrivals = sine(0.5 * BEST_PER_S, 1.2 * BEST_PER_S, 30, period_s=15, seed=3)
+    scores = SubsetScores(4, SCORES)
+    everyone, best, turns = (run(policy(scores), arrivals) for policy in (AllMembers, BestSingle, RoundRobin))
+    plan = run(planned(), arrivals)
+    assert plan.late_share < 0.01
+    assert plan.refused_share < 0.01
+    assert everyone.late_share > 0.2
+    assert best.late_share > 0.2
+    assert plan.score > SINGLE[0] + 0.01 > turns.score
+
+
+def test_with_room_everybody_is_asked() -> None:
+    plan = run(planned(), sine(10, 30, 20, period_s=10, seed=1))
+    assert plan.mean_members == 4
+    assert plan.score == pytest.approx(SCORES[15])
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        step(50, 1.1 * BEST_PER_S, 20, from_s=5, seed=2),
+        burst(50, 5 * BEST_PER_S, 20, from_s=5, until_s=6, seed=2),
+    ],
+    ids=["step", "burst"],
+)
+def test_a_step_and_a_burst_make_no_answer_late(arrivals: list[float]) -> None:
+    plan = run(planned(), arrivals)
+    assert plan.late_share < 0.01
+    assert plan.score >= SINGLE[0]
+
+
+def test_overload_refuses_what_nobody_can_answer_and_answers_the_rest_in_time() -> None:
+    plan = run(planned(), sine(3 * BEST_PER_S, 3 * BEST_PER_S, 10, period_s=5, seed=5))
+    assert plan.late_share < 0.01
+    assert 0.1 < plan.refused_share < 0.9
+    assert plan.score >= SINGLE[0]
+
+
+def test_a_run_is_the_same_each_time() -> None:
+    arrivals = sine(100, 400, 5, period_s=5, seed=9)
+    assert arrivals == sine(100, 400, 5, period_s=5, seed=9)
+    assert run(planned(), arrivals, seed=4) == run(planned(), arrivals, seed=4)
+
+
+def test_every_query_is_answered_late_or_refused_once() -> None:
+    arrivals = sine(BEST_PER_S, 2 * BEST_PER_S, 5, period_s=5, seed=11)
+    for policy in (planned(), AllMembers(SubsetScores(4, SCORES)), BestSingle(SubsetScores(4, SCORES))):
+        outcome = run(policy, arrivals)
+        assert outcome.n_queries == len(arrivals)
+        assert 0 <= outcome.late_share + outcome.refused_share <= 1
+        assert outcome.p99_s <= 0.3
+
+
+def test_busy_workers_share_the_cores() -> None:
+    arrivals = list(itertools.accumulate([0.1] * 50))
+    members = [Member(0.05, 0.0, spread=0.0)] * 2
+    scores = {SLOW: 0.5, QUICK: 0.5, SLOW | QUICK: 0.6}
+    policy = AllMembers(SubsetScores(2, scores))
+    apart = simulate(policy, arrivals, members, scores, budget_s=1, trip_s=0)
+    shared = simulate(policy, arrivals, members, scores, budget_s=1, trip_s=0, n_cores=1)
+    assert apart.p50_s == pytest.approx(0.05)
+    assert shared.p50_s == pytest.approx(0.1)
+
+
+def test_the_actor_critic_learns_to_ask_both_where_there_is_room_and_the_quick_one_where_not() -> None:
+    members = [Member(0.02, 0.01, most=8), Member(0.001, 0.0002, most=8)]
+    scores = {SLOW: 0.8, QUICK: 0.9, SLOW | QUICK: 1.0}
+    loads = []
+    for member in members:
+        load = MemberLoad()
+        load.fixed_s, load.each_s, load.most = member.fixed_s, member.each_s, member.most
+        loads.append(load)
+
+    def serve(policy: MemberPolicy, seed: int, rate: float = 160.0) -> Outcome:
+        arrivals = sine(rate / 4, rate, 4, period_s=4, seed=seed)
+        return simulate(policy, arrivals, members, scores, budget_s=0.2, seed=seed)
+
+    policy = ActorCritic(SubsetScores(2, scores), loads, seed=1)
+    policy.learn(serve, 25, rate=0.01)
+    outcome = serve(policy, 999)
+    assert outcome.late_share < 0.02
+    assert outcome.score > 0.91
+    policy.begin()
+    assert serve(policy, 999, rate=20.0).mean_members > 1.9
