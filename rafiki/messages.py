@@ -169,6 +169,15 @@ class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
     """How much its predictions count, relative to those of the others."""
 
 
+MOST_DRAIN_S = 60.0
+"""The longest that a predictor which is to end goes on with what it has in hand."""
+
+
+def drain_s(deadline_s: float) -> float:
+    """How long a predictor which is to end goes on with the queries that it has in hand."""
+    return min(deadline_s, MOST_DRAIN_S)
+
+
 class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     kind = "predict"
 

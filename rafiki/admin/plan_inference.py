@@ -21,8 +21,8 @@ def plan_inference_job(
     actions: list[Action] = []
     slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
     if job.datetime_stop_requested is not None:
-        stops: list[Action] = [StopService(service=s.service) for s in slots.live.values() if not s.exit]
-        return [*stops, SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
+        # Its services end at the next look, the predictor first.
+        return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
     budget = job.budget
     predictor: SlotKey = (ServiceType.PREDICT, job.id, 0)
     shares = share_gpus(budget.gpu_seats, len(seen.trial_ids))

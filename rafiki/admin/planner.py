@@ -63,7 +63,8 @@ def decide(observed: Observed) -> Plan:
     for seen in observed.services:
         actions += _note(seen, observed, wanted, placement)
         if seen.exit is None and not wanted.has_job(seen.service):
-            actions.append(StopService(service=seen.service))
+            if not wanted.is_asked(seen.service):
+                actions.append(StopService(service=seen.service))
         elif seen.exit is None:
             advisor = advisors.get(seen.service.unit_id)
             actions += _replace(seen, observed, advisor) or _retire(seen, observed, advisor, placement)
@@ -85,10 +86,16 @@ class _Wanted:
             (o.job.id, sub.id) for o in observed.train_jobs for sub in o.subs
             if not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
         }  # fmt: skip
+        live = [s.service for s in observed.services if s.exit is None]
+        self._fronts = {s.job_id for s in [*live, *observed.stopping] if s.service_type is ServiceType.PREDICT}
         self._serving = {o.job.id for o in observed.inference_jobs if o.job.datetime_stop_requested is None}
 
     def has_job(self, service: Service) -> bool:
         return service.job_id in self._jobs
+
+    def is_asked(self, service: Service) -> bool:
+        """Whether the predictor of an ended job may still wait for its answers: it ends first."""
+        return service.service_type is ServiceType.INFERENCE and service.job_id in self._fronts
 
     def has(self, service: Service) -> bool:
         """Whether the service is to go on: its end is an error."""

@@ -24,12 +24,14 @@ from rafiki.errors import (
     RafikiError,
     StoreFullError,
 )
-from rafiki.messages import RetireWorker, WorkerLost
+from rafiki.messages import RetireWorker, WorkerLost, drain_s
 from rafiki.meta_store import MetaStore
 from rafiki.service_names import NamedService, ServiceNames
 from rafiki.settings import Config
+from rafiki.utils.clock import Deadline
 from rafiki.utils.ids import new_id
 from rafiki.utils.logs import log_unexpected
+from rafiki.utils.process import wait_until
 from rafiki.utils.timing import SYSTEM, Timing
 
 _logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ _OF_THE_STACK = (ContainerError, StoreFullError, MetaStoreError, CacheUnavailabl
 """Failures to start a service that are no matter of its job."""
 _OURS = (ServiceType.ADVISOR, ServiceType.PREDICT)
 """They run no model code: what keeps one from starting is the stack's."""
+_END_TAKES_S = 5.0
+"""What it takes to end a service, beside its own time."""
 MOST_STARTS = 16
 """Services that are being started at the same time. A Swarm takes them one after another; to ask it takes a while."""
 MOST_ENDS = 32
@@ -103,7 +107,16 @@ class ServiceRunner:
     def stop_all(self) -> None:
         """Begin to end every service; :meth:`wait_for_ends` waits until they have ended."""
         self._start_pool.shutdown(wait=True)
-        for service in self._store.services.list_live_services():
+        live = self._store.services.list_live_services()
+        workers = [s for s in live if s.service_type is ServiceType.INFERENCE]
+        predictors = {s.id: self._stop_limit_s(s) for s in live if s.service_type is ServiceType.PREDICT}
+        for service in live:
+            if service.service_type is not ServiceType.INFERENCE:
+                self.stop_later(service, None)
+        # Predictors answer what they have in hand; those who do that work end after them.
+        limit_s = max(predictors.values(), default=0.0) + _END_TAKES_S
+        wait_until(lambda: not predictors.keys() & self.being_stopped, Deadline(limit_s))
+        for service in workers:
             self.stop_later(service, None)
 
     def wait_for_ends(self) -> None:
@@ -229,7 +242,8 @@ class ServiceRunner:
         if handle is None and (found := self._containers.find(service.id)) is not None:
             handle = found.handle
         if handle is not None:
-            self._containers.stop(service.id, handle, self._config.container.stop_timeout_s)
+            limit_s = self._config.container.stop_timeout_s if error is not None else self._stop_limit_s(service)
+            self._containers.stop(service.id, handle, limit_s)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
         if error is not None:
             # Why it hung, if it said.
@@ -238,6 +252,14 @@ class ServiceRunner:
         self._hub.note_job(service.job_id)
         if (error is not None or replaced is not None) and service.service_type is ServiceType.TRAIN:
             self._announce_lost(service, error or f"it {replaced}, and was replaced")
+
+    def _stop_limit_s(self, service: Service) -> float:
+        """How long a service may take to end: a predictor answers first what it has in hand."""
+        limit_s = self._config.container.stop_timeout_s
+        if service.service_type is not ServiceType.PREDICT:
+            return limit_s
+        budget_ms = self._store.inference_jobs.get_inference_job(service.job_id).deployment.latency_budget_ms
+        return limit_s + drain_s(budget_ms / 1000 if budget_ms else self._config.predictor.deadline_s)
 
     def _end_later(self, service: Service, end: Callable[[], None]) -> None:
         if service.id in self.being_stopped:

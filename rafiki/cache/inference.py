@@ -114,6 +114,14 @@ class RedisWorkerQueue:
                 taken = self._exchange({}, most, min(timeout_s, _MOST_WAIT_S))
         return [_query_decoder.decode(item) for item in taken]
 
+    def send(self, replies: Mapping[str, Sequence[Reply]]) -> None:
+        """Send ``replies``, and take nothing."""
+        with cache_errors(self._address), self._client.pipeline(transaction=False) as pipe:
+            for reply_to, batch in replies.items():
+                pipe.rpush(reply_to, _encoder.encode(batch))
+                pipe.expire(reply_to, _REPLIES_LIVE_S)
+            pipe.execute()
+
     def _exchange(self, replies: Mapping[str, Sequence[Reply]], most: int, timeout_s: float) -> Sequence[bytes]:
         # Each command costs the worker as much as a small prediction: the time is asked for now and then.
         asks_time = time.monotonic() - self._asked_time_at > _TIME_EVERY_S

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from socket import socket
 
@@ -18,7 +19,7 @@ from rafiki.contract.http_protocol import serve_guarded
 from rafiki.contract.http_tls import renew
 from rafiki.errors import ContainerError
 from rafiki.key_file import KeyReader
-from rafiki.messages import PredictorSpec
+from rafiki.messages import PredictorSpec, drain_s
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter, report_every_second
@@ -26,6 +27,8 @@ from rafiki.service import ServiceContext, run_service
 from rafiki.tasks.registry import get_task
 from rafiki.utils.sockets import listen
 
+_ANSWER_S = 1.0
+"""What answers take that are written at the last moment."""
 _KEYS_S = 0.25
 """Between two looks at the file of keys."""
 
@@ -38,8 +41,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
     def request_exit(self) -> None:
+        """May be called from a signal handler."""
         self.should_exit = True
+        self._loop.call_soon_threadsafe(self.is_ending.set)
 
 
 def _listen(spec: PredictorSpec) -> socket:
@@ -54,6 +64,12 @@ async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -
         server.config.load()
         if server.config.ssl is not None:
             await renew(spec.tls, server.config.ssl, stopped)
+
+
+async def _drain(server: _Server, gather: Gather, spec: PredictorSpec) -> None:
+    """When the predictor is to end, what it has in hand is answered: by the members, or at last that it ends."""
+    await server.is_ending.wait()
+    asyncio.get_running_loop().call_later(drain_s(spec.deadline_s), gather.give_up)
 
 
 async def _watch_keys(keys: KeyReader | None, stopped: asyncio.Event) -> None:
@@ -78,7 +94,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
         uvicorn.Config(
             with_cors(app, spec.http.cors_origins), http=serve_guarded(spec.http), ws="none", lifespan="off",
             access_log=False, log_level="warning", log_config=None, timeout_keep_alive=75, server_header=False,
-            date_header=False, timeout_graceful_shutdown=2, ssl_certfile=spec.tls.certificate if spec.tls else None,
+            date_header=False, timeout_graceful_shutdown=ceil(drain_s(spec.deadline_s) + _ANSWER_S),
+            ssl_certfile=spec.tls.certificate if spec.tls else None,
             ssl_keyfile=spec.tls.key if spec.tls else None,
         )
     )  # fmt: skip
@@ -90,8 +107,10 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     service.stop.on_stop(server.request_exit)
     renewing = asyncio.create_task(_renew(server, spec, stopped))
     watching = asyncio.create_task(_watch_keys(keys, stopped))
+    draining = asyncio.create_task(_drain(server, gather, spec))
     await server.serve(sockets=[sock])
     stopped.set()
+    draining.cancel()
     await watching
     await renewing
     # A cache that is away must not keep a predictor from ending.

@@ -149,6 +149,10 @@ class PredictorApp:
         try:
             return combine(self._task, answers.rows[row], self._weights)
         except NoPredictionError as e:
+            if self._gather.is_ending:
+                raise NoPredictionError(
+                    f"{which_query(asked, row)}The predictor was stopped before a member answered."
+                ) from e
             reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
             raise NoPredictionError(
                 f"{which_query(asked, row)}No member of the ensemble answered in time ({reason})."

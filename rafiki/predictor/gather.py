@@ -67,10 +67,18 @@ class Gather:
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
         self.cache_error: str | None = None
+        self.is_ending = False
+        """Whether nobody will answer any more."""
 
     def start(self) -> None:
         """Begin sending and receiving."""
         self._tasks = [asyncio.create_task(t) for t in (self._send(), self._receive(), self._watch())]
+
+    def give_up(self) -> None:
+        """Answer every query that waits with the replies that are there."""
+        self.is_ending = True
+        for answers in {w.answers for w in self._waiting.values()}:
+            _finish(answers)
 
     async def close(self) -> None:
         self._closed.set()

@@ -25,7 +25,7 @@ from rafiki.stores import open_param_store
 from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.logs import bind_log_fields
-from rafiki.utils.process import StopSignal
+from rafiki.utils.process import ServiceStopped, StopSignal
 
 _WAIT_S = 20.0
 
@@ -131,6 +131,11 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
         try:
             with stop.interruptible():
                 queries = queue.exchange(replies, most=spec.batch_size, timeout_s=_WAIT_S)
+        except ServiceStopped:
+            # What is predicted is told; an exchange that was interrupted may have done it already, which does no harm.
+            with contextlib.suppress(CacheUnavailableError):
+                queue.send(replies)
+            raise
         except CacheUnavailableError as e:
             # The replies are kept: they are sent when the cache is back.
             outage.wait(e)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from rafiki.config import LoadedConfig
     from rafiki.stack_folder import StackFolder
 
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 90.0
+"""The longest that an admin takes to end: predictors first answer what they have in hand, which takes up to a minute."""
 _SWEEP_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 5.0
 

@@ -316,14 +316,18 @@ def test_a_deployment_whose_services_cannot_run_is_errored_with_the_reason_and_t
     assert [type(a) for a in world.plan()] == [StopService]
 
 
-def test_a_deployment_that_is_to_stop_stops_at_once_and_its_services_end() -> None:
+def test_a_deployment_that_is_to_stop_stops_at_once_and_its_predictor_ends_before_those_it_waits_for() -> None:
     world = steady_inference(2)
     world.inference_job = msgspec.structs.replace(world.inference_job, datetime_stop_requested=NOW)
-    actions = world.plan()
-    assert [type(a) for a in actions] == [StopService] * 3 + [SetInferenceJobStatus]
-    last = actions[-1]
-    assert isinstance(last, SetInferenceJobStatus)
-    assert last.status is InferenceJobStatus.STOPPED
+    assert world.plan() == [SetInferenceJobStatus(job=world.inference_job, status=InferenceJobStatus.STOPPED)]
+    world.inference_job = msgspec.structs.replace(world.inference_job, status=InferenceJobStatus.STOPPED)
+    (predictor,) = live(world, PREDICT)
+    assert world.plan() == [StopService(service=predictor)]
+    world.stopping = [predictor]
+    assert world.plan() == []
+    world.stopping = []
+    world.services.remove(predictor)
+    assert [a.service for a in world.plan() if isinstance(a, StopService)] == live(world, INFERENCE)
 
 
 # ---- whatever happens
