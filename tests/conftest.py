@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from support.groups import ENGINE_FIXTURES, ENGINES, has_engines, mark_engines
 from support.stacks.running_stack import RunningStack
 from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
 from support.swarm.docker_hosts import DockerHosts, DockerUnavailableError
@@ -36,7 +37,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByNeed(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Before `-m` chooses.
+    for item in items:
+        mark_engines(item)
     if "PYTEST_XDIST_WORKER" in os.environ:
         from support.scheduling import rank
 
@@ -49,6 +54,25 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     # What a test logs may hold half a surrogate pair, which does not travel from a worker of xdist: it ends the worker.
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+_RUNNING: list[pytest.Item] = []
+"""The test that runs, while it does."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    _RUNNING.append(item)
+    try:
+        return (yield)
+    finally:
+        _RUNNING.remove(item)
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    # A test that asks for it by `getfixturevalue` shows that to nobody before it runs.
+    if fixturedef.argname in ENGINE_FIXTURES and not has_engines(_RUNNING[-1]):
+        pytest.fail(f"This test uses {fixturedef.argname}: mark it with pytest.mark.{ENGINES}.")
 
 
 @pytest.fixture(scope="session")

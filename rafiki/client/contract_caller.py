@@ -254,6 +254,13 @@ class ContractCaller(HttpServer):
 
     def _say_gone(self, error: UnreachableError, last_word: RafikiError | None) -> UnreachableError:
         """How a stream ends whose admin has not come back."""
+        if error is last_word:
+            return error
+        if isinstance(error, StackDownError) and self.stack is not None and self.stack.root.exists():
+            # The stream broke before its admin's last word got through; but it answered before, and did not crash.
+            return StackDownError(
+                f"The stack in {self.stack.root} was stopped with `rafiki down`. Jobs go on at the next `rafiki up`."
+            )
         if last_word is not None or isinstance(error, AdminLostError | StackDownError):
             return error
         return AdminLostError(f"The admin went away without a word: it crashed, or its network did. {error.message}")

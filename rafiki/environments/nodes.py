@@ -169,7 +169,7 @@ class NodeEnvironments:
                 return None
             kept.datetime_used = utc_now()
             self._write()
-            return PackagesOnNodes(folder=folder, nodes=[i for i, f in kept.nodes.items() if f.reason is None])
+            return PackagesOnNodes(folder=folder, nodes=sorted(i for i, f in kept.nodes.items() if f.reason is None))
 
     def retry(self, key: str) -> None:
         """Failures of an environment are forgotten: it is tried again where it is asked for."""
@@ -359,9 +359,11 @@ def _folder_of(key: str, image_id: str) -> str:
 
 
 def _reasons(found: Mapping[str, _OnNode], names: Mapping[str, str]) -> str:
-    """Why it could not be built, the same reason once."""
+    """Why it could not be built, the same reason once, in the order of the hosts' names: not in that in which their
+    builds ended."""
     hosts: dict[str, list[str]] = {}
-    for node_id, on_node in found.items():
+    for node_id in sorted(found, key=lambda i: names.get(i, i)):
+        on_node = found[node_id]
         if on_node.reason is not None:
             hosts.setdefault(on_node.reason.rstrip("."), []).append(names.get(node_id, node_id))
-    return "; ".join(f"{reason} (on {', '.join(sorted(where))})" for reason, where in hosts.items())
+    return "; ".join(f"{reason} (on {', '.join(where)})" for reason, where in hosts.items())

@@ -260,7 +260,9 @@ def test_a_command_that_waits_for_a_stack_that_is_put_down_ends_at_once_and_one_
     restart = hurt.cli("up", "--restart")
     _, told = restart.communicate(timeout=120)
     assert restart.returncode == ExitCode.OK, told
-    assert waiting.poll() is None
+    assert waiting.stdout is not None
+    while '"snapshot"' not in waiting.stdout.readline():
+        assert waiting.poll() is None, "it waits for the admin that takes over"
     down = hurt.cli("down")
     _, told = waiting.communicate(timeout=60)
     assert waiting.returncode == ExitCode.UNREACHABLE, told

@@ -75,6 +75,25 @@ def test_an_admin_that_went_without_a_word_is_lost(server: ContractServer, monke
     assert raised.value.exit_code is ExitCode.UNHEALTHY
 
 
+def _folder(tmp_path: Path) -> StackFolder:
+    (tmp_path / "rafiki.yaml").write_text("")
+    folder = StackFolder(load_config(tmp_path / "rafiki.yaml", environ={}))
+    folder.create()
+    return folder
+
+
+def test_a_stack_that_was_put_down_is_said_to_be_when_its_last_word_did_not_get_through(
+    client: AdminClient, server: ContractServer, tmp_path: Path
+) -> None:
+    server.answers["watch_environment"] = _ending_with(None)
+    client.stack = _folder(tmp_path)
+    events = client.watch_environment("k")
+    next(events)
+    server.close()
+    with pytest.raises(StackDownError, match=r"was stopped with `rafiki down`\. Jobs go on"):
+        list(events)
+
+
 @pytest.mark.parametrize("is_light", [True, False])
 def test_a_call_that_an_admin_which_hangs_does_not_answer_ends_soon(
     monkeypatch: pytest.MonkeyPatch, is_light: bool
@@ -112,9 +131,7 @@ def test_a_call_that_takes_its_time_at_an_admin_that_lives_is_waited_for(
 def test_the_files_of_the_stack_tell_why_nobody_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    (tmp_path / "rafiki.yaml").write_text("")
-    folder = StackFolder(load_config(tmp_path / "rafiki.yaml", environ={}))
-    folder.create()
+    folder = _folder(tmp_path)
     if left != "nothing":
         root = tmp_path if left == "a crash of another folder's" else folder.root
         gone = ProcessHandle(pid=2**22 + 1, create_time=1.0)

@@ -103,7 +103,10 @@ def store_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store
     room.close()
 
 
-@pytest.fixture(params=[pytest.param(n, marks=needs_bubblewrap) if n == "boxes" else n for n in BACK_ENDS])
+_NEEDS = {"boxes": [needs_bubblewrap], SwarmRoom.backend: [pytest.mark.engines]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_NEEDS.get(name, [])) for name in BACK_ENDS])
 def make_room(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], ContainerRoom]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.stores.own_cache import OwnCache, server_programs
+from support.stores.own_cache import OwnCache, each_server
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.entities import TrialLog
@@ -30,14 +30,14 @@ NO_WAIT_S = 0.001
 LONG_S = 20.0
 
 
-@pytest.fixture(scope="module", params=list(server_programs()))
+@pytest.fixture(scope="module", params=each_server())
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path_factory.mktemp("cache") / "stack", request.param)
     yield server
     server.close()
 
 
-@pytest.fixture(params=list(server_programs()))
+@pytest.fixture(params=each_server())
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnCache]:
     """A server that the test may hurt."""
     server = OwnCache(tmp_path / "stack", request.param)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from support.stores.own_cache import PASSWORD, OwnCache, server_programs
+from support.stores.own_cache import PASSWORD, OwnCache, each_server
 
 from rafiki.cache.connection import cache_errors, connect, parse_cache_url
 from rafiki.cache.credentials import Credentials
@@ -18,7 +18,7 @@ from rafiki.messages import CacheAddress, Hello
 from rafiki.utils.ids import new_id
 
 
-@pytest.fixture(scope="module", params=list(server_programs()))
+@pytest.fixture(scope="module", params=each_server())
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path_factory.mktemp("cache") / "stack", request.param)
     yield server

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.stores.own_cache import OwnCache, server_programs
+from support.stores.own_cache import OwnCache, each_server
 
 from rafiki.cache.changes import Change, RedisChanges, changes_channel, decode_reports
 from rafiki.cache.connection import connect
@@ -20,7 +20,7 @@ from rafiki.messages import CacheAddress, EndOrder, Hello
 LONG_S = 20.0
 
 
-@pytest.fixture(scope="module", params=list(server_programs()))
+@pytest.fixture(scope="module", params=each_server())
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path_factory.mktemp("cache") / "stack", request.param)
     yield server

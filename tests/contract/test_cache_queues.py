@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 from support.stacks.running_stack import eventually
-from support.stores.own_cache import OwnCache, server_programs
+from support.stores.own_cache import OwnCache, each_server
 
 from rafiki.cache.connection import connect
 from rafiki.cache.heartbeat import Heartbeat
@@ -26,7 +26,7 @@ NO_WAIT_S = 0.01
 LONG_S = 20.0
 
 
-@pytest.fixture(scope="module", params=list(server_programs()))
+@pytest.fixture(scope="module", params=each_server())
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path_factory.mktemp("cache") / "stack", request.param)
     yield server

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 from redis._parsers.base import BaseParser
-from support.stores.own_cache import PASSWORD, OwnCache, server_programs
+from support.stores.own_cache import PASSWORD, OwnCache, each_server, server_programs
 
 from rafiki.cache.connection import cache_errors, connect, explain
 from rafiki.cache.credentials import Credentials
@@ -27,13 +27,14 @@ from rafiki.messages import CacheAddress, ExamineCache
 USER_PASSWORD = "a-password-of-a-user"
 
 
-@pytest.fixture(scope="module", params=list(server_programs()))
+@pytest.fixture(scope="module", params=each_server())
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path_factory.mktemp("cache") / "stack", request.param)
     yield server
     server.close()
 
 
+@pytest.mark.engines
 def test_six_servers_or_versions_pass_this_suite() -> None:
     """`.ci/run` installs what it can; a laptop tests what it has."""
     programs = [find_server_program(path, Path("/")) for path in server_programs().values()]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.stores.own_cache import PASSWORD, OwnCache, server_programs
+from support.stores.own_cache import PASSWORD, OwnCache, each_server
 
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.cache_program import ServerProgram
@@ -19,7 +19,7 @@ from rafiki.utils.process import find_stack_processes
 from rafiki.utils.sockets import any_free_port, is_free
 
 
-@pytest.fixture(params=list(server_programs()))
+@pytest.fixture(params=each_server())
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnCache]:
     server = OwnCache(tmp_path / "stack", request.param)
     yield server

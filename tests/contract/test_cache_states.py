@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 from support.stacks.running_stack import eventually
-from support.stores.own_cache import server_programs
+from support.stores.own_cache import each_server, server_programs
 
 from rafiki.admin.health import Health
 from rafiki.cache.connection import connect
@@ -82,7 +82,7 @@ class Servers:
         return server
 
 
-@pytest.fixture(params=list(server_programs()))
+@pytest.fixture(params=each_server())
 def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
     with contextlib.ExitStack() as stack:
         yield Servers(server_programs()[request.param], tmp_path, stack)

