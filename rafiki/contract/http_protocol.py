@@ -169,9 +169,7 @@ class GuardedProtocol(FileProtocol):
         if self.transport.is_closing():
             return
         body, status = refusal_body(error), HTTPStatus(error.http_status)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-        )
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
         asked = self._asked
         if asked is not None:
             # The application works on it: it sees that its client has gone.

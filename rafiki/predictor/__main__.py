@@ -115,6 +115,7 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     await renewing
     # A cache that is away must not keep a predictor from ending.
     await asyncio.wait([reporting], timeout=0.5)
+    await app.close()
     await gather.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -25,18 +26,27 @@ from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
+from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
 from rafiki.predictor.meter import Meter
 from rafiki.predictor.protocol import Asked, allowed_methods, is_predict, read_request, which_query, write_answer
 from rafiki.tasks.base import TaskSpec
 from rafiki.utils.logs import log_unexpected
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 _logger = logging.getLogger(__name__)
 
 
 _JSON_TYPE = (b"content-type", b"application/json")
+_ROWS_AT_ONCE = 256
+
+
+def _encoding_of(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"content-encoding":
+            return str(value.decode("latin-1").strip().lower())
+    return ""
 
 
 def _allow(methods: str) -> tuple[bytes, bytes]:
@@ -76,6 +86,7 @@ class PredictorApp:
         # Equal ones take the shorter way.
         self._weights = weights if len(set(weights)) > 1 else None
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
+        self._large = LargeBodies(self._max_body_bytes, gather.most_queries)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -108,33 +119,75 @@ class PredictorApp:
             return self._health()
         if self._keys is not None:
             _check_key(self._keys, scope)
-        body = await self._read(receive)
-        for name, value in scope["headers"]:
-            if name == b"content-encoding":
-                body = decode_body(body, value.decode("latin-1").strip().lower(), self._max_body_bytes)
-        return await self._predict(body, started)
-
-    async def _read(self, receive: Receive) -> bytes:
         message = await receive()
         body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > self._max_body_bytes:
-                    break
-            body = b"".join(parts)
-        if len(body) > self._max_body_bytes:
-            raise RequestTooLargeError(
-                f"The request is larger than {self._spec.max_body_mb} MB (predictor.max_body_mb). "
-                "Send fewer queries at once."
-            )
-        return body
+        if message.get("more_body") or len(body) > LARGE_BYTES:
+            return await self._respond_to_parts(scope, receive, started, message)
+        if encoding := _encoding_of(scope):
+            return await self._respond_to_packed(body, encoding, started)
+        return await self._predict(read_request(body, self._spec.deadline_s), started)
 
-    async def _predict(self, body: bytes, started: float) -> bytes:
-        asked = read_request(body, self._spec.deadline_s)
+    async def _respond_to_parts(self, scope: Scope, receive: Receive, started: float, message: Message) -> bytes:
+        """To a body that comes in several parts. What becomes large goes into a file, part by part."""
+        encoding, parts, size = _encoding_of(scope), [], 0
+        file: MemoryFile | None = None
+        try:
+            try:
+                async with asyncio.timeout(self._spec.deadline_s - (perf_counter() - started)):
+                    while True:
+                        size += len(part := message.get("body", b""))
+                        if size > self._max_body_bytes:
+                            raise RequestTooLargeError(
+                                f"The request is larger than {self._spec.max_body_mb} MB (predictor.max_body_mb). "
+                                "Send fewer queries at once."
+                            )
+                        if file is None:
+                            parts.append(part)
+                            if size > LARGE_BYTES:
+                                file = self._large.take()
+                                file.write(b"".join(parts))
+                        else:
+                            file.write(part)
+                        if not message.get("more_body"):
+                            break
+                        message = await receive()
+            except TimeoutError as e:
+                raise NoPredictionError(
+                    f"The request alone took longer to come than its {self._spec.deadline_s:g} s."
+                ) from e
+            if file is not None:
+                return await self._respond_to_large(file, encoding, started)
+        finally:
+            if file is not None:
+                self._large.give_back(file)
+        body = b"".join(parts)
+        if encoding:
+            return await self._respond_to_packed(body, encoding, started)
+        return await self._predict(read_request(body, self._spec.deadline_s), started)
+
+    async def _respond_to_packed(self, body: bytes, encoding: str, started: float) -> bytes:
+        """To a small body that may be a large one when it is unpacked."""
+        try:
+            unpacked = decode_body(body, encoding, min(LARGE_BYTES, self._max_body_bytes))
+        except RequestTooLargeError:
+            if self._max_body_bytes <= LARGE_BYTES:
+                raise
+        else:
+            return await self._predict(read_request(unpacked, self._spec.deadline_s), started)
+        file = self._large.take()
+        try:
+            file.write(body)
+            return await self._respond_to_large(file, encoding, started)
+        finally:
+            self._large.give_back(file)
+
+    async def _respond_to_large(self, file: MemoryFile, encoding: str, started: float) -> bytes:
+        deadline_s = self._spec.deadline_s
+        asked = await self._large.read(file, encoding, deadline_s, deadline_s - (perf_counter() - started))
+        file.close()
+        return await self._predict(asked, started)
+
+    async def _predict(self, asked: Asked, started: float) -> bytes:
         if not asked.queries:
             return write_answer(asked, [], [])
         # The deadline counts from the request's beginning: a body that came slowly has used some of it.
@@ -142,8 +195,16 @@ class PredictorApp:
         if left_s <= 0:
             raise NoPredictionError(f"The request alone took longer to come than its {asked.timeout_s:g} s.")
         answers = await self._gather.ask(asked.queries, left_s)
-        predictions = [self._combine(asked, answers, row) for row in range(len(answers.rows))]
+        predictions = []
+        for row in range(len(answers.rows)):
+            # Whoever asks much does not hold up whoever asks little.
+            if row and row % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            predictions.append(self._combine(asked, answers, row))
         return write_answer(asked, predictions, self._left_out(answers))
+
+    async def close(self) -> None:
+        await self._large.close()
 
     def _combine(self, asked: Asked, answers: Answers, row: int) -> bytes:
         try:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
@@ -19,6 +19,7 @@ from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
+_PART_BYTES = 4 << 20
 _WATCH_S = 2.0
 """How long the end of a worker's time may go unnoticed; a new worker announces itself."""
 
@@ -91,6 +92,11 @@ class Gather:
         await self._queues.close()
 
     @property
+    def most_queries(self) -> int:
+        """What one request may hold at most."""
+        return self._max_waiting
+
+    @property
     def absent(self) -> list[str]:
         """Members that no worker serves now."""
         return [trial_id for trial_id, workers in self._workers.items() if not workers]
@@ -124,10 +130,7 @@ class Gather:
         if len(self._waiting) + n_new > self._max_waiting and self._waiting:
             raise PredictorBusyError
         if n_new > self._max_waiting:
-            raise PredictorBusyError(
-                f"{len(queries)} queries are more than this predictor takes at once "
-                f"({self._max_waiting // len(columns)}). Send them in parts."
-            )
+            raise too_many_queries(len(queries), self._max_waiting // len(columns))
         loop = asyncio.get_running_loop()
         until_ms = monotonic_ms() + int(timeout_s * 1000)
         answers = Answers(len(queries), len(self._trial_ids), until_ms, loop.create_future())
@@ -162,11 +165,12 @@ class Gather:
                 try:
                     # What travels; its deadline is in the cache's time.
                     ahead_ms, reply_to = await self._queues.ahead_ms(), self._queues.reply_to
-                    queries = {
-                        t: [Query(reply_to, w.query_id, w.answers.until_ms + ahead_ms, w.raw) for w in waiting]
-                        for t, waiting in batch.items()
-                    }
-                    await self._queues.send(queries, most_waiting=self._max_waiting)
+                    for part in _parts(batch):
+                        queries = {
+                            t: [Query(reply_to, w.query_id, w.answers.until_ms + ahead_ms, w.raw) for w in waiting]
+                            for t, waiting in part.items()
+                        }
+                        await self._queues.send(queries, most_waiting=self._max_waiting)
                 except CacheUnavailableError as e:
                     # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
                     self.cache_error = e.message
@@ -244,6 +248,27 @@ class Gather:
         if lost:
             self._outbox[trial_id] += lost
             self._has_mail.set()
+
+
+def too_many_queries(n: int, most: int) -> PredictorBusyError:
+    return PredictorBusyError(f"{n} queries are more than this predictor takes at once ({most}). Send them in parts.")
+
+
+def _parts(batch: Mapping[str, list[_Waiting]]) -> Iterator[Mapping[str, list[_Waiting]]]:
+    """What is sent at once: the event loop is held while it is encoded."""
+    if sum(len(w.raw) for waiting in batch.values() for w in waiting) <= _PART_BYTES:
+        yield batch
+        return
+    for trial_id, waiting in batch.items():
+        part: list[_Waiting] = []
+        size = 0
+        for w in waiting:
+            if part and size + len(w.raw) > _PART_BYTES:
+                yield {trial_id: part}
+                part, size = [], 0
+            part.append(w)
+            size += len(w.raw)
+        yield {trial_id: part}
 
 
 def _finish(answers: Answers) -> None:

@@ -21,7 +21,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
-from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StaleOwnerError
+from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError
 from rafiki.messages import (
     AdvisorSpec,
     CheckpointSaved,
@@ -35,10 +35,10 @@ from rafiki.messages import (
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.model.knobs import from_knob_specs
 from rafiki.search.history import earlier_trials
+from rafiki.search.params_remover import ParamsRemover
 from rafiki.search.search import STOPPED_BY_OWNER, TIME_IS_OVER, Search
 from rafiki.service import Outage, ServiceContext, run_service
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
-from rafiki.stores import open_param_store
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.disk_space import DiskSpace
 from rafiki.utils.process import StopSignal
@@ -48,6 +48,8 @@ _logger = logging.getLogger("rafiki.search.advisor_worker")
 _LOOK_UP_S = 2.0
 """Without events, the stop flag in the meta store and the workers' heartbeats are looked at this often."""
 _DRAIN_S = 5.0
+_REMOVE_S = 10.0
+"""How long the end of a search waits for the removal of parameters; the rest is left to garbage collection."""
 
 
 class AdvisorWorker:
@@ -67,6 +69,7 @@ class AdvisorWorker:
         history = earlier_trials(store, self._job, spec.sub_train_job_id) if setting.warm_start else ()
         # The same seed for the same sub train job, so that a restarted advisor goes on where it was.
         seed = int.from_bytes(hashlib.sha256(spec.sub_train_job_id.encode()).digest()[:4], "big")
+        self._remover = ParamsRemover(store, spec.params)
         self._search = Search(
             store=store,
             sub_train_job=store.train_jobs.get_sub_train_job(spec.sub_train_job_id),
@@ -80,7 +83,7 @@ class AdvisorWorker:
             time_used=self._time_used,
             model_trial_count=self._budget.model_trial_count,
             max_attempts=spec.max_trial_attempts,
-            remove_params=self._remove_params,
+            remove_params=self._remover.remove,
             keep_params=spec.keep_params,
         )  # fmt: skip
         self._seen: dict[str, Deadline] = {}
@@ -143,6 +146,7 @@ class AdvisorWorker:
             lost = self._look_for_lost_workers()
             if lost is not None:
                 orders, change = orders + lost, Change.TRIALS
+            search.free_params_meanwhile()
             if resumed := self._look_for_space():
                 orders, change = orders + resumed, Change.TRIALS
             self._next_look = Deadline(_LOOK_UP_S)
@@ -190,17 +194,6 @@ class AdvisorWorker:
                 orders = (orders or []) + self._search.handle(WorkerLost(worker_id, reason))
         return orders
 
-    def _remove_params(self, params_id: str) -> None:
-        # A worker runs model code: what it calls its parameters may be somebody else's.
-        if self._spec.params is None or self._store.trials.is_params_used(params_id):
-            return
-        # Opened when needed: few searches are long, and few models save checkpoints.
-        try:
-            with contextlib.closing(open_param_store(self._spec.params)) as store:
-                store.delete(params_id)
-        except (RafikiError, OSError) as e:
-            _logger.warning("parameters were left in their store, until garbage is collected: %s", e)
-
     def _drain(self, received: list[ReceivedEvent]) -> None:
         """Act on what was sent before the end: a trial that has finished counts, however late its event is read."""
         deadline = Deadline(_DRAIN_S)
@@ -214,6 +207,7 @@ class AdvisorWorker:
         if self._search.ending:
             self._search.end(self._search.ending)
         self._search.free_params()
+        self._remover.close(_REMOVE_S)
         status, error = self._search.outcome()
         self._set_status(status, error)
 

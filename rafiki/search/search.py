@@ -63,14 +63,14 @@ class Search:
         max_attempts: int,
         make_rule: Callable[[], StoppingRule] = NoRule,
         time_used: Callable[[], float] = lambda: 0.0,
-        remove_params: Callable[[str], None] = lambda params_id: None,
+        remove_params: Callable[[Sequence[str]], None] = lambda params_ids: None,
         keep_params: int | None = None,
     ) -> None:
         """
         Args:
             make_rule: a fresh rule that ends trials early.
             time_used: the share of the job's hours that has passed, 0 to 1.
-            remove_params: removes parameters or a checkpoint from their store, by the id; it never fails.
+            remove_params: removes parameters or checkpoints from their store, by their ids; it never fails.
             keep_params: so many trials, the best ones, keep their parameters; None = all.
         """
         self._store = store
@@ -279,7 +279,7 @@ class Search:
         removed = checkpoint.params_id
         if any(removed in (t.params_id, t.checkpoint and t.checkpoint.params_id) for t in self._trials.values()):
             return
-        self._remove_params(removed)
+        self._remove_params([removed])
 
     def forget_idle(self, worker_ids: Iterable[str]) -> None:
         """These workers are gone: give none of them a trial, whatever the order in which their ends are told."""
@@ -396,6 +396,9 @@ class Search:
         self._rule.finish(trial.no)
         self._advisor.feedback(trial.no, score, is_ended_early=trial.ended_early is not None)
         self._saved.add(trial)
+
+    def free_params_meanwhile(self) -> None:
+        """As :meth:`free_params`, unless a later trial may go on from any earlier one."""
         if not self._advisor.continues_trials:
             self.free_params()
 

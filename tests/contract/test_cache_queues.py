@@ -72,6 +72,15 @@ def test_a_worker_takes_what_waits_oldest_first_up_to_its_batch_size(job: CacheA
     assert pop(queue, 3) == []
 
 
+def test_a_large_query_arrives_as_it_was_sent(job: CacheAddress) -> None:
+    large = b'"' + bytes(range(35, 91)) * 200_000 + b'"'
+    sent = [Query("r", 1, 2_000_000_000_000, large), *queries(2), Query("r", 3, 2_000_000_000_000, large[:-1] + b'7"')]
+    send(job, "t", sent)
+    queue = RedisWorkerQueue(job, "t")
+    assert queue.exchange({}, most=10, timeout_s=NO_WAIT_S) == sent
+    queue.close()
+
+
 def test_replicas_share_a_queue_and_trials_do_not(job: CacheAddress) -> None:
     replicas = [RedisWorkerQueue(job, "t"), RedisWorkerQueue(job, "t")]
     send(job, "t", queries(*range(10)))

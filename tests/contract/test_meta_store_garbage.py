@@ -52,9 +52,9 @@ def test_the_advisor_of_a_live_search_frees_parameters_and_no_other_one_does(sto
     sub = given.sub_train_job("adv")
     trial = given.completed_trial(sub, 1, 0.5, "p1")
     assert store.trials.free_params(trial.id, "p1", owner_id="another") is False
-    assert store.trials.is_params_used("p1") is True
+    assert store.trials.find_used_params(["p1"]) == {"p1"}
     assert store.trials.free_params(trial.id, "p1", owner_id="adv") is True
-    assert store.trials.is_params_used("p1") is False
+    assert store.trials.find_used_params(["p1"]) == set()
     assert store.trials.get_trial(trial.id).is_params_saved is False
 
 
@@ -65,12 +65,24 @@ def test_the_advisor_frees_nothing_that_a_live_deployment_serves(store: MetaStor
     assert store.trials.free_params(trial.id, "p1", owner_id="adv") is False
 
 
+def test_of_a_batch_only_those_are_freed_that_may_be(store: MetaStore, given: Given) -> None:
+    sub = given.sub_train_job("adv")
+    found = [given.completed_trial(sub, no, no / 10, f"p{no}") for no in range(1, 6)]
+    given.inference_job(store.train_jobs.get_train_job(sub.train_job_id), [found[1].id])
+    batch = {t.id: f"p{t.no}" for t in found[:3]} | {found[3].id: "other", "unknown": "p5"}
+    assert store.trials.free_params_of({}, owner_id="adv") == []
+    assert store.trials.free_params_of(batch, owner_id="another") == []
+    assert set(store.trials.free_params_of(batch, owner_id="adv")) == {found[0].id, found[2].id}
+    assert store.trials.find_used_params(["p1", "p2", "p3", "p4", "p5"]) == {"p2", "p4", "p5"}
+    assert store.trials.free_params_of(batch, owner_id="adv") == []
+
+
 def test_a_checkpoint_counts_as_used(store: MetaStore, given: Given) -> None:
     sub = given.sub_train_job("adv")
     trial = given.trial(sub)
     store.trials.set_checkpoint(trial.id, TrialCheckpoint(params_id="c1", step=1, attempt=1), owner_id="adv")
-    assert store.trials.is_params_used("c1") is True
-    assert store.trials.is_params_used("c2") is False
+    assert store.trials.find_used_params(["c1"]) == {"c1"}
+    assert store.trials.find_used_params(["c2"]) == set()
 
 
 def test_what_a_live_deployment_serves_is_kept_until_it_ends(store: MetaStore, given: Given) -> None:

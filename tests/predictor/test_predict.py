@@ -440,3 +440,31 @@ def test_what_was_given_up_is_forgotten(deployment: Deployment) -> None:
         assert [s.result(60).status_code for s in sent] == [503, 503]
     deployment.worker("t", lambda q: q)
     assert predictor.post({"query": 1}).json()["prediction"] == 1
+
+
+def test_large_bodies_are_answered_as_small_ones_are(deployment: Deployment) -> None:
+    deployment.worker("t", lambda query: len(query))
+    deployment.worker("u", lambda query: len(query))
+    predictor = deployment.predictor("t", "u", task=REGRESSION, max_body_mb=8)
+    many = b'{"queries": [' + b",".join(b'"%s"' % (b"x" * n) for n in range(1 << 17, (1 << 17) + 30)) + b"]}"
+    one = b'{"query": "' + b"y" * (5 << 20) + b'"}'
+    for headers, pack in (({}, bytes), ({"content-encoding": "gzip"}, gzip.compress)):
+        answer = predictor.request("POST", "/predict", pack(many), headers).json()
+        assert answer["predictions"] == list(range(1 << 17, (1 << 17) + 30)), answer
+        assert predictor.request("POST", "/predict", pack(one), headers).json()["prediction"] == 5 << 20
+
+
+def test_a_large_body_that_does_not_come_within_the_deadline_is_refused_then(deployment: Deployment) -> None:
+    predictor = deployment.predictor("t", deadline_s=0.3, max_body_mb=8)
+    is_over = threading.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'{"query": "' + b"x" * (2 << 20)
+        while not is_over.is_set():
+            await asyncio.sleep(0.05)
+            yield b"x"
+
+    answer = predictor.request("POST", "/predict", slowly())
+    is_over.set()
+    assert (answer.status_code, answer.json()["error"]) == (503, "NoPredictionError")
+    assert "to come" in answer.json()["message"]

@@ -31,11 +31,13 @@ class Searched:
     def __init__(self, case: Case, keep: int | None, *, scheme: Any = "random", knobs: Any = KNOBS) -> None:
         self.case = case
         self.removed: list[str] = []
+        self.is_looking = True
+        """Whether it frees after each trial."""
         budget = parse_train_budget({"MODEL_TRIAL_COUNT": 200})
         self._make = lambda: Search(
             store=case.store, sub_train_job=case.sub, owner_id="adv", max_attempts=2, model_trial_count=200,
             make_advisor=lambda: make_advisor(knobs, budget, 1, scheme), keep_params=keep,
-            remove_params=self.removed.append,
+            remove_params=self.removed.extend,
         )  # fmt: skip
         self.search = self._make()
         self.order: TrainOrder | None = None
@@ -46,6 +48,8 @@ class Searched:
     def finish(self, score: float) -> None:
         order = self.order or order_of(self.search, Hello("w"))
         self.order = order_of(self.search, done("w", order, score, f"p{order.no}"))
+        if self.is_looking:
+            self.search.free_params_meanwhile()
 
     def kept(self) -> set[str]:
         return {t.params_id for t in self.case.trials() if t.params_id is not None}
@@ -97,6 +101,37 @@ def test_what_is_deployed_meanwhile_stays(case: Case, given: Given) -> None:
         searched.finish(score)
     assert searched.kept() == {"p1", "p3"}
     assert searched.removed == ["p2"]
+
+
+def test_many_are_freed_in_one_transaction_and_none_before(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = Searched(case, 2)
+    searched.is_looking = False
+    for i in range(20):
+        searched.finish(i / 20)
+    assert len(searched.kept()) == 20
+    calls: list[int] = []
+    free = case.store.trials.free_params_of
+    monkeypatch.setattr(
+        case.store.trials, "free_params_of",
+        lambda ids, **arguments: calls.append(len(ids)) or free(ids, **arguments),
+    )  # fmt: skip
+    searched.search.free_params_meanwhile()
+    assert calls == [18]
+    assert searched.kept() == {"p19", "p20"}
+    assert sorted(searched.removed) == sorted(f"p{i}" for i in range(1, 19))
+    searched.search.free_params_meanwhile()
+    assert calls == [18]
+
+
+def test_what_had_fallen_behind_before_a_restart_is_freed_after_it(case: Case) -> None:
+    searched = Searched(case, 2)
+    searched.is_looking = False
+    for i in range(6):
+        searched.finish(i / 6)
+    searched.restart()
+    searched.search.free_params_meanwhile()
+    assert searched.kept() == {"p5", "p6"}
+    assert sorted(searched.removed) == ["p1", "p2", "p3", "p4"]
 
 
 def test_a_scheme_that_goes_on_from_trials_keeps_all_until_its_end(case: Case) -> None:

@@ -27,7 +27,7 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     before = Search.__init__
 
     def init(self: Search, **arguments: Any) -> None:
-        before(self, **arguments, remove_params=found.append)
+        before(self, **arguments, remove_params=found.extend)
 
     monkeypatch.setattr(Search, "__init__", init)
     return found

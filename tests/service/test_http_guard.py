@@ -61,7 +61,9 @@ def read_all(sock: socket.socket) -> bytes:
 
 def refusal(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"connection: close" in head.lower()
+    headers = [line.partition(b": ") for line in head.lower().split(b"\r\n")[1:]]
+    assert [value for name, _, value in headers if name == b"content-length"] == [b"%d" % len(body)]
+    assert (b"connection", b": ", b"close") in headers
     return int(head.split()[1]), msgspec.json.decode(body)["error"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rafiki.constants import TrialStatus
 from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialCheckpoint, TrialLog, TrialReport
@@ -100,21 +100,25 @@ class TrialStore(ABC):
         are its checkpoint will do, too."""
 
     @abstractmethod
-    def is_params_used(self, params_id: str) -> bool:
-        """Whether anybody's trial has these parameters, as its result or as its checkpoint."""
+    def find_used_params(self, params_ids: Collection[str]) -> set[str]:
+        """Those that anybody's trial has, as its result or as its checkpoint."""
+
+    def free_params(self, trial_id: str, params_id: str, *, owner_id: str | None = None) -> bool:
+        """As :meth:`free_params_of`, of one trial. Whether it was changed."""
+        return bool(self.free_params_of({trial_id: params_id}, owner_id=owner_id))
 
     @abstractmethod
-    def free_params(self, trial_id: str, params_id: str, *, owner_id: str | None = None) -> bool:
-        """A COMPLETED trial has no parameters any more: to be called before they are deleted.
+    def free_params_of(self, params_ids: Mapping[str, str], *, owner_id: str | None = None) -> list[str]:
+        """COMPLETED trials have no parameters any more: to be called before these are deleted.
 
-        Whoever deploys it at the same time either comes first, and then nothing is changed here, or is refused.
+        Whoever deploys one of them at the same time either comes first, and then it is not changed here, or is refused.
 
         Args:
-            trial_id, params_id: the trial, and what it has.
-            owner_id: the advisor of its search, which knows what a live search still needs; None = somebody else.
+            params_ids: what each of the trials has, by their ids; a few hundred.
+            owner_id: the advisor of their search, which knows what a live search still needs; None = somebody else.
 
         Returns:
-            Whether it was changed. It is not where the trial has other parameters, a live inference job serves it, its
+            The trials that were changed. One is not where it has other parameters, a live inference job serves it, its
             train job is live and somebody else asks, or another advisor has taken over.
         """
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Executable, Table, bindparam, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Executable, Table, bindparam, exists, func, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rafiki import states
@@ -159,36 +159,36 @@ class SqlTrialStore(Records, TrialStore):
             rows = connection.execute(statement).all()
         return any(params_id in (row.params_id, row.checkpoint and row.checkpoint.params_id) for row in rows)
 
-    def is_params_used(self, params_id: str) -> bool:
+    def find_used_params(self, params_ids: Collection[str]) -> set[str]:
         with self._db.read() as connection:
-            is_result = connection.scalar(select(exists(select(trials.c.id).where(trials.c.params_id == params_id))))
-        return bool(is_result) or params_id in self.list_checkpoint_ids()
+            used = connection.scalars(select(trials.c.params_id).where(trials.c.params_id.in_(params_ids))).all()
+        return {*used, *set(params_ids).intersection(self.list_checkpoint_ids())}
 
-    def free_params(self, trial_id: str, params_id: str, *, owner_id: str | None = None) -> bool:
+    def free_params_of(self, params_ids: Mapping[str, str], *, owner_id: str | None = None) -> list[str]:
         is_served = exists(
             select(served_trials.c.trial_id)
             .join(inference_jobs, served_trials.c.inference_job_id == inference_jobs.c.id)
-            .where(served_trials.c.trial_id == trial_id, inference_job_is_live)
+            .where(served_trials.c.trial_id == trials.c.id, inference_job_is_live)
         )
-        is_searched = exists(
-            select(train_jobs.c.id)
-            .join(trials, trials.c.train_job_id == train_jobs.c.id)
-            .where(trials.c.id == trial_id, train_job_is_live)
-        )
+        is_searched = exists(select(train_jobs.c.id).where(train_jobs.c.id == trials.c.train_job_id, train_job_is_live))
         is_owned = exists(
-            select(sub_train_jobs.c.id)
-            .join(trials, trials.c.sub_train_job_id == sub_train_jobs.c.id)
-            .where(trials.c.id == trial_id, sub_train_jobs.c.advisor_id == owner_id)
+            select(sub_train_jobs.c.id).where(
+                sub_train_jobs.c.id == trials.c.sub_train_job_id, sub_train_jobs.c.advisor_id == owner_id
+            )
         )
         may = ~is_searched if owner_id is None else is_owned
-        mine = [trials.c.id == trial_id, trials.c.params_id == params_id, trials.c.status == TrialStatus.COMPLETED]
+        mine = [
+            tuple_(trials.c.id, trials.c.params_id).in_(list(params_ids.items())),
+            trials.c.status == TrialStatus.COMPLETED,
+        ]
         with self._db.write() as connection:
             # Locked by a statement of its own: on PostgreSQL only the next one sees what was committed while this one
-            # waited, such as an inference job that serves the trial.
-            if connection.execute(select(trials.c.id).where(*mine).with_for_update()).one_or_none() is None:
-                return False
-            freed = update(trials).where(*mine, ~is_served, may).values(params_id=None)
-            return connection.execute(freed).rowcount == 1
+            # waited, such as an inference job that serves the trial. In one order, as whoever serves several does.
+            locked = select(trials.c.id).where(*mine).order_by(trials.c.id).with_for_update()
+            if not connection.execute(locked).all():
+                return []
+            freed = update(trials).where(*mine, ~is_served, may).values(params_id=None).returning(trials.c.id)
+            return list(connection.scalars(freed))
 
     def list_saved_trials(self) -> list[SavedTrial]:
         columns = [

@@ -36,7 +36,9 @@ class RemoteParamStore(ParamStore):
         parts = list(pieces)
         if self._is_stored_directly(params_id, parts):
             return
-        self._connection.request("PUT", self._path(PARAMS, params_id), lambda: iter(parts))
+        # In one piece with its length, where it is one: the admin takes small parameters in one turn.
+        body = parts[0] if len(parts) == 1 else lambda: iter(parts)
+        self._connection.request("PUT", self._path(PARAMS, params_id), body)
 
     def _is_stored_directly(self, params_id: str, parts: list[bytes]) -> bool:
         """Whether parameters were stored past the admin, which has seen that they are."""

@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _MOST_VALIDATION_BYTES = 64 << 20
 _MOST_JSON_BYTES = 64 << 10
+_SMALL_BYTES = 64 << 10
+"""Parameters up to this size are held in memory while they come."""
 
 
 class StoreRights(Protocol):
@@ -85,7 +87,6 @@ class StoreServer:
         served: dict[str, _Serve] = {
             "read_dataset": self._read_dataset,
             "read_params": self._read_params,
-            "put_params": self._put_params,
             "begin_upload": self._begin_upload,
             "end_upload": self._end_upload,
             "delete_params": self._delete_params,
@@ -103,22 +104,16 @@ class StoreServer:
                 ("DELETE", f"{datasets}/{{id}}", self._delete_dataset),
                 ("GET", params, self._list_params),
             ]
+        put = SERVICE_CALLS["put_params"]
         # Starlette answers HEAD where it answers GET.
-        return [Route(path, self._guarded(serve), methods=[method]) for method, path, serve in calls]
+        return [
+            *(Route(path, _guarded(self._by_rights(serve)), methods=[method]) for method, path, serve in calls),
+            Route(put.path, _guarded(self._put_params), methods=[put.method]),
+        ]
 
-    def _guarded(self, serve: _Serve) -> Callable[[Request], Awaitable[Response]]:
+    def _by_rights(self, serve: _Serve) -> _Answer:
         async def answer(request: Request) -> Response:
-            try:
-                scheme, _, token = request.headers.get("authorization", "").partition(" ")
-                rights = await run_in_threadpool(self._rights_of, token.strip() if scheme.lower() == "bearer" else "")
-                return await serve(request, rights)
-            except RafikiError as e:
-                return _refusal(e)
-            except ClientDisconnect:
-                return Response(status_code=400)
-            except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
-                log_unexpected(_logger, e)
-                return _refusal(InternalError())
+            return await serve(request, await run_in_threadpool(self._rights_of, _token_of(request)))
 
         return answer
 
@@ -174,20 +169,28 @@ class StoreServer:
         rights.manage()
         return _json(await run_in_threadpool(self._params.list_stored))
 
-    async def _put_params(self, request: Request, rights: StoreRights) -> Response:
-        params_id = str(request.path_params["id"])
+    async def _put_params(self, request: Request) -> Response:
+        params_id, token = str(request.path_params["id"]), _token_of(request)
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= min(_SMALL_BYTES, self._max_params_bytes):
+            await run_in_threadpool(self._put_small, token, params_id, await request.body())
+            return _json(None)
+        rights = await run_in_threadpool(self._rights_of, token)
         await run_in_threadpool(rights.write_params, params_id)
         # Spooled: what comes slowly holds no half-written file in the store, and no memory.
         with tempfile.TemporaryFile() as file:
-            sha256 = await _spool(request, file, self._max_params_bytes)
-            # Compared here too: a store does not read what it has already, and an id alone gives no right to it.
-            if is_params_id(params_id) and sha256 != sha256_in(params_id):
-                raise DamagedFileError(
-                    f"The parameters {params_id} were damaged on their way: what came does not match their checksum."
-                )
+            _check_sha256(params_id, await _spool(request, file, self._max_params_bytes))
             await run_in_threadpool(self._params.put, params_id, iter(lambda: file.read(PIECE_BYTES), b""))
         rights.note_written(params_id)
         return _json(None)
+
+    def _put_small(self, token: str, params_id: str, data: bytes) -> None:
+        """In one turn of a thread: for small parameters the turns cost more than all that is done in them."""
+        rights = self._rights_of(token)
+        rights.write_params(params_id)
+        _check_sha256(params_id, hashlib.sha256(data).hexdigest())
+        self._params.put(params_id, [data])
+        rights.note_written(params_id)
 
     async def _begin_upload(self, request: Request, rights: StoreRights) -> Response:
         sized = await _sized(request)
@@ -254,7 +257,36 @@ class StoreServer:
         return _json(None)
 
 
+_Answer = Callable[[Request], Awaitable[Response]]
 _Serve = Callable[[Request, StoreRights], Awaitable[Response]]
+
+
+def _guarded(serve: _Answer) -> _Answer:
+    async def answer(request: Request) -> Response:
+        try:
+            return await serve(request)
+        except RafikiError as e:
+            return _refusal(e)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
+            log_unexpected(_logger, e)
+            return _refusal(InternalError())
+
+    return answer
+
+
+def _token_of(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _check_sha256(params_id: str, sha256: str) -> None:
+    """Compared here too: a store does not read what it has already, and an id alone gives no right to it."""
+    if is_params_id(params_id) and sha256 != sha256_in(params_id):
+        raise DamagedFileError(
+            f"The parameters {params_id} were damaged on their way: what came does not match their checksum."
+        )
 
 
 def _json(value: object) -> Response:

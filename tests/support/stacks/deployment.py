@@ -31,6 +31,7 @@ class Predictor:
     def __init__(
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
         max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
+        max_body_mb: int = 1,
     ) -> None:  # fmt: skip
         self._start_time_s = start_time_s
         members = [
@@ -39,7 +40,7 @@ class Predictor:
         ]
         self._spec = PredictorSpec(
             service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
-            deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=1, heartbeat_s=1.0,
+            deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=max_body_mb, heartbeat_s=1.0,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -53,7 +54,7 @@ class Predictor:
         self.gather = Gather(queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s)
         self.gather.start()
         self.meter = Meter()
-        app = PredictorApp(spec, get_task(spec.task), self.gather, self.meter)
+        self._app = app = PredictorApp(spec, get_task(spec.task), self.gather, self.meter)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
         )
@@ -74,6 +75,7 @@ class Predictor:
 
     def close(self) -> None:
         self._run(self._client.aclose())
+        self._run(self._app.close())
         self._run(self.gather.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
