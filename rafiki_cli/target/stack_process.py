@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rafiki.stack_folder import StackFolder
 
 STOP_TIMEOUT_S = 90.0
-"""The longest that an admin takes to end: predictors first answer what they have in hand, which takes up to a minute."""
+"""The longest that an admin takes to end: predictors first answer what they have in hand, up to a minute."""
 _SWEEP_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 5.0
 
