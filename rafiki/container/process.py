@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,7 @@ from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
-from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, BoxRequest
+from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import make_again, write_atomic
 from rafiki.utils.folders import is_same_folder
@@ -111,11 +112,10 @@ class ProcessContainerManager(ContainerManager):
             for folder in (self._run, self._logs):
                 make_again(folder)
             spec_file = self._leave_spec(request, address)
-            command = self._command(request, spec_file, environment)
-            with log_file.open("ab") as log:
+            with log_file.open("ab") as log, self._box(request, spec_file, environment) as box:
                 child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment,
-                    cwd=self._run,
+                    box.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    env=environment, cwd=self._run, pass_fds=box.descriptors,
                 )  # fmt: skip
         except OSError as e:
             raise ContainerError(
@@ -142,17 +142,19 @@ class ProcessContainerManager(ContainerManager):
     def is_boxed(self, kind: str) -> bool:
         return self._sandbox is not None and kind in MODEL_CODE_KINDS
 
-    def _command(self, request: ServiceRequest, spec_file: Path, environment: dict[str, str]) -> list[str]:
-        """The program and its only argument, which tells where its spec is."""
+    def _box(
+        self, request: ServiceRequest, spec_file: Path, environment: dict[str, str]
+    ) -> AbstractContextManager[Box]:
+        """The program and its only argument, which tells where its spec is; in a box where it runs model code."""
         python = request.python or sys.executable
         if self._sandbox is None or not self.is_boxed(request.kind):
-            return [python, "-m", request.module, str(spec_file)]
+            return contextlib.nullcontext(Box([python, "-m", request.module, str(spec_file)]))
         spec = f"{BOX_FOLDER}/spec"
-        box = BoxRequest(
+        seen = BoxRequest(
             environment=environment, python=python, reads=request.reads, gpus=[gpu.name for gpu in request.gpus],
             mounts={spec: spec_file, f"{BOX_FOLDER}/{DOORS}": self._run / DOORS}, network=self._has_network,
         )  # fmt: skip
-        return self._sandbox.command([python, "-m", request.module, spec], box)
+        return self._sandbox.box([python, "-m", request.module, spec], seen)
 
     @staticmethod
     def _started(handle: _Handle, address: Address | None) -> StartedService:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +22,7 @@ from rafiki import distribution
 from rafiki.environments.reasons import explain, explain_no_space, explain_os_error
 from rafiki.environments.requirements import base_site_folders, lines_for_pip, lines_of
 from rafiki.errors import EnvironmentBuildError
-from rafiki.sandbox.sandbox import HOME, BoxRequest, Sandbox
+from rafiki.sandbox.sandbox import HOME, Box, BoxRequest, Sandbox
 from rafiki.utils.clock import Deadline, utc_now
 from rafiki.utils.files import tail_lines
 
@@ -123,16 +124,18 @@ class Build:
 
     def _run(self, command: list[str], log: IO[bytes]) -> int:
         environment = self._options.process_environment
+        boxed: AbstractContextManager[Box] = contextlib.nullcontext(Box(command))
         if (sandbox := self._options.sandbox) is not None:
             # Not the box's own temporary folder, which is small and of memory.
             temporary = self._folder / _TEMPORARY
             temporary.mkdir(mode=0o700, exist_ok=True)
             environment = {**sandbox.environment(environment), "TMPDIR": str(temporary)}
-            command = sandbox.command(command, self._box(environment))
-        self._child = child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, start_new_session=True,
-            env=environment,
-        )  # fmt: skip
+            boxed = sandbox.box(command, self._request(environment))
+        with boxed as box:
+            self._child = child = subprocess.Popen(
+                box.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder,
+                start_new_session=True, env=environment, pass_fds=box.descriptors,
+            )  # fmt: skip
         try:
             # Looked at after the child is known: stop() either sees the child or is seen here.
             if self._is_stopped:
@@ -150,12 +153,12 @@ class Build:
             raise EnvironmentBuildError(_STOPPED)
         return code
 
-    def _box(self, environment: dict[str, str]) -> BoxRequest:
+    def _request(self, environment: dict[str, str]) -> BoxRequest:
         """It may write its folder, use the network, and read what pip's settings name."""
         return BoxRequest(
             environment=environment, writes=[self._folder], reads=_named_by_pip(environment), network=True,
             mounts={f"{HOME}/{name}": file for name in _PIP_FOLDERS if (file := Path.home() / name).is_dir()},
-            folder=str(self._folder),
+            folder=str(self._folder), ends_with_us=True,
         )  # fmt: skip
 
     def _kill(self) -> None:

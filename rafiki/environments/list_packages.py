@@ -7,10 +7,12 @@ A request (:class:`PackagesRequest`, JSON) comes on stdin; the answer, name -> v
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,7 @@ from packaging.utils import canonicalize_name
 import rafiki
 from rafiki import distribution
 from rafiki.errors import ContainerError
-from rafiki.sandbox.sandbox import BoxRequest, Sandbox
+from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox
 
 _TIMEOUT_S = 60.0
 
@@ -54,14 +56,16 @@ def list_packages(
     folder = str(Path(rafiki.__file__).resolve().parent.parent)
     variables = {**environment, "PYTHONPATH": folder}
     command = [python or sys.executable, "-m", "rafiki.environments.list_packages"]
+    boxed: AbstractContextManager[Box] = contextlib.nullcontext(Box(command))
     if sandbox is not None and python is not None:
         variables = sandbox.environment(variables)
-        command = sandbox.command(command, BoxRequest(environment=variables, python=python))
+        boxed = sandbox.box(command, BoxRequest(environment=variables, python=python, ends_with_us=True))
     try:
-        child = subprocess.run(
-            command, input=msgspec.json.encode(request), capture_output=True, timeout=_TIMEOUT_S, check=True,
-            cwd=folder, env=variables,
-        )  # fmt: skip
+        with boxed as box:
+            child = subprocess.run(
+                box.command, input=msgspec.json.encode(request), capture_output=True, timeout=_TIMEOUT_S, check=True,
+                cwd=folder, env=variables, pass_fds=box.descriptors,
+            )  # fmt: skip
         return msgspec.json.decode(child.stdout, type=dict[str, str])
     except subprocess.CalledProcessError as e:
         last = (e.stderr.decode(errors="replace").strip().splitlines() or [""])[-1][:300]

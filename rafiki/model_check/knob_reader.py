@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
-from rafiki.sandbox.sandbox import BoxRequest, Sandbox
+from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox
 from rafiki.utils.clock import Deadline
 
 # What the process gets to see of the environment: enough to find Python and its packages, and no secret.
@@ -106,24 +107,30 @@ def _environment(folder: str) -> dict[str, str]:
     return env
 
 
+def _command(python: str, environment: dict[str, str], sandbox: Sandbox | None) -> AbstractContextManager[Box]:
+    command = [python, "-m", "rafiki.model_check.inspect_model"]
+    if sandbox is None:
+        return contextlib.nullcontext(Box(command))
+    # Ends with us: what a model does at its upload is of no use when nobody waits for it any more.
+    return sandbox.box(command, BoxRequest(environment=environment, python=python, ends_with_us=True))
+
+
 def _run(request: bytes, folder: str, timeout_s: float, python: str, sandbox: Sandbox | None) -> bytes | _Death:
     """The answer's bytes, or the reason why there is none."""
-    command, environment = [python, "-m", "rafiki.model_check.inspect_model"], _environment(folder)
-    if sandbox is not None:
-        environment = sandbox.environment(environment)
-        command = sandbox.command(command, BoxRequest(environment=environment, python=python))
+    environment = _environment(folder)
     # A file and not a pipe: a child that never reads cannot block us.
-    with tempfile.TemporaryFile(dir=folder) as stdin:
+    with tempfile.TemporaryFile(dir=folder) as stdin, _command(python, environment, sandbox) as box:
         stdin.write(request)
         stdin.seek(0)
         child = subprocess.Popen(
-            command,
+            box.command,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env=environment,
+            env=environment if sandbox is None else sandbox.environment(environment),
             start_new_session=True,
+            pass_fds=box.descriptors,
         )
     try:
         answer, stderr, is_over = _collect(child, Deadline(timeout_s))

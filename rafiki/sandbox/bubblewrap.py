@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.errors import ConfigError, StackError
+from rafiki.sandbox.seccomp import find_filter, open_filter
 from rafiki.settings import ContainerConfig
 
 if TYPE_CHECKING:
     from rafiki.sandbox.sandbox import Sandbox
 
 _PROBE_TIMEOUT_S = 20.0
+_WORKS = "works"
 _WITH_USERS = ("--unshare-user", "--disable-userns")
 """Another user namespace, in which no further one can be made: less of the kernel is within reach."""
 _TRIES = (_WITH_USERS, ("--unshare-user",), ())
@@ -36,6 +40,8 @@ class Bubblewrap(msgspec.Struct, frozen=True):
     version: str
     isolation: tuple[str, ...]
     """The arguments that keep a box apart, as far as this machine allows them."""
+    can_filter: bool = True
+    """Whether the kernel takes the filter of system calls, and the processor is one whose calls are known."""
 
     @property
     def can_limit_size(self) -> bool:
@@ -63,21 +69,36 @@ def find_bubblewrap() -> Bubblewrap:
     reason = ""
     for tried in _TRIES:
         isolation = (*tried, *_ALWAYS)
-        probe = [
-            program, *isolation, "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
-            "--tmpfs", "/tmp", "--", "/bin/sh", "-c", "echo works",
-        ]  # fmt: skip
-        reason = _run(probe)
-        if reason.strip() == "works":
-            return Bubblewrap(program, found[0], isolation)
-    raise NoBubblewrapError(f"{program} cannot make a box here: {reason.strip()[-300:]}")
+        reason = _try(program, isolation, None)
+        if reason == _WORKS:
+            system_calls = find_filter()
+            can_filter = system_calls is not None and _try(program, isolation, system_calls) == _WORKS
+            return Bubblewrap(program, found[0], isolation, can_filter)
+    raise NoBubblewrapError(f"{program} cannot make a box here: {reason[-300:]}")
 
 
-def _run(command: list[str]) -> str:
+def _try(program: str, isolation: Sequence[str], system_calls: bytes | None) -> str:
+    """What a box says in which all is well, or why there is none."""
+    probe = [
+        program, *isolation, "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+        "--tmpfs", "/tmp",
+    ]  # fmt: skip
+    command = ["/bin/sh", "-c", f"echo {_WORKS}"]
+    if system_calls is None:
+        return _run([*probe, "--", *command]).strip()
+    descriptor = open_filter(system_calls)
+    try:
+        return _run([*probe, "--seccomp", str(descriptor), "--", *command], (descriptor,)).strip()
+    finally:
+        os.close(descriptor)
+
+
+def _run(command: list[str], descriptors: Sequence[int] = ()) -> str:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False,
+            pass_fds=descriptors,
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as e:
         return str(e)
     return done.stdout or done.stderr

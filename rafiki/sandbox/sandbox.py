@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 import rafiki
 from rafiki.sandbox.bubblewrap import Bubblewrap
 from rafiki.sandbox.python_files import files_of
+from rafiki.sandbox.seccomp import find_filter, open_filter
 
 BOX_FOLDER = "/run/rafiki"
 """In the box: where its spec and its doors to the stack are."""
@@ -21,17 +23,22 @@ CACHE_DOOR = "cache.sock"
 ADMIN_DOOR = "admin.sock"
 HOME = "/tmp/home"
 
-# What programs and libraries of the system need. Not /etc as a whole: much of it is nobody's business.
+# What programs and libraries of the system need. Not /etc as a whole: much of it is nobody's business, and beside
+# certificates there are private keys, which the superuser may read without a capability.
 _SYSTEM = ("/usr", "/nix/store", "/opt/nvidia", "/sys/devices/system")
 _ROOT_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/timezone",
-    "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/fonts", "/etc/mime.types", "/etc/nsswitch.conf",
-    "/etc/OpenCL", "/etc/gai.conf",
+    "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf", "/etc/pki/ca-trust", "/etc/crypto-policies", "/etc/ca-certificates",
+    "/etc/fonts", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/OpenCL", "/etc/gai.conf",
 )  # fmt: skip
 _ETC_OF_NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols")
 # The superuser may write these without any capability, because they are files of its own.
-_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi")
+_PROC_READ_ONLY = (
+    "sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "driver", "mtrr", "asound", "tty", "pressure",
+    "dynamic_debug", "latency_stats",
+)  # fmt: skip
 _PROC_HIDDEN = ("kcore", "keys", "timer_list", "sched_debug", "kmsg")
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps")
 
@@ -52,6 +59,15 @@ class BoxRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it shares the machine's network; else it has a loopback of its own, with nobody on it."""
     folder: str = "/tmp"
     """Where the command begins, in the box."""
+    ends_with_us: bool = False
+    """Whether it ends with the thread that starts it, however that ends; else it outlives this process."""
+
+
+class Box(msgspec.Struct, frozen=True):
+    """How a box is started: ``Popen(box.command, pass_fds=box.descriptors, ...)``."""
+
+    command: list[str]
+    descriptors: tuple[int, ...] = ()
 
 
 class Sandbox:
@@ -78,15 +94,28 @@ class Sandbox:
         """Variables as a command in the box needs them."""
         return {**environment, "HOME": HOME, "TMPDIR": "/tmp", "USER": "model", "LOGNAME": "model"}
 
-    def command(self, command: Sequence[str], request: BoxRequest) -> list[str]:
-        """The arguments that run ``command`` in a box.
+    @contextmanager
+    def box(self, command: Sequence[str], request: BoxRequest) -> Iterator[Box]:
+        """What runs ``command`` in a box, once; it is to be started within the block.
 
-        The process that they start waits for the one in the box, and ends with its exit code; whatever the box holds
+        The process that is started waits for the one in the box, and ends with its exit code; whatever the box holds
         ends with its first process.
 
         Raises:
             ContainerError: when the interpreter does not say where its packages are.
         """
+        arguments = self._arguments(request)
+        program = find_filter() if self._bubblewrap.can_filter else None
+        if program is None:
+            yield Box([*arguments, "--", *command])
+            return
+        descriptor = open_filter(program)
+        try:
+            yield Box([*arguments, "--seccomp", str(descriptor), "--", *command], (descriptor,))
+        finally:
+            os.close(descriptor)
+
+    def _arguments(self, request: BoxRequest) -> list[str]:
         python = files_of(request.python, request.environment)
         package = Path(rafiki.__file__).resolve().parent
         wanted = [*python, package, *self._readable, *_library_folders(request.environment), *request.reads]
@@ -94,6 +123,8 @@ class Sandbox:
         arguments = [self._bubblewrap.program, *self._bubblewrap.isolation]
         if not request.network:
             arguments.append("--unshare-net")
+        if request.ends_with_us:
+            arguments.append("--die-with-parent")
         arguments += self._system(request)
         arguments += _bind("--ro-bind", _outermost(f for f in wanted if not self._is_hidden(f)))
         # Where the stack lies in a folder that is seen, it is covered; then what was asked for shows through.
@@ -103,9 +134,8 @@ class Sandbox:
         for at, file in request.mounts.items():
             arguments += ["--ro-bind", str(file), at]
         arguments += _bind("--bind", request.writes)
-        # All of it is read-only now, and of no size.
-        arguments += ["--remount-ro", "/", "--chdir", request.folder, "--", *command]
-        return arguments
+        # All of it is read-only now, and of no size; /dev is a file system of its own.
+        return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", request.folder]
 
     def _is_hidden(self, file: Path) -> bool:
         return file.is_relative_to(self._hidden)

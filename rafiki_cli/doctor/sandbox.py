@@ -31,4 +31,6 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
             yield problem("sandbox", f"container.sandbox is {settings.sandbox}, but {e}.", _CURE)
         return
     weak = "" if "--unshare-user" in found.isolation else " It has no user namespace here, which it would be safer in."
+    if not found.can_filter:
+        weak += " It has no filter of system calls: the kernel or the processor is one that it is not known for."
     yield ok("sandbox", f"Model code runs in boxes: bubblewrap {found.version}.{weak}")

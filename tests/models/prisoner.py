@@ -5,8 +5,11 @@ guess: that makes the attempts stronger, not weaker.
 """
 
 import ctypes
+import errno
+import fcntl
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -16,6 +19,34 @@ import urllib.request
 from rafiki.model import BaseModel, FixedKnob, utils
 
 FACTS = {}
+# Numbers of system calls that the C library has no function for.
+CALLS = {
+    "x86_64": {
+        "ptrace": 101,
+        "keyctl": 250,
+        "perf_event_open": 298,
+        "process_vm_readv": 310,
+        "bpf": 321,
+        "userfaultfd": 323,
+    },
+    "aarch64": {
+        "ptrace": 117,
+        "keyctl": 219,
+        "perf_event_open": 241,
+        "process_vm_readv": 270,
+        "bpf": 280,
+        "userfaultfd": 282,
+    },
+}.get(platform.machine(), {}) | {
+    "io_uring_setup": 425,
+    "open_tree": 428,
+    "fsopen": 430,
+    "clone3": 435,
+    "mount_setattr": 442,
+    "file_setattr": 469,
+}
+PTRACE_PEEKDATA, F_SETLEASE, SYSLOG_READ_ALL = 2, 1024, 3
+SESSION_KEYRING, USER_KEYRING = -3, -4
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
@@ -82,6 +113,20 @@ def libc(name, *arguments):
     return f"{name} worked"
 
 
+def call(name, *arguments):
+    """A system call that is not refused: what it answers, its own errors included."""
+    library = ctypes.CDLL(None, use_errno=True)
+    answer = library.syscall(ctypes.c_long(CALLS[name]), *map(ctypes.c_long, arguments))
+    if answer < 0 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+        raise OSError(ctypes.get_errno(), name)
+    return f"{name} is there: {answer}, errno {ctypes.get_errno()}"
+
+
+def own_log(change):
+    """What a model may do with the one file of the stack that it has open: write."""
+    return change(sys.__stdout__.fileno()) or "changed"
+
+
 WAYS = {
     # ---- files of the stack and of the user
     "the stack's secrets": lambda: read(f"{FACTS['root']}/secrets.json"),
@@ -100,6 +145,9 @@ WAYS = {
     "write a package": lambda: append(sys.modules["msgspec"].__file__),
     "write the system": lambda: append("/usr/marker"),
     "passwords of the system": lambda: read("/etc/shadow"),
+    "private keys of the system": lambda: os.listdir("/etc/ssl/private") or "listed",
+    "a log that runs as the stack's user": lambda: own_log(lambda log: os.fchmod(log, 0o4755)),
+    "a log that nobody can open": lambda: own_log(lambda log: fcntl.fcntl(log, F_SETLEASE, fcntl.F_WRLCK)),
     # ---- mounts and devices
     "make a mount writable": lambda: libc("mount", None, b"/usr", None, MS_REMOUNT | MS_BIND, None),
     "a mount of its own": lambda: libc("unshare", CLONE_NEWNS),
@@ -109,6 +157,21 @@ WAYS = {
     "the kernel's settings": lambda: append("/proc/sys/kernel/core_pattern"),
     "the kernel's memory": lambda: read("/proc/kcore"),
     "control groups": lambda: os.mkdir("/sys/fs/cgroup/mine") or "made",
+    # ---- the kernel: calls that models have no use for
+    "keys of the session": lambda: call("keyctl", 0, SESSION_KEYRING, 0),
+    "keys of the user": lambda: call("keyctl", 0, USER_KEYRING, 1),
+    "programs in the kernel": lambda: call("bpf", 0, 0, 0),
+    "counters of the processor": lambda: call("perf_event_open", 0, 0, -1, -1, 0),
+    "faults of pages": lambda: call("userfaultfd", 0),
+    "rings of requests": lambda: call("io_uring_setup", 1, 0),
+    "trace a process": lambda: call("ptrace", PTRACE_PEEKDATA, 1 << 21, 0, 0),
+    "read the memory of a process": lambda: call("process_vm_readv", 1, 0, 0, 0, 0, 0),
+    "the newer calls for mounts": lambda: call("open_tree", -100, 0, 0),
+    "a file system": lambda: call("fsopen", 0, 0),
+    "other flags of a mount": lambda: call("mount_setattr", -100, 0, 0, 0, 0),
+    "a process with namespaces of its own": lambda: call("clone3", 0, 0),
+    "a call of a kernel to come": lambda: call("file_setattr", -100, 0, 0, 0, 0),
+    "the kernel's log": lambda: klog(),
     # ---- processes
     "other processes": lambda: [p for p in processes() if b"rafiki.admin" in read(f"/proc/{p}/cmdline")] or None,
     "a signal to the admin": lambda: os.kill(FACTS["admin_pid"], 0) or "signalled",
@@ -121,6 +184,10 @@ WAYS = {
     "another address of this machine": lambda: connect(socket.AF_INET, (FACTS["address"], FACTS["server_port"])),
     "an abstract socket": lambda: connect(socket.AF_UNIX, "\0" + FACTS["abstract"]),
     "a name": lambda: socket.getaddrinfo("example.org", 80),
+    "the host of a virtual machine": lambda: socket.socket(40, socket.SOCK_STREAM) and "a socket",
+    "ciphers of the kernel": lambda: socket.socket(38, socket.SOCK_SEQPACKET) and "a socket",
+    "packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW) and "a socket",
+    "events of the kernel": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15) and "a socket",
     "the cloud's metadata": lambda: urllib.request.urlopen("http://169.254.169.254/", timeout=3).read(10),
     # ---- the doors
     "the admin's calls by its door": lambda: ask_admin("GET", "/"),
@@ -130,6 +197,13 @@ WAYS = {
         "GET", f"/stores/params/{FACTS['other_params']}", token=own_spec()["params"]["credential"]),
     "overwrite parameters of others": lambda: ask_admin(
         "PUT", f"/stores/params/{FACTS['other_params']}", token=own_spec()["params"]["credential"], body=b"x"),
+    "remove parameters of others": lambda: ask_admin(
+        "DELETE", f"/stores/params/{FACTS['other_params']}", token=own_spec()["params"]["credential"]),
+    "write beside parameters of others": lambda: ask_admin(
+        "PUT", f"/stores/params/{FACTS['other_params']}/validation", token=own_spec()["params"]["credential"],
+        body=b"x"),
+    "a file of the stack by the door": lambda: ask_admin(
+        "GET", "/stores/params/..%2F..%2Fsecrets.json", token=own_spec()["params"]["credential"]),
     "a dataset of others by the door": lambda: ask_admin(
         "GET", f"/stores/datasets/{FACTS['other_store_id']}", token=own_spec()["params"]["credential"]),
     "all datasets by the door": lambda: ask_admin("GET", "/stores/datasets", token=own_spec()["params"]["credential"]),
@@ -137,12 +211,24 @@ WAYS = {
     "the cache's settings": lambda: ask_cache(b"CONFIG", b"GET", b"requirepass", log_in=cache_login()),
     "the cache's users": lambda: ask_cache(b"ACL", b"LIST", log_in=cache_login()),
     "keys of others in the cache": lambda: ask_cache(b"GET", b"rafiki:somebody:key", log_in=cache_login()),
+    "events of others": lambda: ask_cache(
+        b"XADD", b"rafiki:somebody:job:events", b"*", b"e", b"x", log_in=cache_login()),
+    "listen to others": lambda: ask_cache(b"SUBSCRIBE", b"rafiki:somebody:changes", log_in=cache_login()),
+    "speak for others": lambda: ask_cache(b"PUBLISH", b"rafiki:somebody:reports", b"x", log_in=cache_login()),
+    "programs in the cache": lambda: ask_cache(b"EVAL", b"return 1", b"0", log_in=cache_login()),
+    "other users of the cache": lambda: ask_cache(b"AUTH", b"default", b"password"),
     "empty the cache": lambda: ask_cache(b"FLUSHALL", log_in=cache_login()),
     # ---- too much
     "a full disk": lambda: fill("/tmp/large"),
     "a full memory disk": lambda: fill("/dev/shm/large"),
+    "a full folder of devices": lambda: fill("/dev/large"),
     "write beside its temporary folder": lambda: append("/marker"),
 }  # fmt: skip
+
+
+def klog():
+    size = ctypes.CDLL(None).klogctl(SYSLOG_READ_ALL, ctypes.create_string_buffer(1000), 1000)
+    return f"{size} bytes" if size > 0 else None
 
 
 def processes():

@@ -41,10 +41,11 @@ def run(sandbox: Sandbox, code: str, python: str = sys.executable, **request: ob
     """What a program prints that runs in a box; its error, where it fails."""
     environment = sandbox.environment({"PATH": os.defpath})
     box = BoxRequest(environment=environment, python=python, **request)  # type: ignore[arg-type]
-    done = subprocess.run(
-        sandbox.command([python, "-c", code], box), env=environment, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+    with sandbox.box([python, "-c", code], box) as made:
+        done = subprocess.run(
+            made.command, env=environment, capture_output=True, text=True, timeout=60, check=False,
+            pass_fds=made.descriptors,
+        )  # fmt: skip
     return done.stdout.strip() or done.stderr.strip()
 
 
@@ -136,8 +137,9 @@ def test_its_exit_code_and_its_death_are_told(sandbox: Sandbox) -> None:
     environment = sandbox.environment({"PATH": os.defpath})
     codes = []
     for code in ("raise SystemExit(7)", "import os; os.kill(os.getpid(), 11)"):
-        command = sandbox.command([sys.executable, "-c", code], BoxRequest(environment=environment))
-        codes.append(subprocess.run(command, env=environment, timeout=60, check=False).returncode)
+        with sandbox.box([sys.executable, "-c", code], BoxRequest(environment=environment)) as box:
+            done = subprocess.run(box.command, env=environment, timeout=60, check=False, pass_fds=box.descriptors)
+        codes.append(done.returncode)
     assert codes == [7, 128 + 11]
 
 
