@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from rafiki.scheduling.subset_scores import SubsetScores
+
+_RATE_OVER_S = 0.25
+"""The seconds that a rate is of."""
 
 
 class MemberLoad:
     """One member, as the predictor sees it: what it has to do, and what its batches cost. Times are in seconds, by
     one clock."""
 
-    __slots__ = ("began_s", "each_s", "fixed_s", "most", "n_workers", "outstanding", "tail_ratio", "taken")
+    __slots__ = (
+        "asked_s", "began_s", "each_s", "fixed_s", "most", "n_workers", "outstanding", "rate_per_s", "tail_ratio",
+        "taken",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fixed_s = self.each_s = 0.0
@@ -25,9 +33,17 @@ class MemberLoad:
         """Those of them that are in the batches that it predicts now."""
         self.began_s = 0.0
         """When it took these."""
+        self.rate_per_s = 0.0
+        """How fast queries are sent to it."""
+        self.asked_s = 0.0
+        """When the last one was."""
 
     def add(self, n: int, now_s: float) -> None:
         """``n`` queries are sent to it."""
+        passed_s = now_s - self.asked_s
+        self.asked_s = now_s
+        # Of a Poisson process, weighted by their age.
+        self.rate_per_s = self.rate_per_s * math.exp(-max(passed_s, 0.0) / _RATE_OVER_S) + n / _RATE_OVER_S
         if not self.outstanding:
             self.taken, self.began_s = min(n, self.most * self.n_workers), now_s
         self.outstanding += n
@@ -38,14 +54,21 @@ class MemberLoad:
         self.taken, self.began_s = min(self.outstanding, self.most * self.n_workers), now_s
 
     def end_s(self, n: int, now_s: float) -> float:
-        """How long ``n`` more queries take, 99 times in 100: the rest of the batch it is at, and those that follow."""
+        """How long ``n`` more queries take: the rest of the batches at hand and those that follow, one of them a slow
+        one.
+
+        The last batch will hold those that come until it begins, too. One of 100 batches is slower than the tail;
+        that two of a few are is rarer than that.
+        """
         workers, most, fixed_s, each_s = self.n_workers, self.most, self.fixed_s, self.each_s
         waiting = (self.outstanding - self.taken + n + workers - 1) // workers
-        left_s = 0.0
+        n_full = (waiting - 1) // most
+        left_s = n_full * (fixed_s + each_s * most)
         if self.taken:
-            batch_s = self.tail_ratio * (fixed_s + each_s * ((self.taken + workers - 1) // workers))
-            left_s = max(batch_s + self.began_s - now_s, 0.0)
-        return left_s + self.tail_ratio * (fixed_s * ((waiting + most - 1) // most) + each_s * waiting)
+            left_s += max(fixed_s + each_s * ((self.taken + workers - 1) // workers) + self.began_s - now_s, 0.0)
+        last = min(most, waiting - n_full * most + self.rate_per_s * left_s / workers)
+        slow_s = (self.tail_ratio - 1) * (fixed_s + each_s * (most if n_full else last))
+        return left_s + fixed_s + each_s * last + slow_s
 
 
 class MemberPlanner:
@@ -81,7 +104,8 @@ class MemberPlanner:
         left_s = deadline_s - now_s - self._margin_s
         available = 0
         for m, member in enumerate(self.members):
-            if member.end_s(n, now_s) <= left_s:
+            # One that is idle is asked whatever it costs: that is learned from what it does.
+            if (not member.outstanding and left_s > 0) or member.end_s(n, now_s) <= left_s:
                 available |= 1 << m
         if present is not None:
             available &= present

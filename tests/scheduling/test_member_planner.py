@@ -87,14 +87,20 @@ def test_the_end_counts_the_rest_of_the_batch_at_hand_and_the_batches_that_follo
     member.fixed_s, member.each_s, member.most = 0.01, 0.001, 4
     assert member.end_s(1, 100.0) == pytest.approx(0.011)
     member.add(2, 100.0)
+    member.rate_per_s = 0.0
     assert member.end_s(1, 100.0) == pytest.approx(0.012 + 0.011)
     assert member.end_s(1, 100.005) == pytest.approx(0.007 + 0.011)
     assert member.end_s(1, 107.0) == pytest.approx(0.011)  # it should have ended
     member.add(9, 100.005)
+    member.rate_per_s = 0.0
     assert member.end_s(1, 100.005) == pytest.approx(0.007 + 3 * 0.01 + 10 * 0.001)
     member.remove(2, 100.012)  # it takes four of the nine
     assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 6 * 0.001)
-    member.n_workers = 2
+    member.rate_per_s = 1000.0  # the last batch will be full
+    assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 8 * 0.001)
+    member.tail_ratio = 3.0
+    assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 8 * 0.001 + 2 * 0.014)
+    member.n_workers, member.rate_per_s, member.tail_ratio = 2, 0.0, 1.0
     assert member.end_s(1, 100.012) == pytest.approx(0.012 + 0.01 + 3 * 0.001)
     member.remove(20, 101.0)
     assert (member.outstanding, member.taken) == (0, 0)
@@ -123,8 +129,10 @@ def test_a_slow_member_is_given_what_it_can_do_in_time() -> None:
 def test_a_query_is_refused_only_when_no_subset_as_good_as_the_best_member_is_in_time() -> None:
     planner = MemberPlanner(SubsetScores(2, {SLOW: 0.9, QUICK: 0.8, SLOW | QUICK: 0.95}))
     planner.members[0].fixed_s = 0.5
-    assert planner.choose(1, 0.0, 1.0) == SLOW | QUICK
-    assert planner.choose(1, 0.0, 0.4) == 0
+    assert planner.choose(1, 0.0, 0.4) == SLOW | QUICK  # idle: what it costs is learned from what it does
+    planner.send(SLOW | QUICK, 1, 0.0)
+    assert planner.choose(1, 0.0, 1.1) == SLOW | QUICK
+    assert planner.choose(1, 0.0, 0.9) == 0
 
 
 # ---- under load
