@@ -18,7 +18,7 @@ quickstart: $(VENV)/.run
 test: $(VENV)/.test
 	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not engines'
-	@echo 'All others need Docker hosts, servers with TLS, an index of packages: make test-engines'
+	@echo 'All others need Docker hosts, servers with TLS, torch, an index of packages: make test-engines'
 
 # What needs such engines; where one is missing its tests skip. docs/contributing.md says what to install.
 test-engines: $(VENV)/.test

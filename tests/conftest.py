@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from support.groups import ENGINE_FIXTURES, ENGINES, has_engines, mark_engines
 from support.stacks.running_stack import RunningStack
 from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
 from support.swarm.docker_hosts import DockerHosts, DockerUnavailableError
-from support.swarm.worker_image import build_images
+from support.swarm.shared_images import bring_images
 
 from rafiki.errors import RafikiError
 
@@ -21,6 +24,10 @@ from rafiki.errors import RafikiError
 # all processes below it. Tests of Ctrl-C need it as a person's shell has it; here, before xdist starts its workers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# pytest compiles a test file for its assertions, and keeps what it made. Where the environment keeps Python from
+# writing bytecode, as images of containers do, each worker of each run would do so again: half of collecting.
+sys.dont_write_bytecode = False
 
 # Several workers of the suite share the cores. Numeric libraries that start a thread for each core, and spin while they
 # wait, would take the time from each other.
@@ -88,8 +95,13 @@ def postgres_server() -> Iterator[ExternalServer]:
     server.close()
 
 
+def _folder_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A folder that all processes of this run of the tests have; None when it is the only one."""
+    return tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+
+
 @pytest.fixture(scope="session")
-def docker_hosts() -> Iterator[DockerHosts]:
+def docker_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHosts]:
     """Two real Docker hosts that make one Swarm, with the tests' image; one pair for each process of pytest."""
     if os.environ.get("RAFIKI_TEST_NO_DOCKER_HOSTS"):
         pytest.skip("this machine cannot have two Docker hosts: .ci/docker_hosts.py says why")
@@ -100,11 +112,20 @@ def docker_hosts() -> Iterator[DockerHosts]:
             pytest.fail(str(e))
         pytest.skip(str(e))
     try:
-        hosts.up()
-        build_images(hosts)
+        hosts.start()
+        bring_images(hosts, _folder_of_run(tmp_path_factory))
         yield hosts
     finally:
         hosts.down()
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """The package. Not loaded while tests are collected: every process of the suite does that for all files, and it
+    takes seconds."""
+    if os.environ.get("CI", "").lower() == "true":
+        return importlib.import_module("torch")
+    return pytest.importorskip("torch")
 
 
 @pytest.fixture

@@ -206,8 +206,8 @@ def test_pos_tagging(stack: RunningStack, python: Path, tmp_path: Path) -> None:
     assert [m["model_file"] for m in manifest["members"]] == [manifest["members"][0]["model_file"]] * 2
 
 
+@pytest.mark.usefixtures("torch")
 def test_speech_recognition(stack: RunningStack, python: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     train, val, test = write_recordings(tmp_path, n_takes=16)
     job = DeployedJob(stack, "SPEECH_RECOGNITION", "export")
     job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", QUICK_CTC)], n_trials=1)

@@ -63,12 +63,16 @@ def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, 
     assert r2 >= 0.88
 
 
-@pytest.mark.parametrize(("name", "accuracy"), [("BigramHmm", 0.88), ("BiLstm", 0.90)])
-def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str, accuracy: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "accuracy"), [("BigramHmm", 0.88), pytest.param("BiLstm", 0.90, marks=pytest.mark.engines)]
+)
+def test_pos_tagging_tags_english(
+    request: pytest.FixtureRequest, stack: RunningStack, tmp_path: Path, name: str, accuracy: float
+) -> None:
     model: tuple[str | Path, str]
     n_trials, model = 3, ("pos_tagging/bigram_hmm.py", name)
     if name == "BiLstm":
-        pytest.importorskip("torch")
+        request.getfixturevalue("torch")
         n_trials, model = 1, with_fixed_knobs(tmp_path, "pos_tagging/bilstm.py", name, BILSTM)
     tags: dict[str, int] = {}
     lines = real_data("ud_ewt_train_4000.tsv").read_text(encoding="utf-8").splitlines()
@@ -90,8 +94,8 @@ def test_pos_tagging_tags_english(stack: RunningStack, tmp_path: Path, name: str
     assert statistics.mean(hits) >= accuracy
 
 
+@pytest.mark.usefixtures("torch")
 def test_speech_recognition_understands_spoken_digits(stack: RunningStack, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     train, val, test = write_recordings(tmp_path)
     job = DeployedJob(stack, "SPEECH_RECOGNITION")
     job.train(train, val, [with_fixed_knobs(tmp_path, "speech_recognition/ctc.py", "SpeechCtc", CTC)], n_trials=1)

@@ -115,8 +115,8 @@ def test_a_task_goes_from_raw_data_to_a_score(
 
 # A network is trained on recordings of sound: on a busy machine that takes minutes.
 @pytest.mark.timeout(SCRIPT_TIMEOUT_S + 60)
+@pytest.mark.usefixtures("torch")
 def test_speech_goes_from_recordings_to_a_word_error_rate(stack: RunningStack, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     n_takes = 26
     output = output_of(stack, "speech_recognition", "--data", write_few(tmp_path, n_takes), "--quick")
     assert len(re.findall(r"^  heard '[a-z ]*', said '[a-z]+'$", output, re.MULTILINE)) == 4 * n_takes

@@ -1,22 +1,11 @@
-"""Torch, for the tests of templates that need it: they skip without it, and fail in CI."""
+"""For the tests of templates that need torch."""
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def torch() -> Any:
-    """The package. Not loaded while tests are collected: every process of the suite does that for all files, and it
-    takes seconds."""
-    if os.environ.get("CI", "").lower() == "true":
-        return importlib.import_module("torch")
-    return pytest.importorskip("torch")
 
 
 @pytest.fixture

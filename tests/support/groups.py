@@ -1,9 +1,9 @@
 """The two groups of the tests: what `make test` runs, and what needs engines, which `make test-engines` runs.
 
 An engine is what a newcomer's machine does not have: two Docker hosts, servers of others (with TLS, or of another
-version than the bundled one), machines of their own into which pip installs from an index. Whoever uses one cannot
-forget the mark: a test has it when its file imports a module of :data:`ENGINE_MODULES`, when it asks for a fixture of
-:data:`ENGINE_FIXTURES`, and when a parameter of it is marked.
+version than the bundled one), machines of their own into which pip installs from an index, torch. Nobody who uses one
+can forget the mark: a test has it when its file imports a module of :data:`ENGINE_MODULES`, when it asks for a fixture
+of :data:`ENGINE_FIXTURES`, and when a parameter of it is marked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 ENGINES = "engines"
 """The mark of the second group."""
 
-ENGINE_FIXTURES = frozenset({"docker_hosts"})
+ENGINE_FIXTURES = frozenset({"docker_hosts", "torch"})
 ENGINE_MODULES = frozenset(
     {
         "support.machines.machine",

@@ -27,21 +27,30 @@ HOSTILE = (
 """They share the stack that gets nothing but bad input."""
 
 SWARM = (
-    "tests/contract/test_container.py",
     "tests/acceptance/test_swarm.py",
     "tests/acceptance/test_outside_servers.py",
+)
+"""They share a pair of Docker hosts."""
+
+SWARM_TOO = (
+    "tests/contract/test_container.py",
     "tests/acceptance/test_in_containers.py",
     "tests/acceptance/test_swarm_packages.py",
     "tests/container/test_swarm_images.py",
 )
-"""They share the two Docker hosts."""
+"""They share another pair."""
+
+TOGETHER = (HOSTILE, SWARM, SWARM_TOO)
 
 LONG = (
     *SWARM,
+    *SWARM_TOO,
+    "tests/acceptance/test_clean_room.py",
     "tests/acceptance/test_search_schemes.py",
     *HOSTILE,
     "tests/acceptance/test_wrong_inputs.py",
     *SPREAD,
+    "tests/cli/test_cli_examples.py",
     "tests/cli/test_cli_init.py",
     "tests/acceptance/test_dependencies.py",
     "tests/acceptance/test_tasks.py",
@@ -63,7 +72,7 @@ class ByNeed(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         if file in SPREAD:
             return nodeid
-        return next((together[0] for together in (HOSTILE, SWARM) if file in together), file)
+        return next((together[0] for together in TOGETHER if file in together), file)
 
 
 def rank(item: pytest.Item) -> int:

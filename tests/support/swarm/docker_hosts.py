@@ -181,6 +181,12 @@ class DockerHosts:
         return self.hosts[1]
 
     def up(self) -> None:
+        """Start both, with an image like Python's on each."""
+        self.start()
+        self.import_base()
+
+    def start(self) -> None:
+        """Start both, without images."""
         self._take_away_links()
         _run("ip", "link", "add", self._switch, "type", "bridge")
         _run("ip", "addr", "add", f"{self.address}/24", "dev", self._switch)
@@ -195,15 +201,21 @@ class DockerHosts:
             _run("ip", "-n", host.name, "route", "add", "default", "via", self.address)
         for host in self.hosts:
             host.start()
-        manager, other = self.make_swarm()
+        for client in self.make_swarm():
+            client.close()
+
+    def import_base(self) -> None:
+        """Bring :data:`BASE` to both hosts."""
         base = self.folder / "base.tar"
         write_base(base)
         repository, tag = BASE.split(":")
-        for client in (manager, other):
+        for host in self.hosts:
+            client = host.wait()
             client.import_image_from_file(
                 str(base), repository=repository, tag=tag,
                 changes=["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["python3"]'],
             )  # fmt: skip
+            client.close()
         base.unlink()
 
     def make_swarm(self) -> tuple[docker.APIClient, docker.APIClient]:
