@@ -120,16 +120,25 @@ def _fold(line: str, width: int, indent: str) -> str:
     return "\n".join(lines).replace(_HELD, " ")
 
 
+_COMMANDS = re.compile(r"(\x1b\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal acts upon, but for new lines and tabs. Colours, which are our own, are told apart."""
+
+
+def harmless(text: str) -> str:
+    """``text`` without what a terminal would act upon but for colours: names, logs and errors come from strangers."""
+    return _COMMANDS.sub(lambda found: found[1] or "\ufffd", text.replace("\r\n", "\n"))
+
+
 def say(message: str) -> None:
     """A message for people."""
     if not is_quiet():
-        typer.echo(fitted(message), err=True)
+        typer.echo(harmless(fitted(message)), err=True)
 
 
 def hint(message: str) -> None:
     """What could be done next: for people who look, not for logs."""
     if sys.stderr.isatty() and not is_quiet():
-        typer.echo(style(fitted(message), dim=True), err=True)
+        typer.echo(style(harmless(fitted(message)), dim=True), err=True)
 
 
 def warn(message: str) -> None:
@@ -139,13 +148,13 @@ def warn(message: str) -> None:
 
 
 def _say_marked(mark: str, color: str, message: str) -> None:
-    text = fitted(f"{mark} {message}")
+    text = harmless(fitted(f"{mark} {message}"))
     typer.echo(style(mark, fg=color) + text.removeprefix(mark), err=True)
 
 
 def put(text: str) -> None:
-    """Data, for people and programs."""
-    typer.echo(text)
+    """Data, for people and programs; programs get it as it is."""
+    typer.echo(harmless(text) if is_interactive() else text)
 
 
 def report(message: str) -> None:

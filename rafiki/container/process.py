@@ -35,7 +35,7 @@ from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError
-from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest
+from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest, exit_code_of
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import make_again, write_atomic
 from rafiki.utils.folders import is_same_folder
@@ -50,7 +50,6 @@ from rafiki.utils.process import (
 from rafiki.utils.sockets import any_free_port, is_free
 
 _KILL_TIMEOUT_S = 5.0
-_SIGNAL_BASE = 128
 _PORT_TRIES = 100
 _PORTS_REMEMBERED = 100
 MODEL_CODE_VARIABLE = "RAFIKI_RUNS_MODEL_CODE"
@@ -250,10 +249,11 @@ class ProcessContainerManager(ContainerManager):
         child = self._children.get(service_id)
         code: int | None = None
         if child is not None:
-            code = _code_of(child.poll())
-            if code is None:
+            status = child.poll()
+            if status is None:
                 self._hold_to_limit(service_id, child.pid)
                 return None
+            code = exit_code_of(status)
         elif (process := self._find_process(handle)) is not None:
             self._ends.watch(process.pid)
             self._hold_to_limit(service_id, process.pid)
@@ -367,13 +367,6 @@ class ProcessContainerManager(ContainerManager):
 
     def close(self) -> None:
         self._children.clear()
-
-
-def _code_of(status: int | None) -> int | None:
-    """A box ends with 128 plus the signal's number where what it held was killed by a signal."""
-    if status is not None and _SIGNAL_BASE < status <= _SIGNAL_BASE + signal.NSIG:
-        return _SIGNAL_BASE - status
-    return status
 
 
 def _address_of(process: psutil.Process) -> Address | None:

@@ -21,7 +21,7 @@ from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
-from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox
+from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox, exit_code_of
 from rafiki.utils.clock import Deadline
 
 # What the process gets to see of the environment: enough to find Python and its packages, and no secret.
@@ -90,7 +90,7 @@ def read_knob_config(
         knobs = from_knob_specs(answer.knob_config)
         parse_constraints(answer.constraints, knobs)
         return KnobReading(knob_config=to_knob_specs(knobs), constraints=answer.constraints)
-    except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError) as e:
+    except (msgspec.DecodeError, ModelError, LookupError, TypeError, ValueError, RecursionError) as e:
         return _refusal(f"{file_name}: its knobs cannot be read ({e}).")
 
 
@@ -138,7 +138,7 @@ def _run(request: bytes, folder: str, timeout_s: float, python: str, sandbox: Sa
         # The whole group: the model may have started processes of its own.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        code = child.wait()
+        code = exit_code_of(child.wait())
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
@@ -150,10 +150,17 @@ def _run(request: bytes, folder: str, timeout_s: float, python: str, sandbox: Sa
         why = "an endless loop, a download or training at import?"
         return _Death(f"importing it did not finish within {timeout_s:g} s ({why}).", LoadFailure.MACHINE)
     last_line = (stderr.decode(errors="replace").strip().splitlines() or [""])[-1][:200]
-    how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"died of {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     # What kills without a word is mostly the system, for want of memory.
     failure = LoadFailure.MACHINE if code == -signal.SIGKILL else LoadFailure.FILE
     return _Death(f"the process that imported it {how} before its knobs were read. {last_line}".rstrip(), failure)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _collect(child: subprocess.Popen[bytes], deadline: Deadline) -> tuple[bytes, bytes, bool]:

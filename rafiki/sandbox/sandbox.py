@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ DOORS = "doors"
 CACHE_DOOR = "cache.sock"
 ADMIN_DOOR = "admin.sock"
 HOME = "/tmp/home"
+_SIGNAL_BASE = 128
 
 # What programs and libraries of the system need. Not /etc as a whole: much of it is nobody's business, and beside
 # certificates there are private keys, which the superuser may read without a capability.
@@ -61,6 +63,11 @@ class BoxRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Where the command begins, in the box."""
     ends_with_us: bool = False
     """Whether it ends with the thread that starts it, however that ends; else it outlives this process."""
+
+
+def exit_code_of(status: int) -> int:
+    """The exit code of what ran, negative for a signal: a box ends with 128 plus the signal's number."""
+    return _SIGNAL_BASE - status if _SIGNAL_BASE < status <= _SIGNAL_BASE + signal.NSIG else status
 
 
 class Box(msgspec.Struct, frozen=True):

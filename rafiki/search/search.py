@@ -223,6 +223,10 @@ class Search:
     def _complete(self, trial: Trial, event: TrialDone) -> None:
         """Its first result counts, whoever has it now."""
         self._add_logs(event.logs)
+        if not math.isfinite(event.score):
+            # Workers look at scores themselves; model code can write here without them.
+            self._fail(trial, f"Its worker reported the score {event.score}, which is no finite number.")
+            return
         if trial.status is TrialStatus.PENDING:
             # Its worker had only seemed to be lost.
             self._store.trials.assign_trial(trial.id, worker_id=event.worker_id, owner_id=self._owner_id)
@@ -379,8 +383,10 @@ class Search:
             self._trial_s = took if not self._trial_s else 0.8 * self._trial_s + 0.2 * took
 
     def _add_logs(self, logs: Sequence[TrialLog]) -> None:
-        if logs and logs[0].trial_id in self._trials:
-            self._store.trials.add_trial_logs(logs[0].trial_id, logs, owner_id=self._owner_id)
+        if logs and (trial_id := logs[0].trial_id) in self._trials:
+            # Whatever model code says: a message holds the lines of one trial.
+            own = [line for line in logs if line.trial_id == trial_id]
+            self._store.trials.add_trial_logs(trial_id, own, owner_id=self._owner_id)
 
     def _fail(self, trial: Trial, reason: str) -> None:
         self._finish(self._store.trials.fail_trial(trial.id, error=reason, owner_id=self._owner_id), None)

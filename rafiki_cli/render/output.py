@@ -60,8 +60,9 @@ class Column(NamedTuple, Generic[Row]):
 
     def cell(self, row: Row, *, is_short: bool = False) -> str:
         if is_short and self.short:
-            return values.text(self.short(row))
-        return values.text(self.value(row))
+            return terminal.harmless(values.text(self.short(row)))
+        found = values.text(self.value(row))
+        return terminal.harmless(found) if is_short else found
 
 
 def id_column(rank: int = 0) -> Column[RowWithId]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from rafiki.utils.words import NOTHING, between, count, moment, number, text
+from rafiki_cli.terminal import harmless
 
 __all__ = [
     "NOTHING", "between", "count", "duration", "first_line", "knobs", "local_time", "moment", "number", "one_line",
@@ -61,12 +62,12 @@ def knobs(values: Mapping[str, object] | None) -> str:
 
 def one_line(message: str | None) -> str:
     """A whole message in one line."""
-    return " ".join((message or "").split())
+    return harmless(" ".join((message or "").split()))
 
 
 def first_line(message: str | None, length: int = 80) -> str:
     """The first line of a message, cut to ``length``."""
     if not message:
         return ""
-    line = message.strip().splitlines()[0]
+    line = harmless(message.strip().splitlines()[0])
     return line if len(line) <= length else line[: length - 1] + "…"

@@ -13,7 +13,7 @@ from rafiki.advisor.schemes import make_advisor
 from rafiki.advisor.stopping import NoRule
 from rafiki.budget import parse_train_budget
 from rafiki.constants import TrainJobStatus, TrialStatus
-from rafiki.entities import SubTrainJob, Trial
+from rafiki.entities import SubTrainJob, Trial, TrialLog
 from rafiki.errors import StaleOwnerError
 from rafiki.messages import (
     EndOrder,
@@ -473,3 +473,27 @@ def test_who_is_to_retire_is_remembered_over_a_failure_of_the_meta_store(case: C
     search.handle(RetireWorker("old"))
     search.restore()
     assert search.handle(done("old", order)) == [("old", EndOrder())]
+
+
+# ---- what model code may write itself
+
+
+def test_a_score_that_is_no_number_fails_its_trial_and_not_the_search(case: Case) -> None:
+    search = case.search(n_trials=2)
+    order = order_of(search, Hello("w"))
+    again = order_of(search, done("w", order, score=float("nan")))
+    assert [t.status for t in case.trials()] == [TrialStatus.ERRORED, TrialStatus.RUNNING]
+    assert "nan" in str(case.trials()[0].error)
+    assert order_of(search, Hello("w")) == again
+
+
+def test_log_lines_of_another_trial_are_left_out(case: Case, store: MetaStore) -> None:
+    search = case.search(n_trials=2)
+    first, second = order_of(search, Hello("a")), order_of(search, Hello("b"))
+    lines = [
+        TrialLog(trial_id=trial_id, attempt=1, line_no=no, entry={"message": f"{no}"})
+        for no, trial_id in enumerate([first.trial_id, second.trial_id, "of somebody else"], 1)
+    ]
+    assert search.handle(TrialProgress("a", lines)) == []
+    assert [line.entry["message"] for line in store.trials.list_trial_logs(first.trial_id)] == ["1"]
+    assert list(store.trials.list_trial_logs(second.trial_id)) == []
