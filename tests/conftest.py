@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -29,6 +30,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # writing bytecode, as images of containers do, each worker of each run would do so again: half of collecting.
 sys.dont_write_bytecode = False
 
+# Collecting makes half a million objects, all of which stay: the garbage collector would look through them dozens of
+# times in each worker.
+gc.disable()
+
 # Several workers of the suite share the cores. Numeric libraries that start a thread for each core, and spin while they
 # wait, would take the time from each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -53,6 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         from support.scheduling import rank
 
         items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
