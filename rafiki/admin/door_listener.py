@@ -40,8 +40,9 @@ class DoorListener:
         """What serves the door's routes, and nothing else."""
         config = uvicorn.Config(
             Starlette(routes=door.routes()), http=serve_guarded(HttpConfig()), ws="none", lifespan="off",
-            access_log=False, log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
-            ssl_certfile=self._tls.certificate if self._tls else None, ssl_keyfile=self._tls.key if self._tls else None,
+            access_log=False, log_level="warning", log_config=None, server_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=3, ssl_certfile=self._tls.certificate if self._tls else None,
+            ssl_keyfile=self._tls.key if self._tls else None,
         )  # fmt: skip
         return DoorServer(config, self._sock)
 

@@ -13,10 +13,9 @@ import asyncio
 from http import HTTPStatus
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from rafiki.contract.file_protocol import FileProtocol
 from rafiki.contract.http_guard import LINGER_S, HttpGuard, limits_of
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
@@ -29,7 +28,7 @@ from rafiki.errors import (
 from rafiki.settings import HttpConfig
 
 
-class GuardedProtocol(FileProtocol):
+class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     guard: HttpGuard
@@ -214,10 +213,22 @@ class _ClosesLater:
             self._connection.linger()
 
 
-def serve_guarded(http: HttpConfig) -> type[asyncio.Protocol]:
-    """The protocol of one server, for uvicorn."""
+def serve_guarded(http: HttpConfig, *, sends_files: bool = True) -> type[asyncio.Protocol]:
+    """The protocol of one server, for uvicorn.
+
+    Args:
+        sends_files: whether the kernel sends files for it, which costs each request more than a microsecond.
+    """
 
     class Served(GuardedProtocol):
         guard = HttpGuard(limits_of(http))
 
-    return Served
+    if not sends_files:
+        return Served
+    # Loaded here: a predictor needs none of what it brings.
+    from rafiki.contract.file_protocol import FileProtocol
+
+    class ServedWithFiles(Served, FileProtocol):
+        pass
+
+    return ServedWithFiles

@@ -92,11 +92,11 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     allow_many_connections()
     server = _Server(
         uvicorn.Config(
-            with_cors(app, spec.http.cors_origins), http=serve_guarded(spec.http), ws="none", lifespan="off",
-            access_log=False, log_level="warning", log_config=None, timeout_keep_alive=75, server_header=False,
-            date_header=False, timeout_graceful_shutdown=ceil(drain_s(spec.deadline_s) + _ANSWER_S),
-            ssl_certfile=spec.tls.certificate if spec.tls else None,
-            ssl_keyfile=spec.tls.key if spec.tls else None,
+            with_cors(app, spec.http.cors_origins), http=serve_guarded(spec.http, sends_files=False), ws="none",
+            lifespan="off", access_log=False, log_level="warning", log_config=None, timeout_keep_alive=75,
+            server_header=False, date_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=ceil(drain_s(spec.deadline_s) + _ANSWER_S),
+            ssl_certfile=spec.tls.certificate if spec.tls else None, ssl_keyfile=spec.tls.key if spec.tls else None,
         )
     )  # fmt: skip
     sock = _listen(spec)

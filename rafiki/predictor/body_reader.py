@@ -98,6 +98,4 @@ def serve(connected: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever sent a small request goes before.
-    os.nice(5)
     serve(socket.socket(fileno=int(sys.argv[1])))
