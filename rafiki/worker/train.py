@@ -96,7 +96,7 @@ class TrainWorker:
         self._model_class = load_model_class(spec.model.file, spec.model.model_class, file_name=spec.model.name)
         self._log = TrialLogBuffer(spec.cache, spec.sub_train_job_id, spec.service_id)
         self._outage = Outage(stop)
-        self._fullness = Outage(stop)
+        self._fullness = Outage(stop, spec.wait_for_space_s)
         logger.set_sink(self._log.write)
 
     def run(self) -> None:
