@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from chaos.report import as_markdown, save
+from chaos.report import as_markdown, save, write_docs
 from chaos.run import ChaosRun
 
 
@@ -21,7 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", help="kinds of blows; the default is all")
     parser.add_argument("--logs", type=Path, help="a new folder for the stack's logs when a promise was broken")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="measure nothing; write what was measured into the page of benchmarks"
+    )
     given = parser.parse_args(arguments)
+    if given.write_docs:
+        write_docs()
+        return 0
     run = ChaosRun(given.database, given.seed, lambda told: print(told, file=sys.stderr, flush=True))
     report = run.run(given.minutes * 60, given.only, keep_logs=given.logs)
     if given.out is not None:
