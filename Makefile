@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-engines test-latest fuzz constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
+.PHONY: quickstart test test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -39,6 +39,14 @@ SEED ?= 1
 fuzz: $(VENV)/.test
 	$(COMPILE)
 	RAFIKI_FUZZ_CALLS=$(CALLS) RAFIKI_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/acceptance/test_fuzz.py
+
+# Hurts a stack at work for an hour, and counts what it cost; DATABASE is sqlite or postgresql.
+MINUTES ?= 60
+DATABASE ?= sqlite
+chaos: $(VENV)/.test
+	$(COMPILE)
+	PYTHONPATH=tests:. $(BIN)/python -m chaos --database $(DATABASE) --seed $(SEED) --minutes $(MINUTES) \
+		--out benchmarks/results/chaos-$(DATABASE).json
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

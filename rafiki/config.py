@@ -288,7 +288,7 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             if name == "port":
                 if not 0 <= value <= 65535:
                     raise ConfigError(f"{where}: {key} = {value}: a port lies between 0 and 65535.")
-            elif name in ("max_restarts", "validation_predictions", "checkpoint_s", "min_free_mb"):
+            elif name in ("max_restarts", "validation_predictions", "checkpoint_s", "min_free_mb", "wait_for_space_s"):
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
             elif not 0 < value < math.inf:

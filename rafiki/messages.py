@@ -143,6 +143,8 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     """The least time between two checkpoints of a trial; 0 = none are kept."""
     checkpoint_max_bytes: int = 0
     """The largest checkpoint that is kept."""
+    wait_for_space_s: float = 600.0
+    """How long trained parameters wait for space in their store; 0 = not at all."""
 
 
 class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):

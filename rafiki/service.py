@@ -130,8 +130,8 @@ class ServiceContext(Generic[S]):
 
 
 class Outage:
-    """What a service that needs the cache or the meta store does while one of them is away: it tries again after
-    growing waits (0.05 s to 2 s), which a stop signal ends, and gives up after ten minutes without success.
+    """What a service that needs the cache, the meta store or space on a disk does while there is none: it tries again
+    after growing waits (0.05 s to 2 s), which a stop signal ends, and gives up after ten minutes without success.
 
     One object for each loop of tries::
 
@@ -148,6 +148,11 @@ class Outage:
         self._give_up_s = give_up_s
         self._backoff = Backoff()
         self._limit: Deadline | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last try failed."""
+        return self._limit is not None
 
     def wait(self, error: RafikiError) -> None:
         """Wait before the next try.

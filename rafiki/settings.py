@@ -216,6 +216,9 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """The least time between two checkpoints of a trial, of a model that saves some; 0 keeps none."""
     checkpoint_max_mb: int = 1024
     """The largest checkpoint that is kept."""
+    wait_for_space_s: float = 600.0
+    """How long a trained model waits for space where its parameters find a full disk, before its trial fails; 0 fails
+    at once."""
     keep_params: int | None = 20
     """So many trials of each model of a job, the best ones, keep their parameters while it goes on; null keeps all.
     Ensembles are chosen among the ten best."""

@@ -122,7 +122,7 @@ def _note_end(seen: ObservedService, observed: Observed, wanted: _Wanted, placem
     service, report = seen.service, seen.report
     if not wanted.has(service):
         return NoteEnded(service=service, error=None)
-    if service.id in observed.retiring:
+    if service.id in observed.retiring or (seen.exit is not None and not seen.exit.has_run):
         return NoteEnded(service=service, error=None)
     if report is not None and report.state == "failed":
         return NoteEnded(service=service, error=report.reason, is_permanent=report.is_permanent)

@@ -22,6 +22,7 @@ from rafiki.errors import (
     ContainerError,
     MetaStoreError,
     RafikiError,
+    StackError,
     StoreFullError,
 )
 from rafiki.messages import RetireWorker, WorkerLost, drain_s
@@ -31,13 +32,15 @@ from rafiki.settings import Config
 from rafiki.utils.clock import Deadline
 from rafiki.utils.ids import new_id
 from rafiki.utils.logs import log_unexpected
-from rafiki.utils.process import wait_until
+from rafiki.utils.process import Backoff, wait_until
 from rafiki.utils.timing import SYSTEM, Timing
 
 _logger = logging.getLogger(__name__)
 
 _OF_THE_STACK = (ContainerError, StoreFullError, MetaStoreError, CacheUnavailableError, CacheUnfitError)
 """Failures to start a service that are no matter of its job."""
+_OF_THE_MOMENT = (StoreFullError, MetaStoreError, CacheUnavailableError)
+"""They say nothing of the service: it is started again once they have passed, however often they came."""
 _OURS = (ServiceType.ADVISOR, ServiceType.PREDICT)
 """They run no model code: what keeps one from starting is the stack's."""
 _END_TAKES_S = 5.0
@@ -46,7 +49,7 @@ MOST_STARTS = 16
 """Services that are being started at the same time. A Swarm takes them one after another; to ask it takes a while."""
 MOST_ENDS = 32
 """Services that are being ended at the same time: most of it is waiting for them."""
-_NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started")
+_NEVER_STARTED = ServiceExit(code=None, reason="the admin ended before it was started", has_run=False)
 
 
 class ServiceRunner:
@@ -79,11 +82,14 @@ class ServiceRunner:
         self._names = names
         self._wake = wake
         self._start_pool = timing.make_pool(MOST_STARTS, "start")
+        self._timing = timing
         self._end_pool = timing.make_pool(MOST_ENDS, "end")
         self._has_postponed = False
         self._called: dict[str, str] = {}
         """The names of services, while they live."""
         self.starts = Starts()
+        self._pauses = Backoff(0.25, 5.0)
+        self._paused_until_s = 0.0
         self.being_started: set[str] = set()
         """Those that have a record already, and no handle yet."""
         self.being_stopped: set[str] = set()
@@ -126,7 +132,9 @@ class ServiceRunner:
 
     @property
     def most_starts(self) -> int:
-        """How many services may be started now."""
+        """How many services may be started now; none for a while after space or a store was lacking for one."""
+        if self._timing.monotonic_s() < self._paused_until_s:
+            return 0
         return max(0, MOST_STARTS - len(self.being_started))
 
     def start_later(self, action: StartService) -> None:
@@ -149,6 +157,7 @@ class ServiceRunner:
                 self._store.train_jobs.set_advisor(action.unit_id, service.id)
             started = self._containers.start(self._specs.build(action, service.id, self._last_port(action)))
             self._keep(service, started)
+            self._pauses.reset()
             if action.service_type is ServiceType.ADVISOR:
                 self._announce_all_lost(action)
             self._log_service(service, logging.INFO, f"started (attempt {action.attempt})")
@@ -156,6 +165,7 @@ class ServiceRunner:
             self._note_not_started(service, e)
         except Exception as e:  # noqa: BLE001 - a pool's thread has nobody above it to tell
             log_unexpected(_logger, e, **_fields_of(service))
+            self._note_not_started(service, StackError(f"It failed unexpectedly ({type(e).__name__}: {e})."))
         finally:
             # Then others may wait for their turn.
             was_full = not self.most_starts
@@ -168,9 +178,13 @@ class ServiceRunner:
     def _note_not_started(self, service: Service, error: RafikiError) -> None:
         if isinstance(error, _OF_THE_STACK):
             self.starts.fail(f"Services cannot be started: {error.message}")
+        status = ServiceStatus.ERRORED
+        if isinstance(error, _OF_THE_MOMENT):
+            status = ServiceStatus.STOPPED
+            self._paused_until_s = self._timing.monotonic_s() + self._pauses.next_s()
         self._log_service(service, logging.ERROR, f"could not be started: {error.message}")
         try:
-            self._store.services.set_service_status(service.id, ServiceStatus.ERRORED, error.message)
+            self._store.services.set_service_status(service.id, status, error.message)
         except RafikiError as e:
             # The next look finds it without a handle, and notes it.
             _logger.warning("supervisor: %s", e.message)

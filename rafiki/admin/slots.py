@@ -61,6 +61,9 @@ class Slots:
         count = 0
         for service in reversed(self.ended.get(key, [])):
             stopped = service.datetime_stopped
+            if service.status is ServiceStatus.STOPPED and service.handle is None:
+                # It never ran, for a reason that was none of its own.
+                continue
             if service.status is not ServiceStatus.ERRORED or stopped is None:
                 break
             if stopped - service.datetime_started > _STABLE:

@@ -267,6 +267,7 @@ class SpecBuilder:
             validation_predictions=self._config.train.validation_predictions,
             checkpoint_s=self._config.train.checkpoint_s,
             checkpoint_max_bytes=self._config.train.checkpoint_max_mb << 20,
+            wait_for_space_s=self._config.train.wait_for_space_s,
             heartbeat_s=self._config.train.heartbeat_s,
             limits=self._limits_of(TrainWorkerSpec.kind),
             logging=self._config.logging,

@@ -112,6 +112,8 @@ class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):
     """For people: the code or signal in words, with the last lines of its log."""
     refused_by: str | None = None
     """The host that could not start it, or did not take it: another may."""
+    has_run: bool = True
+    """False: it was never started, and its end says nothing of it."""
 
 
 class ServiceUsage(msgspec.Struct, frozen=True, kw_only=True):

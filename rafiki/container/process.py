@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -34,7 +35,7 @@ from rafiki.container.process_ends import ProcessEnds
 from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
-from rafiki.errors import ContainerError
+from rafiki.errors import ContainerError, StoreFullError
 from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest, exit_code_of
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import make_again, write_atomic
@@ -117,6 +118,10 @@ class ProcessContainerManager(ContainerManager):
                     env=environment, cwd=self._run, pass_fds=box.descriptors,
                 )  # fmt: skip
         except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFullError(
+                    f"The {request.kind} service could not be started: no space is left on the disk of {self._run}."
+                ) from e
             raise ContainerError(
                 f"The {request.kind} service could not be started: {e.strerror} ({e.filename})."
             ) from e

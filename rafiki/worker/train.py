@@ -16,7 +16,14 @@ from typing import NamedTuple
 
 from rafiki.cache.params import RedisParamCache
 from rafiki.cache.train import RedisTrainCache
-from rafiki.errors import CacheUnavailableError, DamagedFileError, InvalidTrialError, ModelError, RafikiError
+from rafiki.errors import (
+    CacheUnavailableError,
+    DamagedFileError,
+    InvalidTrialError,
+    ModelError,
+    RafikiError,
+    StoreFullError,
+)
 from rafiki.knob_specs import Knobs
 from rafiki.messages import (
     EndOrder,
@@ -89,6 +96,7 @@ class TrainWorker:
         self._model_class = load_model_class(spec.model.file, spec.model.model_class, file_name=spec.model.name)
         self._log = TrialLogBuffer(spec.cache, spec.sub_train_job_id, spec.service_id)
         self._outage = Outage(stop)
+        self._fullness = Outage(stop, spec.wait_for_space_s)
         logger.set_sink(self._log.write)
 
     def run(self) -> None:
@@ -189,13 +197,28 @@ class TrainWorker:
             params = model.dump_parameters()
             if not isinstance(params, dict):
                 raise ModelError(f"dump_parameters() must return a dict, not a {type(params).__name__}.")
-            params_id = self._params.save(params)
+            params_id = self._save(params)
             if "SHARE_PARAMS" in on:
                 self._share(params_id, score)
             self._validation.keep(model, params_id, score, order.attempt)
             return _Trained(score, params_id, ended_early)
         finally:
             _destroy(model, self._spec.model.name)
+
+    def _save(self, params: Params) -> str:
+        """Keep the parameters. What was trained is not lost because there is no space for a while."""
+        while True:
+            try:
+                params_id = self._params.save(params)
+            except StoreFullError as e:
+                if not self._fullness.is_on:
+                    _logger.warning("%s The trial's parameters wait for it.", e.message)
+                self._fullness.wait(e)
+                continue
+            if self._fullness.is_on:
+                _logger.info("There is space again: the trial's parameters are saved.")
+            self._fullness.end()
+            return params_id
 
     def _train(self, model: BaseModel, order: TrainOrder) -> str | None:
         """Train the model; the reason for which it was ended early, or None."""

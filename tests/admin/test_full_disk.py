@@ -42,7 +42,7 @@ def me(small_disk: Callable[[Path, str], Path], tmp_path_factory: pytest.TempPat
     """The superadmin of a stack whose datasets and parameters have 2 MB each."""
     folder = tmp_path_factory.mktemp("full")
     stores = {f"{name}_folder": str(small_disk(folder / name, "2m")) for name in ("datasets", "params")}
-    stack = RunningStack(folder, {"stores": stores, "stack": {"min_free_mb": 0}})
+    stack = RunningStack(folder, {"stores": stores, "stack": {"min_free_mb": 0}, "train": {"wait_for_space_s": 1}})
     stack.up()
     yield superadmin_of(stack)
     stack.down()

@@ -25,8 +25,11 @@ from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, Tra
 from rafiki.container.base import Address, ServiceExit, ServiceRequest, StartedService
 from rafiki.container.hosts import Host
 from rafiki.entities import Gpu, InferenceJob, Service, TrainJob
+from rafiki.errors import CacheUnavailableError, MetaStoreError, RafikiError, StoreFullError
 from rafiki.messages import PredictorSpec, RetireWorker, ServiceReport
 from rafiki.meta_store import MetaStore
+from rafiki.settings import Config
+from rafiki.utils.process import Backoff
 
 __all__ = ["given", "migrated_file", "store", "store_url"]
 
@@ -61,6 +64,48 @@ class BrokenLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [StoreFullError("No space."), MetaStoreError("away"), CacheUnavailableError("away")])
+def test_a_job_outlives_any_number_of_starts_that_failed_for_want_of_space_or_a_store(
+    scene: Scene, store: MetaStore, given: Given, monkeypatch: pytest.MonkeyPatch, error: RafikiError
+) -> None:
+    start, refusals = scene.containers.start, [error] * 3 * (Config().supervisor.max_restarts + 1)
+    monkeypatch.setattr(scene.supervisor._services, "_pauses", Backoff(0.001, 0.01))
+
+    def start_when_it_can(request: ServiceRequest) -> StartedService:
+        if refusals:
+            raise refusals.pop()
+        return start(request)
+
+    monkeypatch.setattr(scene.containers, "start", start_when_it_can)
+    sub = given.sub_train_job("owner")
+    scene.supervisor.start()
+
+    def runs() -> bool:
+        kinds = {s.service_type for s in store.services.list_live_services() if s.id in scene.containers.running}
+        return kinds == {ServiceType.ADVISOR, ServiceType.TRAIN}
+
+    assert scene.supervisor.wait_until(runs, 30.0)
+    assert refusals == []
+    assert store.train_jobs.get_train_job(sub.train_job_id).status is not TrainJobStatus.ERRORED
+
+
+def test_a_start_that_fails_for_another_reason_is_tried_so_many_times(
+    scene: Scene, store: MetaStore, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(request: ServiceRequest) -> StartedService:
+        raise ValueError("nobody has thought of this")
+
+    monkeypatch.setattr(scene.containers, "start", fail)
+    sub = given.sub_train_job("owner")
+    scene.supervisor.start()
+
+    def is_given_up() -> bool:
+        return store.train_jobs.get_train_job(sub.train_job_id).status is TrainJobStatus.ERRORED
+
+    assert scene.supervisor.wait_until(is_given_up, 60.0)
+    assert "nobody has thought of this" in str(store.train_jobs.get_train_job(sub.train_job_id).error)
 
 
 def test_no_failure_to_log_ends_the_supervisor_and_it_goes_on_by_itself(

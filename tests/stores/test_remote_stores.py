@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +165,16 @@ def test_a_dataset_that_was_damaged_there_is_not_given_out_and_leaves_nothing(se
     with pytest.raises(DamagedFileError, match=store_id):
         served.remote().get_path(store_id)
     assert [p.name for p in (served.folder / "copies").iterdir() if not p.name.endswith(".lock")] == []
+
+
+def test_a_full_disk_of_the_admin_is_told_as_one(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # Where what comes in is kept until it is whole.
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_space)
+    with pytest.raises(StoreFullError, match="No space is left"):
+        RemoteParamStore(served.location).save({"x": "1" * (1 << 20)})
 
 
 def test_parameters_that_are_sent_twice_are_stored_once(served: Served) -> None:

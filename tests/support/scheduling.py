@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 SPREAD = (
     "tests/acceptance/test_survival.py",
+    "tests/acceptance/test_chaos.py",
     "tests/acceptance/test_job_specs.py",
     "tests/examples/test_example_scripts.py",
     "tests/admin/test_watching.py",

@@ -13,7 +13,7 @@ from support.stores.own_cache import OwnCache
 
 from rafiki.cache.train import RedisTrainCache
 from rafiki.data_store.folder import FolderDataStore
-from rafiki.errors import ModelError
+from rafiki.errors import ModelError, StoreFullError
 from rafiki.messages import (
     CacheAddress,
     EndOrder,
@@ -27,6 +27,7 @@ from rafiki.messages import (
     TrialFailed,
     TrialProgress,
 )
+from rafiki.model.base import Params
 from rafiki.model.knobs import FloatKnob, to_knob_specs
 from rafiki.model.logger import logger
 from rafiki.param_store.folder import FolderParamStore
@@ -125,6 +126,26 @@ def test_a_trial_is_run_and_its_parameters_are_saved(scene: Scene) -> None:
     assert isinstance(result, TrialDone)
     assert (result.worker_id, result.trial_id, result.attempt, result.score) == ("w", "t1", 1, 0.5)
     assert FolderParamStore(scene.folder).load(result.params_id) == {"x": 0.5}
+
+
+def test_what_was_trained_waits_for_space_to_be_saved(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = ["No space is left.", "No space is left."]
+    save = FolderParamStore.save
+
+    def save_when_there_is_space(store: FolderParamStore, params: Params) -> str:
+        if refusals:
+            raise StoreFullError(refusals.pop())
+        return save(store, params)
+
+    monkeypatch.setattr(FolderParamStore, "save", save_when_there_is_space)
+    scene.tell(order(1, 0.5))
+    result = scene.hears()
+    assert isinstance(result, TrialDone)
+    assert refusals == []
+    assert FolderParamStore(scene.folder).load(str(result.params_id)) == {"x": 0.5}
+    assert caplog.text.count("wait for it") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import re
@@ -20,7 +21,14 @@ from rafiki.contract.file_sending import FileResponse
 from rafiki.contract.refusal import refusal_body, refusal_headers
 from rafiki.contract.service_calls import SERVICE_CALLS, STORES, ParamsUpload, SizedParams
 from rafiki.data_store.base import DataStore
-from rafiki.errors import DamagedFileError, InternalError, InvalidRequestError, RafikiError, RequestTooLargeError
+from rafiki.errors import (
+    DamagedFileError,
+    InternalError,
+    InvalidRequestError,
+    RafikiError,
+    RequestTooLargeError,
+    StoreFullError,
+)
 from rafiki.param_store.base import ParamStore, is_params_id, sha256_in
 from rafiki.signed_request import SignedRequest
 from rafiki.stores.remote.protocol import DATASETS, DIRECT_FIELD, MAX_BYTES_FIELD, PARAMS, PIECE_BYTES
@@ -269,6 +277,11 @@ def _guarded(serve: _Answer) -> _Answer:
             return _refusal(e)
         except ClientDisconnect:
             return Response(status_code=400)
+        except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                return _refusal(StoreFullError("No space is left on the disk of this stack."))
+            log_unexpected(_logger, e)
+            return _refusal(InternalError())
         except Exception as e:  # noqa: BLE001 - the edge of the server: no stack trace leaves it
             log_unexpected(_logger, e)
             return _refusal(InternalError())
