@@ -14,5 +14,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
     require_key: bool | None = None
     """Whether its predictor takes queries with a key of the app only (``Authorization: Bearer KEY``)."""
+    replace_damaged: bool | None = None
+    """Whether the next best trials take the place of members that cannot be loaded, as their parameters are damaged or
+    gone or their model fails to load. None = no: the others go on without them."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     """The most queries that an inference worker takes at once (predictor.batch_size)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -16,6 +17,18 @@ class EnsembleSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How the members are chosen."""
     size: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
     """Trials at most; None = by the method."""
+
+
+class ReplacedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial that was served until it could not be loaded, and was left out when the members were chosen again."""
+
+    trial_id: str
+    label: str
+    """``wine#4``: what the trial is called within its train job."""
+    reason: str
+    """Why it cannot be loaded."""
+    datetime_replaced: datetime
+    """When others took its place."""
 
 
 class EnsembleSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,3 +50,6 @@ class EnsembleSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How many examples the scores are of."""
     note: str | None = None
     """Why the best trial is served alone though more were asked for."""
+    replaced: list[ReplacedMember] = []
+    """The members that could not be loaded, and in whose place others are served (``replace_damaged``); oldest
+    first."""

@@ -277,6 +277,14 @@ class ServedTrial(msgspec.Struct, frozen=True, kw_only=True):
     """How much its predictions count, relative to those of the others."""
 
 
+class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a served trial runs."""
+
+    model_id: str
+    label: str
+    """``wine#4``: what the trial is called within its train job."""
+
+
 LOCAL_HOST = "local"
 """The name of the machine that the admin runs on, for back ends that know no other."""
 

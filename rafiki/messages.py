@@ -134,6 +134,8 @@ class TrainWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     train_store_id: str
     """Of the train dataset, in the store ``datasets``."""
     val_store_id: str
+    dataset_names: dict[str, str] = {}
+    """What people call them, by their ids in the store."""
     train_args: JsonObject
     params: StoreLocation
     task: str = ""

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 
 from rafiki import __version__
 from rafiki.admin.app import make_app, make_door_app
+from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.door_listener import DoorServer
 from rafiki.admin.entrance import open_entrance
 from rafiki.admin.events import EventHub
@@ -88,16 +89,29 @@ def _lock(folder: StackFolder) -> IO[bytes]:
 class _Door:
     """Serves boxes of this machine, at a Unix socket, with what services may call and nothing else."""
 
-    def __init__(self, config: uvicorn.Config, sock: socket) -> None:
-        self._config, self._sock = config, sock
+    def __init__(self, config: uvicorn.Config, doors: BoxDoors) -> None:
+        """
+        Raises:
+            OSError: when the socket cannot be made.
+        """
+        self._config, self._doors, self._sock = config, doors, doors.listen_for_admin()
 
     async def open(self, server: uvicorn.Server) -> None:
         self._config.load()
+        await self._serve(server, self._sock)
+        loop = asyncio.get_running_loop()
+
+        def serve_too(sock: socket) -> None:
+            asyncio.run_coroutine_threadsafe(self._serve(server, sock), loop)
+
+        self._doors.serve_admin_with(serve_too)
+
+    async def _serve(self, server: uvicorn.Server, sock: socket) -> None:
         served = await asyncio.get_running_loop().create_unix_server(
             lambda: self._config.http_protocol_class(  # type: ignore[call-arg]
                 config=self._config, server_state=server.server_state, app_state={}
             ),
-            sock=self._sock,
+            sock=sock,
         )
         # The server ends with the others.
         server.servers.append(served)
@@ -214,10 +228,10 @@ def run() -> None:
     logs.start()
     host, port = sock.getsockname()[:2]
     http = loaded.config.http
-    door = _Door(_serving(make_door_app(context), http), context.doors.listen_for_admin()) if context.doors else None
+    door = _Door(_serving(make_door_app(context), http), context.doors) if context.doors else None
     config = _serving(make_app(context), http, certificate)
     server = _Server(config, folder, settings.host, port, context.hub, door, certificate)
-    watch = FolderWatch(folder, identity.id)
+    watch = FolderWatch(folder, identity.id, context.doors.mend if context.doors else lambda: None)
     watch.start(server.leave_deleted_folder)
     if certificate is None and not is_loopback(settings.host):
         _logger.warning("The admin listens on %s without TLS, as tls.insecure says.", settings.host)

@@ -8,6 +8,7 @@ from rafiki.constants import InferenceJobStatus, ServiceType, TrainJobStatus
 from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 
 OTHER_VERSION = "is of another version"
+CUT_OFF = "was cut off from the stack, as the folder run/doors was deleted,"
 
 
 class StartService(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +74,17 @@ class SetInferenceJobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class ReplaceMembers(msgspec.Struct, frozen=True, kw_only=True):
+    """The members of an inference job are to be chosen again, without those that cannot be loaded."""
+
+    job: InferenceJob
+    lost: dict[str, str]
+    """Trial -> why it cannot be loaded."""
+
+
 Action = (
     StartService | StopService | RetireService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus
-    | SetInferenceJobStatus
+    | SetInferenceJobStatus | ReplaceMembers
 )  # fmt: skip
 SlotKey = tuple[ServiceType, str, int]
 """Service type, unit id, slot."""
@@ -99,8 +108,27 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         return self.reason if self.count == self.of else f"{self.count} of {self.of} workers wait: {self.reason}"
 
 
+class LostMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial without a worker that could still be started."""
+
+    job_id: str
+    trial_id: str
+    count: int
+    """How many of its workers are lost; with less than ``of``, the others serve it."""
+    of: int
+    reason: str
+    """For people."""
+    is_being_replaced: bool = False
+    """Whether another trial is being chosen to take its place."""
+
+    def __str__(self) -> str:
+        return self.reason if self.count == self.of else f"{self.count} of {self.of} workers cannot run: {self.reason}"
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done, and what cannot be."""
 
     actions: list[Action]
     waits: list[Wait]
+    lost: list[LostMember] = []
+    """Members of live inference jobs that do not serve any more."""

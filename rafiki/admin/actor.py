@@ -10,6 +10,7 @@ from rafiki.admin.actions import (
     FailSearch,
     NoteEnded,
     NoteRunning,
+    ReplaceMembers,
     RetireService,
     SetInferenceJobStatus,
     SetTrainJobStatus,
@@ -17,6 +18,7 @@ from rafiki.admin.actions import (
     StopService,
 )
 from rafiki.admin.events import EventHub
+from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import TrainJobStatus, TrialStatus
 from rafiki.errors import RafikiError
@@ -37,6 +39,7 @@ class Actor:
         params: ParamStore,
         hub: EventHub,
         services: ServiceRunner,
+        replacements: Replacements,
         wake: Callable[[], None],
     ) -> None:
         """
@@ -47,6 +50,7 @@ class Actor:
         self._params = params
         self._hub = hub
         self._services = services
+        self._replacements = replacements
         self._wake = wake
 
     def try_to_do(self, action: Action) -> None:
@@ -69,6 +73,8 @@ class Actor:
                 self._services.note_running(action.service_id)
             case NoteEnded():
                 self._services.note_ended_later(action)
+            case ReplaceMembers():
+                self._replacements.choose_later(action)
             case FailSearch():
                 self._fail_search(action)
             case SetTrainJobStatus():

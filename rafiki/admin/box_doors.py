@@ -1,8 +1,15 @@
-"""The doors by which boxes reach this stack: two Unix sockets in a folder that is mounted into each of them."""
+"""The doors by which boxes reach this stack: two Unix sockets in a folder that is mounted into each of them.
+
+A box sees the folder that was there when it was started. Sockets that are deleted are made again in it, and boxes get
+through again; boxes whose folder was deleted are cut off for good, so their services are replaced.
+"""
 
 from __future__ import annotations
 
+import logging
 import ssl
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from socket import socket
 
@@ -10,7 +17,10 @@ from rafiki.admin.cache_relay import CacheRelay
 from rafiki.messages import CacheAddress, CacheTls
 from rafiki.sandbox.sandbox import ADMIN_DOOR, CACHE_DOOR, DOORS
 from rafiki.stack_folder import StackFolder
+from rafiki.utils.clock import utc_now
 from rafiki.utils.sockets import listen_at
+
+_logger = logging.getLogger(__name__)
 
 
 class BoxDoors:
@@ -19,15 +29,24 @@ class BoxDoors:
     def __init__(self, folder: StackFolder) -> None:
         self._folder = folder.run / DOORS
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._relay: CacheRelay | None = None
+        self._inode = self._folder.stat().st_ino
+        self._relays: list[CacheRelay] = []
+        self._cache: CacheAddress | None = None
+        self._serve_admin: Callable[[socket], None] | None = None
+        self.renewed: datetime | None = None
+        """Since when there is another folder than the one that boxes of before see; None = it is the same."""
 
     @property
     def cache_socket(self) -> Path:
         """Where the private cache is to listen."""
         return self._folder / CACHE_DOOR
 
+    def lead_to(self, cache: CacheAddress) -> None:
+        """Say where the cache is: the door to it is made again by passing connections on."""
+        self._cache = cache
+
     def relay_to(self, cache: CacheAddress) -> None:
-        """Open the door to a cache that is not the stack's own.
+        """Open the door to a cache that does not listen there itself.
 
         Raises:
             OSError: when the socket cannot be made.
@@ -37,7 +56,8 @@ class BoxDoors:
             from rafiki.cache.tls import context_of
 
             tls = context_of(cache.tls or CacheTls())
-        self._relay = CacheRelay(listen_at(self.cache_socket), cache, tls)
+        self._cache = cache
+        self._relays.append(CacheRelay(listen_at(self.cache_socket), cache, tls))
 
     def listen_for_admin(self) -> socket:
         """The socket at which the admin answers boxes.
@@ -47,6 +67,36 @@ class BoxDoors:
         """
         return listen_at(self._folder / ADMIN_DOOR)
 
+    def serve_admin_with(self, serve: Callable[[socket], None]) -> None:
+        """
+        Args:
+            serve: answers boxes at a socket, too; called from another thread.
+        """
+        self._serve_admin = serve
+
+    def mend(self) -> bool:
+        """Make again what was deleted; whether anything was. For one thread.
+
+        Raises:
+            OSError: when it cannot be made.
+        """
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        inode = self._folder.stat().st_ino
+        missing = [name for name in (CACHE_DOOR, ADMIN_DOOR) if not (self._folder / name).exists()]
+        if not missing and inode == self._inode:
+            return False
+        if CACHE_DOOR in missing and self._cache is not None:
+            self.relay_to(self._cache)
+        if ADMIN_DOOR in missing and self._serve_admin is not None:
+            self._serve_admin(self.listen_for_admin())
+        if inode != self._inode:
+            # Last: whoever is started from now on gets through.
+            self._inode, self.renewed = inode, utc_now()
+            _logger.warning("admin: %s was deleted, and is made again; what is in boxes is replaced", self._folder)
+        else:
+            _logger.warning("admin: %s in %s made again", " and ".join(missing), self._folder)
+        return True
+
     def close(self) -> None:
-        if self._relay is not None:
-            self._relay.close()
+        for relay in self._relays:
+            relay.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -13,12 +12,11 @@ from rafiki.constants import EnsembleMethod
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.entities import TrainJob, Trial
 from rafiki.errors import InvalidInferenceJobError
+from rafiki.meta_store import MetaStore
+from rafiki.param_store.base import ParamStore
 from rafiki.tasks.registry import get_task
 from rafiki.tasks.validation import CombiningTask
 from rafiki.utils.request_process import RequestProcessError, ask_process
-
-if TYPE_CHECKING:
-    from rafiki.admin.context import AdminContext
 
 _logger = logging.getLogger(__name__)
 
@@ -37,13 +35,22 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     view: EnsembleSummary
 
 
-def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetting | None) -> Ensemble:
+def choose_ensemble(
+    store: MetaStore,
+    params: ParamStore,
+    job: TrainJob,
+    setting: EnsembleSetting | None,
+    *,
+    without: Collection[str] = frozenset(),
+) -> Ensemble:
     """The trials of a train job that has ended which an inference job shall serve.
 
     Args:
-        context: the stack.
+        store: where the trials are.
+        params: where their predictions for validation data are.
         job: the train job.
         setting: how to choose; None = the best trial of each model, at once: nothing is scored.
+        without: trials that are not to be served.
 
     Raises:
         InvalidInferenceJobError: the setting is at odds with itself or with the task.
@@ -51,16 +58,20 @@ def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetti
     is_scored = setting is not None and isinstance(get_task(job.task), CombiningTask)
     setting = setting or EnsembleSetting()
     size = _checked_size(setting, job)
-    subs = context.store.train_jobs.list_sub_train_jobs(job.id)
+    subs = store.train_jobs.list_sub_train_jobs(job.id)
+    n_out = len(without)
     n_each = max(1, min(_MOST_CANDIDATES_OF_A_MODEL, _MOST_CANDIDATES // max(1, len(subs))))
-    of_models = [context.store.trials.list_best_trials_of_sub_train_job(s.id, max_count=n_each) for s in subs]
+    of_models = [
+        _left(store.trials.list_best_trials_of_sub_train_job(s.id, max_count=n_each + n_out), without)[:n_each]
+        for s in subs
+    ]
     match setting.method:
         case EnsembleMethod.MEAN if size is None:
             members = _best_first([trials[:1] for trials in of_models])
         case EnsembleMethod.MEAN:
-            members = context.store.trials.list_best_trials(job.id, max_count=size)
+            members = _left(store.trials.list_best_trials(job.id, max_count=(size or 1) + n_out), without)[:size]
         case EnsembleMethod.BEST | EnsembleMethod.GREEDY:
-            members = context.store.trials.list_best_trials(job.id, max_count=1)
+            members = _left(store.trials.list_best_trials(job.id, max_count=1 + n_out), without)[:1]
     if not members:
         return Ensemble(trials=[], weights=[], view=EnsembleSummary(method=setting.method, size=size))
     if not is_scored:
@@ -70,11 +81,15 @@ def choose_ensemble(context: AdminContext, job: TrainJob, setting: EnsembleSetti
     # The best trial is a member by every method, so it stays the first one.
     candidates = _best_first([members, *([t for t in trials if t.id not in known] for trials in of_models)])
     request = SelectRequest(
-        task=job.task, params=context.params.location, params_ids=[t.params_id or "" for t in candidates],
+        task=job.task, params=params.location, params_ids=[t.params_id or "" for t in candidates],
         max_members=size or 0 if setting.method is EnsembleMethod.GREEDY else 0,
         given=[i for i, trial in enumerate(candidates) if trial.id in known],
     )  # fmt: skip
-    return _to_ensemble(setting.method, size, job.task, candidates, _ask(context, request))
+    return _to_ensemble(setting.method, size, job.task, candidates, _ask(params, request))
+
+
+def _left(trials: list[Trial], without: Collection[str]) -> list[Trial]:
+    return [t for t in trials if t.id not in without]
 
 
 def _checked_size(setting: EnsembleSetting, job: TrainJob) -> int | None:
@@ -119,9 +134,9 @@ def _to_ensemble(
     return Ensemble(trials=[candidates[i] for i in places], weights=[found.weights[i] for i in places], view=view)
 
 
-def _ask(context: AdminContext, request: SelectRequest) -> SelectAnswer:
+def _ask(params: ParamStore, request: SelectRequest) -> SelectAnswer:
     """The answer of a process of its own: what it loads (numpy, predictions) goes with it."""
-    if not context.params.has_validation(request.params_ids[0]):
+    if not params.has_validation(request.params_ids[0]):
         return unscored(request, NO_PREDICTIONS)
     try:
         return ask_process("rafiki.admin.select_members", request, SelectAnswer, _TIMEOUT_S)

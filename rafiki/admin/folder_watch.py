@@ -26,8 +26,13 @@ _END_TIMEOUT_S = 5.0
 class FolderWatch:
     """Looks at the folder from a thread of its own, from :meth:`start` on."""
 
-    def __init__(self, folder: StackFolder, stack_id: str) -> None:
+    def __init__(self, folder: StackFolder, stack_id: str, mend: Callable[[], object] = lambda: None) -> None:
+        """
+        Args:
+            mend: called at each look, to make again what others keep in the folder.
+        """
         self._folder, self._stack_id = folder, stack_id
+        self._mend_others = mend
         self._fd = os.open(folder.root, os.O_RDONLY)
         self._cache: PidFile | None = None
         self._admin: PidFile | None = None
@@ -61,6 +66,8 @@ class FolderWatch:
             make_again(folder)
             _logger.warning("admin: %s was deleted, and is made again", folder)
         self._missing = missing
+        if not missing:
+            self._mend_others()
         for found, file in ((self._admin, self._folder.admin_pid_file), (self._cache, self._folder.cache_pid_file)):
             if found is not None and file.parent.exists() and not file.exists() and found.process.process() is not None:
                 found.save(file)

@@ -57,6 +57,12 @@ class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     """Those of its models, by trial."""
     images: Mapping[str, str] = {}
     """The images of its models that name one, by trial."""
+    labels: Mapping[str, str] = {}
+    """What its trials are called, by their ids."""
+    is_choosing: bool = False
+    """Whether its members are being chosen again."""
+    irreplaceable: frozenset[str] = frozenset()
+    """Trials that cannot be loaded, without which no others were found to serve."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +96,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """A running service that is silent for longer hangs: it is ended, and its slot started again."""
     version: str = ""
     """Of this Rafiki. Services of another one were started before an upgrade."""
+    doors_renewed: datetime | None = None
+    """Services in boxes that were started before do not reach the stack any more; None = all do."""
     retiring: Mapping[str, str] = {}
     """Train workers that are to end after their trial -> the advisor that was told so."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from rafiki import __version__
+from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observed import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
+from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import ServiceStatus
 from rafiki.container.base import ContainerManager, ServiceExit
@@ -16,7 +20,7 @@ from rafiki.entities import InferenceJob, Model, Service, TrainJob
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError
-from rafiki.messages import ServiceReport
+from rafiki.messages import ServiceReport, TrainWorkerSpec
 from rafiki.meta_store import MetaStore
 from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
@@ -65,6 +69,8 @@ class Observer:
         environments: EnvironmentStore,
         checks: ModelChecks,
         services: ServiceRunner,
+        replacements: Replacements,
+        doors: BoxDoors | None = None,
         timing: Timing = SYSTEM,
     ) -> None:
         self._config = config
@@ -74,6 +80,8 @@ class Observer:
         self._environments = environments
         self._checks = checks
         self._services = services
+        self._replacements = replacements
+        self._doors = doors
         self._timing = timing
         self._silent_since: dict[str, float] = {}
         self._starting_since: dict[str, float] = {}
@@ -131,7 +139,13 @@ class Observer:
             silence_limit_s=2 * self._config.train.lost_after_s,
             version=__version__,
             retiring=dict(self._services.retiring),
+            doors_renewed=self._doors_renewed(),
         )
+
+    def _doors_renewed(self) -> datetime | None:
+        if self._doors is None or not self._containers.is_boxed(TrainWorkerSpec.kind):
+            return None
+        return self._doors.renewed
 
     def _observe_train_jobs(self, jobs: list[TrainJob], ended: dict[str, list[Service]]) -> list[ObservedTrainJob]:
         subs = self._store.train_jobs.list_sub_train_jobs_of([job.id for job in jobs])
@@ -155,13 +169,16 @@ class Observer:
         self, jobs: list[InferenceJob], ended: dict[str, list[Service]]
     ) -> list[ObservedInferenceJob]:
         served = self._store.inference_jobs.list_served_models([job.id for job in jobs])
-        models = self._store.models.get_models({model_id for of_job in served.values() for model_id in of_job.values()})
+        models = self._store.models.get_models({m.model_id for of_job in served.values() for m in of_job.values()})
         environments = self._environments_of(models)
         return [
             ObservedInferenceJob(
                 job=job, trial_ids=list(served[job.id]), ended=ended[job.id],
-                environments={trial_id: environments[model_id] for trial_id, model_id in served[job.id].items()},
-                images=_images({trial_id: models[model_id] for trial_id, model_id in served[job.id].items()}),
+                environments={trial_id: environments[m.model_id] for trial_id, m in served[job.id].items()},
+                images=_images({trial_id: models[m.model_id] for trial_id, m in served[job.id].items()}),
+                labels={trial_id: m.label for trial_id, m in served[job.id].items()},
+                is_choosing=self._replacements.is_choosing(job.id),
+                irreplaceable=self._replacements.irreplaceable(job.id),
             )
             for job in jobs
         ]  # fmt: skip

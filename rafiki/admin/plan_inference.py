@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
-from rafiki.admin.actions import Action, SetInferenceJobStatus, SlotKey, StopService, Wait
+from rafiki.admin.actions import (
+    Action,
+    LostMember,
+    ReplaceMembers,
+    SetInferenceJobStatus,
+    SlotKey,
+    StopService,
+    Wait,
+)
 from rafiki.admin.gpus import share_gpus
 from rafiki.admin.observed import Observed, ObservedInferenceJob
 from rafiki.admin.placement import NoPlace, Placement, Worker
@@ -14,9 +24,14 @@ from rafiki.constants import InferenceJobStatus, ServiceType
 
 
 def plan_inference_job(
-    observed: Observed, seen: ObservedInferenceJob, services: JobServices, placement: Placement, waits: list[Wait]
+    observed: Observed,
+    seen: ObservedInferenceJob,
+    services: JobServices,
+    placement: Placement,
+    waits: list[Wait],
+    lost: list[LostMember],
 ) -> list[Action]:
-    """The actions; what has to wait is added to ``waits``."""
+    """The actions; what has to wait is added to ``waits``, members that do not serve any more to ``lost``."""
     job = seen.job
     actions: list[Action] = []
     slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
@@ -30,11 +45,15 @@ def plan_inference_job(
         [_Replica(slots, placement, trial_id, i, budget.replica_count) for i in range(budget.replica_count)]
         for trial_id in seen.trial_ids
     ]
+    damaged = _find_damaged(seen, members)
+    may_replace = _may_replace(seen, damaged)
+    found = _find_lost(seen, members, damaged if may_replace else {})
+    lost += found
     error = None
     if slots.is_dead(predictor):
         error = f"The predictor cannot run: {slots.last_error(predictor)}"
-    elif all(r.is_dead for replicas in members for r in replicas):
-        error = f"No inference worker can run: {slots.last_error(members[0][0].slot)}"
+    elif all(r.is_dead for replicas in members for r in replicas) and not may_replace:
+        error = f"No inference worker can run: {_tell_lost(seen, found)}"
     if error is not None:
         return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.ERRORED, error=error)]
     # Workers first: they take longer to be ready than the predictor.
@@ -53,13 +72,73 @@ def plan_inference_job(
                     of=len(replicas), reason=reasons[0],
                 )
             )  # fmt: skip
+    if may_replace and not seen.is_choosing:
+        actions.append(ReplaceMembers(job=job, lost=damaged))
     if slots.may_start(predictor) and not placement.starts.is_none_left:
         actions.append(slots.start(predictor, job.id))
-    if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor):
-        able = [replicas for replicas in members if not all(r.is_dead for r in replicas)]
-        if all(any(r.is_running for r in replicas) for replicas in able):
-            actions.append(SetInferenceJobStatus(job=job, status=InferenceJobStatus.RUNNING))
-    return actions
+    able = [replicas for replicas in members if not all(r.is_dead for r in replicas)]
+    are_running = all(any(r.is_running for r in replicas) for replicas in able)
+    if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor) and are_running and able:
+        actions.append(SetInferenceJobStatus(job=job, status=InferenceJobStatus.RUNNING))
+    return [*actions, *_leave_former_members(seen, slots, predictor, may_switch=are_running and bool(able))]
+
+
+def _find_lost(
+    seen: ObservedInferenceJob, members: list[list[_Replica]], being_replaced: Collection[str]
+) -> list[LostMember]:
+    found = []
+    for trial_id, replicas in zip(seen.trial_ids, members, strict=True):
+        if dead := [r for r in replicas if r.is_dead]:
+            found.append(
+                LostMember(
+                    job_id=seen.job.id, trial_id=trial_id, count=len(dead), of=len(replicas),
+                    reason=dead[0].last_error, is_being_replaced=trial_id in being_replaced,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _tell_lost(seen: ObservedInferenceJob, lost: list[LostMember]) -> str:
+    """``wine#4, wine#7: the model does not load; svm#1: ...``: each reason once."""
+    labels: dict[str, list[str]] = {}
+    for member in lost:
+        labels.setdefault(member.reason, []).append(seen.labels.get(member.trial_id, member.trial_id))
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in labels.items()) or "it has no members"
+
+
+def _find_damaged(seen: ObservedInferenceJob, members: list[list[_Replica]]) -> dict[str, str]:
+    """The members that no worker can load, wherever it runs, and why."""
+    return {
+        trial_id: replicas[0].last_error
+        for trial_id, replicas in zip(seen.trial_ids, members, strict=True)
+        if all(r.is_dead and r.cannot_load for r in replicas)
+    }
+
+
+def _may_replace(seen: ObservedInferenceJob, damaged: dict[str, str]) -> bool:
+    """Whether other trials may take the places of those that cannot be loaded."""
+    return bool(seen.job.deployment.replace_damaged) and bool(damaged.keys() - seen.irreplaceable)
+
+
+def _leave_former_members(
+    seen: ObservedInferenceJob, slots: Slots, predictor: SlotKey, *, may_switch: bool
+) -> list[Action]:
+    """Members that were replaced go once a predictor asks those that took their places: until then, they serve."""
+    replaced = seen.job.ensemble.replaced
+    if not replaced:
+        return []
+    serving = slots.live.get(predictor)
+    if predictor in slots.stopping or serving is None or serving.exit is not None:
+        return []
+    if serving.service.datetime_started < replaced[-1].datetime_replaced:
+        asks = "asks the members of before"
+        stop = StopService(service=serving.service, is_replaced=True, why_replaced=asks)
+        return [stop] if may_switch else []
+    return [
+        StopService(service=s.service)
+        for (kind, unit_id, _), s in slots.live.items()
+        if kind is ServiceType.INFERENCE and unit_id not in seen.trial_ids and s.exit is None
+    ]
 
 
 class _Replica:
@@ -80,6 +159,15 @@ class _Replica:
         """Whether it is not started any more."""
         is_there = any(key in self._slots.live or key in self._slots.stopping for key in self._both)
         return not is_there and self._slots.is_dead(self.slot)
+
+    @property
+    def cannot_load(self) -> bool:
+        """Whether the last worker said that another one would fail in the same way."""
+        return self._slots.has_failed_for_good(self.slot)
+
+    @property
+    def last_error(self) -> str:
+        return self._slots.last_error(self.slot)
 
     @property
     def is_running(self) -> bool:

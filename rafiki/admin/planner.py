@@ -7,11 +7,14 @@ planned anew, and a restarted admin goes on from what it finds.
 from __future__ import annotations
 
 from rafiki.admin.actions import (
+    CUT_OFF,
     Action,
     FailSearch,
+    LostMember,
     NoteEnded,
     NoteRunning,
     Plan,
+    ReplaceMembers,
     RetireService,
     SetInferenceJobStatus,
     SetTrainJobStatus,
@@ -38,9 +41,9 @@ from rafiki.messages import OLDEST_PROTOCOL, PROTOCOL
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
 __all__ = [
-    "Action", "CheckState", "FailSearch", "NoteEnded", "NoteRunning", "Observed", "ObservedInferenceJob",
-    "ObservedService", "ObservedTrainJob", "Plan", "RetireService", "SetInferenceJobStatus", "SetTrainJobStatus",
-    "StartService", "StopService", "Wait", "decide", "is_live", "plan", "share_gpus",
+    "Action", "CheckState", "FailSearch", "LostMember", "NoteEnded", "NoteRunning", "Observed", "ObservedInferenceJob",
+    "ObservedService", "ObservedTrainJob", "Plan", "ReplaceMembers", "RetireService", "SetInferenceJobStatus",
+    "SetTrainJobStatus", "StartService", "StopService", "Wait", "decide", "is_live", "plan", "share_gpus",
 ]  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def decide(observed: Observed) -> Plan:
     """The actions that bring what is seen nearer to what is wanted, and what has to wait."""
     actions: list[Action] = []
     waits: list[Wait] = []
+    lost: list[LostMember] = []
     wanted = _Wanted(observed)
     services = services_by_job(observed)
     placement = Placement(observed)
@@ -67,13 +71,14 @@ def decide(observed: Observed) -> Plan:
                 actions.append(StopService(service=seen.service))
         elif seen.exit is None:
             advisor = advisors.get(seen.service.unit_id)
-            actions += _replace(seen, observed, advisor) or _retire(seen, observed, advisor, placement)
+            cut_off = _replace_cut_off(seen, observed)
+            actions += cut_off or _replace(seen, observed, advisor) or _retire(seen, observed, advisor, placement)
     for train_job in observed.train_jobs:
         actions += plan_train_job(observed, train_job, services.get(train_job.job.id, JobServices()), placement, waits)
     for inference_job in observed.inference_jobs:
         of_job = services.get(inference_job.job.id, JobServices())
-        actions += plan_inference_job(observed, inference_job, of_job, placement, waits)
-    return Plan(actions=actions, waits=waits)
+        actions += plan_inference_job(observed, inference_job, of_job, placement, waits, lost)
+    return Plan(actions=actions, waits=waits, lost=lost)
 
 
 class _Wanted:
@@ -132,6 +137,16 @@ def _note_end(seen: ObservedService, observed: Observed, wanted: _Wanted, placem
         return NoteEnded(service=service, error=None)
     refused_by = seen.exit.refused_by if seen.exit else None
     return NoteEnded(service=service, error=seen.exit.reason if seen.exit else None, refused_by=refused_by)
+
+
+def _replace_cut_off(seen: ObservedService, observed: Observed) -> list[Action]:
+    """A service in a box whose way to the stack was deleted: its work is given to another at once."""
+    service, renewed = seen.service, observed.doors_renewed
+    if renewed is None or service.service_type not in (ServiceType.TRAIN, ServiceType.INFERENCE):
+        return []
+    if service.datetime_started >= renewed:
+        return []
+    return [StopService(service=service, is_replaced=True, why_replaced=CUT_OFF)]
 
 
 def _replace(seen: ObservedService, observed: Observed, advisor: ObservedService | None) -> list[Action]:

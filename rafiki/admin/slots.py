@@ -89,8 +89,12 @@ class Slots:
 
     def cannot_run(self, key: SlotKey) -> bool:
         """Whether a restart would only repeat the failure of the slot."""
+        return self._unrunnable(key) is not None or self.has_failed_for_good(key)
+
+    def has_failed_for_good(self, key: SlotKey) -> bool:
+        """Whether the slot's last service said that the next one would fail in the same way."""
         ended = self.ended.get(key)
-        return self._unrunnable(key) is not None or (ended is not None and ended[-1].is_permanent)
+        return ended is not None and ended[-1].is_permanent
 
     def is_dead(self, key: SlotKey) -> bool:
         """Whether the slot is not started any more."""

@@ -251,6 +251,7 @@ class SpecBuilder:
         sub = self._store.train_jobs.get_sub_train_job(action.unit_id)
         job = self._store.train_jobs.get_train_job(action.job_id)
         model = self._store.models.get_model(sub.model_id)
+        train, val = (self._store.datasets.get_dataset(i) for i in (job.train_dataset_id, job.val_dataset_id))
         return TrainWorkerSpec(
             service_id=service_id,
             job_id=action.job_id,
@@ -259,8 +260,9 @@ class SpecBuilder:
             model=self._source(model),
             knob_config=model.knob_config or {},
             datasets=self._datasets_for(TrainWorkerSpec.kind, service_id),
-            train_store_id=self._store.datasets.get_dataset(job.train_dataset_id).store_id,
-            val_store_id=self._store.datasets.get_dataset(job.val_dataset_id).store_id,
+            train_store_id=train.store_id,
+            val_store_id=val.store_id,
+            dataset_names={train.store_id: train.name, val.store_id: val.name},
             train_args=job.train_args,
             params=self._location_for(TrainWorkerSpec.kind, service_id, self._params.location),
             task=job.task,
@@ -276,7 +278,7 @@ class SpecBuilder:
     def _inference(self, action: StartService, service_id: str) -> InferenceWorkerSpec:
         trial = self._store.trials.get_trial(action.unit_id)
         if trial.params_id is None:
-            raise InvalidTrialError(f"The trial {trial.label} has no saved parameters.")
+            raise InvalidTrialError(f"The trial {trial.label} has no saved parameters (any more).")
         sub = self._store.train_jobs.get_sub_train_job(trial.sub_train_job_id)
         job = self._store.train_jobs.get_train_job(trial.train_job_id)
         return InferenceWorkerSpec(

@@ -91,7 +91,10 @@ def _cache_keeper(
         socket=doors.cache_socket if doors else None,
         tls=CacheServerTls(tls.certificate, tls.key, tls.authorities) if tls else None,
     )  # fmt: skip
-    return CacheKeeper(server.ensure(), server, secrets.job_key)
+    address = server.ensure()
+    if doors is not None:
+        doors.lead_to(address)
+    return CacheKeeper(address, server, secrets.job_key)
 
 
 def _install_on_nodes(
@@ -180,7 +183,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     hub = EventHub(cache.address)
     supervisor = Supervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
-        checks=checks, hub=hub, names=ServiceNames(folder.logs), params=params,
+        checks=checks, hub=hub, names=ServiceNames(folder.logs), params=params, doors=doors,
     )  # fmt: skip
     return AdminContext(
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,

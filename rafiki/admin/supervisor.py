@@ -10,12 +10,15 @@ import threading
 from collections.abc import Callable
 
 from rafiki.admin.actor import Actor
+from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Condition
+from rafiki.admin.losses import Losses
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observer import Observer
 from rafiki.admin.planner import decide
+from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.waits import Waits
@@ -57,6 +60,7 @@ class Supervisor:
         hub: EventHub,
         names: ServiceNames,
         params: ParamStore,
+        doors: BoxDoors | None = None,
         timing: Timing = SYSTEM,
     ) -> None:
         self._config = config
@@ -70,12 +74,19 @@ class Supervisor:
             config=config, store=store, containers=containers, cache=cache, specs=specs, hub=hub, names=names,
             wake=self.wake, timing=timing,
         )  # fmt: skip
+        self._replacements = Replacements(
+            store=store, params=params, environments=environments, hub=hub, wake=self.wake, timing=timing
+        )
         self._observer = Observer(
             config=config, store=store, containers=containers, cache=cache, environments=environments, checks=checks,
-            services=self._services, timing=timing,
+            services=self._services, replacements=self._replacements, doors=doors, timing=timing,
         )  # fmt: skip
-        self._actor = Actor(store=store, params=params, hub=hub, services=self._services, wake=self.wake)
+        self._actor = Actor(
+            store=store, params=params, hub=hub, services=self._services, replacements=self._replacements,
+            wake=self.wake,
+        )  # fmt: skip
         self.waits = Waits()
+        self.losses = Losses()
         self._wake = timing.make_flag()
         self._stopping = timing.make_flag()
         self._looked = threading.Condition()
@@ -145,6 +156,7 @@ class Supervisor:
         self._wake.set()
         self._thread.join(10.0)
         self._services.stop_all()
+        self._replacements.shut_down()
         self._checks.shut_down()
         self._environments.shut_down()
         self._services.wait_for_ends()
@@ -155,6 +167,7 @@ class Supervisor:
         self._stopping.set()
         self._wake.set()
         self._thread.join(10.0)
+        self._replacements.shut_down()
         self._environments.shut_down()
         self._services.wait_for_ends()
         self._cache.let_go()
@@ -200,8 +213,9 @@ class Supervisor:
         self._cache.ensure(polled.job_ids)
         self._condition.begin()
         plan = decide(self._observer.observe(polled))
-        for job_id in self.waits.update(plan.waits):
+        for job_id in self.waits.update(plan.waits) | self.losses.update(plan.lost):
             self._hub.note_job(job_id)
+        self._replacements.forget_all_but(set(polled.job_ids))
         for action in plan.actions:
             if self._stopping.is_set():
                 return

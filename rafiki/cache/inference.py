@@ -247,8 +247,8 @@ class RedisPredictorQueues:
                 taken = _taken_in_two(await pipe.execute(), most=_MOST_REPLIES)
         return [reply for item in taken for reply in _decode_replies(item)]
 
-    async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Trial id -> the inference workers that answer its queries now."""
+    async def workers_of(self, trial_ids: Sequence[str]) -> dict[str, set[str] | None]:
+        """Trial id -> the inference workers that answer its queries now; None when there has not been any yet."""
         with cache_errors(self._address):
             async with self._sender.pipeline(transaction=False) as pipe:
                 for trial_id in trial_ids:
@@ -262,6 +262,8 @@ class RedisPredictorQueues:
             trial_id: {
                 w.decode(errors="replace") for w, until in workers.items() if until.isdigit() and int(until) > now
             }
+            if workers
+            else None
             for trial_id, workers in zip(trial_ids, found, strict=True)
         }
 

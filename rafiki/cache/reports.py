@@ -20,6 +20,8 @@ def reports_channel(prefix: str) -> str:
     return f"{prefix}reports"
 
 
+HAD_WORKERS = "ended"
+"""In the hash of a served trial: not a worker, but that there was one."""
 _FAILED_KEPT_S = 3600
 _READER_TIMEOUT_S = 2.5
 
@@ -86,9 +88,12 @@ class RedisReports:
             self._client.hset(key, service_id, str(now + int(lifetime_s * 1000)))
 
     def unserve(self, trial_id: str, service_id: str) -> None:
-        """Take :meth:`serve` back, which wakes the predictor."""
+        """Take :meth:`serve` back, which wakes the predictor. It then knows, too, that there was a worker: one that
+        could not load its trial is not waited for."""
+        key = serving_key(self._address.prefix, trial_id)
         with cache_errors(self._address):
-            self._client.hdel(serving_key(self._address.prefix, trial_id), service_id)
+            self._client.hdel(key, service_id)
+            self._client.hset(key, HAD_WORKERS, "0")
             self._client.publish(reports_channel(self._address.prefix), service_id)
 
     def are_alive(self, service_ids: Iterable[str]) -> set[str]:

@@ -93,10 +93,25 @@ class EnsemblePreviewView(msgspec.Struct, frozen=True, kw_only=True):
     ensemble: EnsembleSummary
 
 
+class LostMemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A served trial without a worker that could still be started."""
+
+    trial_id: str
+    label: str
+    """``wine#4``: what the trial is called within its train job."""
+    reason: str
+    """Why, for people: its parameters are damaged."""
+    is_serving: bool = False
+    """Whether other workers of it still serve: those that have it in memory."""
+    is_being_replaced: bool = False
+    """Whether another trial is being chosen to take its place."""
+
+
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: InferenceJobStatus
     error: str | None
+    """Why it has ended, or which members of one that runs cannot serve, why, and what to do."""
     train_job_id: str
     app: str
     app_version: int
@@ -118,6 +133,9 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     """``host:port`` of the predictor; None until it runs."""
     waits_for: str | None = None
     """Why some of its workers have not begun, when they wait for something."""
+    lost_members: list[LostMemberView] = []
+    """The served trials that cannot be loaded, or whose workers fail again and again; those in whose place others are
+    served are in ``ensemble``."""
 
 
 class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):

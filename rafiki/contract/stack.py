@@ -82,6 +82,8 @@ class WaitView(msgspec.Struct, frozen=True, kw_only=True):
     """How many are wanted for the model, or for the served trial."""
     reason: str
     """For people: ``no node has 8 GB free``."""
+    is_lost: bool = False
+    """Whether they do not wait, but cannot run at all, as those of a served trial whose parameters are damaged."""
 
 
 GET_HEALTH: Endpoint[Empty, HealthView] = Endpoint(

@@ -68,13 +68,15 @@ class FolderParamStore(ParamStore):
 
     def read(self, params_id: str) -> Iterator[bytes]:
         path = self._find(params_id)
-        try:
-            file = path.open("rb") if path else None
-        except FileNotFoundError:
-            file = None
-        if file is None:
+        if path is None:
             raise no_such_params(params_id)
-        return _pieces(file)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise no_such_params(params_id) from None
+        except OSError as e:
+            raise _unreadable(path, e) from e
+        return _pieces(file, path)
 
     def delete(self, params_id: str) -> None:
         if path := self._find(params_id):
@@ -121,7 +123,17 @@ class FolderParamStore(ParamStore):
         return self.root / f"{params_id}{suffix}" if is_params_id(params_id) else None
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
     with file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
+        try:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+        except OSError as e:
+            raise _unreadable(path, e) from e
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedFileError:
+    return DamagedFileError(
+        f"The parameters in {path} cannot be read: {error.strerror or error}. Mend the disk or the permissions, "
+        "restore them from a backup, or train again."
+    )

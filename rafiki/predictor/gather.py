@@ -215,16 +215,18 @@ class Gather:
         backoff = Backoff()
         while True:
             try:
-                found = await self._queues.workers_of(self._trial_ids)
+                seen = await self._queues.workers_of(self._trial_ids)
+                found = {trial_id: workers or set() for trial_id, workers in seen.items()}
+                hopeless = [t for t, w in seen.items() if w is not None and not w and t not in self._seen]
                 for trial_id, workers in found.items():
                     if workers - self._workers[trial_id]:
                         self._resend(trial_id)
-                    if workers:
+                    if seen[trial_id] is not None:
                         self._seen.add(trial_id)
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
                 if len(self.absent) < len(self._trial_ids):
-                    for trial_id in gone:
+                    for trial_id in [*gone, *hopeless]:
                         self._leave_out(trial_id)
                 await self._queues.wait_for_report(_WATCH_S)
                 backoff.reset()
@@ -233,7 +235,8 @@ class Gather:
                 await self._pause(backoff.next_s())
 
     def _leave_out(self, trial_id: str) -> None:
-        """The trial has lost its last worker while others have theirs: requests do not wait for it any more."""
+        """The trial has lost its last worker, or its first one could not begin, while others have theirs: requests do
+        not wait for it any more."""
         column = self._trial_ids.index(trial_id)
         for query_id in [i for i, w in self._waiting.items() if w.column == column]:
             answers = self._waiting.pop(query_id).answers

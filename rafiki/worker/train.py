@@ -19,6 +19,7 @@ from rafiki.cache.train import RedisTrainCache
 from rafiki.errors import (
     CacheUnavailableError,
     DamagedFileError,
+    InvalidParamsError,
     InvalidTrialError,
     ModelError,
     RafikiError,
@@ -49,6 +50,7 @@ from rafiki.utils import trial_output
 from rafiki.utils.logs import log_fields
 from rafiki.utils.process import StopSignal
 from rafiki.worker.checkpoints import TrialCheckpoints
+from rafiki.worker.datasets import JobDatasets
 from rafiki.worker.trial_log import TrialLogBuffer
 from rafiki.worker.validation import ValidationKeeper
 
@@ -77,8 +79,10 @@ class TrainWorker:
         self._params = open_param_store(spec.params)
         self._datasets = open_data_store(spec.datasets)
         with preparing or contextlib.nullcontext():
-            self._train_path = str(self._datasets.get_path(spec.train_store_id))
-            self._val_path = str(self._datasets.get_path(spec.val_store_id))
+            ids = (spec.train_store_id, spec.val_store_id)
+            self._job_datasets = JobDatasets(self._datasets, {i: spec.dataset_names.get(i, i) for i in ids})
+            self._train_path, self._val_path = (self._job_datasets.get_path(i) for i in ids)
+            self._job_datasets.check()
         self._knob_config = from_knob_specs(spec.knob_config)
         self._validation = ValidationKeeper(
             task=spec.task, max_examples=spec.validation_predictions, train_path=self._train_path,
@@ -104,6 +108,8 @@ class TrainWorker:
 
         Raises:
             CacheUnavailableError: when the cache stays away.
+            InvalidDatasetError, DamagedFileError: when a dataset is gone or damaged; the trial that it was for is not
+                spent.
         """
         unacknowledged: TrainEvent = Hello(self._spec.service_id)
         last_done: tuple[str, int] | None = None
@@ -117,8 +123,11 @@ class TrainWorker:
             if (order.trial_id, order.attempt) == last_done:
                 # Sent twice, by an advisor that had died before it acknowledged. Not an answer to our result.
                 continue
+            self._job_datasets.check()
             with log_fields(trial=order.no):
                 unacknowledged = self._run_trial(order)
+            # What was trained on damaged data, or failed for it, is no result.
+            self._job_datasets.check()
             last_done = (order.trial_id, order.attempt)
             self._send(unacknowledged)
 
@@ -256,13 +265,18 @@ class TrainWorker:
     def _shared_params(self, order: TrainOrder) -> dict[str, Params]:
         """``{"shared_params": ...}`` when the trial is to start from some; a cache that lost them means afresh."""
         if order.start_from_params is not None:
-            with contextlib.suppress(InvalidTrialError, DamagedFileError):
+            try:
                 return {"shared_params": self._params.load(order.start_from_params)}
+            except (DamagedFileError, InvalidParamsError, InvalidTrialError) as e:
+                logger.log(f"The parameters to start from cannot be used, so training starts anew. {e.message}")
         if self._shared is None or order.start_from is None:
             return {}
         with contextlib.suppress(CacheUnavailableError):
             if (data := self._shared.get(order.start_from)) is not None:
-                return {"shared_params": decode_params(data)}
+                try:
+                    return {"shared_params": decode_params(data)}
+                except InvalidParamsError as e:
+                    logger.log(f"The shared parameters cannot be used, so training starts anew. {e.message}")
         return {}
 
     def _share(self, params_id: str, score: float) -> None:
@@ -299,7 +313,8 @@ def serve(service: ServiceContext[TrainWorkerSpec]) -> None:
     service.on_exit(worker.close)
     service.end_loading()
     service.report_running()
-    worker.run()
+    with service.permanent_failures():  # a dataset that is damaged is so for the next worker
+        worker.run()
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ _COLUMNS: list[Column[InferenceJobView]] = [
         "rafiki infer create digits",
         "rafiki infer create digits --ensemble greedy --size 5",
         "rafiki infer create digits --version 2 --replicas 2",
+        "rafiki infer create digits --replace-damaged",
     )
 )
 def create(
@@ -88,6 +89,14 @@ def create(
     ] = None,
     require_key: Annotated[
         bool, typer.Option("--require-key", help="Take queries with a key of the app only: `rafiki key create`.")
+    ] = False,
+    replace_damaged: Annotated[
+        bool,
+        typer.Option(
+            "--replace-damaged",
+            help="Let the next best trials take the place of members that cannot be loaded. [default: others go on]",
+            show_default=False,
+        ),
     ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
@@ -116,7 +125,7 @@ def create(
             budget=budget,
             ensemble=setting,
             replace=replace,
-            deployment=DeploymentRequest(require_key=True) if require_key else None,
+            deployment=DeploymentRequest(require_key=require_key or None, replace_damaged=replace_damaged or None),
         )
     )
     columns: list[Column[InferenceJobCreatedView]] = [
@@ -191,17 +200,30 @@ def show(
     put_record(job, columns, format)
     if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
-    if absent:
+    _tell_replaced(job)
+    if absent and not job.lost_members:
         terminal.warn(f"{values.count(len(absent), 'member')} of the ensemble cannot answer now. See `rafiki logs`.")
+
+
+def _tell_replaced(job: InferenceJobView) -> None:
+    for member in job.ensemble.replaced:
+        terminal.warn(
+            f"{member.label} is not served any more: {member.reason.rstrip('.')}. Others took its place "
+            f"{values.local_time(member.datetime_replaced)}."
+        )
 
 
 def _members(job: InferenceJobView, trials: Mapping[str, TrialView], absent: Sequence[str]) -> list[str]:
     """A line for each served trial: its name, score, weight in percent and id."""
     lines = []
+    lost = {m.trial_id for m in job.lost_members if not m.is_serving}
     for trial_id, weight in zip(job.trial_ids, job.weights, strict=True):
         trial = trials.get(trial_id)
         name = f"{resolve.trial_name(trial)} {values.score(trial.score)} " if trial else ""
         line = f"{name}weight {weight:.1%} ({trial_id})"
+        if trial_id in lost:
+            lines.append(f"{line} LOST: it cannot be served")
+            continue
         lines.append(f"{line} ABSENT: no worker serves it now" if trial_id in absent else line)
     return lines
 

@@ -341,7 +341,8 @@ def _put_waits(state: dict[str, Any]) -> None:
     """What is wanted and cannot be started."""
     for wait in state["waiting"]:
         workers = f"{wait.count} of {values.count(wait.of, 'worker')}"
-        terminal.put(f"{wait.name}: {workers} {'waits' if wait.count == 1 else 'wait'}: {wait.reason}")
+        does = "cannot run" if wait.is_lost else "waits" if wait.count == 1 else "wait"
+        terminal.put(f"{wait.name}: {workers} {does}: {wait.reason}")
 
 
 def _put_state(state: dict[str, Any]) -> None:

@@ -122,6 +122,9 @@ class Deploy(Part, frozen=True, kw_only=True):
     """A query is answered, or refused with a reason, within this time; `predictor.deadline_s` if left out."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] | None = None
     """The most queries that a worker takes at once; `predictor.batch_size` if left out."""
+    replace_damaged: bool = False
+    """Whether the next best trials take the place of members whose parameters are damaged or whose model does not
+    load."""
     require_key: bool = False
     """Whether queries need a key of the app (`rafiki key create`)."""
 

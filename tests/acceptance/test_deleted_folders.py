@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.machines.bubblewrap import needs_bubblewrap
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client
@@ -15,8 +16,11 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[RunningStack]:
-    running = RunningStack(tmp_path, {"container": {"sandbox": "none"}, "train": {"keep_params": None}})
+def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunningStack]:
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    container = {"sandbox": getattr(request, "param", "none"), "readable": [str(gates)]}
+    running = RunningStack(tmp_path, {"container": container, "train": {"keep_params": None}})
     running.up()
     yield running
     running.down()
@@ -53,3 +57,31 @@ def test_a_job_goes_on_when_its_parameters_run_files_and_logs_are_deleted(stack:
     best = max(trials[5:], key=lambda t: t["score"])
     assert client.get_trial_parameters(best["id"])
     client.create_dataset("more", "CUSTOM", str(tmp_path / "data.bin"))
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("stack", ["bubblewrap"], indirect=True)
+def test_workers_in_boxes_that_lose_their_way_to_the_stack_are_replaced_and_the_job_ends_well(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    client = stack.client()
+    (tmp_path / "data.bin").write_bytes(b"data" * 100)
+    dataset = client.create_dataset("data", "CUSTOM", str(tmp_path / "data.bin"))["id"]
+    model = client.create_model("tiny", "CUSTOM", str(MODELS / "tiny.py"), "Tiny")["id"]
+    gate = tmp_path / "gates" / "open"
+    client.create_train_job(
+        "app", "CUSTOM", dataset, dataset, {"MODEL_TRIAL_COUNT": 4, "CPU_WORKER_COUNT": 2}, [model],
+        train_args={"gate": str(gate)},
+    )  # fmt: skip
+
+    def attempts() -> list[int]:
+        running = [t for t in client.get_trials_of_train_job("app") if t["status"] == "RUNNING"]
+        return [t["attempt"] for t in running]
+
+    eventually(lambda: attempts() == [1, 1], "trials", 120)
+    shutil.rmtree(stack.root / "run")
+    eventually(lambda: attempts() == [2, 2], "other workers in their place", 120)
+    gate.touch()
+    eventually(lambda: client.get_train_job("app")["status"] in ("STOPPED", "ERRORED"), "the end of the job", 120)
+    assert [t["status"] for t in client.get_trials_of_train_job("app")] == ["COMPLETED"] * 4, stack.logs()
+    assert "cut off from the stack, as the folder run/doors was deleted" in stack.log.read_text()

@@ -17,6 +17,7 @@ from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observer import Observer
 from rafiki.admin.planner import CheckState, ObservedInferenceJob, ObservedTrainJob, is_live
 from rafiki.admin.refusals import Refusals
+from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
 from rafiki.entities import Model
@@ -49,9 +50,12 @@ def observer_of(store: MetaStore, runner: ServiceRunner, reports: dict[str, Serv
     checks.look.side_effect = lambda model, since: check_of(model)
     cache = create_autospec(CacheKeeper, instance=True)
     cache.read_reports.side_effect = lambda services: {i: reports[i] for _, i in services if i in reports}
+    replacements = create_autospec(Replacements, instance=True)
+    replacements.is_choosing.return_value = False
+    replacements.irreplaceable.return_value = frozenset()
     return Observer(
         config=Config(), store=store, containers=FakeContainerManager(), cache=cache, environments=environments,
-        checks=checks, services=runner, timing=SYSTEM,
+        checks=checks, services=runner, replacements=replacements, timing=SYSTEM,
     )  # fmt: skip
 
 
@@ -76,6 +80,7 @@ def read_inference_job(store: MetaStore, job_id: str) -> ObservedInferenceJob:
     return ObservedInferenceJob(
         job=store.inference_jobs.get_inference_job(job_id), trial_ids=trial_ids,
         ended=[s for s in store.services.list_services(job_id) if not is_live(s)], environments=environments,
+        labels={trial_id: store.trials.get_trial(trial_id).label for trial_id in trial_ids},
     )  # fmt: skip
 
 

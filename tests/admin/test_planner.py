@@ -411,7 +411,7 @@ def test_a_member_whose_packages_cannot_be_installed_is_left_out_and_the_last_on
     [action] = world.plan()
     assert isinstance(action, SetInferenceJobStatus)
     assert action.status is InferenceJobStatus.ERRORED
-    assert action.error == f"No inference worker can run: {FAILED.reason}"
+    assert action.error == f"No inference worker can run: t0, t1: {FAILED.reason}"
 
 
 def test_inference_workers_wait_for_their_packages_too() -> None:

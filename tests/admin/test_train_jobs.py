@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from support.http.raw_http import Caller, unique
 from support.stacks.admin_people import Finished, People
-from support.stacks.running_stack import eventually
+from support.stacks.running_stack import RunningStack, eventually
 
 FIELDS = [
     "advisor", "app", "app_version", "budget", "datetime_started", "datetime_stop_requested",
@@ -164,3 +166,27 @@ def test_train_args_reach_the_model_as_they_were_sent(people: People) -> None:
     assert me.job(app)["train_args"] == sent
     [trial] = me.trials(app)
     assert trial["status"] == "COMPLETED"
+
+
+def test_a_dataset_that_is_damaged_under_a_job_ends_it_with_the_reason_and_spends_no_trials(
+    stack: RunningStack, people: People
+) -> None:
+    me = people.model_developer
+    data = unique("contents").encode()
+    dataset_id = me.upload_dataset(data=data)
+    [file] = (stack.root / "datasets").glob(f"*.{hashlib.sha256(data).hexdigest()}")
+    app = me.start_job(dataset_id=dataset_id, budget={"MODEL_TRIAL_COUNT": 1000})
+    eventually(lambda: me.trials(app, type="best"), "a finished trial")
+    file.write_bytes(b"damaged")
+    job = me.wait_for_job(app)
+    name = me.ok("GET", f"/datasets/{dataset_id}")["name"]
+    assert job["status"] == "ERRORED"
+    assert f"The file of the dataset '{name}' is damaged" in job["error"]
+    others = [t for t in me.trials(app) if t["status"] != "COMPLETED"]
+    # At most the one that ran.
+    assert len(others) <= 1
+    # Before the first one, too.
+    again = me.wait_for_job(me.start_job(dataset_id=dataset_id, budget={"MODEL_TRIAL_COUNT": 40}))
+    assert f"The file of the dataset '{name}' is damaged" in again["error"]
+    assert all(t["status"] != "COMPLETED" for t in me.trials(again["app"]))
+    assert len(me.trials(again["app"])) <= 1

@@ -150,7 +150,9 @@ def test_only_workers_that_serve_now_are_listed(shared: OwnCache, job: CacheAddr
     reports.serve("t1", "ended", 60.0)
     reports.unserve("t1", "ended")
     shared.admin().hset(f"{job.prefix}serving:t1", "garbage", "no time")
-    assert as_predictor(job, lambda q: q.workers_of(["t1", "t2"])) == {"t1": {"alive"}, "t2": set()}
+    reports.unserve("t3", "could not begin")
+    found = as_predictor(job, lambda q: q.workers_of(["t1", "t2", "t3"]))
+    assert found == {"t1": {"alive"}, "t2": None, "t3": set()}
 
 
 @pytest.mark.parametrize("ahead_s", [-30.0, 30.0])

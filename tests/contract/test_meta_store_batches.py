@@ -7,6 +7,7 @@ import random
 import pytest
 from support.stores.random_jobs import fill
 
+from rafiki.entities import ServedModel
 from rafiki.errors import InvalidModelError
 from rafiki.states import SERVICE_TRANSITIONS, is_final
 
@@ -29,7 +30,8 @@ def test_a_read_of_many_gives_what_single_reads_give(store, given, seed):
     for job in inference_jobs:
         trial_ids = [s.trial_id for s in store.inference_jobs.list_served_trials(job.id)]
         subs = {s.id: s.model_id for s in store.train_jobs.list_sub_train_jobs(job.train_job_id)}
-        models = [subs[store.trials.get_trial(i).sub_train_job_id] for i in trial_ids]
+        trials = [store.trials.get_trial(i) for i in trial_ids]
+        models = [ServedModel(model_id=subs[t.sub_train_job_id], label=t.label) for t in trials]
         assert list(served[job.id].items()) == list(zip(trial_ids, models, strict=True))
     assert store.services.list_jobs_with_live_services() == {s.job_id for s in store.services.list_live_services()}
 

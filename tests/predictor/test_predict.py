@@ -191,6 +191,17 @@ def test_a_member_whose_worker_is_still_starting_takes_part(deployment: Deployme
     assert waiting.result(60).json() == {"prediction": 2.0, "predictions": []}
 
 
+def test_a_member_that_could_not_begin_is_not_waited_for(deployment: Deployment) -> None:
+    deployment.worker("ready", lambda q: 1, REGRESSION)
+    predictor = deployment.predictor("ready", "damaged", task=REGRESSION, start_time_s=600.0, deadline_s=600.0)
+    deployment.wait_for_present(predictor, "damaged")
+    waiting = predictor.send({"query": {}})
+    RedisReports(deployment.job).unserve("damaged", "could not load it")
+    expected = {"prediction": 1, "predictions": [], "left_out": ["damaged"]}
+    assert waiting.result(60).json() == expected
+    assert predictor.post({"query": {}}).json() == expected
+
+
 # ---- no answer
 
 

@@ -68,6 +68,16 @@ def test_a_dataset_is_one_file_of_the_folder_and_is_not_copied(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [store.get_path(stored.store_id)]
 
 
+def test_parameters_that_cannot_be_read_are_told_with_what_to_do(tmp_path: Path) -> None:
+    params = FolderParamStore(tmp_path)
+    params_id = params.save({"x": 1})
+    file = tmp_path / f"{params_id}.safetensors"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DamagedFileError, match=r"cannot be read: Is a directory\..*restore them from a backup"):
+        params.load(params_id)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     datasets, params = FolderDataStore(tmp_path / "datasets"), FolderParamStore(tmp_path / "params")
     store_id, params_id = datasets.save([b"good"]).store_id, params.save({"x": 1})

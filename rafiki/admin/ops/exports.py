@@ -88,7 +88,7 @@ def _choose(context: AdminContext, job: TrainJob, request: ExportRequest) -> _Ch
     setting = None
     if request.method is not None or request.size is not None:
         setting = EnsembleSetting(method=request.method or EnsembleSetting().method, size=request.size)
-    ensemble = choose_ensemble(context, job, setting)
+    ensemble = choose_ensemble(context.store, context.params, job, setting)
     if not ensemble.trials:
         raise InvalidTrainJobError(
             f"The train job {job.app} version {job.app_version} has no completed trial to export."

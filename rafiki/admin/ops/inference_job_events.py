@@ -36,10 +36,10 @@ class InferenceJobSource(Source):
 
     relook_s = _RELOOK_S
 
-    def __init__(self, context: AdminContext, job_id: str, trials: dict[str, Trial]) -> None:
+    def __init__(self, context: AdminContext, job_id: str) -> None:
         self.topic = job_id
         self._context = context
-        self._trials = trials
+        self._trials: dict[str, Trial] = {}
         self._predictor_ids: list[str] = []
         self._looked_at = 0.0
         self._told_numbers: list[int] = []
@@ -72,7 +72,7 @@ class InferenceJobSource(Source):
         job = inference_job_view(self._context, store.inference_jobs.get_inference_job(self.topic))
         services = store.services.list_services(self.topic)
         members = [
-            _member(self._trials[trial_id], weight, [s for s in services if s.unit_id == trial_id])
+            _member(self._trial(trial_id), weight, [s for s in services if s.unit_id == trial_id])
             for trial_id, weight in zip(job.trial_ids, job.weights, strict=True)
         ]
         predictors = [
@@ -81,6 +81,12 @@ class InferenceJobSource(Source):
             if s.service_type is ServiceType.PREDICT and not is_final(SERVICE_TRANSITIONS, s.status)
         ]
         return job, members, predictors
+
+    def _trial(self, trial_id: str) -> Trial:
+        """A served trial; others may take the places of those of before."""
+        if trial_id not in self._trials:
+            self._trials[trial_id] = self._context.store.trials.get_trial(trial_id)
+        return self._trials[trial_id]
 
 
 def _member(trial: Trial, weight: float, services: list[Service]) -> MemberView:
@@ -125,8 +131,7 @@ def _ms(seconds: float | None) -> float | None:
 
 def watch_inference_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJobSource:
     job = running_job(context, actor, request)
-    served = context.store.inference_jobs.list_served_trials(job.id)
-    return InferenceJobSource(context, job.id, {s.trial_id: context.store.trials.get_trial(s.trial_id) for s in served})
+    return InferenceJobSource(context, job.id)
 
 
 OPERATIONS = [

@@ -26,6 +26,7 @@ from rafiki.contract.inference_jobs import (
     InferenceJobStoppedView,
     InferenceJobView,
     ListInferenceJobsRequest,
+    LostMemberView,
     PreviewEnsembleRequest,
     StopInferenceJobRequest,
     StoppedJobsView,
@@ -44,14 +45,46 @@ _STOP_WAIT_S = 30.0
 def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJobView:
     served = context.store.inference_jobs.list_served_trials(job.id)
     total = sum(s.weight for s in served) or 1.0
+    lost = _lost_members(context, job)
     return InferenceJobView(
-        id=job.id, status=job.status, error=job.error, train_job_id=job.train_job_id, app=job.app,
+        id=job.id, status=job.status, error=job.error or _tell_lost(job, lost, len(served)),
+        train_job_id=job.train_job_id, app=job.app,
         app_version=job.app_version, budget=job.budget, trial_ids=[s.trial_id for s in served],
         weights=[s.weight / total for s in served], ensemble=job.ensemble,
         deployment=job.deployment, labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host, waits_for=_waits_for(context, job, [s.trial_id for s in served]),
+        lost_members=lost,
     )  # fmt: skip
+
+
+def _lost_members(context: AdminContext, job: InferenceJob) -> list[LostMemberView]:
+    if is_final(INFERENCE_JOB_TRANSITIONS, job.status):
+        return []
+    return [
+        LostMemberView(
+            trial_id=m.trial_id, label=context.store.trials.get_trial(m.trial_id).label, reason=str(m),
+            is_serving=m.count < m.of, is_being_replaced=m.is_being_replaced,
+        )
+        for m in context.supervisor.losses.of_job(job.id)
+    ]  # fmt: skip
+
+
+def _tell_lost(job: InferenceJob, lost: list[LostMemberView], n_served: int) -> str | None:
+    """What a job that runs says of members that it lacks, with what to do."""
+    if not lost:
+        return None
+    n_out = sum(not m.is_serving for m in lost)
+    told = [f"{n_out} of {n_served} members cannot serve."] if n_out else []
+    told += [f"{m.label}: {m.reason.rstrip('.')}." for m in lost]
+    if any(m.is_being_replaced for m in lost):
+        told.append("Others are being chosen.")
+    elif job.deployment.replace_damaged:
+        told.append("There is no other trial to take the place.")
+    else:
+        command = f"rafiki infer create {job.app} --version {job.app_version} --replace --replace-damaged"
+        told.append(f"Deployed again with `{command}`, the next best trial takes the place.")
+    return " ".join(told)
 
 
 def _waits_for(context: AdminContext, job: InferenceJob, trial_ids: list[str]) -> str | None:
@@ -67,7 +100,7 @@ def create_inference_job(
     if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
         raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
     train_job = _stopped_train_job(context, actor, request)
-    ensemble = choose_ensemble(context, train_job, request.ensemble)
+    ensemble = choose_ensemble(context.store, context.params, train_job, request.ensemble)
     if not ensemble.trials:
         raise InvalidTrainJobError(
             f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
@@ -111,7 +144,8 @@ def _stopped_train_job(
 
 def preview_ensemble(context: AdminContext, actor: User, request: PreviewEnsembleRequest) -> EnsemblePreviewView:
     job = _stopped_train_job(context, actor, request)
-    found = choose_ensemble(context, job, EnsembleSetting(method=request.method, size=request.size))
+    setting = EnsembleSetting(method=request.method, size=request.size)
+    found = choose_ensemble(context.store, context.params, job, setting)
     return EnsemblePreviewView(
         trial_ids=[t.id for t in found.trials], weights=found.weights, ensemble=found.view
     )  # fmt: skip

@@ -82,6 +82,14 @@ def get_waits(context: AdminContext, actor: User, request: Empty) -> list[WaitVi
                 reason=wait.reason,
             )
         )  # fmt: skip
+    for member in context.supervisor.losses.list_lost():
+        name = name_of_slot(context.store, ServiceType.INFERENCE, member.job_id, member.trial_id, 0)
+        found.append(
+            WaitView(
+                job_id=member.job_id, app=_app_of(context, ServiceType.INFERENCE, member.job_id), name=name,
+                count=member.count, of=member.of, reason=member.reason, is_lost=True,
+            )
+        )  # fmt: skip
     return found
 
 

@@ -9,7 +9,7 @@ from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
-from rafiki.entities import InferenceJob, ServedTrial
+from rafiki.entities import InferenceJob, ServedModel, ServedTrial
 
 
 class InferenceJobStore(ABC):
@@ -75,9 +75,22 @@ class InferenceJobStore(ABC):
         """The trials that the job serves, in the order that it was created with."""
 
     @abstractmethod
-    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, str]]:
-        """The trials that several jobs serve, in the order of :meth:`list_served_trials`, each with the id of its
-        model; by job. One read, however many jobs; each of them has an entry."""
+    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, ServedModel]]:
+        """The trials that several jobs serve, in the order of :meth:`list_served_trials`, each with its model; by job.
+
+        One read, however many jobs; each of them has an entry.
+        """
+
+    @abstractmethod
+    def set_served_trials(
+        self, inference_job_id: str, trial_ids: Sequence[str], weights: Sequence[float], ensemble: EnsembleSummary
+    ) -> InferenceJob:
+        """Put other members in the place of those of a live job, best first.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id, or it has ended or is to stop.
+            InvalidTrialError: there is no such trial, or its parameters have been freed.
+        """
 
     @abstractmethod
     def list_last_served_trial_ids(self) -> set[str]:

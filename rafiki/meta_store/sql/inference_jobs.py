@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, exists, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, TrialStatus
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
-from rafiki.entities import InferenceJob, ServedTrial
+from rafiki.entities import InferenceJob, ServedModel, ServedTrial
 from rafiki.errors import (
     InvalidInferenceJobError,
     InvalidRunningInferenceJobError,
@@ -83,13 +83,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             _hold_params(connection, trial_ids)
             job = self._insert(connection, inference_jobs, InferenceJob, values)
             if trial_ids:
-                members = [
-                    {"inference_job_id": job.id, "trial_id": trial_id, "position": position, "weight": weight}
-                    for position, (trial_id, weight) in enumerate(
-                        zip(trial_ids, weights or [1.0] * len(trial_ids), strict=True)
-                    )
-                ]
-                connection.execute(insert(served_trials), members)
+                _add_members(connection, job.id, trial_ids, weights or [1.0] * len(trial_ids))
         return job
 
     def get_inference_job(self, inference_job_id: str) -> InferenceJob:
@@ -119,21 +113,46 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         where = [served_trials.c.inference_job_id == inference_job_id]
         return self._list(served_trials, ServedTrial, where, [served_trials.c.position])
 
-    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {job_id: {} for job_id in inference_job_ids}
+    def list_served_models(self, inference_job_ids: Collection[str]) -> dict[str, dict[str, ServedModel]]:
+        found: dict[str, dict[str, ServedModel]] = {job_id: {} for job_id in inference_job_ids}
         wanted = (
-            select(served_trials.c.inference_job_id, served_trials.c.trial_id, sub_train_jobs.c.model_id)
+            select(
+                served_trials.c.inference_job_id,
+                served_trials.c.trial_id,
+                sub_train_jobs.c.model_id,
+                trials.c.model_name,
+                trials.c.model_version,
+                trials.c.no,
+            )
             .join(trials, served_trials.c.trial_id == trials.c.id)
             .join(sub_train_jobs, trials.c.sub_train_job_id == sub_train_jobs.c.id)
             .order_by(served_trials.c.inference_job_id, served_trials.c.position)
         )
         with self._db.read() as connection:
             for some in parts_of(found):
-                for job_id, trial_id, model_id in connection.execute(
-                    wanted.where(served_trials.c.inference_job_id.in_(some))
-                ):
-                    found[job_id][trial_id] = model_id
+                for row in connection.execute(wanted.where(served_trials.c.inference_job_id.in_(some))):
+                    label = trial_label(row.model_name, row.model_version, row.no)
+                    found[row.inference_job_id][row.trial_id] = ServedModel(model_id=row.model_id, label=label)
         return found
+
+    def set_served_trials(
+        self, inference_job_id: str, trial_ids: Sequence[str], weights: Sequence[float], ensemble: EnsembleSummary
+    ) -> InferenceJob:
+        refusals = Refusals(parents=[Parents(trials, trial_ids, "trial", InvalidTrialError)])
+        where = [
+            inference_jobs.c.id == inference_job_id,
+            inference_jobs.c.datetime_stop_requested.is_(None),
+            inference_job_is_live,
+        ]
+        with self._db.write(refusals) as connection:
+            _hold_params(connection, trial_ids)
+            job = self._update_in(connection, inference_jobs, InferenceJob, where, {"ensemble": ensemble})
+            if job is not None:
+                connection.execute(delete(served_trials).where(served_trials.c.inference_job_id == inference_job_id))
+                _add_members(connection, inference_job_id, trial_ids, weights)
+        if job is None:
+            raise InvalidRunningInferenceJobError(f"The inference job {inference_job_id} does not run any more.")
+        return job
 
     def list_last_served_trial_ids(self) -> set[str]:
         later = inference_jobs.alias()
@@ -176,6 +195,16 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         if changed is None:
             raise not_found(InvalidRunningInferenceJobError, "inference job", inference_job_id)
         return changed
+
+
+def _add_members(
+    connection: Connection, inference_job_id: str, trial_ids: Sequence[str], weights: Sequence[float]
+) -> None:
+    members = [
+        {"inference_job_id": inference_job_id, "trial_id": trial_id, "position": position, "weight": weight}
+        for position, (trial_id, weight) in enumerate(zip(trial_ids, weights, strict=True))
+    ]
+    connection.execute(insert(served_trials), members)
 
 
 def _hold_params(connection: Connection, trial_ids: Sequence[str]) -> None:

@@ -110,9 +110,20 @@ class Records:
         self, table: Table, kind: type[E], where: Sequence[ColumnElement[bool]], values: Mapping[str, object]
     ) -> E | None:
         """The record after the change; None where no row meets the conditions (nothing was changed)."""
-        statement = update(table).where(*where).values(**values).returning(*columns_of(table, kind))
         with self._db.write_once() as connection:
-            row = connection.execute(statement).one_or_none()
+            return self._update_in(connection, table, kind, where, values)
+
+    def _update_in(
+        self,
+        connection: Connection,
+        table: Table,
+        kind: type[E],
+        where: Sequence[ColumnElement[bool]],
+        values: Mapping[str, object],
+    ) -> E | None:
+        """As :meth:`_update`, in a transaction with other changes."""
+        statement = update(table).where(*where).values(**values).returning(*columns_of(table, kind))
+        row = connection.execute(statement).one_or_none()
         return None if row is None else to_entity(kind, row)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from rafiki.admin.planner import (
     Action,
     FailSearch,
+    LostMember,
     NoteEnded,
     NoteRunning,
     Observed,
@@ -91,6 +92,8 @@ class World:
             predictor_host=None, **common,
         )  # fmt: skip
         self.trial_ids = [f"t{i}" for i in range(n_trials)]
+        self.is_choosing = False
+        self.irreplaceable: frozenset[str] = frozenset()
 
     def service(self, kind: ServiceType, unit: str, slot: int = 0, **fields: Any) -> Service:
         job_id = "job" if kind in (ADVISOR, TRAIN) else "ijob"
@@ -140,6 +143,8 @@ class World:
                     trial_ids=self.trial_ids,
                     ended=ended("ijob"),
                     environments=self.environments,
+                    is_choosing=self.is_choosing,
+                    irreplaceable=self.irreplaceable,
                 )
             ]
         return Observed(
@@ -158,6 +163,9 @@ class World:
 
     def plan(self) -> list[Action]:
         return plan(self.observe())
+
+    def lost(self) -> list[LostMember]:
+        return decide(self.observe()).lost
 
     def waits(self) -> list[Wait]:
         return decide(self.observe()).waits
