@@ -158,7 +158,8 @@ def test_streams_that_were_closed_leave_no_connection(people: People, finished: 
 
 def test_a_client_that_does_not_read_holds_nobody_up(people: People, stack: RunningStack) -> None:
     me = people.model_developer
-    app = me.start_job(budget={"MODEL_TRIAL_COUNT": 300, "CPU_WORKER_COUNT": 2})
+    # A search by itself would fit its model hundreds of times.
+    app = me.start_job(budget={"MODEL_TRIAL_COUNT": 300, "CPU_WORKER_COUNT": 2}, advisor={"scheme": "random"})
     with socket.socket() as slow:
         # What fits into the socket's buffers is little.
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
