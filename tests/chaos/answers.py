@@ -90,7 +90,7 @@ class Tally:
         return took_s - answer.deadline_s - frozen_s
 
     def late(self) -> list[tuple[Answer, float]]:
-        """Answers that the server gave too late, with by how much. While the machine let the clients' process wait, too,
+        """Answers that the server gave too late, with by how much. While the machine let the clients' process wait,
         which had but to wake up, the server may not have run either."""
         found = [(a, self.late_by_s(a, a.took_s) - self._stalled_s(a)) for a in self._late]
         return [(a, s) for a, s in found if s > GRACE_S]
