@@ -1,6 +1,7 @@
 """The HTTP protocol of both servers: uvicorn's with httptools, with limits, and refusals of one form.
 
-- Headers beyond the limit are refused (431) before more of them is parsed; those that take too long too (408).
+- Headers beyond the limit are refused (431) before more of them is parsed, and so is what frames a body (extensions of
+  chunks, trailers); those that take too long too (408).
 - A connection that says nothing, or whose body pauses for too long, ends.
 - Where there are too many connections an idle one ends, or else the new one is refused (503).
 - Who is refused while still sending sees the refusal: what comes is read and thrown away for a while.
@@ -43,6 +44,8 @@ class GuardedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = 0
+        self._between_bytes = 0
+        """What has come since the last piece of a body: sizes of chunks, their extensions, trailers."""
         self._reads_head = True
         self._reads_body = False
         self._is_long = False
@@ -117,7 +120,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self._is_long = self._head_bytes > self.guard.limits.header_bytes
         elif self._reads_body:
             self.since = self.loop.time()
+            self._between_bytes += len(data)
         super().data_received(data)
+        if self._reads_body and self._between_bytes > self.guard.limits.header_bytes:
+            self._refuse_headers()
+            return
         # What came may have been headers and a body; those that are complete have been measured.
         if self._is_long and self._reads_head and self._has_begun and not self._lingers:
             self._refuse_headers()
@@ -129,8 +136,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._has_begun, self.since = True, self.loop.time()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes after the body passes for no header, and is not kept: nobody here asks for it.
+        if not self._reads_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._reads_head, self._has_begun, self._head_bytes = False, False, 0
+        self._reads_head, self._has_begun, self._head_bytes, self._between_bytes = False, False, 0, 0
         self._reads_body = self._has_asked = True
         self.since = self.loop.time()
         if self._is_long:
@@ -145,6 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.transport = _ClosesLater(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
+        self._between_bytes = 0
         if not self._lingers:
             super().on_body(body)
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from chaos.pace import LONG
 from chaos.report import as_markdown, save, write_docs
 from chaos.run import ChaosRun
 
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long blows are struck")
+    parser.add_argument("--pause", type=float, default=LONG.pause_s, help="seconds between two blows, on average")
     parser.add_argument("--only", nargs="+", help="kinds of blows; the default is all")
     parser.add_argument("--logs", type=Path, help="a new folder for the stack's logs when a promise was broken")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
@@ -28,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.write_docs:
         write_docs()
         return 0
-    run = ChaosRun(given.database, given.seed, lambda told: print(told, file=sys.stderr, flush=True))
+    pace = LONG._replace(pause_s=given.pause)
+    run = ChaosRun(given.database, given.seed, lambda told: print(told, file=sys.stderr, flush=True), pace)
     report = run.run(given.minutes * 60, given.only, keep_logs=given.logs)
     if given.out is not None:
         save(report, given.out)

@@ -54,7 +54,7 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._late: list[Answer] = []
-        self.worst_lag_s = 0.0
+        self._lags: list[Lag] = []
         self.last_complete: dict[str, float] = {}
         """By deployment: when the last query was sent that all members answered."""
         self.freezes: list[Freeze] = []
@@ -69,7 +69,11 @@ class Tally:
             self._late.append(answer)
 
     def add_lag(self, lag: Lag) -> None:
-        self.worst_lag_s = max(self.worst_lag_s, lag.lag_s)
+        self._lags.append(lag)
+
+    @property
+    def worst_lag_s(self) -> float:
+        return max((lag.lag_s for lag in self._lags), default=0.0)
 
     @property
     def n_requests(self) -> int:
@@ -86,9 +90,18 @@ class Tally:
         return took_s - answer.deadline_s - frozen_s
 
     def late(self) -> list[tuple[Answer, float]]:
-        """Answers that the server gave too late, with by how much."""
-        found = [(a, self.late_by_s(a, a.took_s)) for a in self._late]
+        """Answers that the server gave too late, with by how much. While the machine let the clients' process wait,
+        which had but to wake up, the server may not have run either."""
+        found = [(a, self.late_by_s(a, a.took_s) - self._stalled_s(a)) for a in self._late]
         return [(a, s) for a, s in found if s > GRACE_S]
+
+    def _stalled_s(self, answer: Answer) -> float:
+        end = answer.sent_at + answer.took_s
+        return sum(
+            max(0.0, min(end, lag.at) - max(answer.sent_at, lag.at - lag.lag_s))
+            for lag in self._lags
+            if lag.at > answer.sent_at
+        )
 
     def late_for_client(self) -> int:
         """Answers that the client had too late, be it by its own delay."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -20,7 +22,7 @@ from chaos.pace import Pace
 from chaos.recovery import Blow, Check, Checks
 from chaos.stack import ChaosStack
 from chaos.witness import SqliteWitness
-from chaos.work import Work
+from chaos.work import MENDS_DAMAGE, Work
 
 Effect = Callable[[], dict[str, Check]]
 """Strikes; returns what has to work again, once the blow has let go."""
@@ -60,6 +62,9 @@ class Blows:
         if stack.disk is not None:
             self.makers["fill the disk"] = self._fill
         self.makers["delete the logs"] = self._delete_logs
+        if MENDS_DAMAGE:
+            self.makers["delete run/"] = self._delete_run
+            self.makers["damage a member"] = self._damage
         self.left_out = {} if stack.disk is not None else {"fill the disk": stack.no_disk}
 
     # ---- processes
@@ -229,6 +234,35 @@ class Blows:
             return self._checks.everything(time.time())
 
         return Planned(Blow(kind=kind, began=0.0), delete)
+
+    def _delete_run(self, kind: str, _chance: random.Random) -> Planned | None:
+        def delete() -> dict[str, Check]:
+            shutil.rmtree(self._stack.root / "run", ignore_errors=True)
+            return self._checks.everything(time.time())
+
+        return Planned(Blow(kind=kind, began=0.0), delete)
+
+    def _damage(self, kind: str, chance: random.Random) -> Planned | None:
+        """Change bytes of what a member was loaded from, and have it loaded again."""
+        if (victim := self._victim("inference", chance)) is None:
+            return None
+
+        def damage() -> dict[str, Check]:
+            asked = self._stack.witness.ask("SELECT params_id FROM trials WHERE id = ?", victim.unit_id)
+            for file in _files_of(self._stack.root / "params", asked[0][0]):
+                file.write_bytes(bytes(byte ^ 0x55 for byte in file.read_bytes()))
+            tree = _tree(victim.pid or 0)
+            for process in tree[:1]:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(tree, timeout=2.0)
+            return self._reached_by(victim, time.time())
+
+        return Planned(Blow(kind=kind, began=0.0, target=self._name(victim)), damage)
+
+
+def _files_of(params: Path, params_id: str) -> list[Path]:
+    return [file for file in params.glob(f"{params_id}*") if file.is_file()]
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -50,7 +50,8 @@ class Report(msgspec.Struct, kw_only=True):
     n_left_running: int
     requests: dict[str, int]
     n_late: int
-    """Answered more than 0.2 s after the deadline, by the kernel's clock of arrivals."""
+    """Answered more than 0.2 s after the deadline, by the kernel's clock of arrivals, without the time for which the
+    machine ran nobody."""
     n_late_for_client: int
     """The same, with the delays of the clients' own process."""
     n_held: int
@@ -104,8 +105,8 @@ def as_markdown(report: Report) -> str:
         "left running at the end": f"{report.n_left_running}",
         "requests": f"{report.n_requests:,}: " + ", ".join(f"{n:,} {what}" for what, n in report.requests.items()),
         "... more than 0.2 s past their deadline": f"{report.n_late}",
-        "... with the delays of the clients' own process": f"{report.n_late_for_client} (it was woken up to "
-        f"{report.client_lag_s:.2f} s late)",
+        "... with the delays of the machine and of the clients": f"{report.n_late_for_client} (whose process was woken "
+        f"up to {report.client_lag_s:.2f} s late)",
         "... held by a predictor that was stopped, and answered in time but for that": f"{report.n_held}",
         "`rafiki up`, typed by the supervisor of processes": f"{report.n_ups}",
         "promises broken": f"{len(report.broken)}",

@@ -19,7 +19,7 @@ import msgspec
 from chaos.answers import Answer, Lag, Tally, Target
 from chaos.blows import Blows, Planned
 from chaos.ledger import Ledger
-from chaos.pace import LONG, SHORT
+from chaos.pace import LONG, Pace
 from chaos.recovery import MOST_S, Blow, Checks, Recoveries
 from chaos.report import Report, summarize
 from chaos.stack import REPO, ChaosStack
@@ -80,12 +80,8 @@ class Clients:
 class ChaosRun:
     """One of them. Everything that is chosen, is chosen by the seed."""
 
-    def __init__(self, database: str, seed: int, tell: Callable[[str], None], *, is_short: bool = False) -> None:
-        """
-        Args:
-            is_short: jobs, deployments and blows that fit into a minute.
-        """
-        self._pace = SHORT if is_short else LONG
+    def __init__(self, database: str, seed: int, tell: Callable[[str], None], pace: Pace = LONG) -> None:
+        self._pace = pace
         self._database, self._seed, self._tell = database, seed, tell
         self._chance = random.Random(seed)
         self._tally = Tally()

@@ -16,11 +16,15 @@ from chaos.stack import ChaosStack
 from support.stacks.running_stack import MODELS
 
 from rafiki.client import Client
+from rafiki.deployment import Deployment
 from rafiki.utils.clock import Deadline
 
 DEPLOYMENTS = 2
 MEMBERS = 2
 _SCHEMES = ("random", "bayes", "asha")
+MENDS_DAMAGE = "replace_damaged" in Deployment.__struct_fields__
+"""Whether the next best trial takes the place of a damaged member, and deleted doors of boxes are made again."""
+_DEPLOYMENT = {"replace_damaged": True} if MENDS_DAMAGE else None
 _JOB_DEADLINE_S = 240.0
 _LOOK_S = 0.25
 _EXPECTED_ERRORS = re.compile(r"No space is left|no space|attempts|Its worker", re.IGNORECASE)
@@ -184,7 +188,9 @@ class Work:
         def deploy() -> dict[str, Any] | None:
             live = [j for j in self.client().get_inference_jobs_of_app(app) if j["status"] in ("STARTED", "RUNNING")]
             if not live:
-                self.client().create_inference_job(app, ensemble={"method": "mean", "size": MEMBERS})
+                self.client().create_inference_job(
+                    app, ensemble={"method": "mean", "size": MEMBERS}, deployment=_DEPLOYMENT
+                )
                 return None
             return live[0] if live[0]["status"] == "RUNNING" and live[0]["predictor_host"] else None
 

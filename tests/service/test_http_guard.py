@@ -30,11 +30,12 @@ MOST_BODY = 1 << 20
 
 async def _echo(request: Request) -> Response:
     size = 0
+    seen = request.scope["headers"]
     async for piece in request.stream():
         size += len(piece)
         if size > MOST_BODY:
             return Response(b"too large", 413)
-    return Response(str(size).encode())
+    return Response(str(size).encode(), headers={"x-seen": "yes"} if any(n == b"x-seen" for n, _ in seen) else {})
 
 
 @pytest.fixture
@@ -81,6 +82,86 @@ def test_headers_that_are_too_large_are_refused_however_they_come(server: Thread
     with connected(server) as sock:
         sock.sendall(many)
         assert refusal(read_all(sock)) == (431, "HeadersTooLargeError")
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [[b"0\r\n"] + [b"X: a\r\n" * 1000] * 100, [b"0\r\nX: "] + [b"a" * 8000] * 100, [b"3;"] + [b"a" * 8000] * 100],
+    ids=["trailers", "a trailer", "an extension"],
+)
+def test_what_frames_a_body_is_limited_as_headers_are(server: ThreadedServer, endless: list[bytes]) -> None:
+    with connected(server) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(CHUNKED + b"3\r\nabc\r\n")
+            for piece in endless:
+                sock.sendall(piece)
+        assert refusal(read_all(sock)) == (431, "HeadersTooLargeError")
+
+
+def test_trailers_of_common_size_are_passed_over_and_are_no_headers(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        sock.sendall(CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        for _ in range(1000):
+            sock.sendall(b"40;name=value\r\n%b\r\n" % (b"a" * 64))
+        sock.sendall(b"0\r\nX-Seen: trailer\r\n\r\n")
+        answer = read_all(sock)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"x-seen" not in answer
+        assert answer.endswith(b"\r\n\r\n64000")
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+BROKEN = {
+    "both lengths": POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde",
+    "a length below 0": POST + b"Content-Length: -1\r\n\r\n",
+    "a length with a sign": POST + b"Content-Length: +3\r\n\r\nabc",
+    "a length in words": POST + b"Content-Length: three\r\n\r\nabc",
+    "a length beyond all": POST + b"Content-Length: 99999999999999999999999\r\n\r\nabc",
+    "a chunk without a size": CHUNKED + b"zz\r\nabc\r\n",
+    "a chunk beyond all": CHUNKED + b"ffffffffffffffffff\r\nabc\r\n",
+    "a chunk without an end": CHUNKED + b"3\r\nabcXX0\r\n\r\n",
+    "another encoding": POST + b"Transfer-Encoding: gzip\r\n\r\nabc",
+    "an encoding that ends like one": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a zero byte": POST + b"X: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "lines without a return": b"GET / HTTP/1.1\nHost: x\n\n",
+    "a folded header": GET + b"X: a\r\n b\r\n\r\n",
+    "a blank before the colon": GET + b"X : a\r\n\r\n",
+    "a version of the future": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "HTTP/2 without a word": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "another method": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
+def test_what_two_servers_could_read_differently_is_refused(server: ThreadedServer, sent: bytes) -> None:
+    with connected(server) as sock:
+        # What follows must not pass for a request of somebody behind the same proxy.
+        sock.sendall(sent + GET + b"\r\n")
+        answer = read_all(sock)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert refusal(answer) == (400, "InvalidRequestError")
+
+
+def test_headers_that_drip_are_refused_in_time(server: ThreadedServer) -> None:
+    with connected(server) as sock:
+        sock.settimeout(0.05)
+        sock.sendall(GET + b"X: ")
+        answer = b""
+
+        def is_told() -> bool:
+            nonlocal answer
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer += sock.recv(65536)
+            return b"\r\n\r\n" in answer
+
+        eventually(is_told, "a refusal")
+        assert refusal(answer) == (408, "RequestTimeoutError")
 
 
 def test_headers_within_the_limit_are_taken_with_a_body_that_comes_with_them(server: ThreadedServer) -> None:
