@@ -79,9 +79,14 @@ def read_identity(root: Path) -> StackIdentity | None:
         return None
 
 
+def identity_file(root: Path) -> Path:
+    """Where a stack's record is."""
+    return root / _FILE
+
+
 def write_identity(root: Path, identity: StackIdentity) -> None:
     """Keep a record in the place of the former one."""
-    write_private(root / _FILE, msgspec.json.format(msgspec.json.encode(identity)).decode() + "\n")
+    write_private(identity_file(root), msgspec.json.format(msgspec.json.encode(identity)).decode() + "\n")
 
 
 def examine(root: Path) -> Examined:

@@ -14,7 +14,8 @@ from rafiki.container import BACKENDS
 from rafiki.errors import RafikiError
 from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
-from rafiki.utils.files import make_again
+from rafiki.stack_identity import identity_file
+from rafiki.utils.files import make_again, read_text, write_private
 from rafiki.utils.pid_file import PidFile
 from rafiki.utils.process import end_processes, find_stack_processes
 
@@ -37,6 +38,8 @@ class FolderWatch:
         self._cache: PidFile | None = None
         self._admin: PidFile | None = None
         self._missing: set[Path] = set()
+        self._kept: dict[Path, str] = {}
+        """Files that a later start needs as they are, with what is in them."""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,12 +64,21 @@ class FolderWatch:
         self._cache = self._folder.find_cache() or self._cache
         self._admin = self._folder.find_admin() or self._admin
         missing = {folder for folder in (self._folder.run, self._folder.logs) if not folder.exists()}
+        are_there = not missing
+        for file in (self._folder.secrets_file, identity_file(self._folder.root)):
+            if (text := read_text(file)) is not None:
+                self._kept[file] = text
+            elif file in self._kept:
+                missing.add(file)
         # Seen twice: whoever deletes the whole stack's folder may be in the middle of it.
-        for folder in missing & self._missing:
-            make_again(folder)
-            _logger.warning("admin: %s was deleted, and is made again", folder)
+        for path in missing & self._missing:
+            if path in self._kept:
+                write_private(path, self._kept[path])
+            else:
+                make_again(path)
+            _logger.warning("admin: %s was deleted, and is made again", path)
         self._missing = missing
-        if not missing:
+        if are_there:
             self._mend_others()
         for found, file in ((self._admin, self._folder.admin_pid_file), (self._cache, self._folder.cache_pid_file)):
             if found is not None and file.parent.exists() and not file.exists() and found.process.process() is not None:

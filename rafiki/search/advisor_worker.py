@@ -21,7 +21,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import ReceivedEvent, RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import TrainJob
-from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError
+from rafiki.errors import CacheUnavailableError, MetaStoreError, StaleOwnerError, StoreFullError
 from rafiki.messages import (
     AdvisorSpec,
     CheckpointSaved,
@@ -103,7 +103,7 @@ class AdvisorWorker:
 
         Raises:
             StaleOwnerError: when another advisor has taken over.
-            CacheUnavailableError, MetaStoreError: when one of them stays away.
+            CacheUnavailableError, MetaStoreError, StoreFullError: when one of them stays away, or its disk full.
         """
         sub = self._store.train_jobs.get_sub_train_job(self._spec.sub_train_job_id)
         if is_final(TRAIN_JOB_TRANSITIONS, sub.status):
@@ -125,7 +125,7 @@ class AdvisorWorker:
                 if self._step():
                     return
                 outage.end()
-            except (CacheUnavailableError, MetaStoreError) as e:
+            except (CacheUnavailableError, MetaStoreError, StoreFullError) as e:
                 _logger.warning("%s Trying again.", e.message)
                 must_restore = True
                 outage.wait(e)
@@ -146,7 +146,8 @@ class AdvisorWorker:
             lost = self._look_for_lost_workers()
             if lost is not None:
                 orders, change = orders + lost, Change.TRIALS
-            search.free_params_meanwhile()
+            if search.free_params_meanwhile():
+                change = Change.TRIALS
             if resumed := self._look_for_space():
                 orders, change = orders + resumed, Change.TRIALS
             self._next_look = Deadline(_LOOK_UP_S)

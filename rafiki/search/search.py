@@ -403,15 +403,17 @@ class Search:
         self._advisor.feedback(trial.no, score, is_ended_early=trial.ended_early is not None)
         self._saved.add(trial)
 
-    def free_params_meanwhile(self) -> None:
+    def free_params_meanwhile(self) -> bool:
         """As :meth:`free_params`, unless a later trial may go on from any earlier one."""
-        if not self._advisor.continues_trials:
-            self.free_params()
+        return not self._advisor.continues_trials and self.free_params()
 
-    def free_params(self) -> None:
-        """Free the parameters of trials that nobody needs; also those that the search needs while it goes on."""
-        for trial_id in self._saved.free():
+    def free_params(self) -> bool:
+        """Free the parameters of trials that nobody needs; also those that the search needs while it goes on. Whether
+        there were any."""
+        freed = self._saved.free()
+        for trial_id in freed:
             self._trials[trial_id] = msgspec.structs.replace(self._trials[trial_id], params_id=None)
+        return bool(freed)
 
     def _lose(self, worker_id: str, reason: str) -> list[tuple[str, Order]]:
         self.workers.discard(worker_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.stacks.running_stack import eventually
 
 from rafiki.admin import folder_watch
 from rafiki.admin.folder_watch import FolderWatch
@@ -57,6 +59,24 @@ def test_that_it_was_deleted_is_noticed_once(
     watch.start(noticed.set)
     shutil.rmtree(folder.root)
     assert noticed.wait(60)
+
+
+def test_the_secrets_and_folders_of_a_running_stack_are_made_again(
+    folder: StackFolder, watch: FolderWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_watch, "EVERY_S", 0.01)
+    secrets = folder.secrets()
+    looked = threading.Semaphore(0)
+    mended = FolderWatch(folder, "this", looked.release)
+    mended.start(lambda: None)
+    assert looked.acquire(timeout=60)
+    folder.secrets_file.unlink()
+    for missing in (folder.run, folder.logs):
+        shutil.rmtree(missing)
+    eventually(lambda: folder.run.exists() and folder.logs.exists() and folder.secrets_file.exists(), "all of it")
+    mended.close()
+    assert folder.secrets() == secrets
+    assert stat.S_IMODE(folder.secrets_file.stat().st_mode) == 0o600
 
 
 def test_services_of_another_stack_in_a_folder_of_that_name_go_on(folder: StackFolder, watch: FolderWatch) -> None:

@@ -172,6 +172,7 @@ SPECIAL = {
     "rafiki infer create digits": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer create digits --ensemble greedy --size 5": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer create digits --version 2 --replicas 2": Special(AT_ONCE, before=NOT_DEPLOYED),
+    "rafiki infer create digits --replace-damaged": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer show digits": Special("it is deployed", before=DEPLOYED),
     "rafiki train create --app digits --train train --val val --trials 20": Special(
         "of digits others name trials", puts=("--app digits", "--app more")

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from rafiki.errors import ConfigError, InvalidRequestError, MetaStoreError, StoreFullError
 from rafiki.meta_store import open_meta_store
+from rafiki.meta_store.sql.database import Database
 from rafiki.proposals import Proposal
 from rafiki.utils.clock import utc_now
 
@@ -213,6 +215,25 @@ def test_a_database_file_is_for_its_owner_alone(tmp_path):
         files = sorted(Path(tmp_path).iterdir())
         assert [file.name for file in files] == ["meta.db", "meta.db-shm", "meta.db-wal"]
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_file_that_is_read_only_for_a_while_is_told_and_written_again_afterwards(new_sqlite_url):
+    database = Database(new_sqlite_url)
+    is_read_only = True
+
+    @event.listens_for(database.engine, "connect")
+    def note(connection, _):
+        connection.execute(f"PRAGMA query_only={'ON' if is_read_only else 'OFF'}").close()
+
+    def write():
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS t (x INTEGER)")
+
+    with pytest.raises(MetaStoreError, match=r"cannot be written to.*goes on by itself"):
+        write()
+    is_read_only = False
+    write()
+    database.close()
 
 
 def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(new_sqlite_url):

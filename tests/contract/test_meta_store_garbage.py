@@ -72,7 +72,10 @@ def test_of_a_batch_only_those_are_freed_that_may_be(store: MetaStore, given: Gi
     batch = {t.id: f"p{t.no}" for t in found[:3]} | {found[3].id: "other", "unknown": "p5"}
     assert store.trials.free_params_of({}, owner_id="adv") == []
     assert store.trials.free_params_of(batch, owner_id="another") == []
+    saved = store.trials.list_saved_trial_ids(found[0].sub_train_job_id)
+    assert {found[0].id, found[2].id} <= saved
     assert set(store.trials.free_params_of(batch, owner_id="adv")) == {found[0].id, found[2].id}
+    assert store.trials.list_saved_trial_ids(found[0].sub_train_job_id) == saved - {found[0].id, found[2].id}
     assert store.trials.find_used_params(["p1", "p2", "p3", "p4", "p5"]) == {"p2", "p4", "p5"}
     assert store.trials.free_params_of(batch, owner_id="adv") == []
 

@@ -18,7 +18,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.cache.train import RedisTrainCache
 from rafiki.constants import TrainJobStatus
 from rafiki.entities import SubTrainJob, Trial
-from rafiki.errors import MetaStoreError, RafikiError, StaleOwnerError
+from rafiki.errors import MetaStoreError, RafikiError, StaleOwnerError, StoreFullError
 from rafiki.messages import (
     AdvisorSpec,
     CacheAddress,
@@ -229,10 +229,11 @@ def test_the_search_goes_on_after_the_cache_was_restarted(job_of_own_cache: Job)
     assert all(t.attempt == 1 for t in job.trials())
 
 
+@pytest.mark.parametrize("error", [MetaStoreError, StoreFullError])
 def test_a_result_that_was_stored_though_the_meta_store_failed_counts_once(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: Job, monkeypatch: pytest.MonkeyPatch, error: type[RafikiError]
 ) -> None:
-    real, failures = job.store.trials.complete_trial, [MetaStoreError("the connection was lost")]
+    real, failures = job.store.trials.complete_trial, [error("the connection was lost, or the disk was full")]
 
     def complete_trial(*args: Any, **kwargs: Any) -> Trial:
         trial = real(*args, **kwargs)

@@ -29,6 +29,9 @@ from rafiki.contract.train_jobs import (
 from rafiki.entities import Trial, User
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 
+_FEW_SAVED = 200
+_MOST_FREED = 5000
+"""In one look; the next one takes the others."""
 _LIVE = (TrialStatus.PENDING, TrialStatus.RUNNING)
 
 
@@ -37,6 +40,8 @@ class _Known(msgspec.Struct):
 
     last_no: int = 0
     live_ids: set[str] = msgspec.field(default_factory=set)
+    saved_ids: set[str] = msgspec.field(default_factory=set)
+    """Those with parameters, which the search may free."""
 
 
 class TrainJobFeed:
@@ -84,8 +89,16 @@ class TrainJobFeed:
         trials: list[Trial] = []
         for sub_id in sub_ids:
             known = self._models.get(sub_id) or _Known()
-            trials += store.trials.list_new_trials(sub_id, after_no=known.last_no, live_ids=sorted(known.live_ids))
+            may_have_changed = known.live_ids | self._freed(sub_id, known, is_job_due)
+            trials += store.trials.list_new_trials(sub_id, after_no=known.last_no, live_ids=sorted(may_have_changed))
         return job, trials
+
+    def _freed(self, sub_id: str, known: _Known, is_job_due: bool) -> set[str]:
+        """Trials that have their parameters no more. Where many have them, that is looked at now and then only."""
+        if not known.saved_ids or (len(known.saved_ids) > _FEW_SAVED and not is_job_due):
+            return set()
+        freed = known.saved_ids - self._context.store.trials.list_saved_trial_ids(sub_id)
+        return set(sorted(freed)[:_MOST_FREED])
 
     def _take(self, job: TrainJobView | None, trials: list[Trial]) -> None:
         if job is not None:
@@ -99,6 +112,7 @@ class TrainJobFeed:
             known = self._models[trial.sub_train_job_id]
             known.last_no = max(known.last_no, trial.no)
             (known.live_ids.add if trial.status in _LIVE else known.live_ids.discard)(trial.id)
+            (known.saved_ids.add if trial.is_params_saved else known.saved_ids.discard)(trial.id)
             encoded = msgspec.json.encode(trial_view(trial))
             if self._trials.get(trial.id) != encoded:
                 self._trials[trial.id] = encoded

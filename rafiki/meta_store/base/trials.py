@@ -162,6 +162,10 @@ class TrialStore(ABC):
         """
 
     @abstractmethod
+    def list_saved_trial_ids(self, sub_train_job_id: str) -> set[str]:
+        """The trials of one model that have parameters."""
+
+    @abstractmethod
     def list_best_trials(self, train_job_id: str, *, max_count: int | None = 2, offset: int = 0) -> list[Trial]:
         """The COMPLETED trials with parameters, highest score first; of equal scores the one started
         earlier.

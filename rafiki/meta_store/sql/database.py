@@ -259,6 +259,13 @@ class Database:
                 f"The database {self} stayed locked by another process for {BUSY_TIMEOUT_S} s. ({reason}) End the "
                 f"program that holds it (`fuser {self._url.database}` names it), then try again."
             )
+        if self.is_sqlite and str(code).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")):
+            # A connection that was opened meanwhile stays as the file was then: the next ones are new.
+            self._reader.dispose()
+            return MetaStoreError(
+                f"The database {self} {_what_fails(str(code))}: {reason}. See that the file is there, that it and its "
+                "folder are writable, and that their disk works; the stack then goes on by itself."
+            )
         if self.is_sqlite and is_damage(code):
             return MetaStoreError(f"The database {self} is damaged: {reason}. {GO_BACK}")
         hint = "" if self.is_sqlite else advice(self._url, reason)
@@ -299,6 +306,12 @@ class Database:
 def is_damage(code: str | None) -> bool:
     """Whether SQLite's name of an error says that the file is not what was written."""
     return (code or "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
+
+
+def _what_fails(code: str) -> str:
+    if code.startswith("SQLITE_READONLY"):
+        return "cannot be written to"
+    return "is gone, or cannot be opened" if code.startswith("SQLITE_CANTOPEN") else "cannot be read or written"
 
 
 def _fault(error: sqlite3.Error) -> str:

@@ -235,6 +235,13 @@ class SqlTrialStore(Records, TrialStore):
         where = [trials.c.sub_train_job_id == sub_train_job_id, may_have_changed]
         return self._list(trials, Trial, where, [trials.c.no])
 
+    def list_saved_trial_ids(self, sub_train_job_id: str) -> set[str]:
+        statement = select(trials.c.id).where(
+            trials.c.sub_train_job_id == sub_train_job_id, trials.c.params_id.is_not(None)
+        )
+        with self._db.read() as connection:
+            return set(connection.scalars(statement))
+
     def list_best_trials(self, train_job_id: str, *, max_count: int | None = 2, offset: int = 0) -> list[Trial]:
         return self._list_best(trials.c.train_job_id == train_job_id, max_count, offset)
 
