@@ -28,6 +28,8 @@ SUPERADMIN_PASSWORD_FILE_NAME = "superadmin-password"
 """In the folder of a stack."""
 CONFIG_FILE_NAME = "rafiki.yaml"
 ENV_PREFIX = "RAFIKI_"
+_VARIABLE = "environment variable"
+"""Begins the origin of a setting that one holds."""
 _NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
 """Variables with the prefix that name no setting; so do those without a double underscore (``RAFIKI_HOST``)."""
 
@@ -222,7 +224,7 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, dict[str, object
         if not name.startswith(ENV_PREFIX) or "__" not in name or name in _NOT_SETTINGS:
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-        where = f"environment variable {name}"
+        where = f"{_VARIABLE} {name}"
         if (setting := _named_by_file(section, key)) is not None:
             if f"{ENV_PREFIX}{section}__{setting}".upper() in environ:
                 raise ConfigError(f"{where}: {section}.{setting} is set twice, here and without _FILE: unset one.")
@@ -283,6 +285,11 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
                 raise ConfigError(f"{where}: {key} = {value!r}: must not be empty. Leave it out for its default.")
             if name == "ports" and value is not None and not 0 < value[0] <= value[1] <= 65535:
                 raise ConfigError(f"{where}: {key} = {list(value)}: must be the first and the last port, 1 to 65535.")
+            if key == "oidc.client_secret" and value is not None and not where.startswith(_VARIABLE):
+                raise ConfigError(
+                    f"{where}: {key}: a secret does not belong here. Write it into a file of its own, and name that "
+                    "with oidc.client_secret_file; or set RAFIKI_OIDC__CLIENT_SECRET in the environment."
+                )
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             if name == "port":
@@ -349,7 +356,7 @@ def load_config(
         for key, value in settings.items():
             name = f"{ENV_PREFIX}{section}__{key}".upper()
             name = name if name in environ else f"{name}_FILE"
-            layers.append((f"environment variable {name}", {section: {key: value}}))
+            layers.append((f"{_VARIABLE} {name}", {section: {key: value}}))
     for dotted, value in (flags or {}).items():
         section, _, key = dotted.partition(".")
         _check_names({section: {key: value}}, "flag")

@@ -5,6 +5,8 @@ from typing import Literal, TypeAlias
 
 LogFormat: TypeAlias = Literal["text", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+MappedRole: TypeAlias = Literal["ADMIN", "MODEL_DEVELOPER", "APP_DEVELOPER"]
+"""What a claim of an OpenID Connect provider can make somebody: there is one superadmin."""
 
 
 class BudgetOption(StrEnum):

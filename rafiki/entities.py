@@ -38,6 +38,14 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     banned_date: datetime | None = None
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """An account at an OpenID Connect provider."""
+
+    issuer: str
+    subject: str
+    """The id of the account there, for good."""
+
+
 class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
     """A token that a user made for a program. The token itself is not kept, only its hash."""
 

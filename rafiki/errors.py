@@ -122,6 +122,8 @@ class UnauthorizedError(RequestRefusedError):
 
     http_status = 401
     exit_code = ExitCode.UNAUTHORIZED
+    of_user: str | None = None
+    """Email of whoever was refused, for the audit log, where nobody was logged in."""
 
     @classmethod
     def forbidden(cls, message: str) -> Self:
@@ -161,6 +163,13 @@ class TooManyLoginsError(RequestRefusedError):
     http_status = 429
     exit_code = ExitCode.UNREACHABLE
     retry_after_s: int = 1
+
+
+class LoginProviderError(RafikiError):
+    """The provider of logins (oidc.issuer) cannot be asked. Logins with passwords go on."""
+
+    http_status = 503
+    exit_code = ExitCode.UNREACHABLE
 
 
 class InvalidApiTokenError(RequestRefusedError):

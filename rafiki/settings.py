@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from rafiki.constants import LogFormat, LogLevel
+from rafiki.constants import LogFormat, LogLevel, MappedRole
 
 DEFAULT_ADMIN_PORT = 3000
 """Where an admin listens whose port nobody chose, when it is free."""
@@ -49,11 +49,52 @@ class AdminConfig(Section, frozen=True, kw_only=True):
 class UsersConfig(Section, frozen=True, kw_only=True):
     """For passwords that are set from now on."""
 
-    min_password_length: int = 8
-    """The fewest characters of a password."""
-    refuse_common_passwords: bool = True
+    min_password_length: int | None = None
+    """The fewest characters of a password. Null is 8, and 1 for users whom programs create (`create_user` of the
+    client, `POST /users`): scripts of the first generation make some with short ones. A number holds for all."""
+    refuse_common_passwords: bool | None = None
     """Whether passwords that are guessed first are refused: common words, also with digits around them, rows of keys,
-    repetitions, and the user's email."""
+    repetitions, and the user's email. Null is true, and false for users whom programs create."""
+
+
+class OidcConfig(Section, frozen=True, kw_only=True):
+    """Logins with accounts of an organisation, by OpenID Connect."""
+
+    issuer: str | None = None
+    """The address of the provider, `https://login.example.org/realms/lab`: it describes itself below
+    `/.well-known/openid-configuration`. Null offers no such logins."""
+    client_id: str | None = None
+    """The name under which the stack is registered with the provider."""
+    client_secret_file: str | None = None
+    """A file that holds the client's secret, relative to the folder of rafiki.yaml; null where the provider takes
+    clients without one (public ones)."""
+    client_secret: str | None = None
+    """The secret itself, from the environment alone: `RAFIKI_OIDC__CLIENT_SECRET`."""
+    callback_url: str | None = None
+    """The address in browsers that the provider sends them back to after `/oidc/login`, as it is registered there:
+    `https://rafiki.example.org:3000/oidc/callback`. Null offers logins from terminals only."""
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["openid", "email", "profile"])
+    """What is asked for; `openid` has to be among them."""
+    email_claim: str = "email"
+    """The claim that is the user's email."""
+    email_verified_claim: str | None = "email_verified"
+    """The claim that has to be true for the email to count. Null is for providers that tell only emails that nobody can
+    choose, and do not say so."""
+    email_domains: list[str] = []
+    """The domains of emails that may log in (`example.org`, which holds for no other below it); none is all."""
+    roles_claim: str = "groups"
+    """The claim whose values `oidc.roles` names; `a.b` is `b` in the object `a`."""
+    roles: dict[str, MappedRole] = {}
+    """A value of the claim -> the role of users who have it: the strongest, at each login anew."""
+    default_role: MappedRole | None = None
+    """The role of whoever has none of these values. Null refuses them."""
+    ca: str | None = None
+    """PEM file of the authority that signed the provider's certificate, relative to the folder of rafiki.yaml; null is
+    those that the machine trusts."""
+    timeout_s: float = 10.0
+    """How long the provider may take to answer, in all that one call needs of it."""
+    clock_skew_s: float = 60.0
+    """How far its clock may be from this machine's."""
 
 
 class TlsConfig(Section, frozen=True, kw_only=True):
@@ -272,6 +313,7 @@ class Config(Section, frozen=True, kw_only=True):
     stack: StackConfig = StackConfig()
     admin: AdminConfig = AdminConfig()
     users: UsersConfig = UsersConfig()
+    oidc: OidcConfig = OidcConfig()
     tls: TlsConfig = TlsConfig()
     http: HttpConfig = HttpConfig()
     meta_store: MetaStoreConfig = MetaStoreConfig()

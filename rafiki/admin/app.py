@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rafiki
+from rafiki.admin import oidc_pages
 from rafiki.admin.auditing import CallRecord
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
@@ -35,6 +36,7 @@ from rafiki.entities import User
 from rafiki.errors import (
     InternalError,
     InvalidRequestError,
+    LoginProviderError,
     MethodNotAllowedError,
     NotFoundError,
     OtherStackError,
@@ -70,6 +72,7 @@ def make_app(context: AdminContext) -> Starlette:
         return _json(document)
 
     routes.append(Route("/openapi.json", get_openapi, methods=["GET"]))
+    routes += oidc_pages.routes(context)
     app = Starlette(routes=[*routes, *context.door.routes()], exception_handlers={HTTPException: _http_exception})
     # No redirects: whatever is no success is a refusal that names its error.
     app.router.redirect_slashes = False
@@ -114,7 +117,9 @@ def _serve(
             return await answer(request, record)
         except RafikiError as e:
             record.fail(e)
-            if e.http_status >= 500:
+            if isinstance(e, LoginProviderError):
+                _logger.warning("the provider of logins: %s", e.message)
+            elif e.http_status >= 500:
                 log_unexpected(_logger, e)
             refusal = _error(e)
             if isinstance(e, MethodNotAllowedError):

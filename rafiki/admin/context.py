@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +15,7 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.oidc_flows import FlowSeal
 from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.supervisor import Supervisor
@@ -30,6 +32,9 @@ from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
 from rafiki.utils.disk_space import DiskSpace
+
+if TYPE_CHECKING:
+    from rafiki.oidc.provider import Provider
 
 _USED_STEP = timedelta(minutes=1)
 """How exactly it is noted when an API token was last used: a write for each request would slow them all."""
@@ -56,6 +61,9 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditLog
     keys: PredictorKeys
     login_limits: LoginLimits
+    flows: FlowSeal
+    oidc: Provider | None = None
+    """Whose accounts may log in; None = there are passwords alone."""
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""
     doors: BoxDoors | None = None

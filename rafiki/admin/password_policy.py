@@ -7,6 +7,8 @@ import re
 from rafiki.errors import InvalidRequestError
 from rafiki.settings import UsersConfig
 
+_FEWEST_CHARS = 8
+"""Where no setting says otherwise."""
 _MOST_CHARS = 4096
 _FEWEST_OF_EMAIL = 4
 """Of a part of an email that a password must not be."""
@@ -35,11 +37,13 @@ _LOOKALIKES = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "
 _AROUND = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 
 
-def check_password(password: str, email: str, policy: UsersConfig) -> None:
+def check_password(password: str, email: str, policy: UsersConfig, *, is_by_program: bool = False) -> None:
     """
     Args:
         password: the new one.
         email: of its user.
+        is_by_program: it comes with the published call that creates users, which took any that is not empty: it is
+            held to what the settings say, and not to their defaults.
 
     Raises:
         InvalidRequestError: saying what a password has to be like.
@@ -48,12 +52,14 @@ def check_password(password: str, email: str, policy: UsersConfig) -> None:
         raise InvalidRequestError("Field 'password': must not be empty.")
     if len(password) > _MOST_CHARS:
         raise InvalidRequestError(f"Field 'password': has {len(password):,} characters; {_MOST_CHARS:,} are the most.")
-    if len(password) < policy.min_password_length:
+    fewest = policy.min_password_length or (1 if is_by_program else _FEWEST_CHARS)
+    if len(password) < fewest:
         raise InvalidRequestError(
-            f"Field 'password': has {len(password)} character(s); this stack asks for {policy.min_password_length} at "
+            f"Field 'password': has {len(password)} character(s); this stack asks for {fewest} at "
             "least (users.min_password_length). Several words are easy to keep in mind."
         )
-    if policy.refuse_common_passwords and is_common(password, email):
+    is_refusing = not is_by_program if policy.refuse_common_passwords is None else policy.refuse_common_passwords
+    if is_refusing and is_common(password, email):
         raise InvalidRequestError(
             "Field 'password': is one of those that are guessed first: a common word, a row of keys, a repetition or "
             "the email. Take several words."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from typing import TYPE_CHECKING
 
 from rafiki.admin.advertised import check_ways_out
 from rafiki.admin.audit_log import AuditLog
@@ -17,6 +18,7 @@ from rafiki.admin.health import Health
 from rafiki.admin.login_limits import LoginLimits
 from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
+from rafiki.admin.oidc_flows import FlowSeal
 from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
@@ -35,6 +37,7 @@ from rafiki.environments.nodes import NodeEnvironments
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
 from rafiki.meta_store import MetaStore, open_meta_store
+from rafiki.oidc.settings import read_oidc
 from rafiki.sandbox.bubblewrap import open_sandbox
 from rafiki.service_names import ServiceNames
 from rafiki.settings import Config
@@ -43,6 +46,9 @@ from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
 from rafiki.utils.addresses import is_loopback
 from rafiki.utils.process import STACK_VARIABLE
+
+if TYPE_CHECKING:
+    from rafiki.oidc.provider import Provider
 
 _WEAKEST_SECRET = 32
 
@@ -113,6 +119,16 @@ def _install_on_nodes(
     containers.on_missing_packages(nodes.doubt)
 
 
+def _open_oidc(loaded: LoadedConfig) -> Provider | None:
+    """The provider of logins, which is asked when somebody logs in: it may be down at the start."""
+    if (client := read_oidc(loaded)) is None:
+        return None
+    # Its libraries take as long to import as a small part of the admin, and memory.
+    from rafiki.oidc.provider import Provider
+
+    return Provider(client)
+
+
 def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entrance) -> AdminContext:
     """Open the stores (making and migrating what is not there yet), find or start the cache; nothing supervises yet.
 
@@ -127,6 +143,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     secrets = folder.secrets()
     _refuse_weak_secrets(config.admin.host, secrets)
     check_ways_out(config)
+    oidc = _open_oidc(loaded)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
     store = open_meta_store(folder.meta_store_url)
@@ -191,5 +208,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
         disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
-        keys=keys,
+        keys=keys, oidc=oidc, flows=FlowSeal(secrets.token_key),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rafiki.client.calls import Calls
 from rafiki.client.plain_answers import Json
 from rafiki.constants import UserType
-from rafiki.contract import api_tokens, users
+from rafiki.contract import api_tokens, oidc, users
 
 
 class UserCalls(Calls):
@@ -55,6 +55,47 @@ class UserCalls(Calls):
             email: whose, for admins; None = one's own.
         """
         return self._one(users.SET_PASSWORD, password=password, old_password=old_password, email=email)
+
+    def get_oidc(self) -> Json:
+        """Whether accounts of an organisation may log in: ``issuer`` is the provider's address, or None."""
+        return self._one(oidc.GET_OIDC)
+
+    def start_oidc_login(self, redirect_uri: str | None = None) -> Json:
+        """Begin a login with an account of an organisation.
+
+        Args:
+            redirect_uri: where the browser comes back to on this machine; None = the browser is on another device.
+
+        Returns:
+            ``url`` to open in a browser, ``login`` for :meth:`finish_oidc_login`; of another device's also
+            ``user_code`` and ``interval_s``.
+        """
+        return self._one(oidc.START_OIDC_LOGIN, redirect_uri=redirect_uri)
+
+    def finish_oidc_login(
+        self,
+        login: str,
+        *,
+        code: str | None = None,
+        state: str | None = None,
+        iss: str | None = None,
+        link_to: str | None = None,
+    ) -> Json:
+        """Finish a login; once nothing ``is_pending``, later calls are made as that user.
+
+        Args:
+            login: what began it.
+            code, state, iss: what the browser came back with; None = it is on another device.
+            link_to: token of a user here, whose account at the provider this becomes.
+        """
+        answer = self._one(oidc.FINISH_OIDC_LOGIN, login=login, code=code, state=state, iss=iss, link_to=link_to)
+        if not answer["is_pending"]:
+            self.token = answer["token"]
+        return answer
+
+    def set_identity(self, email: str, subject: str | None) -> Json:
+        """Link a user to the account of the provider with that id; None takes all such accounts from the user."""
+        return self._one(oidc.SET_IDENTITY, email=email, subject=subject)
 
     def create_api_token(self, name: str, expires_in_s: int | None = None) -> Json:
         """Make an API token, which programs use instead of a login.

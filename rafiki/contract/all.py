@@ -16,6 +16,7 @@ from rafiki.contract import (
     inference_jobs,
     models,
     nodes,
+    oidc,
     predictor_keys,
     service_openapi,
     stack,
@@ -29,6 +30,7 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
     for group in (
         stack,
         users,
+        oidc,
         api_tokens,
         datasets,
         models,
@@ -97,16 +99,20 @@ def openapi(version: str) -> dict[str, object]:
             content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         else:
             content = {"application/json": {"schema": by_type[repr(e.response)]}}
+        responses = {"200": {"description": "OK", "content": content}, "4XX": refusal}
         operation: dict[str, object] = {
             "operationId": e.name,
             "summary": e.summary,
             "parameters": _parameters(e, request_schema),
-            "responses": {"200": {"description": "OK", "content": content}, "4XX": refusal},
+            "responses": responses,
             "security": [] if e.roles is None else [{"token": []}],
         }
+        if e.asks_provider:
+            operation["responses"] = {**responses, "503": refusal}
         if body := _body(e, request_schema):
             operation["requestBody"] = body
         paths.setdefault(e.path, {})[e.method.lower()] = operation
+    paths |= oidc.page_paths(by_type[repr(oidc.OidcLoginView)], refusal)
     paths |= service_openapi.paths(by_type, refusal, components)
     for name in {e.request.__name__ for e in ENDPOINTS.values()} | service_openapi.requests():
         components.pop(name, None)

@@ -162,6 +162,8 @@ class Endpoint(msgspec.Struct, Generic[RequestOf, AnswerOf], frozen=True, kw_onl
     is_stream: bool = False
     """The answer is a stream of events (``text/event-stream``) that goes on until what is watched has ended. The
     ``data`` of each is JSON with its kind as ``type``; a refusal is an answer like any other."""
+    asks_provider: bool = False
+    """Whether a provider of logins is asked, which may be down: then the answer is a 503."""
     audited: Audited | None = None
     """None = it is not in the audit log, because it changes nothing."""
 

@@ -35,6 +35,8 @@ class CreateUserRequest(RequestStruct, frozen=True, kw_only=True):
     email: str
     password: str
     user_type: UserType
+    is_typed: bool = False
+    """Whether a person chose the password: it is then held to the password policy also where no setting asks for it."""
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):

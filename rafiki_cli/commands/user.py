@@ -57,7 +57,7 @@ def create(
     """Create a user; the password is asked for, or read from a file or stdin."""
     client = cli.client()
     password = terminal.read_password(f"Password of {email}", password_file, password_stdin, confirm=True)
-    put_record(client.create_user(email, password, UserType(type)), _COLUMNS, format)
+    put_record(client.create_user(email, password, UserType(type), is_typed=True), _COLUMNS, format)
     if format is Format.TABLE:
         terminal.hint(f"Next: rafiki login {email}, as that user")
 
@@ -93,6 +93,30 @@ def password(
     terminal.say(f"The password of {changed.email} is changed. Logins that were made with the old one have ended.")
     if is_own and not cli.is_token_from_environment:
         session.keep_login(client.address, changed.email, client.login(changed.email, new))
+
+
+@app.command(
+    epilog=examples(
+        "rafiki user identity ada@example.org --subject 8f14e45f-ceea",
+        "rafiki user identity ada@example.org --none",
+    )
+)
+def identity(
+    cli: Application,
+    email: EmailArgument,
+    subject: Annotated[
+        str | None, typer.Option(metavar="SUB", help="The user's id at the provider, its claim `sub`.")
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Take all such accounts from the user.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Link a user to an account of your organisation, or take it from them.
+
+    Users link their own with `rafiki login --oidc --link EMAIL`.
+    """
+    if (subject is None) is not none:
+        raise terminal.UsageError("Give --subject SUB, or --none.")
+    put_record(cli.client().set_identity(email, subject), _COLUMNS, format)
 
 
 @app.command("list", epilog=examples("rafiki user list"))

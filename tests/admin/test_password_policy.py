@@ -45,18 +45,31 @@ def test_the_shortest_one_is_a_setting() -> None:
         check_password("x7-yk2!", EMAIL, UsersConfig())
     check_password("x7-yk2!", EMAIL, UsersConfig(min_password_length=7))
     with pytest.raises(InvalidRequestError, match="empty"):
-        check_password("", EMAIL, UsersConfig(min_password_length=0))
+        check_password("", EMAIL, UsersConfig(min_password_length=1))
+
+
+@pytest.mark.parametrize("password", ["p", "rafiki", "password"])
+def test_programs_that_create_users_are_held_to_what_is_set_alone(password: str) -> None:
+    check_password(password, EMAIL, UsersConfig(), is_by_program=True)
+    with pytest.raises(InvalidRequestError, match="9 at least"):
+        check_password(password, EMAIL, UsersConfig(min_password_length=9), is_by_program=True)
+    with pytest.raises(InvalidRequestError, match=r"guessed first"):
+        check_password("rafiki", EMAIL, UsersConfig(refuse_common_passwords=True), is_by_program=True)
+    with pytest.raises(InvalidRequestError, match="empty"):
+        check_password("", EMAIL, UsersConfig(), is_by_program=True)
 
 
 def test_it_is_for_new_users_and_new_passwords(people: People) -> None:
     email = f"{unique('weak')}@rafiki"
     user = {"email": email, "user_type": "APP_DEVELOPER"}
     for weak in ("short", "password1", email):
-        message = people.admin.refused("InvalidRequestError", "POST", "/users", json={**user, "password": weak})
+        typed = {**user, "password": weak, "is_typed": True}
+        message = people.admin.refused("InvalidRequestError", "POST", "/users", json=typed)
         assert weak == "short" or weak not in message
-    people.admin.ok("POST", "/users", json={**user, "password": "a strong one"})
-    me = people.nobody.login(email, "a strong one")
-    change = {"old_password": "a strong one", "password": "password1"}
+    # As the published call has it.
+    people.admin.ok("POST", "/users", json={**user, "password": "short"})
+    me = people.nobody.login(email, "short")
+    change = {"old_password": "short", "password": "password1"}
     me.refused("InvalidRequestError", "POST", "/users/password", json=change)
     people.admin.refused("InvalidRequestError", "POST", "/users/password", json={"email": email, "password": "x"})
-    people.nobody.login(email, "a strong one")
+    people.nobody.login(email, "short")

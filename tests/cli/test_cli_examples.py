@@ -23,6 +23,7 @@ from threading import Thread
 
 import pytest
 from support.data.image_zip import png
+from support.oidc.provider import ProviderProcess, write_secret
 from support.stacks.running_stack import RunningStack, eventually
 from support.terminals.pseudo_terminal import PseudoTerminal
 from support.tls.authority import Authority
@@ -132,6 +133,8 @@ SPECIAL = {
     "rafiki login ada@example.org": Special(ASKS, before=HAS_ADA, types=(PASSWORD,)),
     "rafiki login ada@example.org --password-file password.txt": Special("ada is there", before=HAS_ADA),
     "rafiki --context prod login ada@example.org": Special(ASKS, before=(*HAS_ADA, *HAS_PROD), types=(PASSWORD,)),
+    "rafiki --context prod login --oidc": Special("the context is there", before=HAS_PROD),
+    "rafiki login --oidc --link ada@example.org": Special(ASKS, before=HAS_ADA, types=(PASSWORD,)),
     "rafiki model upload svm.py --task T --dep scikit-learn=1.5.2 --access PUBLIC": Special(
         "no network", puts=("=1.5.2", "=>=1")
     ),
@@ -193,6 +196,14 @@ SPECIAL = {
     "rafiki user password --old-password-file old.txt --password-file new.txt": Special("ada does", before=AS_ADA),
     "rafiki user password ada@example.org": Special(ASKS, before=HAS_ADA, types=(PASSWORD, PASSWORD)),
     "rafiki user ban bob@example.org": Special(ASKS, types=("y",)),
+    "rafiki user ban bob@example.org --hand-over-to ada@example.org": Special(
+        ASKS,
+        before=(*HAS_ADA, "user create carl@example.org --password-file password.txt"),
+        types=("y",),
+        puts=("bob@", "carl@"),
+    ),
+    "rafiki user identity ada@example.org --subject 8f14e45f-ceea": Special("ada is there", before=HAS_ADA),
+    "rafiki user identity ada@example.org --none": Special("ada is there", before=HAS_ADA),
     "rafiki token revoke ci": Special("the token is there", before=HAS_TOKEN),
     "rafiki context use prod": Special("the context is there", before=HAS_PROD),
     "rafiki context show prod -o json": Special("the context is there", before=HAS_PROD),
@@ -221,16 +232,20 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Whose people agree to everything at once, each time somebody else.
+        self.provider = ProviderProcess()
+        self.provider.set(agrees=True, is_fresh=True)
+        write_secret(folder)
         self.stack = RunningStack(
             folder,
-            {"admin": {"allow_private_dataset_urls": True}},
+            {"admin": {"allow_private_dataset_urls": True}, "oidc": self.provider.settings()},
             variables={"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull},
         )
         self.environ = {
             "HOME": str(folder / "home"), "XDG_CONFIG_HOME": str(folder / "home" / ".config"), "COLUMNS": "100",
             "XDG_CACHE_HOME": str(folder / "home" / ".cache"), "XDG_DATA_HOME": str(folder / "home" / ".local"),
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPO), "SHELL": "/bin/bash",
-            "PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1",
+            "PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1", "DISPLAY": "", "WAYLAND_DISPLAY": "",
         }  # fmt: skip
         self.stands_for: dict[str, str] = {}
         self.site = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=REPO / "templates" / "samples"))
@@ -448,5 +463,6 @@ def test_every_example_of_every_help_works(
                 env={**os.environ, **world.environ}, capture_output=True, check=False,
             )  # fmt: skip
         world.stack.down()
+        world.provider.close()
         world.site.shutdown()
     assert not any(wrong), "\n\n".join(filter(None, wrong))

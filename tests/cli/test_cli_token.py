@@ -261,7 +261,7 @@ def test_a_ci_job_works_with_a_token_until_it_is_revoked(stack: RunningStack, tm
 def test_a_password_is_changed_and_reset(stack: RunningStack, tmp_path: Path) -> None:
     email = f"ada-{os.getpid()}@rafiki"
     for file in ("one", "two", "three"):
-        (tmp_path / file).write_text(f"{file}\n")
+        (tmp_path / file).write_text(f"the {file} password\n")
     home = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
     one, two, three = (str(tmp_path / f) for f in ("one", "two", "three"))
     assert rafiki(stack, "user", "create", email, "--password-file", one).returncode == 0

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from rafiki.constants import UserType
+from rafiki.entities import Identity
 from rafiki.errors import InvalidRequestError, InvalidUserError, UserAlreadyBannedError, UserExistsError
 
 
@@ -91,3 +92,35 @@ def test_an_unknown_user_is_refused_by_id(store, method):
     arguments = ["nobody", *more.get(method, [])]
     with pytest.raises(InvalidUserError, match="nobody"):
         getattr(store.users, method)(*arguments)
+
+
+HERS = Identity("https://login.example.org", "42")
+
+
+def test_a_user_is_found_by_the_account_at_a_provider(store, given):
+    user = store.users.create_user("ada@rafiki", "hash", UserType.APP_DEVELOPER, identity=HERS)
+    assert store.users.find_user_by_identity(HERS) == user == store.users.get_user(user.id)
+    other = given.user()
+    store.users.add_identity(other.id, Identity(HERS.issuer, "43"))
+    store.users.add_identity(other.id, Identity("https://other.example.org", "42"))
+    assert store.users.find_user_by_identity(Identity("https://other.example.org", "42")) == other
+    assert store.users.find_user_by_identity(Identity(HERS.issuer, "44")) is None
+    assert store.users.remove_identities(other.id) == 2
+    assert store.users.find_user_by_identity(Identity(HERS.issuer, "43")) is None
+    assert store.users.find_user_by_identity(HERS) == user
+    assert store.users.remove_identities(other.id) == 0
+
+
+def test_an_account_at_a_provider_is_one_users_and_a_refused_user_leaves_none(store, given):
+    user = store.users.create_user("ada@rafiki", "hash", UserType.APP_DEVELOPER, identity=HERS)
+    with pytest.raises(UserExistsError, match="account"):
+        store.users.create_user("eve@rafiki", "hash", UserType.APP_DEVELOPER, identity=HERS)
+    assert store.users.find_user_by_email("eve@rafiki") is None
+    with pytest.raises(UserExistsError, match="account"):
+        store.users.add_identity(given.user().id, HERS)
+    with pytest.raises(UserExistsError, match="ADA"):
+        store.users.create_user("ADA@rafiki", "hash", UserType.APP_DEVELOPER, identity=Identity(HERS.issuer, "43"))
+    assert store.users.find_user_by_identity(Identity(HERS.issuer, "43")) is None
+    assert store.users.find_user_by_identity(HERS) == user
+    with pytest.raises(InvalidUserError, match="nobody"):
+        store.users.add_identity("nobody", Identity(HERS.issuer, "44"))

@@ -12,6 +12,7 @@ import httpx
 from fuzz.document import check_answer
 from support.data.wheels import make_wheel, pip_variables
 from support.http.raw_http import TASK, Caller, superadmin_of, unique
+from support.oidc.provider import ProviderProcess, write_secret
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.contract.all import ENDPOINTS
@@ -90,7 +91,9 @@ class People:
 
     def __init__(self, folder: Path, most_s: float | None = None) -> None:
         make_wheel(folder / "wheels", "glimmer", "1.0")
-        settings = {"admin": {"max_dataset_mb": 2, "max_model_file_mb": 1}}
+        self.provider = ProviderProcess()
+        write_secret(folder / "stack")
+        settings = {"admin": {"max_dataset_mb": 2, "max_model_file_mb": 1}, "oidc": self.provider.settings()}
         self.stack = RunningStack(folder / "stack", settings, pip_variables(folder / "wheels"))
         try:
             self.stack.up()
@@ -104,8 +107,12 @@ class People:
             self.public = developer.upload_model(access_right="PUBLIC")
             self.packed = developer.upload_model(access_right="PUBLIC", dependencies='{"glimmer": "1.0"}')
         except BaseException:
-            self.stack.down()
+            self.close()
             raise
+
+    def close(self) -> None:
+        self.stack.down()
+        self.provider.close()
 
     def new_email(self) -> str:
         """Of somebody whom nobody needs."""
@@ -137,6 +144,9 @@ class People:
         for name in ("get_trial", "get_trial_logs", "watch_trial_logs", "get_trial_parameters"):
             me.ok(name, trial_id=f["trial_id"])
         me.ok("preview_ensemble", **job)
+        key = me.ok("create_key", app=f["app"], name=unique("key"))
+        me.ok("get_keys", app=f["app"])
+        me.ok("revoke_key", app=f["app"], key_id=key["id"])
         assert me.call("get_export", **job).status_code == (400 if me.role == "APP_DEVELOPER" else 200)
         me.ok("create_inference_job", app=f["app"])
         me.ok("get_inference_jobs_by_user", user_id=me.caller.id)
@@ -177,11 +187,25 @@ class People:
             other = Person(me.role, self.root.caller.make_user(me.role), None)
             other.ok("set_password", old_password=PASSWORD, password="one more password")
             me.answered += other.answered
+        self._if_may(me, "set_user_type", email=victim, user_type="MODEL_DEVELOPER")
         self._if_may(me, "ban_user", email=victim)
+        self._if_may(me, "get_audit", user=me.caller.email)
+        self._organisation(me)
         made = me.ok("create_api_token", name=unique("token"))
         me.ok("get_api_tokens")
         me.ok("revoke_api_token", token_id=made["id"])
         me.fields["email"] = self.new_email()
+
+    def _organisation(self, me: Person) -> None:
+        """Accounts of the provider, of somebody new each time."""
+        me.ok("get_oidc")
+        name = unique("ada")
+        self.provider.set(person={"sub": name, "email": f"{name}@example.org", "email_verified": True})
+        begun = me.ok("start_oidc_login")
+        assert me.ok("finish_oidc_login", login=begun["login"])["is_pending"]
+        self.provider.open(begun["url"])
+        assert me.ok("finish_oidc_login", login=begun["login"])["account"] == "created"
+        self._if_may(me, "set_identity", email=self.new_email(), subject=unique("bob"))
 
     def _models(self, me: Person) -> None:
         me.fields["model_id"] = self.public

@@ -55,7 +55,7 @@ def create_user(context: AdminContext, actor: User, request: CreateUserRequest) 
     email = request.email
     if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > _MOST_EMAIL_CHARS:
         raise InvalidRequestError(f"Field 'email': {email[:80]!r} is no email address (name@host).")
-    check_password(request.password, email, context.config.users)
+    check_password(request.password, email, context.config.users, is_by_program=not request.is_typed)
     if request.user_type is UserType.SUPERADMIN:
         raise UnauthorizedError.forbidden("There is one superadmin; nobody can make another.")
     if request.user_type is UserType.ADMIN and actor.user_type is not UserType.SUPERADMIN:

@@ -14,6 +14,18 @@ from rafiki.contract.api_tokens import (
     RevokeApiTokenRequest,
 )
 from rafiki.contract.endpoint import Empty
+from rafiki.contract.oidc import (
+    FINISH_OIDC_LOGIN,
+    GET_OIDC,
+    SET_IDENTITY,
+    START_OIDC_LOGIN,
+    FinishOidcLoginRequest,
+    OidcLoginView,
+    OidcStartView,
+    OidcView,
+    SetIdentityRequest,
+    StartOidcLoginRequest,
+)
 from rafiki.contract.users import (
     BAN_USER,
     CREATE_USER,
@@ -49,9 +61,10 @@ class UserCalls(Calls):
         """The user who is logged in."""
         return self._call(GET_CURRENT_USER, Empty())
 
-    def create_user(self, email: str, password: str, user_type: UserType) -> UserView:
+    def create_user(self, email: str, password: str, user_type: UserType, *, is_typed: bool = False) -> UserView:
         """Create a user."""
-        return self._call(CREATE_USER, CreateUserRequest(email=email, password=password, user_type=user_type))
+        request = CreateUserRequest(email=email, password=password, user_type=user_type, is_typed=is_typed)
+        return self._call(CREATE_USER, request)
 
     def get_users(self) -> list[UserView]:
         """All users."""
@@ -68,6 +81,34 @@ class UserCalls(Calls):
     def set_password(self, password: str, *, old_password: str | None = None, email: str | None = None) -> UserView:
         """Change a password."""
         return self._call(SET_PASSWORD, SetPasswordRequest(password=password, old_password=old_password, email=email))
+
+    def get_oidc(self) -> OidcView:
+        """Whether accounts of an organisation may log in."""
+        return self._call(GET_OIDC, Empty())
+
+    def start_oidc_login(self, redirect_uri: str | None = None) -> OidcStartView:
+        """Begin a login with an account of an organisation."""
+        return self._call(START_OIDC_LOGIN, StartOidcLoginRequest(redirect_uri=redirect_uri))
+
+    def finish_oidc_login(
+        self,
+        login: str,
+        *,
+        code: str | None = None,
+        state: str | None = None,
+        iss: str | None = None,
+        link_to: str | None = None,
+    ) -> OidcLoginView:
+        """Finish a login; once nothing is pending, later calls are made as that user."""
+        request = FinishOidcLoginRequest(login=login, code=code, state=state, iss=iss, link_to=link_to)
+        answer = self._call(FINISH_OIDC_LOGIN, request)
+        if not answer.is_pending:
+            self.token = answer.token
+        return answer
+
+    def set_identity(self, email: str, subject: str | None) -> UserView:
+        """Link a user to an account of the provider, or take all from them."""
+        return self._call(SET_IDENTITY, SetIdentityRequest(email=email, subject=subject))
 
     def create_api_token(self, name: str, expires_in_s: int | None = None) -> NewApiTokenView:
         """Make an API token."""

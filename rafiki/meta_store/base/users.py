@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from rafiki.constants import UserType
-from rafiki.entities import User
+from rafiki.entities import Identity, User
 
 
 class UserStore(ABC):
@@ -14,11 +14,13 @@ class UserStore(ABC):
     """
 
     @abstractmethod
-    def create_user(self, email: str, password_hash: str, user_type: UserType) -> User:
-        """Add a user.
+    def create_user(
+        self, email: str, password_hash: str, user_type: UserType, *, identity: Identity | None = None
+    ) -> User:
+        """Add a user, with an account at a provider or without, in the same moment.
 
         Raises:
-            UserExistsError: a user has that email, in whatever case, banned or not.
+            UserExistsError: a user has that email, in whatever case, banned or not; or that account.
         """
 
     @abstractmethod
@@ -32,6 +34,23 @@ class UserStore(ABC):
     @abstractmethod
     def find_user_by_email(self, email: str) -> User | None:
         """The user with that email in whatever case."""
+
+    @abstractmethod
+    def find_user_by_identity(self, identity: Identity) -> User | None:
+        """The user whose account at a provider it is, banned or not."""
+
+    @abstractmethod
+    def add_identity(self, user_id: str, identity: Identity) -> None:
+        """Give a user one more account at a provider.
+
+        Raises:
+            InvalidUserError: there is none with that id.
+            UserExistsError: it is a user's already.
+        """
+
+    @abstractmethod
+    def remove_identities(self, user_id: str) -> int:
+        """Take all of a user's accounts at providers from them; returns how many they were."""
 
     @abstractmethod
     def list_users(self, *, offset: int = 0, limit: int | None = None) -> list[User]:

@@ -91,6 +91,16 @@ users = Table(
     UniqueConstraint("email_key"),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Str, primary_key=True),
+    Column("subject", Str, primary_key=True),
+    _ref("user_id", "users"),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Index(None, "user_id"),
+)
+
 api_tokens = Table(
     "api_tokens",
     metadata,

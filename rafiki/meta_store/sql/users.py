@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+import msgspec
+from sqlalchemy import Connection, delete, select, update
 
 from rafiki.constants import UserType
-from rafiki.entities import User
+from rafiki.entities import Identity, User
 from rafiki.errors import InvalidRequestError, InvalidUserError, UserAlreadyBannedError, UserExistsError
 from rafiki.meta_store.base import UserStore
-from rafiki.meta_store.sql.database import Refusals, not_found
+from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records, to_entity
-from rafiki.meta_store.sql.schema import columns_of, datasets, inference_jobs, models, predictor_keys, train_jobs, users
+from rafiki.meta_store.sql.schema import (
+    columns_of,
+    datasets,
+    identities,
+    inference_jobs,
+    models,
+    predictor_keys,
+    train_jobs,
+    users,
+)
 from rafiki.utils.ids import new_id
 
 
@@ -40,8 +50,13 @@ def _hand_over(connection: Connection, user_id: str, heir_id: str) -> None:
         connection.execute(update(table).where(table.c.user_id == user_id).values(user_id=heir_id))
 
 
+_TAKEN = UserExistsError("That account of the provider belongs to a user already.")
+
+
 class SqlUserStore(Records, UserStore):
-    def create_user(self, email: str, password_hash: str, user_type: UserType) -> User:
+    def create_user(
+        self, email: str, password_hash: str, user_type: UserType, *, identity: Identity | None = None
+    ) -> User:
         values = {
             "id": new_id(),
             "email": email,
@@ -51,7 +66,30 @@ class SqlUserStore(Records, UserStore):
             "datetime_created": self._db.now(),
         }
         taken = UserExistsError(f"A user with the email {email} exists already.")
-        return self._create(users, User, values, Refusals(unique={"uq_users_email_key": taken}))
+        refusals = Refusals(unique={"uq_users_email_key": taken, "pk_identities": _TAKEN})
+        if identity is None:
+            return self._create(users, User, values, refusals)
+        with self._db.write(refusals) as connection:
+            user = self._insert(connection, users, User, values)
+            connection.execute(identities.insert().values(**self._identity(user.id, identity)))
+        return user
+
+    def _identity(self, user_id: str, identity: Identity) -> dict[str, object]:
+        return {**msgspec.structs.asdict(identity), "user_id": user_id, "datetime_created": self._db.now()}
+
+    def find_user_by_identity(self, identity: Identity) -> User | None:
+        is_it = (identities.c.issuer == identity.issuer, identities.c.subject == identity.subject)
+        owner = select(identities.c.user_id).where(*is_it).scalar_subquery()
+        return self._find(users, User, users.c.id == owner)
+
+    def add_identity(self, user_id: str, identity: Identity) -> None:
+        parents = [Parents(users, [user_id], "user", InvalidUserError)]
+        with self._db.write_once(Refusals(unique={"pk_identities": _TAKEN}, parents=parents)) as connection:
+            connection.execute(identities.insert().values(**self._identity(user_id, identity)))
+
+    def remove_identities(self, user_id: str) -> int:
+        with self._db.write_once() as connection:
+            return connection.execute(delete(identities).where(identities.c.user_id == user_id)).rowcount
 
     def get_user(self, user_id: str) -> User:
         return self._get(users, User, user_id, "user", InvalidUserError)
