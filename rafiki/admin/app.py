@@ -50,7 +50,11 @@ from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
 
-_MAX_JSON_BYTES = 16 * 1024 * 1024
+_MAX_JSON_BYTES = 4 << 20
+_MAX_STRANGERS_JSON_BYTES = 64 << 10
+"""Of a call that anybody may make, such as a login."""
+_SMALL_JSON_BYTES = 64 << 10
+"""What is larger is read by a thread, beside other calls."""
 _FORM_HEADROOM_BYTES = 1024 * 1024
 # Of all that Python knows, some make no text, or half a surrogate pair.
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1"})
@@ -164,7 +168,9 @@ def _serve(
                 form = await _read_form(request, context.config.admin.max_dataset_mb * 1024 * 1024)
                 body = _form_fields(form, texts)
             else:
-                body = await _read_json(request)
+                body = await _read_json(
+                    request, _MAX_STRANGERS_JSON_BYTES if endpoint.roles is None else _MAX_JSON_BYTES
+                )
             record.fields = {**body, **texts}
             call = endpoint.parse_request(body, texts)
             if endpoint.is_stream and request.method == "HEAD":
@@ -244,10 +250,17 @@ async def _limited(request: Request, most_bytes: int, what: str) -> AsyncGenerat
         yield chunk
 
 
-async def _read_json(request: Request) -> Mapping[str, object]:
-    data = b"".join([chunk async for chunk in _limited(request, _MAX_JSON_BYTES, "The request's body")])
-    data = decode_body(data, request.headers.get("content-encoding", "").strip().lower(), _MAX_JSON_BYTES)
+async def _read_json(request: Request, most_bytes: int) -> Mapping[str, object]:
+    data = b"".join([chunk async for chunk in _limited(request, most_bytes, "The request's body")])
+    encoding = request.headers.get("content-encoding", "").strip().lower()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if encoding or len(data) > _SMALL_JSON_BYTES:
+        return await run_in_threadpool(_decode_object, data, encoding, kind, most_bytes)
+    return _decode_object(data, encoding, kind, most_bytes)
+
+
+def _decode_object(data: bytes, encoding: str, kind: str, most_bytes: int) -> Mapping[str, object]:
+    data = decode_body(data, encoding, most_bytes)
     if not data:
         return {}
     if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 import typing
 from collections.abc import Iterator
@@ -104,6 +105,19 @@ def test_calls_say_which_methods_they_take_and_answer_head(people: People) -> No
     assert (head.status_code, head.content) == (200, b"")
     assert people.admin.send("DELETE", "/train_jobs").headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert people.admin.send("HEAD", "/services/events").status_code == 200
+
+
+def test_who_is_not_known_sends_little_and_others_no_more_than_is_read_beside_other_calls(people: People) -> None:
+    def body(size: int) -> bytes:
+        return b'{"email": "' + b"x" * size + b'", "password": "p"}'
+
+    people.nobody.refused("InvalidPasswordError", "POST", "/tokens", content=body(1000))
+    people.nobody.refused("RequestTooLargeError", "POST", "/tokens", content=body(70_000))
+    packed = {"content": gzip.compress(body(70_000)), "headers": {"content-encoding": "gzip"}}
+    people.nobody.refused("RequestTooLargeError", "POST", "/tokens", **packed)
+    # It is read, and has fields that the call does not know.
+    people.admin.refused("InvalidRequestError", "POST", "/train_jobs", content=body(70_000))
+    people.admin.refused("RequestTooLargeError", "POST", "/train_jobs", content=body(5 << 20))
 
 
 def test_a_call_that_is_meant_for_another_stack_is_refused_and_the_answer_tells_the_version(people: People) -> None:
