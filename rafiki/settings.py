@@ -189,7 +189,8 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     gpus: list[int] | None = None
     """Numbers of this machine's GPUs to share out; null asks `nvidia-smi`."""
     memory_limit_mb: int | None = None
-    """Memory of one train or inference worker, which is killed above it; null is no limit."""
+    """Memory of one train or inference worker, which is killed above it; null is no limit, and in a box nine tenths of
+    this machine's where the kernel can hold it to that (control groups)."""
     sandbox: str = "auto"
     """The box that model code runs in, where services are processes: `bubblewrap`, `none`, or `auto`, which is
     bubblewrap where this machine can make boxes."""
@@ -213,7 +214,7 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     image: str | None = None
     """The image that workers run in; null is that of `rafiki image build`. For `swarm`."""
     cores: float | None = None
-    """Cores that one worker may use; null is no limit. For `swarm`."""
+    """Cores that one worker may use; null is no limit. For `swarm`, and for boxes where there are control groups."""
     max_processes: int = 4096
     """Processes and threads that one worker may have."""
     copies_max_mb: int | None = None

@@ -36,6 +36,7 @@ from rafiki.container.process_tree import ProcessTree, first_of
 from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_worker
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError, StoreFullError
+from rafiki.sandbox.limits import group_limits_of
 from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest, exit_code_of
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import make_again, write_atomic
@@ -90,6 +91,7 @@ class ProcessContainerManager(ContainerManager):
         self._memory_limit_bytes = limit_mb * 1024 * 1024 if limit_mb else None
         self._most_processes = settings.max_processes
         self._has_network = settings.network
+        self._group_limits = group_limits_of(settings)
         self._sandbox = setup.sandbox
         self._tree = ProcessTree()
         self._ends = ProcessEnds()
@@ -157,6 +159,7 @@ class ProcessContainerManager(ContainerManager):
         seen = BoxRequest(
             environment=environment, python=python, reads=request.reads, gpus=[gpu.name for gpu in request.gpus],
             mounts={spec: spec_file, f"{BOX_FOLDER}/{DOORS}": self._run / DOORS}, network=self._has_network,
+            group=request.service_id, limits=self._group_limits,
         )  # fmt: skip
         return self._sandbox.box([python, "-m", request.module, spec], seen)
 
@@ -264,6 +267,7 @@ class ProcessContainerManager(ContainerManager):
             self._hold_to_limit(service_id, process.pid)
             return None
         self._spec_file(service_id).unlink(missing_ok=True)
+        self._note_excess(service_id, code)
         return ServiceExit(code=code, reason=self._describe(service_id, handle, code))
 
     def on_end(self, listener: Callable[[], None]) -> None:
@@ -289,6 +293,23 @@ class ProcessContainerManager(ContainerManager):
             else:
                 return
             os.killpg(pid, signal.SIGKILL)
+
+    def _note_excess(self, service_id: str, code: int | None) -> None:
+        """Keep what the kernel refused the service's box, and let its groups go."""
+        if self._sandbox is None:
+            return
+        found, limits = self._sandbox.excess_of(service_id), self._group_limits
+        if found.memory and code == -signal.SIGKILL and limits.memory_bytes is not None:
+            self._over_limit[service_id] = (
+                f"it used more than its limit of {limits.memory_bytes >> 20} MB of memory, all its processes together "
+                "(container.memory_limit_mb in rafiki.yaml)"
+            )
+        elif found.processes and code:
+            self._over_limit[service_id] = (
+                f"it wanted more processes and threads than its limit of {limits.n_processes} "
+                "(container.max_processes in rafiki.yaml)"
+            )
+        self._sandbox.release(service_id)
 
     def _describe(self, service_id: str, handle: str, code: int | None) -> str:
         if (reason := self._over_limit.get(service_id)) is not None:

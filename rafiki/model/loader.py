@@ -177,6 +177,10 @@ def _hint_of_box(exc: BaseException) -> str:
     for _ in range(_MOST_CAUSES):
         if isinstance(cause, socket.gaierror) or getattr(cause, "errno", None) == errno.ENETUNREACH:
             return ". Models run in a box without a network here: container.network in rafiki.yaml gives them one."
+        if isinstance(cause, BlockingIOError) or "can't start new thread" in str(cause):
+            return ". Where it starts processes or threads: container.max_processes in rafiki.yaml limits them."
+        if isinstance(cause, MemoryError):
+            return ". Its memory is limited: container.memory_limit_mb in rafiki.yaml."
         if isinstance(cause, FileNotFoundError | PermissionError):
             name = os.fsdecode(cause.filename) if isinstance(cause.filename, str | bytes) else ""
             if os.path.isabs(name):

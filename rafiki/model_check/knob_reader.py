@@ -21,6 +21,7 @@ from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
+from rafiki.sandbox.control_groups import Excess, GroupLimits
 from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox, exit_code_of
 from rafiki.utils.clock import Deadline
 
@@ -28,6 +29,8 @@ from rafiki.utils.clock import Deadline
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _MAX_ANSWER_BYTES = 4 << 20
 _STDERR_TAIL_BYTES = 4 << 10
+_MOST_PROCESSES = 1024
+"""With threads, of which libraries start one a core."""
 
 
 class KnobReading(msgspec.Struct, frozen=True):
@@ -79,7 +82,17 @@ def read_knob_config(
             memory_bytes=memory_bytes,
             time_s=timeout_s + 5,
         )
-        outcome = _run(msgspec.json.encode(request), folder, timeout_s, python or sys.executable, sandbox)
+        group = f"check-{os.path.basename(folder)}"
+        outcome = _run(request, folder, timeout_s, python or sys.executable, sandbox, group)
+        excess = Excess()
+        if sandbox is not None:
+            excess = sandbox.excess_of(group)
+            sandbox.release(group)
+    if isinstance(outcome, _Death) and excess.memory:
+        reason = (
+            f"{file_name}: importing it took more than {memory_bytes >> 20} MB of memory, the most that it may use."
+        )
+        return KnobReading(error=reason, failure=LoadFailure.FILE)
     if isinstance(outcome, _Death):
         return KnobReading(error=f"{file_name}: {outcome.reason}", failure=outcome.failure)
     try:
@@ -107,20 +120,27 @@ def _environment(folder: str) -> dict[str, str]:
     return env
 
 
-def _command(python: str, environment: dict[str, str], sandbox: Sandbox | None) -> AbstractContextManager[Box]:
+def _command(
+    python: str, environment: dict[str, str], sandbox: Sandbox | None, group: str, memory_bytes: int
+) -> AbstractContextManager[Box]:
     command = [python, "-m", "rafiki.model_check.inspect_model"]
     if sandbox is None:
         return contextlib.nullcontext(Box(command))
     # Ends with us: what a model does at its upload is of no use when nobody waits for it any more.
-    return sandbox.box(command, BoxRequest(environment=environment, python=python, ends_with_us=True))
+    limits = GroupLimits(memory_bytes=memory_bytes, n_processes=_MOST_PROCESSES)
+    request = BoxRequest(environment=environment, python=python, ends_with_us=True, group=group, limits=limits)
+    return sandbox.box(command, request)
 
 
-def _run(request: bytes, folder: str, timeout_s: float, python: str, sandbox: Sandbox | None) -> bytes | _Death:
+def _run(
+    request: InspectRequest, folder: str, timeout_s: float, python: str, sandbox: Sandbox | None, group: str
+) -> bytes | _Death:
     """The answer's bytes, or the reason why there is none."""
     environment = _environment(folder)
     # A file and not a pipe: a child that never reads cannot block us.
-    with tempfile.TemporaryFile(dir=folder) as stdin, _command(python, environment, sandbox) as box:
-        stdin.write(request)
+    boxed = _command(python, environment, sandbox, group, request.memory_bytes)
+    with tempfile.TemporaryFile(dir=folder) as stdin, boxed as box:
+        stdin.write(msgspec.json.encode(request))
         stdin.seek(0)
         child = subprocess.Popen(
             box.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.errors import ConfigError, StackError
+from rafiki.sandbox.control_groups import ControlGroups, NoControlGroupsError, open_control_groups
 from rafiki.sandbox.seccomp import find_filter, open_filter
 from rafiki.settings import ContainerConfig
 
@@ -148,5 +150,13 @@ def open_sandbox(settings: ContainerConfig, base: Path, hidden: Path) -> Sandbox
         ) from e
     return Sandbox(
         bubblewrap, hidden=hidden, tmp_bytes=settings.tmp_mb << 20,
-        readable=[base / Path(name).expanduser() for name in settings.readable],
+        readable=[base / Path(name).expanduser() for name in settings.readable], groups=_find_groups(hidden),
     )  # fmt: skip
+
+
+def _find_groups(hidden: Path) -> ControlGroups | None:
+    try:
+        # A name for the groups of this stack, of characters that a folder may have.
+        return open_control_groups(f"rafiki-{hashlib.sha256(os.fsencode(hidden)).hexdigest()[:12]}")
+    except NoControlGroupsError:
+        return None

@@ -6,10 +6,15 @@ import contextlib
 
 import msgspec
 
+from rafiki.sandbox.control_groups import GroupLimits
 from rafiki.settings import ContainerConfig
 
 _HEADROOM_BYTES = 1 << 30
 """What may be reserved beyond the limit of memory before allocations fail; what is used is held to the limit."""
+
+
+_SHARE_OF_MEMORY = 0.9
+"""Of the machine's memory, where no limit is set: a model that eats memory is ended before what else runs there."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(kind, (most, most))
+
+
+def group_limits_of(settings: ContainerConfig) -> GroupLimits:
+    """Those of one worker with all that it starts."""
+    import psutil  # Not where messages are read, which name limits.
+
+    limit_mb = settings.memory_limit_mb
+    return GroupLimits(
+        memory_bytes=limit_mb << 20 if limit_mb else int(_SHARE_OF_MEMORY * psutil.virtual_memory().total),
+        n_processes=settings.max_processes,
+        cores=settings.cores,
+    )
 
 
 def limits_of(settings: ContainerConfig) -> Limits:

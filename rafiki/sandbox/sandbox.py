@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,8 +14,11 @@ import msgspec
 
 import rafiki
 from rafiki.sandbox.bubblewrap import Bubblewrap
+from rafiki.sandbox.control_groups import ControlGroups, Excess, GroupLimits
 from rafiki.sandbox.python_files import files_of
 from rafiki.sandbox.seccomp import find_filter, open_filter
+
+_logger = logging.getLogger(__name__)
 
 BOX_FOLDER = "/run/rafiki"
 """In the box: where its spec and its doors to the stack are."""
@@ -61,6 +65,10 @@ class BoxRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it shares the machine's network; else it has a loopback of its own, with nobody on it."""
     folder: str = "/tmp"
     """Where the command begins, in the box."""
+    group: str | None = None
+    """Names the box, for limits of all its processes together; see :meth:`Sandbox.release`."""
+    limits: GroupLimits = GroupLimits()
+    """They hold where there are control groups, and the box has a name."""
     ends_with_us: bool = False
     """Whether it ends with the thread that starts it, however that ends; else it outlives this process."""
 
@@ -80,13 +88,23 @@ class Box(msgspec.Struct, frozen=True):
 class Sandbox:
     """Puts commands of one stack into boxes."""
 
-    def __init__(self, bubblewrap: Bubblewrap, *, hidden: Path, tmp_bytes: int, readable: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        bubblewrap: Bubblewrap,
+        *,
+        hidden: Path,
+        tmp_bytes: int,
+        readable: Sequence[Path] = (),
+        groups: ControlGroups | None = None,
+    ) -> None:
         """
         Args:
             hidden: the stack's folder: nothing in it is seen, wherever it lies, but for what a request names.
             tmp_bytes: the size of the box's temporary folder, and of its shared memory.
             readable: what model code may read besides, as the stack's owner says.
+            groups: hold limits of whole boxes; None = each process has its own.
         """
+        self._groups = groups
         self._bubblewrap = bubblewrap
         self._hidden = hidden
         self._tmp_bytes = tmp_bytes
@@ -111,7 +129,7 @@ class Sandbox:
         Raises:
             ContainerError: when the interpreter does not say where its packages are.
         """
-        arguments = self._arguments(request)
+        arguments = [*self._join(request), *self._arguments(request)]
         program = find_filter() if self._bubblewrap.can_filter else None
         if program is None:
             yield Box([*arguments, "--", *command])
@@ -121,6 +139,25 @@ class Sandbox:
             yield Box([*arguments, "--seccomp", str(descriptor), "--", *command], (descriptor,))
         finally:
             os.close(descriptor)
+
+    def _join(self, request: BoxRequest) -> list[str]:
+        if self._groups is None or request.group is None:
+            return []
+        try:
+            return self._groups.make(request.group, request.limits)
+        except OSError as e:
+            # Limits of each process hold all the same.
+            _logger.warning("a box has no control group: %s", e)
+            return []
+
+    def excess_of(self, group: str) -> Excess:
+        """What a box wanted beyond its limits, while it is not released."""
+        return Excess() if self._groups is None else self._groups.excess_of(group)
+
+    def release(self, group: str) -> None:
+        """Forget a box that has ended."""
+        if self._groups is not None:
+            self._groups.remove(group)
 
     def _arguments(self, request: BoxRequest) -> list[str]:
         python = files_of(request.python, request.environment)

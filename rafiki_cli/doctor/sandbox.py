@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from rafiki.sandbox.bubblewrap import NoBubblewrapError, find_bubblewrap
+from rafiki.sandbox.control_groups import NoControlGroupsError, open_control_groups
 from rafiki_cli.doctor.findings import Finding, ok, problem, skipped, warning
 from rafiki_cli.doctor.subject import Subject
 
@@ -33,4 +35,8 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
     weak = "" if "--unshare-user" in found.isolation else " It has no user namespace here, which it would be safer in."
     if not found.can_filter:
         weak += " It has no filter of system calls: the kernel or the processor is one that it is not known for."
+    try:
+        open_control_groups(f"rafiki-doctor-{os.getpid()}")
+    except NoControlGroupsError as e:
+        weak += f" Limits hold for each of its processes by itself, and cores have none, without control groups: {e}."
     yield ok("sandbox", f"Model code runs in boxes: bubblewrap {found.version}.{weak}")
