@@ -84,8 +84,9 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
     queues = RedisPredictorQueues(spec.cache, spec.service_id)
     gather = Gather(
-        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s
-    )
+        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s,
+        batch_size=spec.batch_size,
+    )  # fmt: skip
     meter, stopped = Meter(), asyncio.Event()
     keys = None if spec.key_file is None else KeyReader(Path(spec.key_file))
     app = PredictorApp(spec, get_task(spec.task), gather, meter, keys)

@@ -51,8 +51,12 @@ class MemberLoad:
 
     def remove(self, n: int, now_s: float) -> None:
         """It has answered ``n`` queries, or nobody waits for them any more: its workers took what waited."""
-        self.outstanding = max(0, self.outstanding - n)
-        self.taken, self.began_s = min(self.outstanding, self.most * self.n_workers), now_s
+        self.end_batch(max(0, self.outstanding - n), now_s)
+
+    def end_batch(self, waiting: int, now_s: float) -> None:
+        """Its workers have ended what was at hand, and take of the queries that are waited for still."""
+        self.outstanding = waiting
+        self.taken, self.began_s = min(waiting, self.most * self.n_workers), now_s
 
     def forget(self, waiting: int) -> None:
         """Of the queries sent to it, so many are still waited for: its workers skip the others, but not those at
