@@ -188,6 +188,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     task: str
     batch_size: int = 64
     """The most queries that an inference worker takes at once."""
+    subset_scores: dict[int, float] = {}
+    """Of subsets of the members, as bit masks, bit ``m`` the ``m``-th; empty = unknown."""
     host: str = ""
     port: int = 0
     """Where it is to listen: the container manager allocates it."""

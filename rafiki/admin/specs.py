@@ -325,6 +325,7 @@ class SpecBuilder:
             ],
             deadline_s=budget_ms / 1000 if budget_ms else settings.deadline_s,
             batch_size=self._batch_size(job.deployment),
+            subset_scores=job.ensemble.subset_scores,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,

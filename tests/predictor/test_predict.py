@@ -261,7 +261,7 @@ def test_a_member_that_could_not_begin_is_not_waited_for(deployment: Deployment)
     deployment.wait_for_present(predictor, "damaged")
     waiting = predictor.send({"query": {}})
     RedisReports(deployment.job).unserve("damaged", "could not load it")
-    expected = {"prediction": 1, "predictions": [], "left_out": ["damaged"]}
+    expected = {"prediction": 1, "predictions": [], **left_out(damaged="absent")}
     assert waiting.result(60).json() == expected
     assert predictor.post({"query": {}}).json() == expected
 
