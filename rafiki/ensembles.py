@@ -46,6 +46,9 @@ class EnsembleSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Of the best of all trials that could have been chosen, alone."""
     member_scores: list[float] = []
     """Of each served trial alone, in the order of ``trial_ids``; empty where nothing was scored."""
+    subset_scores: dict[int, float] = {}
+    """Of subsets of the served trials, as bit masks: bit ``m`` is the ``m``-th of ``trial_ids``. By these a predictor
+    chooses who answers where not all can in time."""
     n_examples: int = 0
     """How many examples the scores are of."""
     note: str | None = None

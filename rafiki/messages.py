@@ -186,6 +186,10 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     kind = "predict"
 
     task: str
+    batch_size: int = 64
+    """The most queries that an inference worker takes at once."""
+    subset_scores: dict[int, float] = {}
+    """Of subsets of the members, as bit masks, bit ``m`` the ``m``-th; empty = unknown."""
     host: str = ""
     port: int = 0
     """Where it is to listen: the container manager allocates it."""
@@ -347,6 +351,10 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     status: Literal["ok", "invalid_query", "model_error"]
     payload: bytes
     """The prediction's JSON if ok, else the reason as UTF-8 text."""
+    batch: int = 0
+    """In the first reply of a batch to a predictor: how many queries the batch held, of all predictors."""
+    took_s: float = 0.0
+    """There, too: how long it took."""
 
 
 class MemberReport(msgspec.Struct, frozen=True, array_like=True):
@@ -357,6 +365,8 @@ class MemberReport(msgspec.Struct, frozen=True, array_like=True):
     """How many take its queries now."""
     waiting: int
     """Its queries that are not answered yet."""
+    shed: int = 0
+    """Queries that it was not asked, since the predictor's start, as it could not answer in time."""
 
 
 class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,6 +128,7 @@ def _to_ensemble(
         validation_score=found.score,
         best_single_score=found.best_single_score,
         member_scores=[found.single_scores[i] for i in places] if is_scored else [],
+        subset_scores=found.subset_scores if is_scored else {},
         n_examples=found.n_examples,
         note=found.note if method is EnsembleMethod.GREEDY else None,
     )

@@ -6,11 +6,12 @@ Started by :mod:`rafiki.admin.ensembles`. It loads numpy and the trials' predict
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from rafiki.scheduling.subset_scores import useful_subsets
 from rafiki.store_location import StoreLocation
 from rafiki.stores import open_param_store
 from rafiki.tasks.registry import get_task
@@ -43,6 +44,8 @@ class SelectAnswer(msgspec.Struct, frozen=True, kw_only=True):
     best_single_score: float | None = None
     single_scores: dict[int, float] = {}
     """Of each trial with predictions, alone."""
+    subset_scores: dict[int, float] = {}
+    """Of subsets of the members, as bit masks: bit ``m`` is the member that comes ``m``-th by its place."""
     n_examples: int = 0
     note: str | None = None
     """Why the best trial is served alone, or nothing was scored."""
@@ -71,8 +74,19 @@ def answer(request: SelectRequest) -> SelectAnswer:
     total = sum(counts.values())
     return SelectAnswer(
         weights={places[i]: counts[i] / total for i in sorted(counts)}, score=score,
-        best_single_score=max(single_scores.values()), single_scores=single_scores, n_examples=library.n_examples,
+        best_single_score=max(single_scores.values()), single_scores=single_scores,
+        subset_scores=_subset_scores(library, counts), n_examples=library.n_examples,
     )  # fmt: skip
+
+
+def _subset_scores(library: ModelLibrary, counts: Mapping[int, float]) -> dict[int, float]:
+    members = sorted(counts)
+    if len(members) < 2:
+        return {}
+    return {
+        mask: library.score_of({i: counts[i] for m, i in enumerate(members) if mask >> m & 1}).score
+        for mask in useful_subsets(len(members))
+    }
 
 
 def unscored(request: SelectRequest, note: str) -> SelectAnswer:

@@ -292,7 +292,7 @@ class SpecBuilder:
             knobs=trial.proposal.knobs,
             params=self._location_for(InferenceWorkerSpec.kind, service_id, self._params.location),
             params_id=trial.params_id,
-            batch_size=self._deployment(action.job_id).batch_size or self._config.predictor.batch_size,
+            batch_size=self._batch_size(self._deployment(action.job_id)),
             heartbeat_s=self._config.train.heartbeat_s,
             limits=self._limits_of(InferenceWorkerSpec.kind),
             logging=self._config.logging,
@@ -304,6 +304,9 @@ class SpecBuilder:
 
     def _deployment(self, inference_job_id: str) -> Deployment:
         return self._store.inference_jobs.get_inference_job(inference_job_id).deployment
+
+    def _batch_size(self, deployment: Deployment) -> int:
+        return deployment.batch_size or self._config.predictor.batch_size
 
     def _predictor(self, action: StartService, service_id: str) -> PredictorSpec:
         job = self._store.inference_jobs.get_inference_job(action.job_id)
@@ -321,6 +324,8 @@ class SpecBuilder:
                 for t, s in zip(trials, served, strict=True)
             ],
             deadline_s=budget_ms / 1000 if budget_ms else settings.deadline_s,
+            batch_size=self._batch_size(job.deployment),
+            subset_scores=job.ensemble.subset_scores,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,

@@ -39,6 +39,8 @@ class PredictorAnswer(TypedDict):
     """Those for a batch, in its order."""
     left_out: NotRequired[list[str]]
     """Ids of the served trials that did not take part in every prediction, where there are any."""
+    left_out_reasons: NotRequired[dict[str, str]]
+    """Why, by their ids: ``shed`` (it would not have answered in time), ``late``, ``absent`` or ``failed``."""
 
 
 class PredictorClient:
@@ -135,6 +137,8 @@ class PredictorClient:
         answer: PredictorAnswer = {"prediction": None, "predictions": predictions}
         if found.left_out:
             answer["left_out"] = found.left_out
+            if found.left_out_reasons:
+                answer["left_out_reasons"] = found.left_out_reasons
         return answer
 
     def _most_queries(self) -> int | None:

@@ -48,6 +48,7 @@ class PartAnswer(msgspec.Struct):
 
     predictions: list[msgspec.Raw]
     left_out: list[str] = []
+    left_out_reasons: dict[str, str] = {}
 
 
 class _Part(NamedTuple):
@@ -96,6 +97,7 @@ class _Asking:
         self._running: dict[Future[tuple[PartAnswer, float]], _Part] = {}
         self._predictions: list[msgspec.Raw | None] = [None] * len(queries)
         self._left_out: dict[str, None] = {}
+        self._reasons: dict[str, str] = {}
         self._backoff = Backoff(0.05, 1.0)
         self._pause: Deadline | None = None
         self._refusal = ""
@@ -112,7 +114,7 @@ class _Asking:
         finally:
             # What is on its way ends by itself, within the time that was left for it.
             pool.shutdown(wait=False, cancel_futures=True)
-        return PartAnswer([p for p in self._predictions if p is not None], list(self._left_out))
+        return PartAnswer([p for p in self._predictions if p is not None], list(self._left_out), self._reasons)
 
     def _start_parts(self, pool: ThreadPoolExecutor) -> None:
         if self._pause is not None:
@@ -179,6 +181,7 @@ class _Asking:
     def _keep(self, part: _Part, answer: PartAnswer, took_s: float) -> None:
         self._predictions[part.start : part.end] = answer.predictions
         self._left_out |= dict.fromkeys(answer.left_out)
+        self._reasons |= answer.left_out_reasons
         self._backoff.reset()
         if self._is_first and not self._refusal:
             self._window = max(1, min(self._most, int(len(part.queries) * _AHEAD_S / max(took_s, 1e-6))))

@@ -190,6 +190,8 @@ class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How many take its queries now."""
     waiting: int
     """Its queries that are not answered yet."""
+    shed: int = 0
+    """Queries that it was not asked since the predictor started, as it would have been too late."""
 
 
 # ---- events: the kind of each travels as its ``type`` -----------------------------------------------------------

@@ -74,8 +74,8 @@ class ExportServer(ThreadingHTTPServer):
         asked = read_request(body, self.deadline_s)
         answers = self.batches.ask(asked.queries, asked.timeout_s) if asked.queries else []
         predictions = [_prediction(answer, which_query(asked, i)) for i, answer in enumerate(answers)]
-        left_out = dict.fromkeys(trial_id for answer in answers for trial_id in answer.left_out)
-        return write_answer(asked, predictions, list(left_out))
+        left_out = dict.fromkeys((trial_id for answer in answers for trial_id in answer.left_out), "failed")
+        return write_answer(asked, predictions, left_out)
 
 
 def _prediction(answer: Answer, which: str) -> bytes:

@@ -23,6 +23,7 @@ from rafiki.messages import PredictorSpec, drain_s
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter, report_every_second
+from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.service import ServiceContext, run_service
 from rafiki.tasks.registry import get_task
 from rafiki.utils.sockets import listen
@@ -59,6 +60,13 @@ def _listen(spec: PredictorSpec) -> socket:
         raise ContainerError(f"The predictor cannot listen on {spec.host}:{spec.port}: {e.strerror or e}.") from e
 
 
+def _scores_of(spec: PredictorSpec) -> SubsetScores | None:
+    n = len(spec.members)
+    # Those of other members are none.
+    is_of_these = max(spec.subset_scores, default=0) == (1 << n) - 1
+    return SubsetScores(n, spec.subset_scores) if is_of_these else None
+
+
 async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -> None:
     if spec.tls is not None:
         server.config.load()
@@ -84,8 +92,9 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
     queues = RedisPredictorQueues(spec.cache, spec.service_id)
     gather = Gather(
-        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s
-    )
+        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s,
+        batch_size=spec.batch_size, scores=_scores_of(spec),
+    )  # fmt: skip
     meter, stopped = Meter(), asyncio.Event()
     keys = None if spec.key_file is None else KeyReader(Path(spec.key_file))
     app = PredictorApp(spec, get_task(spec.task), gather, meter, keys)

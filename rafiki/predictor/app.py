@@ -189,7 +189,7 @@ class PredictorApp:
 
     async def _predict(self, asked: Asked, started: float) -> bytes:
         if not asked.queries:
-            return write_answer(asked, [], [])
+            return write_answer(asked, [], {})
         # The deadline counts from the request's beginning: a body that came slowly has used some of it.
         left_s = asked.timeout_s - (perf_counter() - started)
         if left_s <= 0:
@@ -221,13 +221,13 @@ class PredictorApp:
         except (InvalidQueryError, ModelPredictError) as e:
             raise type(e)(which_query(asked, row) + e.message) from e
 
-    def _left_out(self, answers: Answers) -> list[str]:
-        """The members that did not take part."""
-        return [
-            m.trial_id
+    def _left_out(self, answers: Answers) -> dict[str, str]:
+        """The members that did not take part, and why."""
+        return {
+            m.trial_id: self._gather.why_left_out(answers, column)
             for column, m in enumerate(self._spec.members)
             if any(row[column] is None or row[column].status != "ok" for row in answers.rows)  # type: ignore[union-attr]
-        ]
+        }
 
     def _health(self) -> bytes:
         return msgspec.json.encode(

@@ -11,15 +11,21 @@ import contextlib
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
 
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
+from rafiki.scheduling.batch_cost import BatchCost
+from rafiki.scheduling.member_planner import MemberPlanner
+from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
 _PART_BYTES = 4 << 20
+_WRITE_S = 0.005
+"""What it may take to write an answer."""
 _WATCH_S = 2.0
 """How long the end of a worker's time may go unnoticed; a new worker announces itself."""
 
@@ -27,13 +33,15 @@ _WATCH_S = 2.0
 class Answers:
     """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
 
-    __slots__ = ("done", "missing", "rows", "until_ms")
+    __slots__ = ("done", "missing", "rows", "shed", "until_ms")
 
-    def __init__(self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None]) -> None:
+    def __init__(self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None], shed: int) -> None:
         """
         Args:
             until_ms: when nobody waits for it any more, by this host's monotonic clock.
+            shed: the members that were not asked because they would not answer in time, as a mask.
         """
+        self.shed = shed
         self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
         self.missing = 0
         self.until_ms = until_ms
@@ -53,8 +61,20 @@ class Gather:
     """Queries on their way. Start it with :meth:`start` in the running loop."""
 
     def __init__(
-        self, queues: RedisPredictorQueues, trial_ids: Sequence[str], *, max_waiting: int, start_time_s: float
+        self,
+        queues: RedisPredictorQueues,
+        trial_ids: Sequence[str],
+        *,
+        max_waiting: int,
+        start_time_s: float,
+        scores: SubsetScores | None = None,
+        batch_size: int = 64,
     ) -> None:
+        """
+        Args:
+            scores: of the subsets of its members; None = unknown.
+            batch_size: the most that a worker takes at once.
+        """
         self._queues = queues
         self._trial_ids = list(trial_ids)
         self._max_waiting = max_waiting
@@ -67,6 +87,13 @@ class Gather:
         self._starting = Deadline(start_time_s)
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
+        self._planner = MemberPlanner(scores or SubsetScores.unknown(len(self._trial_ids)))
+        for member in self._planner.members:
+            member.most = batch_size
+        self._costs = [BatchCost() for _ in self._trial_ids]
+        self._alive = [0] * len(self._trial_ids)
+        """Queries of each member that are waited for."""
+        self._shed = [0] * len(self._trial_ids)
         self.cache_error: str | None = None
         self.is_ending = False
         """Whether nobody will answer any more."""
@@ -96,6 +123,14 @@ class Gather:
         """What one request may hold at most."""
         return self._max_waiting
 
+    def why_left_out(self, answers: Answers, column: int) -> str:
+        """Why a member took no part in every prediction of an answer: ``shed``, ``absent``, ``failed`` or ``late``."""
+        if answers.shed >> column & 1:
+            return "shed"
+        if any((reply := row[column]) is not None and reply.status != "ok" for row in answers.rows):
+            return "failed"
+        return "late" if self._workers[self._trial_ids[column]] else "absent"
+
     @property
     def absent(self) -> list[str]:
         """Members that no worker serves now."""
@@ -104,7 +139,9 @@ class Gather:
     def members(self) -> list[MemberReport]:
         """Each member's workers, and its queries that are not answered yet."""
         waiting = Counter(w.column for w in self._waiting.values())
-        return [MemberReport(t, len(self._workers[t]), waiting[i]) for i, t in enumerate(self._trial_ids)]
+        return [
+            MemberReport(t, len(self._workers[t]), waiting[i], self._shed[i]) for i, t in enumerate(self._trial_ids)
+        ]
 
     def _columns(self) -> list[int]:
         """The members to ask. One that never had a worker counts as there while we start: its worker starts too."""
@@ -120,12 +157,22 @@ class Gather:
         """The members' replies to ``queries`` (one JSON value each); those that miss the deadline stay None.
 
         Members without a worker are left out at once while another member has one; when none has, the queries wait
-        for a worker to come back.
+        for a worker to come back. Of the members with a worker those are asked that can answer in time together, as the
+        planner chooses (:class:`MemberPlanner`).
 
         Raises:
-            PredictorBusyError: too many queries wait already.
+            PredictorBusyError: too many queries wait already, or not even the best member can answer in time.
         """
         columns = self._columns()
+        now_s = monotonic()
+        present = sum(1 << column for column in columns)
+        chosen = self._planner.choose(len(queries), now_s, now_s + timeout_s, present)
+        if chosen != present:
+            if not chosen:
+                raise PredictorBusyError(
+                    f"No member can answer within {timeout_s:g} s: more queries come than are answered in time."
+                )
+            columns = [column for column in columns if chosen >> column & 1]
         n_new = len(queries) * len(columns)
         if len(self._waiting) + n_new > self._max_waiting and self._waiting:
             raise PredictorBusyError
@@ -133,7 +180,12 @@ class Gather:
             raise too_many_queries(len(queries), self._max_waiting // len(columns))
         loop = asyncio.get_running_loop()
         until_ms = monotonic_ms() + int(timeout_s * 1000)
-        answers = Answers(len(queries), len(self._trial_ids), until_ms, loop.create_future())
+        answers = Answers(len(queries), len(self._trial_ids), until_ms, loop.create_future(), present & ~chosen)
+        for column in range(len(self._trial_ids) if answers.shed else 0):
+            self._shed[column] += len(queries) if answers.shed >> column & 1 else 0
+        for column in columns:
+            self._alive[column] += len(queries)
+            self._planner.members[column].add(len(queries), now_s)
         ids = []
         for row, raw in enumerate(queries):
             for column in columns:
@@ -143,14 +195,18 @@ class Gather:
                 ids.append(query_id)
         answers.missing = len(ids)
         self._has_mail.set()
-        timer = loop.call_later(timeout_s, _finish, answers)
+        # What is written at the deadline comes after it.
+        timer = loop.call_later(timeout_s - min(_WRITE_S, timeout_s / 50), _finish, answers)
         try:
             await answers.done
         finally:
             timer.cancel()
             if answers.missing:
                 for query_id in ids:
-                    self._waiting.pop(query_id, None)
+                    if (unanswered := self._waiting.pop(query_id, None)) is not None:
+                        self._alive[unanswered.column] -= 1
+                for column in columns:
+                    self._planner.members[column].forget(self._alive[column])
         return answers
 
     # ---- the three loops
@@ -200,15 +256,23 @@ class Gather:
                 continue
             is_reached = True
             backoff.reset()
+            now_s, answered = monotonic(), set[int]()
             for reply in replies:
                 waiting = self._waiting.pop(reply.query_id, None)
                 if waiting is None:
                     continue
+                answered.add(waiting.column)
+                self._alive[waiting.column] -= 1
+                if reply.batch:
+                    self._costs[waiting.column].add(reply.batch, reply.took_s)
                 answers = waiting.answers
                 answers.rows[waiting.row][waiting.column] = reply
                 answers.missing -= 1
                 if not answers.missing:
                     _finish(answers)
+            for column in answered:
+                self._planner.members[column].learn(self._costs[column])
+                self._planner.members[column].end_batch(self._alive[column], now_s)
 
     async def _watch(self) -> None:
         """Know which members have workers; send again what a worker took with it when it died."""
@@ -225,6 +289,8 @@ class Gather:
                         self._seen.add(trial_id)
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
+                for member, workers in zip(self._planner.members, found.values(), strict=True):
+                    member.n_workers = max(1, len(workers))
                 if len(self.absent) < len(self._trial_ids):
                     for trial_id in [*gone, *hopeless]:
                         self._leave_out(trial_id)
@@ -240,6 +306,7 @@ class Gather:
         column = self._trial_ids.index(trial_id)
         for query_id in [i for i, w in self._waiting.items() if w.column == column]:
             answers = self._waiting.pop(query_id).answers
+            self._alive[column] -= 1
             answers.missing -= 1
             if not answers.missing:
                 _finish(answers)
@@ -248,6 +315,8 @@ class Gather:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
         lost = [w for w in self._waiting.values() if w.column == column]
+        # Whatever a worker had at hand is gone with it.
+        self._planner.members[column].end_batch(len(lost), monotonic())
         if lost:
             self._outbox[trial_id] += lost
             self._has_mail.set()

@@ -6,7 +6,7 @@ It travels in exports, and every request passes here: bytes in, bytes out, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -95,14 +95,18 @@ def read_request(body: bytes, deadline_s: float) -> Asked:
     return Asked([bytes(q) for q in request.queries or ()], False, timeout_s)
 
 
-def write_answer(asked: Asked, predictions: Sequence[bytes], left_out: Sequence[str]) -> bytes:
+def write_answer(asked: Asked, predictions: Sequence[bytes], left_out: Mapping[str, str]) -> bytes:
     """The body of the answer.
 
     Args:
         predictions: JSON values, one a query.
-        left_out: the members that did not take part.
+        left_out: the members that did not take part, and why: ``shed`` (not asked, as it would have been too late),
+            ``late``, ``absent`` (no worker serves it) or ``failed``.
     """
-    out = b',"left_out":' + msgspec.json.encode(left_out) if left_out else b""
+    out = b""
+    if left_out:
+        names, reasons = msgspec.json.encode(list(left_out)), msgspec.json.encode(left_out)
+        out = b',"left_out":%s,"left_out_reasons":%s' % (names, reasons)
     if asked.is_one:
         return b'{"prediction":%s,"predictions":[]%s}' % (predictions[0], out)
     return b'{"prediction":null,"predictions":[%s]%s}' % (b",".join(predictions), out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from rafiki.scheduling.batch_cost import BatchCost
 from rafiki.scheduling.subset_scores import SubsetScores
 
 _RATE_OVER_S = 0.25
@@ -50,8 +51,30 @@ class MemberLoad:
 
     def remove(self, n: int, now_s: float) -> None:
         """It has answered ``n`` queries, or nobody waits for them any more: its workers took what waited."""
-        self.outstanding = max(0, self.outstanding - n)
-        self.taken, self.began_s = min(self.outstanding, self.most * self.n_workers), now_s
+        self.end_batch(max(0, self.outstanding - n), now_s)
+
+    def end_batch(self, waiting: int, now_s: float) -> None:
+        """Its workers have ended what was at hand, and take of the queries that are waited for still."""
+        self.outstanding = waiting
+        self.taken, self.began_s = min(waiting, self.most * self.n_workers), now_s
+
+    def forget(self, waiting: int) -> None:
+        """Of the queries sent to it, so many are still waited for: its workers skip the others, but not those at
+        hand."""
+        self.outstanding = max(waiting, min(self.taken, self.outstanding))
+
+    def learn(self, cost: BatchCost) -> None:
+        """What its batches cost, as they went."""
+        self.fixed_s, self.each_s = cost.fixed_s, cost.each_s
+        median_s = cost.median_s(1)
+        self.tail_ratio = cost.tail_s(1) / median_s if median_s > 0 else 1.0
+
+    def is_idle(self, now_s: float) -> bool:
+        """Whether nothing waits, and what it had at hand must have ended."""
+        if not self.outstanding:
+            return True
+        batch_s = self.fixed_s + self.each_s * self.taken
+        return self.outstanding <= self.taken and now_s - self.began_s > 2 * self.tail_ratio * batch_s
 
     def end_s(self, n: int, now_s: float) -> float:
         """How long ``n`` more queries take: the rest of the batches at hand and those that follow, one of them a slow
@@ -105,11 +128,9 @@ class MemberPlanner:
         available = 0
         for m, member in enumerate(self.members):
             # One that is idle is asked whatever it costs: that is learned from what it does.
-            if (not member.outstanding and left_s > 0) or member.end_s(n, now_s) <= left_s:
+            if member.end_s(n, now_s) <= left_s or (left_s > 0 and member.is_idle(now_s)):
                 available |= 1 << m
-        if present is not None:
-            available &= present
-        return self._scores.best_within(available)
+        return self._scores.best_within(available, present)
 
     def send(self, mask: int, n: int, now_s: float) -> None:
         """``n`` queries go to each member of a subset."""

@@ -22,35 +22,52 @@ class SubsetScores:
         singles = {1 << m for m in range(n_members)}
         if lacking := singles - self._scores.keys():
             raise ValueError(f"There is no score of members {sorted(mask.bit_length() - 1 for mask in lacking)}.")
-        self.floor = max(self._scores[mask] for mask in singles)
-        """The score of the best single member."""
         # More members first: of equal scores the one that also helps those who ask for what is not measured.
         self._ranked = sorted(self._scores, key=lambda mask: (-self._scores[mask], -mask.bit_count(), mask))
-        self._best: dict[int, int] = {}
+        self._best: dict[tuple[int, int], int] = {}
 
     @classmethod
     def unknown(cls, n_members: int) -> SubsetScores:
-        """Where nothing was measured: more members are better, and each alone is as good as the best."""
-        everyone = (1 << n_members) - 1
-        ranked = range(1, everyone + 1) if n_members <= _MOST_ENUMERATED else _prefixes(n_members)
-        return cls(n_members, {mask: float(mask.bit_count() - 1) for mask in ranked})
+        """Where nothing was measured: more members are better, and none is as good as those before it."""
+        masks = useful_subsets(n_members)
+        return cls(n_members, {mask: mask.bit_count() - (n_members + 1.0) * _first(mask) for mask in masks})
 
     def score(self, mask: int) -> float:
         """The score of a subset that was measured."""
         return self._scores[mask]
 
-    def best_within(self, available: int) -> int:
-        """The best subset of the members in ``available`` that is no worse than the best single member; 0 = there is
-        none."""
-        found = self._best.get(available)
+    def floor(self, present: int) -> float:
+        """The score of the best single member of ``present``."""
+        return max(self._scores[1 << m] for m in range(self.n_members) if present >> m & 1)
+
+    def best_within(self, available: int, present: int | None = None) -> int:
+        """The best subset of the members in ``available`` that is no worse than the best single one of ``present``.
+
+        Args:
+            present: those that would answer if they had time; None = all.
+
+        Returns:
+            0 when there is none.
+        """
+        present = self.everyone if present is None else present
+        found = self._best.get((available, present))
         if found is None:
-            found = next((mask for mask in self._ranked if mask & available == mask), 0)
-            if found and self._scores[found] < self.floor:
+            within = available & present
+            found = next((mask for mask in self._ranked if mask & within == mask), 0)
+            if found and self._scores[found] < self.floor(present):
                 found = 0
-            self._best[available] = found
+            if len(self._best) >= _MOST_KNOWN:
+                self._best.clear()
+            self._best[available, present] = found
         return found
 
 
+def _first(mask: int) -> int:
+    """The place of its first member, from 1."""
+    return (mask & -mask).bit_length()
+
+
+_MOST_KNOWN = 4096
 _MOST_ENUMERATED = 8
 """Members up to which all subsets are looked at: 255."""
 

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
+
 from rafiki.cache.inference import RedisWorkerQueue
 from rafiki.errors import CacheUnavailableError, InvalidQueryError
 from rafiki.messages import InferenceWorkerSpec, Query, Reply
@@ -145,7 +147,11 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
         began = time.perf_counter()
         replies = predictor.answer(queries, queue.now_ms)
         if queries:
-            batches.add(len(queries), time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            batches.add(len(queries), took_s)
+            for batch in replies.values():
+                # Predictors plan by what batches cost.
+                batch[0] = msgspec.structs.replace(batch[0], batch=len(queries), took_s=took_s)
 
 
 def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:

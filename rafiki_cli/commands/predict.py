@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 app = new_app("Predictions.")
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+_REASONS = {
+    "shed": "not asked: it would have been too late",
+    "late": "too late",
+    "absent": "no worker serves it",
+    "failed": "its predict() failed",
+}
+"""Why a member is left out, as people are told."""
 
 
 @app.command(
@@ -82,11 +89,14 @@ def predict(
         alone = answer["prediction"] if many is None else answer["predictions"]
         put_data(alone if format is None else answer, format or Format.JSON)
     if answer["left_out"]:
-        names = ", ".join(_name_of(client, trial_id) for trial_id in answer["left_out"])
+        reasons = answer.get("left_out_reasons", {})
+        names = ", ".join(
+            _name_of(client, trial_id) + (f" ({_REASONS[why]})" if (why := reasons.get(trial_id)) in _REASONS else "")
+            for trial_id in answer["left_out"]
+        )
         they = "these members" if len(answer["left_out"]) > 1 else "this member"
         terminal.warn(
-            f"Without {names}: {they} of the ensemble failed or did not answer "
-            "in time. See `rafiki infer show` and `rafiki logs`."
+            f"Without {names}: {they} of the ensemble took no part. See `rafiki infer show` and `rafiki logs`."
         )
 
 

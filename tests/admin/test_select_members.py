@@ -72,6 +72,7 @@ def test_given_members_are_scored_with_equal_weights(trials: Trials) -> None:
     assert found.weights == {0: 0.5, 1: 0.5}
     assert (found.score, found.best_single_score) == (1.0, 1.0)
     assert found.single_scores == pytest.approx({0: 5 / 6, 1: 1.0})
+    assert found.subset_scores == pytest.approx({0b01: 5 / 6, 0b10: 1.0, 0b11: 1.0})
 
 
 def test_when_the_best_trial_cannot_be_compared_it_is_served_alone(trials: Trials) -> None:

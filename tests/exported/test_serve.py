@@ -60,8 +60,14 @@ def http() -> Iterator[httpx.Client]:
         ('{"queries": [1, "x"]}', '{"prediction":null,"predictions":[1,"x"]}'),
         ('{"query": null, "queries": [1]}', '{"prediction":null,"predictions":[1]}'),
         ('{"queries": []}', '{"prediction":null,"predictions":[]}'),
-        ('{"query": "half"}', '{"prediction":"half","predictions":[],"left_out":["t2"]}'),
-        ('{"queries": ["half", 1]}', '{"prediction":null,"predictions":["half",1],"left_out":["t2"]}'),
+        (
+            '{"query": "half"}',
+            '{"prediction":"half","predictions":[],"left_out":["t2"],"left_out_reasons":{"t2":"failed"}}',
+        ),
+        (
+            '{"queries": ["half", 1]}',
+            '{"prediction":null,"predictions":["half",1],"left_out":["t2"],"left_out_reasons":{"t2":"failed"}}',
+        ),
     ],
 )
 def test_predictions_have_the_form_of_a_predictors(http: httpx.Client, body: str, answer: str) -> None:

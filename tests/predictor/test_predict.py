@@ -122,6 +122,11 @@ def test_an_ensemble_of_two_answers_with_their_mean(deployment: Deployment) -> N
     assert predictor.post({"queries": [{"n": 4}, {"n": 6}]}).json()["predictions"] == [6.0, 9.0]
 
 
+def left_out(**reasons: str) -> dict[str, Any]:
+    """What an answer says of those members."""
+    return {"left_out": list(reasons), "left_out_reasons": reasons}
+
+
 def test_members_count_by_their_weights_and_in_proportion_when_one_is_left_out(deployment: Deployment) -> None:
     for trial_id, answer in (("t1", 0.0), ("t2", 10.0)):
         deployment.worker(trial_id, lambda q, answer=answer: answer, REGRESSION)
@@ -129,7 +134,7 @@ def test_members_count_by_their_weights_and_in_proportion_when_one_is_left_out(d
     predictor = deployment.predictor("t1", "t2", "t3", task=REGRESSION, weights=[0.25, 0.25, 0.5])
     deployment.wait_for_present(predictor)
     assert predictor.post({"query": {"n": 1}}).json()["prediction"] == 17.5
-    assert predictor.post({"query": {"n": 0}}).json() == {"prediction": 5.0, "predictions": [], "left_out": ["t3"]}
+    assert predictor.post({"query": {"n": 0}}).json() == {"prediction": 5.0, "predictions": [], **left_out(t3="failed")}
 
 
 def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> None:
@@ -139,7 +144,7 @@ def test_a_member_that_fails_is_left_out_and_named(deployment: Deployment) -> No
     deployment.wait_for_present(predictor)
     answer = predictor.post({"query": {}})
     assert answer.status_code == 200
-    assert answer.json() == {"prediction": 7.0, "predictions": [], "left_out": ["bad"]}
+    assert answer.json() == {"prediction": 7.0, "predictions": [], **left_out(bad="failed")}
 
 
 def test_more_queries_than_it_takes_at_once_are_answered_in_parts(deployment: Deployment) -> None:
@@ -168,7 +173,7 @@ def test_a_member_without_a_worker_is_left_out_at_once_and_named(deployment: Dep
     deployment.worker("here", lambda q: 7)
     predictor = deployment.predictor("here", "gone", deadline_s=600.0)
     deployment.wait_for_present(predictor, "gone")
-    assert predictor.post({"query": 1}).json() == {"prediction": 7, "predictions": [], "left_out": ["gone"]}
+    assert predictor.post({"query": 1}).json() == {"prediction": 7, "predictions": [], **left_out(gone="absent")}
     health = predictor.request("GET", "/").json()
     assert (health["members"], health["absent"], health["task"]) == (["here", "gone"], ["gone"], "CUSTOM")
 
@@ -179,7 +184,66 @@ def test_a_member_that_misses_the_deadline_is_left_out_and_named(deployment: Dep
     predictor = deployment.predictor("slow", "quick")
     deployment.wait_for_present(predictor)
     answer = predictor.post({"query": 1, "timeout_ms": 300})
-    assert answer.json() == {"prediction": 7, "predictions": [], "left_out": ["slow"]}
+    assert answer.json() == {"prediction": 7, "predictions": [], **left_out(slow="late")}
+
+
+def test_a_member_that_would_be_too_late_is_not_asked_and_the_best_member_always_is(deployment: Deployment) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def wait(query: Any) -> int:
+        if query == "held":
+            begun.set()
+            gate.wait(60)
+        return 1
+
+    deployment.worker("best", lambda q: 7)
+    deployment.worker("slow", wait)
+    predictor = deployment.predictor("best", "slow", deadline_s=2.0)
+    deployment.wait_for_present(predictor)
+    assert "left_out" not in predictor.post({"query": "first"}).json()
+    load = predictor.gather._planner.members[1]
+    held = predictor.send({"query": "held", "timeout_ms": 60_000})
+    begun.wait(60)
+    # As a worker tells whose batches take that long: what it has at hand ends too late for whoever comes now.
+    load.fixed_s = 30.0
+    assert predictor.post({"query": "second"}).json() == {"prediction": 7, "predictions": [], **left_out(slow="shed")}
+    assert [m.shed for m in predictor.gather.members()] == [0, 1]
+    gate.set()
+    assert held.result(60).json()["prediction"] == 7
+    # Idle, it is asked again, whatever it cost.
+    assert "left_out" not in predictor.post({"query": "third"}).json()
+
+
+def test_what_not_even_the_best_member_answers_in_time_is_refused_at_once(deployment: Deployment) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def wait(query: Any) -> int:
+        begun.set()
+        gate.wait(60)
+        return 1
+
+    deployment.worker("only", wait)
+    predictor = deployment.predictor("only", deadline_s=20.0)
+    deployment.wait_for_present(predictor)
+    held = predictor.send({"query": 1})
+    begun.wait(60)
+    predictor.gather._planner.members[0].fixed_s = 30.0
+    refused = predictor.post({"query": 2})
+    assert (refused.status_code, refused.json()["error"]) == (429, "PredictorBusyError")
+    assert "within 20 s" in refused.json()["message"]
+    gate.set()
+    assert held.result(60).json()["prediction"] == 1
+
+
+def test_a_predictor_learns_what_batches_cost(deployment: Deployment) -> None:
+    deployment.worker("t", lambda q: 7)
+    predictor = deployment.predictor("t")
+    deployment.wait_for_present(predictor)
+    for n in (1, 3, 8):
+        predictor.post({"queries": [1] * n})
+    load = predictor.gather._planner.members[0]
+    assert load.fixed_s + load.each_s > 0
+    assert (load.outstanding, load.most) == (0, 8)
 
 
 def test_a_member_whose_worker_is_still_starting_takes_part(deployment: Deployment) -> None:
@@ -197,7 +261,7 @@ def test_a_member_that_could_not_begin_is_not_waited_for(deployment: Deployment)
     deployment.wait_for_present(predictor, "damaged")
     waiting = predictor.send({"query": {}})
     RedisReports(deployment.job).unserve("damaged", "could not load it")
-    expected = {"prediction": 1, "predictions": [], "left_out": ["damaged"]}
+    expected = {"prediction": 1, "predictions": [], **left_out(damaged="absent")}
     assert waiting.result(60).json() == expected
     assert predictor.post({"query": {}}).json() == expected
 
@@ -274,7 +338,7 @@ def test_requests_stop_waiting_for_a_member_whose_last_worker_is_gone(deployment
     while not take(queue, 1):
         continue
     RedisReports(deployment.job).unserve("goes", "w")
-    assert waiting.result(60).json() == {"prediction": 7, "predictions": [], "left_out": ["goes"]}
+    assert waiting.result(60).json() == {"prediction": 7, "predictions": [], **left_out(goes="absent")}
 
 
 # ---- the cache goes away

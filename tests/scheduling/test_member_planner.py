@@ -65,8 +65,17 @@ def test_where_nothing_was_measured_all_that_can_are_asked() -> None:
     for n in (1, 3, 12):
         scores = SubsetScores.unknown(n)
         assert scores.best_within(scores.everyone) == scores.everyone
-        for m in range(n):
-            assert scores.best_within(1 << m) == 1 << m
+        assert scores.best_within(1) == 1
+        for m in range(1, n):
+            assert scores.best_within(scores.everyone ^ 1) == 0  # the best trial has no time
+            assert scores.best_within(1 << m, present=1 << m) == 1 << m  # it has no worker
+
+
+def test_a_member_that_is_gone_sets_no_measure() -> None:
+    scores = SubsetScores(2, {SLOW: 0.9, QUICK: 0.5, SLOW | QUICK: 0.95})
+    assert scores.best_within(QUICK) == 0
+    assert scores.best_within(QUICK, present=QUICK) == QUICK
+    assert scores.best_within(SLOW | QUICK, present=SLOW) == SLOW
 
 
 def test_useful_subsets_are_all_of_few_and_a_bounded_number_of_many() -> None:
@@ -104,6 +113,19 @@ def test_the_end_counts_the_rest_of_the_batch_at_hand_and_the_batches_that_follo
     assert member.end_s(1, 100.012) == pytest.approx(0.012 + 0.01 + 3 * 0.001)
     member.remove(20, 101.0)
     assert (member.outstanding, member.taken) == (0, 0)
+
+
+def test_what_is_not_waited_for_any_more_counts_until_the_batch_at_hand_has_ended() -> None:
+    member = MemberLoad()
+    member.fixed_s, member.most = 0.1, 4
+    member.add(4, 0.0)
+    member.add(10, 0.0)
+    member.forget(3)
+    assert (member.outstanding, member.taken) == (4, 4)
+    assert not member.is_idle(0.1)
+    assert member.is_idle(0.25)
+    member.remove(4, 0.3)
+    assert member.outstanding == 0
 
 
 def test_what_is_not_known_yet_is_asked() -> None:

@@ -105,11 +105,13 @@ def sum_up(reports: list[PredictorReport]) -> InferenceFigures:
     """The figures of all predictors of a job together."""
     latencies: Counter[int] = Counter()
     waiting: Counter[str] = Counter()
+    shed: Counter[str] = Counter()
     workers: dict[str, int] = {}
     for report in reports:
         latencies.update(report.latencies)
         for member in report.members:
             waiting[member.trial_id] += member.waiting
+            shed[member.trial_id] += member.shed
             # All predictors see the same workers.
             workers[member.trial_id] = max(workers.get(member.trial_id, 0), member.workers)
     return InferenceFigures(
@@ -121,7 +123,7 @@ def sum_up(reports: list[PredictorReport]) -> InferenceFigures:
         requests=sum(r.requests for r in reports),
         errors=sum(r.errors for r in reports),
         waiting=sum(waiting.values()),
-        members=[MemberFigures(trial_id=t, workers=n, waiting=waiting[t]) for t, n in workers.items()],
+        members=[MemberFigures(trial_id=t, workers=n, waiting=waiting[t], shed=shed[t]) for t, n in workers.items()],
     )
 
 

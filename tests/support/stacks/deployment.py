@@ -51,7 +51,9 @@ class Predictor:
         spec = self._spec
         queues = RedisPredictorQueues(spec.cache, spec.service_id)
         trial_ids = [m.trial_id for m in spec.members]
-        self.gather = Gather(queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s)
+        self.gather = Gather(
+            queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s, batch_size=8
+        )
         self.gather.start()
         self.meter = Meter()
         self._app = app = PredictorApp(spec, get_task(spec.task), self.gather, self.meter)
