@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load as load_tensors
-from support.stacks.running_stack import RunningStack, eventually
+from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client, predict
 from rafiki.constants import BudgetOption, InferenceBudgetOption, ModelAccessRight, UserType
@@ -152,6 +152,8 @@ if __name__ == "__main__":
         val_dataset_path=args.data_path, train_args={"epochs": 3}, queries=[[0.0, 1.0]],
     )
 """
+LIGHT = (MODELS / "tiny.py", "Tiny")
+"""A model that is only to be there: it loads no scikit-learn."""
 SUPER = {"with": "super().__init__(**knobs)", "without": "pass"}
 DATA = "".join(f"{a}.0,{b}.0,{int(a > 4)}\n" for a in range(10) for b in range(3))
 QUERIES = [[9.0, 0.0], [0.0, 1.0], [5.0, 2.0]]
@@ -200,7 +202,7 @@ def life(own_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> I
     # Neither another user's private model nor one of another task is among the available ones.
     for task in ("WILD", "OTHER"):
         right = ModelAccessRight.PRIVATE if task == "WILD" else ModelAccessRight.PUBLIC
-        other.create_model(f"theirs of {task}", task, made.files["with"], "Wild", access_right=right)
+        other.create_model(f"theirs of {task}", task, *LIGHT, access_right=right)
 
     me = do("login", email="dev@rafiki", password="a password")
     do("get_current_user")
@@ -232,9 +234,10 @@ def life(own_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> I
     do("get_running_inference_job", "wild")
     do("stop_inference_job", "wild")
 
-    unused = made.client.create_model("unused", "WILD", made.files["with"], "Wild")
+    unused = made.client.create_model("unused", "WILD", *LIGHT)
     do("delete_model", unused["id"])
-    made.client.create_train_job("endless", "WILD", data["id"], data["id"], {"TIME_HOURS": 1}, [models["with"]])
+    light = made.client.create_model("light", "WILD", *LIGHT)["id"]
+    made.client.create_train_job("endless", "WILD", data["id"], data["id"], {"TIME_HOURS": 1}, [light])
     do("logout")
     made.client.login("superadmin@rafiki", (own_stack.root / "superadmin-password").read_text().strip())
     do("stop_all_jobs")

@@ -130,7 +130,10 @@ def test_administration_shows_roles_stops_jobs_and_leaves_nobody_with_access(
     (tmp_path / "data.txt").write_text("x")
     dataset = client.create_dataset("d", "CUSTOM", tmp_path / "data.txt")["id"]
     model = client.create_model("tiny", "CUSTOM", MODELS / "tiny.py", "Tiny")["id"]
-    client.create_train_job("endless", "CUSTOM", dataset, dataset, {"TIME_HOURS": 1}, [model])
+    # Trials that take no time would keep the machine busy meanwhile.
+    client.create_train_job(
+        "endless", "CUSTOM", dataset, dataset, {"TIME_HOURS": 1}, [model], train_args={"sleep_s": 600}
+    )
     output = output_of(stack, "administration")
     assert "APP_DEVELOPER uploads one: refused (UnauthorizedError" in output
     assert "MODEL_DEVELOPER: refused (UnauthorizedError" in output
