@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -132,8 +133,10 @@ class _Server(uvicorn.Server):
         hub: EventHub,
         door: _Door | None,
         certificate: CertificateFiles | None,
+        watch: FolderWatch,
     ) -> None:
         super().__init__(config)
+        self._watch = watch
         self._door = door
         self._folder, self._host, self._port, self._hub = folder, host, port, hub
         self._certificate = certificate
@@ -153,7 +156,16 @@ class _Server(uvicorn.Server):
         )  # fmt: skip
         if self._certificate is not None and self.config.ssl is not None:
             self._renewing = asyncio.create_task(renew(self._certificate, self.config.ssl, self._ended))
-        pid_file.save(self._folder.admin_pid_file)
+        try:
+            pid_file.save(self._folder.admin_pid_file)
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # What runs is adopted and looked after all the same; commands find this admin when there is space.
+            _logger.warning(
+                "admin: no space is left for %s: commands find it when there is", self._folder.admin_pid_file
+            )
+            self._watch.note_admin(pid_file)
 
     def _hand_over(self) -> None:
         self.is_handing_over = self.should_exit = True
@@ -230,8 +242,8 @@ def run() -> None:
     http = loaded.config.http
     door = _Door(_serving(make_door_app(context), http), context.doors) if context.doors else None
     config = _serving(make_app(context), http, certificate)
-    server = _Server(config, folder, settings.host, port, context.hub, door, certificate)
     watch = FolderWatch(folder, identity.id, context.doors.mend if context.doors else lambda: None)
+    server = _Server(config, folder, settings.host, port, context.hub, door, certificate, watch)
     watch.start(server.leave_deleted_folder)
     if certificate is None and not is_loopback(settings.host):
         _logger.warning("The admin listens on %s without TLS, as tls.insecure says.", settings.host)

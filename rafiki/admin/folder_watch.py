@@ -47,6 +47,10 @@ class FolderWatch:
         self._thread = threading.Thread(target=self._run, args=(on_deleted,), name="folder", daemon=True)
         self._thread.start()
 
+    def note_admin(self, pid_file: PidFile) -> None:
+        """Have what others find the admin by written as soon as that can be."""
+        self._admin = pid_file
+
     def _run(self, on_deleted: Callable[[], object]) -> None:
         while not self._stopped.wait(EVERY_S):
             if self.is_deleted():

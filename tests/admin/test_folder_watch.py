@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import shutil
 import stat
@@ -10,15 +12,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+import uvicorn
 from support.stacks.running_stack import eventually
 
 from rafiki.admin import folder_watch
+from rafiki.admin.__main__ import _Server
+from rafiki.admin.events import EventHub
 from rafiki.admin.folder_watch import FolderWatch
 from rafiki.config import load_config
 from rafiki.settings import Config
 from rafiki.stack_folder import StackFolder
+from rafiki.utils.pid_file import PidFile
 from rafiki.utils.process import STACK_ID_VARIABLE, STACK_VARIABLE
 
 
@@ -49,6 +56,34 @@ def test_another_folder_of_the_same_name_is_another(folder: StackFolder, watch: 
     shutil.rmtree(folder.root)
     folder.create()
     assert watch.is_deleted()
+
+
+def test_an_admin_whose_file_found_no_space_goes_on_and_is_found_once_there_is_some(
+    folder: StackFolder, watch: FolderWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To give up would end what serves, where an admin starts after a crash."""
+    save, refusals = PidFile.save, [OSError(errno.ENOSPC, "No space left on device")]
+
+    def save_when_there_is_space(pid_file: PidFile, path: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        save(pid_file, path)
+
+    async def start(server: uvicorn.Server, sockets: object = None) -> None: ...
+
+    monkeypatch.setattr(PidFile, "save", save_when_there_is_space)
+    monkeypatch.setattr(uvicorn.Server, "startup", start)
+    monkeypatch.setattr(folder_watch, "EVERY_S", 0.01)
+    config, hub = uvicorn.Config(lambda: None), create_autospec(EventHub, instance=True)
+
+    async def start_up() -> None:
+        await _Server(config, folder, "127.0.0.1", 3000, hub, None, None, watch).startup()
+
+    asyncio.run(start_up())
+    assert folder.find_admin() is None
+    watch.start(lambda: None)
+    eventually(lambda: PidFile.load(folder.admin_pid_file), "what commands find it by")
+    assert refusals == []
 
 
 def test_that_it_was_deleted_is_noticed_once(

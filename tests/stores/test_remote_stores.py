@@ -177,6 +177,25 @@ def test_a_full_disk_of_the_admin_is_told_as_one(served: Served, monkeypatch: py
         RemoteParamStore(served.location).save({"x": "1" * (1 << 20)})
 
 
+def test_an_answer_that_is_none_of_rafiki_is_asked_for_again() -> None:
+    """An admin that ends at this moment answers 500 in words of its server."""
+    asked = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["path"])
+        status = 500 if len(asked) == 1 else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+
+    server = ThreadedServer(app)
+    try:
+        answer = RemoteConnection(StoreLocation(url=f"{server.url}/stores")).request("GET", "params/p")
+    finally:
+        server.close()
+    assert answer == b"Internal Server Error"
+    assert len(asked) == 2
+
+
 def test_parameters_that_are_sent_twice_are_stored_once(served: Served) -> None:
     data = encode_params({"x": 1})
     params_id = new_params_id(data)

@@ -194,6 +194,9 @@ def check_status(status: int, body: bytes) -> None:
     try:
         refusal = msgspec.json.decode(body, type=_Refusal)
     except msgspec.DecodeError:
+        # An admin that is just starting or ending, or what stands before it.
+        if status >= 500:
+            raise AwayError(f"HTTP {status}") from None
         refusal = _Refusal("", f"HTTP {status}")
     if status in _TRY_AGAIN:
         raise AwayError(refusal.message)
