@@ -97,6 +97,7 @@ DEPLOYED = ("infer create digits",)
 HAS_ADA = ("user create ada@example.org --type MODEL_DEVELOPER --password-file password.txt",)
 HAS_PROD = ("context add prod --host rafiki.example.org:3000",)
 AS_ADA = (*HAS_ADA, "login ada@example.org --password-file password.txt")
+OWNER = "superadmin@rafiki"
 HAS_TOKEN = ("token create --name ci --expires 30d",)
 HAS_ENVIRONMENT = ("model upload svm.py --task CUSTOM --name Lacking --dep no-such-package=1.0",)
 PROJECT_MODEL = ("my_model", "project_decision_tree")
@@ -204,6 +205,10 @@ SPECIAL = {
     ),
     "rafiki user identity ada@example.org --subject 8f14e45f-ceea": Special("ada is there", before=HAS_ADA),
     "rafiki user identity ada@example.org --none": Special("ada is there", before=HAS_ADA),
+    "rafiki train stop digits --user bob@example.org": Special("it is somebody's", puts=("bob@example.org", OWNER)),
+    "rafiki infer stop digits --user bob@example.org": Special(
+        "it is somebody's", before=DEPLOYED, puts=("bob@example.org", OWNER)
+    ),
     "rafiki token revoke ci": Special("the token is there", before=HAS_TOKEN),
     "rafiki context use prod": Special("the context is there", before=HAS_PROD),
     "rafiki context show prod -o json": Special("the context is there", before=HAS_PROD),
