@@ -201,7 +201,7 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     tmp_mb: int = 1024
     """The temporary folder of a box, which is kept in memory."""
     max_file_mb: int = 16384
-    """The largest file that a train or inference worker may write."""
+    """The largest file that a train or inference worker may write; in a box no more than `container.tmp_mb`."""
     max_open_files: int = 4096
     """Files and connections that a train or inference worker may have open."""
     stop_timeout_s: float = 5.0

@@ -300,7 +300,9 @@ class SpecBuilder:
 
     def _limits_of(self, kind: str) -> Limits:
         # A container has limits of its own.
-        return Limits() if self._is_elsewhere(kind) else limits_of(self._config.container)
+        if self._is_elsewhere(kind):
+            return Limits()
+        return limits_of(self._config.container, is_boxed=self._is_boxed(kind))
 
     def _deployment(self, inference_job_id: str) -> Deployment:
         return self._store.inference_jobs.get_inference_job(inference_job_id).deployment

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import psutil
 
 from rafiki.cache.connection import cache_errors, connect
 from rafiki.cache_program import ServerProgram
@@ -61,17 +62,20 @@ class CacheServer:
         other_hosts: Sequence[str] = (),
         socket: Path | None = None,
         tls: CacheServerTls | None = None,
+        max_memory_bytes: int | None = None,
     ) -> None:
         """
         Args:
             other_hosts: addresses of this machine to listen at besides the loopback, for services on other hosts.
             socket: a Unix socket in the run folder to listen at besides, for services that share no network with it.
+            max_memory_bytes: beyond it refuses to write; None = half of the machine's memory. Model code writes there.
             find_program: says what to start; asked at each start, as programs come and go with updates of a machine.
         """
         self._find_program = find_program
         self._other_hosts = list(other_hosts)
         self._socket = socket
         self._tls = tls
+        self._max_memory_bytes = max_memory_bytes
         self._stack_root = stack_root
         self._stack_id = stack_id
         self._run = run_folder
@@ -146,6 +150,7 @@ class CacheServer:
             "timeout": 0,
             # A worker has two to five connections. A server whose process may open fewer files lowers it by itself.
             "maxclients": 50_000,
+            "maxmemory": self._max_memory_bytes or psutil.virtual_memory().total // 2,
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             # A title of its own would overwrite the environment by which the stack's processes are found.

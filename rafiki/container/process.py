@@ -342,6 +342,8 @@ class ProcessContainerManager(ContainerManager):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_KILL_TIMEOUT_S)
         self._spec_file(service_id).unlink(missing_ok=True)
+        if self._sandbox is not None:
+            self._sandbox.release(service_id)
 
     def _kill_rest(self, service_id: str) -> bool:
         """Whether nothing that carries the service's id runs any more; what does is killed."""

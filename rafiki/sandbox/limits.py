@@ -59,11 +59,16 @@ def group_limits_of(settings: ContainerConfig) -> GroupLimits:
     )
 
 
-def limits_of(settings: ContainerConfig) -> Limits:
-    """Those of one worker, as the settings say."""
+def limits_of(settings: ContainerConfig, *, is_boxed: bool) -> Limits:
+    """Those of one worker, as the settings say.
+
+    Args:
+        is_boxed: whether all that it can write is its temporary folder, and its log: that is not to fill the disk.
+    """
+    file_mb = min(settings.max_file_mb, settings.tmp_mb) if is_boxed else settings.max_file_mb
     return Limits(
         memory_bytes=settings.memory_limit_mb << 20 if settings.memory_limit_mb else None,
         n_processes=settings.max_processes,
-        file_bytes=settings.max_file_mb << 20,
+        file_bytes=file_mb << 20,
         n_files=settings.max_open_files,
     )

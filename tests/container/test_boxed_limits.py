@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.machines.bubblewrap import needs_bubblewrap
-from support.services.container_rooms import TESTS, BoxedRoom, wait_for_end
+from support.services.container_rooms import FOREVER, TESTS, BoxedRoom, wait_for_end
 
 from rafiki.sandbox.control_groups import NoControlGroupsError, open_control_groups
 
@@ -50,3 +50,14 @@ def test_too_much_is_refused_by_the_kernel_and_told(
     assert end.code != 0
     assert setting in end.reason
     assert not any(p.info["cmdline"] == ["sleep", SLEEP_S] for p in psutil.process_iter(["cmdline"]))
+
+
+def test_a_service_that_was_stopped_leaves_no_group(room: BoxedRoom) -> None:
+    manager = room.manager()
+    request = room.request(FOREVER)
+    started = manager.start(request)
+    room.wait_for_log(request)
+    groups = list(Path("/sys/fs/cgroup").rglob(f"rafiki-*-{request.service_id}"))
+    assert groups
+    manager.stop(request.service_id, started.handle, 0.0)
+    assert not any(group.exists() for group in groups)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 import redis
+from support.stacks.running_stack import eventually
 from support.stores.own_cache import PASSWORD, OwnCache, each_server
 
 from rafiki.cache.connection import cache_errors, connect, parse_cache_url
@@ -208,3 +211,34 @@ def test_a_bad_cache_url_is_refused_without_showing_its_password(url: str) -> No
     with pytest.raises(ConfigError, match=r"cache\.url") as e:
         parse_cache_url(url)
     assert "secret" not in e.value.message
+
+
+@pytest.mark.parametrize("program", each_server())
+def test_a_job_that_fills_a_private_cache_is_refused_and_its_end_makes_space(program: str, tmp_path: Path) -> None:
+    cache = OwnCache(tmp_path / "stack", program, max_memory_bytes=16 << 20)
+    try:
+        greedy, other = cache.new_job(), cache.new_job()
+        with connect(greedy) as client, pytest.raises(CacheUnavailableError, match=r"full \(maxmemory\)"):
+            for no in range(32):
+                with cache_errors(greedy):
+                    client.set(f"{greedy.prefix}{no}", bytes(1 << 20))
+        # It goes on answering, and the machine has its memory.
+        assert cache.admin().ping()
+        cache.credentials.revoke(greedy.prefix.split(":")[1])
+
+        def has_space() -> bool:
+            try:
+                with cache_errors(other), connect(other) as client:
+                    return bool(client.set(f"{other.prefix}x", b"1"))
+            except CacheUnavailableError:
+                return False
+
+        # What is unlinked is freed in a thread of the server.
+        eventually(has_space, "space in the cache")
+    finally:
+        cache.close()
+
+
+def test_a_private_cache_may_use_half_of_the_machine(shared: OwnCache) -> None:
+    found = shared.admin().config_get("maxmemory")
+    assert int(found["maxmemory"]) == psutil.virtual_memory().total // 2

@@ -13,7 +13,7 @@ from support.machines.bubblewrap import needs_bubblewrap
 
 from rafiki.errors import ConfigError, StackError
 from rafiki.sandbox.bubblewrap import NoBubblewrapError, find_bubblewrap, open_sandbox, why_no_sandbox
-from rafiki.sandbox.limits import Limits
+from rafiki.sandbox.limits import Limits, limits_of
 from rafiki.sandbox.python_files import files_of
 from rafiki.sandbox.sandbox import BoxRequest, Sandbox
 from rafiki.settings import ContainerConfig
@@ -230,7 +230,7 @@ def test_a_program_that_makes_no_boxes_is_told_with_its_reason(monkeypatch: pyte
 def test_limits_hold_for_the_process_and_are_never_raised() -> None:
     code = """
 import resource
-from rafiki.sandbox.limits import Limits
+from rafiki.sandbox.limits import Limits, limits_of
 Limits(file_bytes=1 << 20, n_files=64).apply()
 Limits(file_bytes=1 << 30, n_files=128).apply()
 print(resource.getrlimit(resource.RLIMIT_FSIZE)[1], resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -239,6 +239,13 @@ print(resource.getrlimit(resource.RLIMIT_FSIZE)[1], resource.getrlimit(resource.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == [str(1 << 20), "64", "0"]
     assert Limits() == Limits(memory_bytes=None, n_processes=None, file_bytes=None, n_files=None)
+
+
+def test_the_log_of_a_box_is_no_larger_than_what_else_it_may_write() -> None:
+    settings = ContainerConfig(max_file_mb=16384, tmp_mb=64)
+    assert limits_of(settings, is_boxed=True).file_bytes == 64 << 20
+    assert limits_of(settings, is_boxed=False).file_bytes == 16384 << 20
+    assert limits_of(ContainerConfig(max_file_mb=8, tmp_mb=64), is_boxed=True).file_bytes == 8 << 20
 
 
 def test_a_socket_listens_at_a_path_of_any_length_and_replaces_an_old_one(tmp_path: Path) -> None:

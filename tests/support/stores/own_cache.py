@@ -50,11 +50,11 @@ def each_server() -> list[ParameterSet]:
 class OwnCache:
     """One server of ``program`` in ``folder``."""
 
-    def __init__(self, folder: Path, program: str = BUNDLED) -> None:
+    def __init__(self, folder: Path, program: str = BUNDLED, **fields: Any) -> None:
         self.folder = folder
         self._program = server_programs()[program]
         (folder / "run").mkdir(parents=True)
-        self.server = self.adopt()
+        self.server = self.adopt(**fields)
         self.address = self.server.ensure()
         self.credentials = Credentials(self.address, "the key from which the jobs' passwords are derived")
 
