@@ -22,6 +22,8 @@ LOCAL_REGISTRY = "127.0.0.1:1/"
 registry first, goes on with what the node has."""
 IMAGE = f"{LOCAL_REGISTRY}rafiki:{__version__}"
 """The image that `rafiki image build` makes."""
+PIP_ARCHIVE = "pip.zip"
+"""pip in that image, beside Rafiki's modules."""
 PACKAGES_LABEL = "rafiki.packages"
 """Of that image: the versions of the packages in it, by their names, as JSON."""
 MEND = (

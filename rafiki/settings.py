@@ -213,6 +213,9 @@ class ContainerConfig(Section, frozen=True, kw_only=True):
     `DOCKER_HOST`, or this machine's. For `swarm`."""
     image: str | None = None
     """The image that workers run in; null is that of `rafiki image build`. For `swarm`."""
+    registry: str | None = None
+    """A registry of images, and a folder in it (``registry.example.org/team``), for images with what models depend on:
+    each set of packages is built once, and pulled by all nodes. Null installs them on each node. For `swarm`."""
     cores: float | None = None
     """Cores that one worker may use; null is no limit. For `swarm`, and for boxes where there are control groups."""
     max_processes: int = 4096

@@ -34,6 +34,11 @@ def _why_not(error: ImportError) -> str | None:
     if type(error).__name__ == "OverwrittenError":
         return error.msg
     found = sys.modules.get("rafiki")
+    if error.name == "rafiki_cli.main":
+        return (
+            "This is an image of workers, which has no commands. `rafiki image build --all`, where Rafiki is "
+            "installed, makes one of all its programs."
+        )
     if found is None or hasattr(found, "__version__") or (error.name or "").partition(".")[0] != "rafiki":
         return None
     if found.__file__ is None:

@@ -17,6 +17,7 @@ from support.groups import ENGINE_FIXTURES, ENGINES, has_engines, mark_engines
 from support.stacks.running_stack import RunningStack
 from support.stores.postgres_server import ExternalServer, PostgresUnavailableError, open_server
 from support.swarm.docker_hosts import DockerHosts, DockerUnavailableError
+from support.swarm.image_registry import ImageRegistry
 from support.swarm.shared_images import bring_images
 
 from rafiki.errors import RafikiError
@@ -136,6 +137,18 @@ def torch() -> Any:
     if os.environ.get("CI", "").lower() == "true":
         return importlib.import_module("torch")
     return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def image_registry(docker_hosts: DockerHosts, tmp_path: Path) -> Iterator[ImageRegistry]:
+    """A registry that both Docker hosts reach; it wants a login."""
+    if not ImageRegistry.is_here():
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail("apt-get install docker-registry")
+        pytest.skip("docker-registry is not here")
+    opened = ImageRegistry(tmp_path / "registry", docker_hosts.address)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -1,10 +1,14 @@
-"""The stores of an admin, served as it serves them: ``python -m benchmarks.nodes.admin FOLDER`` prints its port."""
+"""The stores of an admin, served as it serves them.
+
+``python -m benchmarks.nodes.admin FOLDER`` prints its port, and at its end the processor time that it took.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import threading
+import time
 from pathlib import Path
 
 import uvicorn
@@ -61,6 +65,7 @@ def main(folder: Path) -> None:
     threading.Thread(target=end_with_stdin, daemon=True).start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(sockets=[sock]))
+    print(time.process_time(), flush=True)
 
 
 if __name__ == "__main__":

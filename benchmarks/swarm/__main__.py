@@ -10,11 +10,15 @@ and the containers are real, the wire between them is not. The image is on both 
 | ``look_ms`` | what the back end needs to say how each of the services is: the part of a look that asks the engine |
 | ``look_cpu_ms`` | processor time of the admin between two of its looks, with all services running |
 | ``admin_rss_mb`` | resident memory of the admin with all services running |
+| ``all_running_s`` | from the client's call that creates the job of all services until all of them run |
+| ``completed`` | trials of that job that ended well, of as many |
+| ``left_behind`` | services, secrets and containers of both hosts after `rafiki down` |
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sqlite3
 import statistics
@@ -24,6 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import docker
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
@@ -42,7 +47,7 @@ from rafiki.settings import ClusterConfig, Config, ContainerConfig
 from rafiki.utils.clock import utc_now
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "swarm.json"
-MARKS = {"train_start_s": 3.0, "deploy_s": 4.0, "look_ms": 100.0, "admin_rss_mb": 150.0}
+MARKS = {"left_behind": 0.0, "train_start_s": 3.0, "deploy_s": 4.0, "look_ms": 100.0, "admin_rss_mb": 150.0}
 N_LOOKS = 20
 WATCHED_S = 20.0
 TICK_S = 1.0
@@ -118,10 +123,12 @@ class Bench:
     def _running(self) -> list[dict[str, Any]]:
         return list(self.client.get_services())
 
-    def with_many(self, n_services: int) -> dict[str, float]:
-        """Figures while so many workers run."""
-        self.start_job("many", n_services, sleep_s=100_000.0)
-        eventually(lambda: self._n_running() > n_services, f"{n_services} running workers", 1200.0)
+    def with_many(self, n_services: int, lasting_s: float) -> dict[str, float]:
+        """Figures while so many workers run, each at a trial that lasts so long; all of these are waited for."""
+        started = time.monotonic()
+        self.start_job("many", n_services, sleep_s=lasting_s)
+        eventually(lambda: self._n_running() > n_services, f"{n_services} running workers", lasting_s)
+        all_running_s = time.monotonic() - started
         admin = next(p for p in psutil.process_iter() if self._is_admin(p))
         before, begun = admin.cpu_times(), time.monotonic()
         eventually(lambda: time.monotonic() - begun > WATCHED_S, "some looks", 2 * WATCHED_S)
@@ -131,9 +138,25 @@ class Bench:
             "admin_rss_mb": admin.memory_info().rss / 2**20,
             "look_cpu_ms": 1000 * cpu_s / ((time.monotonic() - begun) / TICK_S),
             "look_ms": self._look_ms(),
+            "all_running_s": all_running_s,
         }
-        self.client.stop_train_job("many")
-        return figures
+        eventually(lambda: self.client.get_train_job("many")["status"] == "STOPPED", "the end", 4 * lasting_s)
+        trials = self.client.get_trials_of_train_job("many")
+        return figures | {"completed": sum(t["status"] == "COMPLETED" for t in trials)}
+
+    def left_behind(self) -> int:
+        """What both hosts still have of a stack that was brought down."""
+        found = 0
+        for host in self._hosts.hosts:
+            engine = docker.APIClient(base_url=host.socket, version="auto", timeout=60)
+            # What a Swarm was told to take away ends within moments.
+            with contextlib.suppress(AssertionError):
+                eventually(lambda engine=engine: not engine.containers(all=True), "no containers", 120.0)
+            found += len(engine.containers(all=True))
+            if host is self._hosts.manager:
+                found += len(engine.services()) + len(engine.secrets())
+            engine.close()
+        return found
 
     def _n_running(self) -> int:
         return sum(s["status"] == "RUNNING" for s in self._running())
@@ -169,7 +192,7 @@ class Bench:
         return statistics.median(took)
 
 
-def measure(n_starts: int, n_services: int) -> dict[str, float]:
+def measure(n_starts: int, n_services: int, lasting_s: float) -> dict[str, float]:
     figures: dict[str, float] = {}
     hosts = DockerHosts()
     try:
@@ -183,9 +206,10 @@ def measure(n_starts: int, n_services: int) -> dict[str, float]:
                 figures["train_start_s"] = statistics.median(starts)
                 figures["deploy_s"] = statistics.median(deploys)
                 if n_services:
-                    figures |= bench.with_many(n_services)
+                    figures |= bench.with_many(n_services, lasting_s)
             finally:
                 bench.stack.down()
+            figures["left_behind"] = bench.left_behind()
     finally:
         hosts.down()
     return figures
@@ -195,10 +219,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swarm", description=__doc__.partition("\n")[0])
     parser.add_argument("--starts", type=int, default=5, help="jobs and deployments of which the median counts")
     parser.add_argument("--services", type=int, default=100, help="workers that run at a time; 0 = leave these out")
+    parser.add_argument("--lasting-s", type=float, default=600.0, help="how long the trial of each of these lasts")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     started_at, machine = utc_now(), describe_machine()
-    figures = measure(options.starts, options.services)
+    figures = measure(options.starts, options.services, options.lasting_s)
     for name, value in figures.items():
         mark = f" (mark {MARKS[name]:g})" if name in MARKS else ""
         print(f"{name}: {value:.2f}{mark}")

@@ -156,7 +156,7 @@ class SpecBuilder:
         if model is None or not self._is_elsewhere(kind):
             return None
         found = self._environments.packages_on_nodes(model.dependencies, model.docker_image)
-        return None if found is None else NodePackages(folder=found.folder, node_ids=found.nodes)
+        return None if found is None else NodePackages(folder=found.folder, node_ids=found.nodes, image=found.image)
 
     def _location_for(self, kind: str, service_id: str, location: StoreLocation) -> StoreLocation:
         """A store as a service reaches it: through the admin when it runs elsewhere, in a box, or must not have

@@ -33,6 +33,7 @@ from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, installer_settings, pa
 from rafiki.constants import UserType
 from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
 from rafiki.environments.build import BuildOptions
+from rafiki.environments.images import ImageEnvironments
 from rafiki.environments.nodes import NodeEnvironments
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
@@ -106,7 +107,16 @@ def _cache_keeper(
 def _install_on_nodes(
     config: Config, folder: StackFolder, containers: ContainerManager, environments: EnvironmentStore
 ) -> None:
-    """Where workers run in images on nodes, what their models depend on is installed there."""
+    """Where workers run in images on nodes, what their models depend on is installed there, or into such images."""
+    if (images := containers.package_images()) is not None:
+        environments.add_nodes(
+            ImageEnvironments(
+                images, folder.root / "image-environments.json", environments.log_file,
+                timeout_s=config.environments.build_timeout_s, only_wheels=config.environments.only_wheels,
+                variables=installer_settings(), changed=environments.note_change,
+            )
+        )  # fmt: skip
+        return
     if (runner := containers.one_shots()) is None:
         return
     settings = config.environments

@@ -41,9 +41,20 @@ class NodePackages(msgspec.Struct, frozen=True, kw_only=True):
     """Packages that were installed on nodes."""
 
     folder: str
-    """In the volume of environments."""
+    """In the volume of environments, or in the image."""
     node_ids: list[str]
     """The nodes that have them: the service runs on one of these."""
+    image: str | None = None
+    """That has them, by its digest, in that folder of it; then any node will do. None = volumes of these nodes."""
+
+
+class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that was built, and is in a registry."""
+
+    image: str
+    """By its digest."""
+    size_bytes: int
+    """What it takes beyond the image that it was built on."""
 
 
 class OneShots(Protocol):
@@ -57,6 +68,24 @@ class OneShots(Protocol):
         self, node_id: str, image: str | None, program: Sequence[str], request: bytes, *, log: Callable[[bytes], None],
         timeout_s: float, stop: threading.Event,
     ) -> str | None: ...  # fmt: skip
+
+
+class PackageImages(Protocol):
+    """Builds images with packages: see :class:`rafiki.environments.images.PackageImages`."""
+
+    @property
+    def registry(self) -> str: ...
+
+    def identify_image(self, image: str | None) -> tuple[str, Mapping[str, str]]: ...
+
+    def find(self, tag: str) -> str | None: ...
+
+    def build(
+        self, tag: str, image: str | None, program: Sequence[str], request: bytes, *, log: Callable[[bytes], None],
+        is_wanted: Callable[[], bool], timeout_s: float, stop: threading.Event,
+    ) -> BuiltImage | None: ...  # fmt: skip
+
+    def remove(self, tag: str) -> None: ...
 
 
 class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +185,10 @@ class ContainerManager(ABC):
 
         Then what models depend on is installed by such programs, into a volume of each node.
         """
+        return None
+
+    def package_images(self) -> PackageImages | None:
+        """Builds images with what models depend on, where a registry for them is configured; None elsewhere."""
         return None
 
     def on_missing_packages(self, listener: Callable[[str], None]) -> None:  # noqa: B027 - no duty of all

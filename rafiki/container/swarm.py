@@ -34,6 +34,7 @@ from rafiki.container.swarm_images import SwarmImages
 from rafiki.container.swarm_logs import SwarmLogs
 from rafiki.container.swarm_nodes import SwarmCluster
 from rafiki.container.swarm_once import SwarmOneShots
+from rafiki.container.swarm_packages import SwarmPackageImages, check_registry, remove_containers
 from rafiki.container.swarm_service import (
     KIND_LABEL,
     SERVICE_LABEL,
@@ -116,6 +117,8 @@ class SwarmContainerManager(ContainerManager):
         self._engine = Engine(setup.config.container.engine)
         try:
             self._check_way()
+            if setup.config.container.registry is not None:
+                check_registry(setup.config.container.registry)
             self._own_node_id = self._join()
             self._view = SwarmView(self._engine, setup, self._own_node_id)
             nodes = self._view.nodes()
@@ -131,6 +134,11 @@ class SwarmContainerManager(ContainerManager):
         )
         self._logs = SwarmLogs(self._engine)
         self._one_shots = SwarmOneShots(self._engine, setup, lambda: self._view.nodes().values(), self._network)
+        self._package_images = (
+            SwarmPackageImages(self._engine, setup, self._one_shots, self._network)
+            if setup.config.container.registry
+            else None
+        )
         self._images = SwarmImages(self._engine, self._one_shots, self._view.own_node_id)
         self._packages_missing: Callable[[str], None] = lambda node_id: None
         self._ends: dict[str, ServiceExit] = {}
@@ -196,6 +204,9 @@ class SwarmContainerManager(ContainerManager):
     def one_shots(self) -> SwarmOneShots:
         return self._one_shots
 
+    def package_images(self) -> SwarmPackageImages | None:
+        return self._package_images
+
     def on_missing_packages(self, listener: Callable[[str], None]) -> None:
         self._packages_missing = listener
 
@@ -257,7 +268,7 @@ class SwarmContainerManager(ContainerManager):
         node_id = self._view.find_node_id(host)
         if node_id is None:
             raise ContainerError(f"There is no node {host!r} in the Swarm (any more). See `rafiki node list`.")
-        if request.packages is None or node_id in request.packages.node_ids:
+        if request.packages is None or request.packages.image or node_id in request.packages.node_ids:
             return node_id
         if request.gpus:
             raise ContainerError(
@@ -269,7 +280,7 @@ class SwarmContainerManager(ContainerManager):
 
     def _nodes_without(self, request: ServiceRequest) -> list[str]:
         """The ids of the nodes that lack the packages that a service needs."""
-        if request.packages is None:
+        if request.packages is None or request.packages.image is not None:
             return []
         return sorted(self._view.nodes().keys() - set(request.packages.node_ids))
 
@@ -507,6 +518,7 @@ def sweep(config: Config, stack_id: str) -> None:
             engine.delete(f"/services/{service.id}")
         for secret in engine.list("/secrets", _Made, label):
             engine.delete(f"/secrets/{secret.id}")
+        remove_containers(engine, stack_id)
     finally:
         engine.close()
 

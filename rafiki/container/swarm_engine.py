@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _NOT_FOUND = 404
 _CONFLICT = 409
 _NO_SWARM = 503
 _FIRST_REFUSAL = 400
+_NOBODY = base64.urlsafe_b64encode(b"{}").decode()
+"""The login of nobody."""
 T = TypeVar("T")
 
 
@@ -119,13 +122,23 @@ class Engine:
                 raise
             return None
 
-    def list(self, path: str, kind: type[T], labels: list[str]) -> list[T]:
+    def list(self, path: str, kind: type[T], labels: list[str], **params: str) -> list[T]:
         """All of what has these labels, each ``name=value``."""
-        return self.get(path, list[kind], filters=json.dumps({"label": labels}))  # type: ignore[valid-type]
+        filters = json.dumps({"label": labels})
+        return self.get(path, list[kind], filters=filters, **params)  # type: ignore[valid-type]
 
     def post(self, path: str, body: object = None, **params: str) -> bytes:
         """Raises: as :meth:`get`."""
         return self._request("POST", path, params=params, body=body)
+
+    def commit(self, container: str, repository: str, tag: str, timeout_s: float) -> None:
+        """Make an image of what a container has changed of its own. Raises: as :meth:`get`."""
+        params = {"container": container, "repo": repository, "tag": tag, "pause": "0", "changes": 'CMD ["python"]'}
+        self._request("POST", "/commit", params=params, body={}, timeout_s=timeout_s)
+
+    def put_archive(self, container: str, folder: str, archive: bytes) -> None:
+        """Unpack a tar file in a container. Raises: as :meth:`get`."""
+        self._request("PUT", f"/containers/{container}/archive", params={"path": folder}, data=archive)
 
     def delete(self, path: str) -> None:
         """Raises: as :meth:`get`; what is not there is no error."""
@@ -150,17 +163,54 @@ class Engine:
         said = self._request(
             "POST", "/images/create", params={"fromImage": image}, headers=self._login(image), timeout_s=timeout_s
         )
-        for line in said.splitlines():
-            # The answer has begun before the registry refuses: that is told in it.
-            error = self._decode(line, _Progress).error
-            if error is not None:
-                raise AnswerError(f"The Docker engine refused: {' '.join(error.split())[:300]}", _NOT_FOUND)
+        self._read_progress(said)
+
+    def push(self, image: str, timeout_s: float) -> str:
+        """Have an image in its registry; its digest there.
+
+        Raises:
+            AnswerError: its registry does not take it. ContainerError: the engine cannot be reached.
+        """
+        name, _, tag = image.rpartition(":")
+        # Without a login the engine wants one all the same.
+        headers = self._login(image) or {"X-Registry-Auth": _NOBODY}
+        said = self._request("POST", f"/images/{name}/push", params={"tag": tag}, headers=headers, timeout_s=timeout_s)
+        digests = [line.aux.digest for line in self._read_progress(said) if line.aux is not None]
+        if not digests or digests[-1] is None:
+            raise AnswerError("The Docker engine refused: it told no digest of what it has pushed", _NOT_FOUND)
+        return digests[-1]
+
+    def find_digest(self, image: str) -> tuple[str | None, str | None]:
+        """The digest that a name means in its registry, or why it cannot be told.
+
+        Raises:
+            ContainerError: the engine cannot be reached.
+        """
+        try:
+            found = self.get_with_login(f"/distribution/{image}/json", _Distribution, image)
+            return found.descriptor.digest, None
+        except AnswerError as e:
+            return None, e.told
+
+    def _read_progress(self, said: bytes) -> tuple[_Progress, ...]:
+        """What an engine says while it transfers: the answer has begun before a registry refuses, which is told in it.
+
+        Raises:
+            AnswerError: it did.
+        """
+        lines = tuple(self._decode(line, _Progress) for line in said.splitlines() if line.strip())
+        for line in lines:
+            if line.error is not None:
+                raise AnswerError(f"The Docker engine refused: {' '.join(line.error.split())[:300]}", _NOT_FOUND)
+        return lines
 
     def _login(self, image: str) -> dict[str, str]:
         """The header with the credentials that `docker login` left for an image's registry."""
         from docker import auth
 
         registry, _ = auth.resolve_repository_name(image)
+        # Somebody may have logged in since.
+        self._api.reload_config()
         header = auth.get_config_header(self._api, registry)
         return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
 
@@ -186,6 +236,7 @@ class Engine:
         *,
         params: dict[str, str],
         body: object = None,
+        data: bytes | None = None,
         headers: dict[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> bytes:
@@ -193,7 +244,7 @@ class Engine:
 
         try:
             response = self._api.request(
-                method, self._root + path, params=params, json=body, headers=headers,
+                method, self._root + path, params=params, json=body, data=data, headers=headers,
                 timeout=timeout_s or self._timeout_s,
             )  # fmt: skip
         except (RequestException, OSError) as e:
@@ -235,8 +286,21 @@ class _Created(msgspec.Struct):
     id: str = msgspec.field(name="ID")
 
 
+class _Pushed(msgspec.Struct, rename="pascal"):
+    digest: str | None = None
+
+
 class _Progress(msgspec.Struct):
     error: str | None = None
+    aux: _Pushed | None = None
+
+
+class _Descriptor(msgspec.Struct):
+    digest: str
+
+
+class _Distribution(msgspec.Struct, rename="pascal"):
+    descriptor: _Descriptor
 
 
 class _Refusal(msgspec.Struct):

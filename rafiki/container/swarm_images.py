@@ -30,14 +30,6 @@ print({_ANSWER!r} + json.dumps({{"version": __version__, "protocol": PROTOCOL}})
 """Also read by images of other versions."""
 
 
-class _Descriptor(msgspec.Struct):
-    digest: str
-
-
-class _Distribution(msgspec.Struct, rename="pascal"):
-    descriptor: _Descriptor
-
-
 class _Inside(msgspec.Struct):
     version: str
     protocol: int
@@ -66,7 +58,7 @@ class SwarmImages:
         name = ImageName(image)
         is_local = image.startswith(LOCAL_REGISTRY)
         here = self._one_shots.find_image_id(image)
-        digest, problem = (None, None) if is_local else self._ask_registry(image)
+        digest, problem = (None, None) if is_local else self._engine.find_digest(image)
         if digest is not None and here is None:
             self._pull(image)
             here = self._one_shots.find_image_id(image)
@@ -103,21 +95,13 @@ class SwarmImages:
         """What is to be said when a registry's tag means another image by now; the recorded one is run all the same."""
         if not is_pinned(digest) or ImageName(image).digest is not None:
             return None
-        now, _ = self._ask_registry(image)
+        now, _ = self._engine.find_digest(image)
         if now is None or now == digest:
             return None
         return (
             f"the tag of {image} means another image by now ({short(now)}); the model's version runs in the one that "
             f"was checked at its upload ({short(digest)})"
         )
-
-    def _ask_registry(self, image: str) -> tuple[str | None, str | None]:
-        """The digest that the name means in its registry, or why it cannot be told."""
-        try:
-            found = self._engine.get_with_login(f"/distribution/{image}/json", _Distribution, image)
-            return found.descriptor.digest, None
-        except AnswerError as e:
-            return None, e.told
 
     def _pull(self, image: str) -> None:
         try:

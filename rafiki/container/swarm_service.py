@@ -59,6 +59,8 @@ def labels_of(setup: ContainerSetup, request: ServiceRequest) -> dict[str, str]:
 
 
 def image_of(setup: ContainerSetup, request: ServiceRequest) -> str:
+    if request.packages is not None and request.packages.image is not None:
+        return request.packages.image
     if request.image is not None:
         return pinned(request.image, request.image_digest)
     return setup.config.container.image or IMAGE
@@ -145,11 +147,12 @@ def _command(setup: ContainerSetup, request: ServiceRequest) -> list[str]:
     program = [request.module, setup.door.spec_url]
     if request.packages is None:
         return ["python", "-m", *program]
-    return ["python", "-m", _ENTER, f"{_ENVIRONMENTS_MOUNT}/{request.packages.folder}", *program]
+    folder = request.packages.folder
+    return ["python", "-m", _ENTER, folder if request.packages.image else f"{_ENVIRONMENTS_MOUNT}/{folder}", *program]
 
 
 def _environments_mounts(setup: ContainerSetup, request: ServiceRequest) -> list[dict[str, object]]:
-    if request.packages is None:
+    if request.packages is None or request.packages.image is not None:
         return []
     mount = {"Type": "volume", "Source": environments_volume(setup), "Target": _ENVIRONMENTS_MOUNT, "ReadOnly": True}
     return [mount]

@@ -201,6 +201,9 @@ def _pip() -> str:
     Raises:
         EnvironmentBuildError: there is none.
     """
+    archive = Path(distribution.__file__).parents[1] / distribution.PIP_ARCHIVE
+    if archive.is_file():
+        return str(archive / "pip")
     found = importlib.util.find_spec("pip")
     if found is None or found.origin is None:
         raise EnvironmentBuildError("pip is not installed beside Rafiki: python -m ensurepip")

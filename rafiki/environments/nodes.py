@@ -19,8 +19,8 @@ from typing import Protocol
 import msgspec
 from packaging.requirements import Requirement
 
-from rafiki.environments.build import HEADING
-from rafiki.environments.on_node import ANSWER, NodeAnswer, NodeRequest
+from rafiki.environments.build_lines import BuildLines
+from rafiki.environments.on_node import NodeAnswer, NodeRequest
 from rafiki.environments.requirements import are_satisfied_by, lines_of
 from rafiki.environments.state import Environment, EnvironmentState, EnvironmentStatus
 from rafiki.errors import RafikiError
@@ -30,10 +30,10 @@ from rafiki.utils.logs import log_unexpected
 
 _logger = logging.getLogger(__name__)
 
-_PROGRAM = ("-m", "rafiki.environments.on_node")
+PROGRAM = ("-m", "rafiki.environments.on_node")
 _NEEDED_FOR_S = 60.0
 """The supervisor asks for what live jobs need at each of its looks."""
-_TIMEOUT_MARGIN_S = 120.0
+TIMEOUT_MARGIN_S = 120.0
 """What starting the service, and fetching the image, may take besides the build."""
 
 
@@ -63,6 +63,8 @@ class _OnNode(msgspec.Struct, kw_only=True):
     reason: str | None = None
     """Why it could not be built."""
     size_bytes: int = 0
+    image: str | None = None
+    """That has the packages, where they are in an image; by its digest."""
     datetime_built: datetime | None = None
 
 
@@ -81,9 +83,11 @@ class PackagesOnNodes(msgspec.Struct, frozen=True, kw_only=True):
     """Where a worker finds its packages."""
 
     folder: str
-    """In the volume."""
+    """In the volume, or in the image."""
     nodes: list[str]
     """Ids of the nodes that have it."""
+    image: str | None = None
+    """That has it, by its digest; then every node can. None = the volumes of these nodes have it."""
 
 
 class NodeEnvironments:
@@ -93,6 +97,9 @@ class NodeEnvironments:
         file: keeps what is where.
         log_file: of an environment, by its key.
     """
+
+    PLACE = "on any node"
+    """Where packages could not be installed, for people."""
 
     def __init__(
         self, runner: NodeRunner, file: Path, log_file: Callable[[str], Path], *, timeout_s: float, only_wheels: bool,
@@ -151,7 +158,7 @@ class NodeEnvironments:
             return EnvironmentState(status=EnvironmentStatus.BUILDING, key=kept.key)
         return EnvironmentState(
             status=EnvironmentStatus.FAILED, key=kept.key,
-            reason=f"Its dependencies ({', '.join(kept.requirements)}) could not be installed on any node: "
+            reason=f"Its dependencies ({', '.join(kept.requirements)}) could not be installed {self.PLACE}: "
             f"{_reasons(there, nodes)}. All of it: `rafiki environment log {kept.key}`.",
         )  # fmt: skip
 
@@ -169,7 +176,11 @@ class NodeEnvironments:
                 return None
             kept.datetime_used = utc_now()
             self._write()
-            return PackagesOnNodes(folder=folder, nodes=sorted(i for i, f in kept.nodes.items() if f.reason is None))
+            return self._where(folder, {i: f.image for i, f in kept.nodes.items() if f.reason is None})
+
+    def _where(self, folder: str, built: Mapping[str, str | None]) -> PackagesOnNodes:
+        """Where a worker finds what was built: the images of nodes, by their ids."""
+        return PackagesOnNodes(folder=folder, nodes=sorted(built))
 
     def retry(self, key: str) -> None:
         """Failures of an environment are forgotten: it is tried again where it is asked for."""
@@ -276,7 +287,7 @@ class NodeEnvironments:
         if (kept := self._kept.get(folder)) is not None:
             kept.is_base = kept.is_base or answer.is_base
             kept.nodes[node_id] = _OnNode(
-                reason=answer.reason, size_bytes=answer.size_bytes, datetime_built=utc_now()
+                reason=answer.reason, size_bytes=answer.size_bytes, image=answer.image, datetime_built=utc_now()
             )  # fmt: skip
         self._write()
 
@@ -291,19 +302,23 @@ class NodeEnvironments:
                 last_used={f: k.datetime_used for f, k in self._kept.items()},
                 unwanted=sorted(self._unwanted.get(node_id, set()) - {folder}),
             )  # fmt: skip
-        lines = _Lines(self._log_file(kept.key), host)
+        lines = BuildLines(self._log_file(kept.key), host)
         _logger.info("environment %s: builds %s on %s", kept.key, ", ".join(kept.requirements), host)
-        problem = self._runner.run_once(
-            node_id, image, _PROGRAM, msgspec.json.encode(request), log=lines.add,
-            timeout_s=self._timeout_s + _TIMEOUT_MARGIN_S, stop=self._stop,
-        )  # fmt: skip
+        answer = self._carry_out(folder, image, node_id, request, lines)
         lines.close()
-        answer = lines.answer
-        if answer is None:
-            answer = NodeAnswer(reason=problem or "the service that was to install them said nothing")
         level = logging.INFO if answer.reason is None else logging.ERROR
         _logger.log(level, "environment %s on %s: %s", kept.key, host, answer.reason or "ready")
         return answer
+
+    def _carry_out(
+        self, folder: str, image: str | None, node_id: str, request: NodeRequest, lines: BuildLines
+    ) -> NodeAnswer:
+        problem = self._runner.run_once(
+            node_id, image, PROGRAM, msgspec.json.encode(request), log=lines.add,
+            timeout_s=self._timeout_s + TIMEOUT_MARGIN_S, stop=self._stop,
+        )  # fmt: skip
+        lines.close()
+        return lines.answer or NodeAnswer(reason=problem or "the service that was to install them said nothing")
 
     # ---- what is kept
 
@@ -322,35 +337,6 @@ class NodeEnvironments:
 
     def _write(self) -> None:
         write_atomic(self._file, msgspec.json.encode(self._kept))
-
-
-class _Lines:
-    """What the program of a build writes: to the environment's log, with the host before each line; the last line is
-    its answer."""
-
-    def __init__(self, log_file: Path, host: str) -> None:
-        self._file = log_file
-        self._host = host
-        self._rest = b""
-        self.answer: NodeAnswer | None = None
-
-    def add(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if lines:
-            with self._file.open("ab") as file:
-                for line in lines:
-                    self._add_line(line, file.write)
-
-    def _add_line(self, line: bytes, write: Callable[[bytes], object]) -> None:
-        if line.startswith(ANSWER.encode()):
-            self.answer = msgspec.json.decode(line[len(ANSWER) :], type=NodeAnswer)
-        elif line.startswith(HEADING):
-            write(line + f" on {self._host}\n".encode())
-        elif line.strip():
-            write(f"{self._host}: ".encode() + line + b"\n")
-
-    def close(self) -> None:
-        self.add(b"\n")
 
 
 def _folder_of(key: str, image_id: str) -> str:

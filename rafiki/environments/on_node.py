@@ -26,6 +26,8 @@ from rafiki.utils.files import read_text, size_of_folder, write_atomic
 ANSWER = "rafiki-answer: "
 VOLUME = Path("/var/tmp")
 """Where the volume is: in images a folder that everybody may write to, and so may whoever builds."""
+IMAGE_FOLDER = "/var/lib/rafiki/environments"
+"""Where environments are that are part of an image: no volume of a worker hides it."""
 _RECORD = "environment.json"
 _SCRATCH = ".scratch"
 _RELOOK_S = 0.2
@@ -37,6 +39,8 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     """Of the environment, in the volume."""
     requirements: list[str]
+    volume: str = str(VOLUME)
+    """The folder of all environments."""
     timeout_s: float = 900.0
     only_wheels: bool = False
     variables: dict[str, str] = {}
@@ -61,6 +65,8 @@ class NodeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why they could not be installed; None = they are."""
     removed: list[str] = []
     """Folders that had to make room."""
+    image: str | None = None
+    """That has the packages, where they are to be in one."""
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,11 +192,17 @@ class _Follower:
 
 
 def main() -> int:
-    request = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=NodeRequest)
+    file = Path(sys.argv[1])
+    request = msgspec.json.decode(file.read_bytes(), type=NodeRequest)
+    volume = Path(request.volume)
+    if volume != VOLUME:
+        # It holds what pip's settings say, and what is here now becomes an image.
+        file.unlink()
+        volume.mkdir(parents=True, exist_ok=True)
     log_file = Path(os.environ.get("HOME", "/tmp")) / "build.log"
     follower = _Follower(log_file)
     try:
-        answer = fulfil(request, VOLUME, log_file)
+        answer = fulfil(request, volume, log_file)
     finally:
         follower.close()
     sys.stdout.write(f"\n{ANSWER}{msgspec.json.encode(answer).decode()}\n")

@@ -27,20 +27,30 @@ ImageOption = Annotated[
 ]
 
 
-@app.command(epilog=examples("rafiki image build", "rafiki image build --name registry.example.org/rafiki:1"))
+@app.command(
+    epilog=examples(
+        "rafiki image build",
+        "rafiki image build --name registry.example.org/rafiki:1",
+        "rafiki image build --all --name registry.example.org/rafiki-all:1",
+    )
+)
 def build(
     cli: Application,
     name: ImageOption = None,
+    all_programs: Annotated[
+        bool, typer.Option("--all", help="All programs: the admin, predictors and commands, too, not workers alone.")
+    ] = False,
     extras: Annotated[str, typer.Option(metavar="NAMES", help=f"The {_MORE}.")] = "templates",
     engine: EngineOption = None,
 ) -> None:
-    """Build the image of this installation.
+    """Build the image of workers from this installation, or that of all its programs.
 
     It holds what is installed here, in the same versions, on the image `python:3.11-slim` (of the Python that runs this
     command). No package index is asked. Whoever builds twice the same gets the same layers.
     """
     from rafiki_cli.images.build_context import lay_out, pack
     from rafiki_cli.images.engine import ImageEngine
+    from rafiki_cli.images.parts import ADMIN, WORKERS
 
     image = _image(cli, name)
     docker = ImageEngine(_engine(cli, engine))
@@ -49,11 +59,11 @@ def build(
         folder = Path(scratch) / "context"
         folder.mkdir()
         terminal.say("Gathering this installation's files ...")
-        packages = lay_out(folder, wanted)
+        packages = lay_out(folder, wanted, has_admin=all_programs)
         packed = Path(scratch) / "context.tar"
         pack(folder, packed)
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        _say_all(docker.build(packed, image, python, packages))
+        _say_all(docker.build(packed, image, python, packages, ADMIN if all_programs else WORKERS))
     terminal.say(f"Built {image} ({values.size(docker.size_bytes(image))}).")
     if image.startswith(LOCAL_REGISTRY):
         terminal.hint("`rafiki image spread ENGINE ...` brings it to other nodes.")

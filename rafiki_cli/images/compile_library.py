@@ -7,27 +7,28 @@ the image is the same each time.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import py_compile
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
-PROGRAMS = (
-    "rafiki.worker.train", "rafiki.worker.inference", "rafiki.predictor.__main__", "rafiki.search.advisor_worker",
-    "rafiki.admin.__main__", "rafiki_cli.main",
-)  # fmt: skip
+from rafiki_cli.images.parts import PROGRAMS
 
 
-def compile_library() -> int:
-    """How many modules were compiled."""
-    for name in PROGRAMS:
+def compile_library(programs: Iterable[str]) -> int:
+    """Compile what these programs import; how many modules that are."""
+    for name in programs:
         importlib.import_module(name)
     library = Path(sysconfig.get_path("stdlib"))
     files = {Path(file) for m in list(sys.modules.values()) if (file := getattr(m, "__file__", None)) is not None}
     sources = sorted(file for file in files if file.suffix == ".py" and file.is_relative_to(library))
+    n_compiled = 0
     for source in sources:
+        if Path(importlib.util.cache_from_source(str(source))).exists():
+            continue
         times, of_folder = _times(source), _times(source.parent)
         made = py_compile.compile(str(source), quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
         if made is None:
@@ -35,7 +36,8 @@ def compile_library() -> int:
         os.utime(made, times)
         os.utime(Path(made).parent, times)
         os.utime(source.parent, of_folder)
-    return len(sources)
+        n_compiled += 1
+    return n_compiled
 
 
 def _times(path: Path) -> tuple[float, float]:
@@ -44,4 +46,4 @@ def _times(path: Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{compile_library()} modules of Python's library are compiled.\n")
+    sys.stdout.write(f"{compile_library(PROGRAMS[sys.argv[1]])} modules of Python's library are compiled.\n")

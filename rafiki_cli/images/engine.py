@@ -63,12 +63,13 @@ class ImageEngine:
                 "name another with --engine, container.engine or DOCKER_HOST."
             ) from e
 
-    def build(self, context: Path, image: str, python: str, packages: Mapping[str, str]) -> Iterator[str]:
+    def build(self, context: Path, image: str, python: str, packages: Mapping[str, str], part: str) -> Iterator[str]:
         """Build an image of a tar file; yields what the engine says.
 
         Args:
             python: the version of its base.
             packages: the versions of what is in it, which the image says.
+            part: the stage of the Dockerfile that is the image.
 
         Raises:
             ContainerError: it cannot be built.
@@ -76,6 +77,7 @@ class ImageEngine:
         with context.open("rb") as file, _errors(f"build {image}"):
             said = self._api.build(
                 fileobj=file, custom_context=True, tag=image, rm=True, decode=True, buildargs={"PYTHON": python},
+                target=part,
                 labels={PACKAGES_LABEL: json.dumps(dict(sorted(packages.items())))},
             )  # fmt: skip
             yield from _told(said, f"build {image}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -12,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from rafiki.distribution import NAME
 from rafiki.errors import InvalidRequestError
+from rafiki_cli.images.parts import NEEDED_BY_WORKERS
 from rafiki_cli.scaffold.assets import PACKAGE, find_asset
 
 _PACKAGES = ("rafiki", "rafiki_cli")
@@ -24,10 +26,23 @@ _MORE_TEST_FOLDERS = {"joblib": "test", "sqlalchemy": "testing", "alembic": "tes
 """Folders of other names that hold a package's own tests, or what tests of such packages are made with."""
 _FOR_COMPILERS = (".a", ".c", ".cpp", ".exe", ".h", ".hpp", ".lib", ".pxd", ".pyi", ".pyx", ".tp")
 """The image has no compiler, and checks no types."""
+_LEFT_OUT = {
+    # What compiles extensions, and what its tests alone import.
+    "numpy": re.compile(r"numpy/distutils/|numpy/_core/_(simd|\w+_tests)\."),
+    # AVIF is no format of a dataset, and its library is a third of the package's; without it Pillow does not offer it.
+    "pillow": re.compile(r"pillow\.libs/libavif|PIL/_avif\."),
+    "scipy": re.compile(r"scipy/\w+/_c?y?test\w*\.cpython-"),
+    # Of databases that Rafiki has no use for.
+    "sqlalchemy": re.compile(r"sqlalchemy/dialects/(mssql|mysql|oracle)/"),
+}
+"""Of packages, by the paths of files."""
 
 
-def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
+def find_needed(extras: frozenset[str], *, are_for_workers: bool = False) -> list[metadata.Distribution]:
     """Rafiki's distribution and all that it needs, with these extras, as they are installed here.
+
+    Args:
+        are_for_workers: of what every Rafiki needs, that alone which workers need.
 
     Raises:
         InvalidRequestError: something that is needed is not installed.
@@ -48,6 +63,9 @@ def find_needed(extras: frozenset[str]) -> list[metadata.Distribution]:
         for text in distribution.requires or []:
             requirement = Requirement(text)
             marker = requirement.marker
+            is_of_all = name == NAME and (marker is None or marker.evaluate({"extra": ""}))
+            if is_of_all and are_for_workers and canonicalize_name(requirement.name) not in NEEDED_BY_WORKERS:
+                continue
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *wanted)):
                 todo.append((requirement.name, frozenset(requirement.extras)))
     return [found[name] for name in sorted(found)]
@@ -61,8 +79,7 @@ def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
         yield from _own_files()
     for entry in distribution.files or []:
         path = entry.as_posix()
-        is_own = entry.parts[0] in _PACKAGES
-        if ".." in entry.parts or is_own or "__pycache__" in entry.parts or path.endswith((".pth", ".pyc")):
+        if ".." in entry.parts or is_own(path) or "__pycache__" in entry.parts or path.endswith((".pth", ".pyc")):
             continue
         if _is_left_out(name, entry.parts[:-1], path):
             continue
@@ -71,9 +88,19 @@ def files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
             yield path, file
 
 
+def is_own(path: str) -> bool:
+    """Whether a file is of Rafiki itself, by its path in the folder of packages."""
+    return path.partition("/")[0] in _PACKAGES
+
+
 def _is_left_out(name: str, folders: tuple[str, ...], path: str) -> bool:
     tests = _TEST_FOLDERS | {_MORE_TEST_FOLDERS.get(name, "tests")}
-    return bool(tests.intersection(folders)) or path.endswith(_FOR_COMPILERS)
+    left_out = _LEFT_OUT.get(name)
+    return (
+        bool(tests.intersection(folders))
+        or path.endswith(_FOR_COMPILERS)
+        or (left_out is not None and left_out.match(path) is not None)
+    )
 
 
 def _own_files() -> Iterator[tuple[str, Path]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TIMEOUT_S = 60.0
@@ -18,17 +20,20 @@ def strip_libraries(folder: Path) -> None:
     strip = shutil.which("strip")
     if strip is None:
         return
-    scratch = folder.parent / "stripped"
-    for library in sorted(folder.rglob("*")):
-        if library.is_symlink() or not library.is_file() or not _is_binary(library):
-            continue
-        scratch.unlink(missing_ok=True)
-        done = subprocess.run(
-            [strip, "--strip-unneeded", "-o", str(scratch), str(library)],
-            capture_output=True, check=False, timeout=_TIMEOUT_S,
-        )  # fmt: skip
-        if done.returncode == 0 and is_loadable(scratch.read_bytes()):
-            shutil.copyfile(scratch, library)
+    libraries = [f for f in folder.rglob("*") if not f.is_symlink() and f.is_file() and _is_binary(f)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for done in [pool.submit(_strip, strip, library) for library in libraries]:
+            done.result()
+
+
+def _strip(program: str, library: Path) -> None:
+    scratch = library.with_name(f"{library.name}.stripped")
+    done = subprocess.run(
+        [program, "--strip-unneeded", "-o", str(scratch), str(library)],
+        capture_output=True, check=False, timeout=_TIMEOUT_S,
+    )  # fmt: skip
+    if done.returncode == 0 and is_loadable(scratch.read_bytes()):
+        scratch.replace(library)
     scratch.unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ import pytest
 from support.stacks.running_stack import MODELS, eventually
 from support.swarm.docker_hosts import DockerHosts
 from support.swarm.server_images import POSTGRES, VALKEY, build_servers
+from support.swarm.worker_image import ADMIN_IMAGE, added_bytes, build_admin_image
 
 from rafiki.client import Client
 from rafiki.client.prediction import PredictorClient
@@ -28,6 +29,7 @@ FILES = Path(__file__).parents[2] / "dockerfiles"
 def servers(docker_hosts: DockerHosts) -> docker.APIClient:
     client = docker.APIClient(base_url=docker_hosts.manager.socket, version="auto", timeout=600)
     build_servers(client)
+    build_admin_image(docker_hosts)
     return client
 
 
@@ -49,7 +51,7 @@ def environment(docker_hosts: DockerHosts, tmp_path: Path) -> Iterator[dict[str,
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "DOCKER_HOST": docker_hosts.manager.socket,
-        "RAFIKI_IMAGE": IMAGE,
+        "RAFIKI_IMAGE": ADMIN_IMAGE,
         # No machine but this one reaches the network of the hosts.
         "RAFIKI_INSECURE": "true",
         "RAFIKI_SECRETS": str(folder),
@@ -104,6 +106,12 @@ def check_walls(containers: list[dict[str, object]], environment: dict[str, str]
         assert host["ReadonlyRootfs"]
         assert host["CapDrop"] == ["ALL"]
         assert not [t for t in texts if t in str(container)]
+
+
+def test_the_image_of_all_programs_is_that_of_workers_with_less_than_100_mb_more(servers: docker.APIClient) -> None:
+    assert added_bytes(servers, ADMIN_IMAGE) < added_bytes(servers, IMAGE) + 100e6
+    layers, of_workers = (servers.inspect_image(i)["RootFS"]["Layers"] for i in (ADMIN_IMAGE, IMAGE))
+    assert layers[: len(of_workers)] == of_workers
 
 
 def test_a_stack_of_a_swarm_trains_serves_and_leaves_nothing(

@@ -147,6 +147,9 @@ SPECIAL = {
     "rafiki image build --name registry.example.org/rafiki:1": Special(
         NO_ENGINE, puts=("build", f"build {NOWHERE}"), codes=(1,)
     ),
+    "rafiki image build --all --name registry.example.org/rafiki-all:1": Special(
+        NO_ENGINE, puts=("build", f"build {NOWHERE}"), codes=(1,)
+    ),
     "rafiki image push --name registry.example.org/rafiki:1": Special(
         NO_ENGINE, puts=("push", f"push {NOWHERE}"), codes=(1,)
     ),

@@ -9,10 +9,12 @@ import tarfile
 from pathlib import Path
 
 import docker
-from support.swarm.docker_hosts import DockerHosts
+from support.swarm.docker_hosts import BASE, DockerHosts
 
 from rafiki.distribution import IMAGE
 
+ADMIN_IMAGE = "127.0.0.1:1/rafiki-tests-admin:1"
+"""That of ``rafiki image build --all``."""
 TEST_IMAGE = "127.0.0.1:1/rafiki-tests:1"
 _SERVICE = Path(__file__).parents[1] / "services" / "container_service.py"
 _WRONG_CLOCK = Path(__file__).with_name("wrong_clock.py")
@@ -33,6 +35,16 @@ def build_images(hosts: DockerHosts) -> None:
     # Its layers have come with the other one: only a name is missing for the stacks of acceptance tests.
     other_client.tag(TEST_IMAGE, repository, tag)
     other_client.close()
+
+
+def build_admin_image(hosts: DockerHosts) -> None:
+    """On the manager; its lower layers are those of the workers' image."""
+    _rafiki("image", "build", "--engine", hosts.manager.socket, "--all", "--name", ADMIN_IMAGE)
+
+
+def added_bytes(client: docker.APIClient, image: str) -> int:
+    """What an image takes beyond its base."""
+    return int(client.inspect_image(image)["Size"] - client.inspect_image(BASE)["Size"])
 
 
 def _context() -> io.BytesIO:
