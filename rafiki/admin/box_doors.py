@@ -6,6 +6,7 @@ through again; boxes whose folder was deleted are cut off for good, so their ser
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -18,9 +19,20 @@ from rafiki.messages import CacheAddress, CacheTls
 from rafiki.sandbox.sandbox import ADMIN_DOOR, CACHE_DOOR, DOORS
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
+from rafiki.utils.files import read_text, write_atomic
 from rafiki.utils.sockets import listen_at
 
 _logger = logging.getLogger(__name__)
+
+
+_SINCE_FILE = "doors-since"
+
+
+def _read_since(file: Path) -> datetime | None:
+    try:
+        return datetime.fromisoformat(read_text(file) or "")
+    except ValueError:
+        return None
 
 
 class BoxDoors:
@@ -28,13 +40,20 @@ class BoxDoors:
 
     def __init__(self, folder: StackFolder) -> None:
         self._folder = folder.run / DOORS
+        self._since_file = folder.run / _SINCE_FILE
+        is_there = self._folder.is_dir()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._inode = self._folder.stat().st_ino
         self._relays: list[CacheRelay] = []
         self._cache: CacheAddress | None = None
         self._serve_admin: Callable[[socket], None] | None = None
         self.renewed: datetime | None = None
-        """Since when there is another folder than the one that boxes of before see; None = it is the same."""
+        """Since when there is this folder: boxes of before see another one. None = as far back as is known."""
+        # An admin may have ended between the deletion and the last replacement.
+        if is_there:
+            self.renewed = _read_since(self._since_file)
+        else:
+            self._note_renewed()
 
     @property
     def cache_socket(self) -> Path:
@@ -91,11 +110,18 @@ class BoxDoors:
             self._serve_admin(self.listen_for_admin())
         if inode != self._inode:
             # Last: whoever is started from now on gets through.
-            self._inode, self.renewed = inode, utc_now()
+            self._inode = inode
+            self._note_renewed()
             _logger.warning("admin: %s was deleted, and is made again; what is in boxes is replaced", self._folder)
         else:
             _logger.warning("admin: %s in %s made again", " and ".join(missing), self._folder)
         return True
+
+    def _note_renewed(self) -> None:
+        self.renewed = utc_now()
+        # Without space for it, the next admin does not know: this one does.
+        with contextlib.suppress(OSError):
+            write_atomic(self._since_file, self.renewed.isoformat().encode())
 
     def close(self) -> None:
         for relay in self._relays:

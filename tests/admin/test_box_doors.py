@@ -77,6 +77,7 @@ def test_doors_that_were_deleted_are_made_again_in_their_folder(
     served: list[socket.socket] = [doors.listen_for_admin()]
     doors.serve_admin_with(served.append)
     doors.relay_to(cache)
+    since = doors.renewed
     assert not doors.mend()
     for name in (ADMIN_DOOR, CACHE_DOOR):
         (folder / name).unlink()
@@ -84,7 +85,7 @@ def test_doors_that_were_deleted_are_made_again_in_their_folder(
     assert says_back(folder / CACHE_DOOR)
     assert [s.getsockname().endswith(ADMIN_DOOR) for s in served] == [True, True]
     # Boxes see the folder still.
-    assert doors.renewed is None
+    assert doors.renewed == since
     assert not doors.mend()
     for s in served:
         s.close()
@@ -121,3 +122,16 @@ def test_workers_that_are_cut_off_are_replaced_and_nothing_else_is(world: World)
     assert stopped(0.0) == []
     [kind] = stopped(1.0)
     assert kind in ("TRAIN", "INFERENCE")
+
+
+def test_an_admin_that_starts_knows_since_when_there_is_the_folder(folder: Path, doors: BoxDoors) -> None:
+    """The one before it may have ended between the deletion and the last replacement."""
+    stack = StackFolder(load_config(folder.parents[2] / "rafiki.yaml", environ={}))
+    assert BoxDoors(stack).renewed == doors.renewed
+    shutil.rmtree(folder.parent)
+    folder.parent.mkdir()
+    later = BoxDoors(stack).renewed
+    assert later is not None
+    assert doors.renewed is not None
+    assert later > doors.renewed
+    assert BoxDoors(stack).renewed == later
