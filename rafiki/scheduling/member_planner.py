@@ -77,11 +77,10 @@ class MemberLoad:
         return self.outstanding <= self.taken and now_s - self.began_s > 2 * self.tail_ratio * batch_s
 
     def end_s(self, n: int, now_s: float) -> float:
-        """How long ``n`` more queries take: the rest of the batches at hand and those that follow, one of them a slow
-        one.
+        """How long ``n`` more queries take, 99 times in 100: the rest of the batches at hand and those that follow.
 
-        The last batch will hold those that come until it begins, too. One of 100 batches is slower than the tail;
-        that two of a few are is rarer than that.
+        The last batch will hold those that come until it begins, too. What slow batches take beyond their median adds
+        up as deviations of independent times do, by the root of their number.
         """
         workers, most, fixed_s, each_s = self.n_workers, self.most, self.fixed_s, self.each_s
         waiting = (self.outstanding - self.taken + n + workers - 1) // workers
@@ -90,7 +89,8 @@ class MemberLoad:
         if self.taken:
             left_s += max(fixed_s + each_s * ((self.taken + workers - 1) // workers) + self.began_s - now_s, 0.0)
         last = min(most, waiting - n_full * most + self.rate_per_s * left_s / workers)
-        slow_s = (self.tail_ratio - 1) * (fixed_s + each_s * (most if n_full else last))
+        n_batches = n_full + 1 + (self.taken > 0)
+        slow_s = (self.tail_ratio - 1) * math.sqrt(n_batches) * (fixed_s + each_s * (most if n_full else last))
         return left_s + fixed_s + each_s * last + slow_s
 
 

@@ -108,7 +108,7 @@ def test_the_end_counts_the_rest_of_the_batch_at_hand_and_the_batches_that_follo
     member.rate_per_s = 1000.0  # the last batch will be full
     assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 8 * 0.001)
     member.tail_ratio = 3.0
-    assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 8 * 0.001 + 2 * 0.014)
+    assert member.end_s(1, 100.012) == pytest.approx(0.014 + 2 * 0.01 + 8 * 0.001 + 2 * 3**0.5 * 0.014)
     member.n_workers, member.rate_per_s, member.tail_ratio = 2, 0.0, 1.0
     assert member.end_s(1, 100.012) == pytest.approx(0.012 + 0.01 + 3 * 0.001)
     member.remove(20, 101.0)
