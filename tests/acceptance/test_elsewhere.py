@@ -115,7 +115,8 @@ def test_a_job_and_a_deployment_with_workers_elsewhere_while_the_admin_is_killed
     ):
         content = {"PUT": b"x", "POST": b'{"size_bytes": 1}'}.get(method)
         answer = ask(stack, path, serving[0], method, content)
-        assert answer.status_code == 401, (method, path, answer.text)
+        # Its service is known where services come in, and nobody where people do.
+        assert answer.status_code in (401, 403), (method, path, answer.text)
     # Nobody looks after the stores from elsewhere.
     for path in ("/stores/datasets", "/stores/params"):
         assert ask(stack, path, serving[0]).status_code == 404

@@ -30,7 +30,7 @@ ROWS: list[Row] = [
     row("users: without a password", "superadmin", user(password=...), 400, INVALID, "'password' is missing"),
     row("users: without a type", "superadmin", user(user_type=...), 400, INVALID, "'user_type' is missing"),
     row("users: unknown field", "superadmin", user(colour="red"), 400, INVALID, "'colour'",
-        "email, password, user_type"),
+        "email, is_typed, password, user_type"),
     row("users: 20,000 unknown fields", "superadmin", user(**{f"f{i}": 1 for i in range(20_000)}), 400, INVALID,
         "'f0'"),
     row("users: empty password", "superadmin", user(password=""), 400, INVALID, "'password'", "empty"),
