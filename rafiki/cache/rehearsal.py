@@ -25,7 +25,7 @@ RIGHTS = "~rafiki:* &* +@connection +acl +info +scan +mget +unlink +psubscribe +
 """The least that the user of `cache.url` needs, in words of ACL SETUSER."""
 _LEFT = (
     "sub:events", "sub:params:recent", "sub:params:best", "sub:params:recent:worker", "sub:params:best:worker",
-    "report:service", "replies",
+    "report:service", "replies", "serving:trial",
 )  # fmt: skip
 """Keys that it leaves behind."""
 _NO_WAIT_S = 0.001

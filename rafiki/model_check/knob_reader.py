@@ -21,7 +21,7 @@ from rafiki.knob_specs import KnobSpecs
 from rafiki.model.constraints import parse_constraints
 from rafiki.model.knobs import from_knob_specs, to_knob_specs
 from rafiki.model_check.inspect_model import InspectAnswer, InspectRequest
-from rafiki.sandbox.control_groups import Excess, GroupLimits
+from rafiki.sandbox.group_limits import Excess, GroupLimits
 from rafiki.sandbox.sandbox import Box, BoxRequest, Sandbox, exit_code_of
 from rafiki.utils.clock import Deadline
 

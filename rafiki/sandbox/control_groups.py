@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
+from rafiki.sandbox.group_limits import Excess, GroupLimits
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import wait_until
 
@@ -30,24 +29,6 @@ _JOIN = (
 )  # fmt: skip
 """Enters the groups that come before ``--``, then becomes the program behind. A process that is moved after its start
 may have started others by then."""
-
-
-class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one box. None = no limit."""
-
-    memory_bytes: int | None = None
-    n_processes: int | None = None
-    """Processes and threads."""
-    cores: float | None = None
-
-
-class Excess(msgspec.Struct, frozen=True):
-    """What a box wanted beyond its limits."""
-
-    memory: bool = False
-    """Something of it was killed for want of memory."""
-    processes: bool = False
-    """A process or thread was refused."""
 
 
 class NoControlGroupsError(Exception):

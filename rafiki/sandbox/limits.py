@@ -6,7 +6,7 @@ import contextlib
 
 import msgspec
 
-from rafiki.sandbox.control_groups import GroupLimits
+from rafiki.sandbox.group_limits import GroupLimits
 from rafiki.settings import ContainerConfig
 
 _HEADROOM_BYTES = 1 << 30

@@ -14,7 +14,8 @@ import msgspec
 
 import rafiki
 from rafiki.sandbox.bubblewrap import Bubblewrap
-from rafiki.sandbox.control_groups import ControlGroups, Excess, GroupLimits
+from rafiki.sandbox.control_groups import ControlGroups
+from rafiki.sandbox.group_limits import Excess, GroupLimits
 from rafiki.sandbox.python_files import files_of
 from rafiki.sandbox.seccomp import find_filter, open_filter
 

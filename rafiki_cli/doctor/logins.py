@@ -31,7 +31,7 @@ def check_logins(subject: Subject) -> Iterator[Finding]:
     try:
         found = describe(client.issuer, trust=client.trust(), deadline=Deadline(min(client.timeout_s, _TIMEOUT_S)))
     except RafikiError as e:
-        yield problem(_CHECK, e.message, "Logins with passwords go on; see docs/howto/organisation-accounts.md.")
+        yield problem(_CHECK, e.message, "Logins with passwords go on; `rafiki login --help` has both.")
         return
     ways = ["browsers of the same machine"]
     ways += ["other devices"] if found.device_authorization_endpoint else []

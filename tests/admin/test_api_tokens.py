@@ -162,6 +162,7 @@ LOGIN_ONLY = {
     "create_api_token": ("POST", "/api_tokens", {"name": "another"}),
     "create_key": ("POST", "/apps/any/keys", {"name": "another"}),
     "create_user": ("POST", "/users", {"email": "new@rafiki", "password": "a long one", "user_type": "ADMIN"}),
+    "set_identity": ("POST", "/users/identity", {"email": "no@body"}),
     "set_user_type": ("POST", "/users/type", {"email": "no@body", "user_type": "ADMIN"}),
     "set_password": ("POST", "/users/password", {"password": "a new one", "old_password": "a password"}),
 }

@@ -14,8 +14,8 @@ from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.audit import AuditEntry
 from rafiki.utils.clock import utc_now
 
-CHANGES_NOTHING = {"check_model"}
-"""It looks again at what is there."""
+CHANGES_NOTHING = {"check_model", "start_oidc_login"}
+"""One looks again at what is there; what the other begins is audited when it ends."""
 
 
 def entry(action: str, user: str = "ada@rafiki", result: str = "ok", **subject: str) -> AuditEntry:

@@ -24,7 +24,10 @@ from rafiki_cli.watch import streams, train_loop
 FIGURES: dict[str, Any] = {
     "type": "figures", "predictors": 1, "requests_per_s": 1234.4, "errors_per_s": 0.5, "p50_ms": 0.6243, "p95_ms": 12.0,
     "requests": 5000, "errors": 3, "waiting": 7,
-    "members": [{"trial_id": "t1", "workers": 2, "waiting": 7}, {"trial_id": "t2", "workers": 0, "waiting": 0}],
+    "members": [
+        {"trial_id": "t1", "workers": 2, "waiting": 7, "shed": 0}, {"trial_id": "t2", "workers": 0, "waiting": 0,
+        "shed": 0},
+    ],
 }  # fmt: skip
 MEMBERS: list[dict[str, Any]] = [
     {"trial_id": "t1", "model_name": "SkSvm", "model_version": 1, "no": 10, "score": 0.9, "weight": 0.75,
@@ -35,7 +38,7 @@ MEMBERS: list[dict[str, Any]] = [
 SERVING: dict[str, Any] = completed({
     "id": "i1", "status": "RUNNING", "error": None, "train_job_id": "j1", "app": "digits", "app_version": 2,
     "trial_ids": ["t1", "t2"], "weights": [0.75, 0.25], "datetime_started": "2025-01-01T10:00:00Z",
-    "datetime_stopped": None, "predictor_host": "127.0.0.1:41000",
+    "datetime_stopped": None, "predictor_host": "127.0.0.1:41000", "lost_members": [],
 }, InferenceJobView)  # fmt: skip
 SERVICE: dict[str, Any] = {
     "id": "12345678-1234", "service_type": "PREDICT", "job_id": "i1", "app": "digits", "status": "RUNNING",
@@ -349,7 +352,7 @@ def test_services_tell_uptime_restarts_memory_load_and_the_last_reason(logged_in
 def test_what_waits_is_told_below_the_services_also_where_none_runs(logged_in, server: ContractServer) -> None:
     wait = {
         "job_id": "j", "app": "digits", "name": "train digits/1 SkDt", "count": 1, "of": 4,
-        "reason": "no node has 8 GB free (n1 has 2 GB)",
+        "reason": "no node has 8 GB free (n1 has 2 GB)", "is_lost": False,
     }  # fmt: skip
     server.answers |= {"get_services": [SERVICE], "get_waits": [wait]}
     line = "train digits/1 SkDt: 1 of 4 workers waits: no node has 8 GB free (n1 has 2 GB)"

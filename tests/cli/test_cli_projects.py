@@ -113,8 +113,12 @@ def test_a_pid_file_that_came_with_a_copied_folder_names_the_stack_of_another(
     run = place / ".rafiki" / "run"
     run.mkdir(parents=True)
     environment = {**os.environ, STACK_VARIABLE: str(folder / "original" / ".rafiki")}
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+    code = [sys.executable, "-c", "print(1, flush=True); input()"]
+    child = subprocess.Popen(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     try:
+        # The kernel shows its environment a moment after it has begun.
+        assert child.stdout is not None
+        child.stdout.readline()
         # As an earlier version wrote it: the process says which stack it serves.
         PidFile(process=handle_of(child.pid), host="127.0.0.1", port=server.port).save(run / "admin.json")
         assert cli("train", "list").code == ExitCode.UNREACHABLE

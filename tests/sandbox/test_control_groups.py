@@ -15,13 +15,8 @@ from support.machines.bubblewrap import needs_bubblewrap
 
 from rafiki.model_check.knob_reader import read_knob_config
 from rafiki.sandbox.bubblewrap import find_bubblewrap
-from rafiki.sandbox.control_groups import (
-    ControlGroups,
-    Excess,
-    GroupLimits,
-    NoControlGroupsError,
-    open_control_groups,
-)
+from rafiki.sandbox.control_groups import ControlGroups, NoControlGroupsError, open_control_groups
+from rafiki.sandbox.group_limits import Excess, GroupLimits
 from rafiki.sandbox.sandbox import BoxRequest, Sandbox, exit_code_of
 
 SLEEP_S = "7781"
