@@ -170,7 +170,7 @@ class Gather:
         if chosen != present:
             if not chosen:
                 raise PredictorBusyError(
-                    f"No member can answer within {timeout_s:g} s: more queries come than are answered in time."
+                    f"No member can answer within {timeout_s:.3g} s: more queries come than are answered in time."
                 )
             columns = [column for column in columns if chosen >> column & 1]
         n_new = len(queries) * len(columns)

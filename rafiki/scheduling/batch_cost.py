@@ -12,6 +12,8 @@ _KEPT = 15
 """Durations of one size that are kept: their median forgets a slow spell after eight batches."""
 _KEPT_RATIOS = 200
 _FIT_EVERY = 8
+_FEW = 4
+"""The first batches may be slow: models load what they need, caches are cold."""
 _HALF_LIFE = 512
 """Batches after which a size that does not come any more counts half."""
 
@@ -55,8 +57,8 @@ class BatchCost:
 
     @property
     def is_known(self) -> bool:
-        """Whether a batch has been seen."""
-        return self._n > 0
+        """Whether enough batches have been seen to go by it."""
+        return self._n >= _FEW
 
     def add(self, size: int, took_s: float) -> None:
         """Learn from a batch of ``size`` queries (1 or more)."""
@@ -85,7 +87,8 @@ class BatchCost:
         weight = x = y = xx = xy = 0.0
         for found in self._sizes.values():
             w = len(found.durations_s) * math.exp2((found.last_no - self._n) / _HALF_LIFE)
-            size, took_s = found.mean_size, median(found.durations_s)
+            few = len(found.durations_s) < _FEW
+            size, took_s = found.mean_size, min(found.durations_s) if few else median(found.durations_s)
             weight, x, y, xx, xy = (
                 weight + w,
                 x + w * size,

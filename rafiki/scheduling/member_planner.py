@@ -64,7 +64,9 @@ class MemberLoad:
         self.outstanding = max(waiting, min(self.taken, self.outstanding))
 
     def learn(self, cost: BatchCost) -> None:
-        """What its batches cost, as they went."""
+        """What its batches cost, as they went; nothing, while too few of them are known."""
+        if not cost.is_known:
+            return
         self.fixed_s, self.each_s = cost.fixed_s, cost.each_s
         median_s = cost.median_s(1)
         self.tail_ratio = cost.tail_s(1) / median_s if median_s > 0 else 1.0

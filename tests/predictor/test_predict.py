@@ -239,7 +239,7 @@ def test_a_predictor_learns_what_batches_cost(deployment: Deployment) -> None:
     deployment.worker("t", lambda q: 7)
     predictor = deployment.predictor("t")
     deployment.wait_for_present(predictor)
-    for n in (1, 3, 8):
+    for n in (1, 3, 8, 1, 1):
         predictor.post({"queries": [1] * n})
     load = predictor.gather._planner.members[0]
     assert load.fixed_s + load.each_s > 0

@@ -46,6 +46,16 @@ def test_no_part_is_ever_negative() -> None:
             assert cost.fixed_s >= -1e-12
 
 
+def test_a_slow_beginning_is_not_taken_for_the_cost() -> None:
+    cost = BatchCost()
+    for took_s in (15.0, 0.01, 0.01):
+        cost.add(1, took_s)
+        assert not cost.is_known
+    cost.add(1, 0.01)
+    assert cost.is_known
+    assert cost.median_s(1) == pytest.approx(0.01)
+
+
 def test_one_slow_batch_changes_nothing() -> None:
     cost = learned(0.01, 0.001, [1, 4, 8, 16] * 20)
     cost.add(8, 5.0)

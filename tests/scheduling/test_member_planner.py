@@ -8,6 +8,7 @@ import pytest
 
 from rafiki.scheduling.actor_critic import ActorCritic
 from rafiki.scheduling.arrivals import burst, sine, step
+from rafiki.scheduling.batch_cost import BatchCost
 from rafiki.scheduling.member_planner import MemberLoad, MemberPlanner
 from rafiki.scheduling.policies import AllMembers, BestSingle, MemberPolicy, Planned, RoundRobin
 from rafiki.scheduling.simulator import Member, Outcome, simulate
@@ -126,6 +127,17 @@ def test_what_is_not_waited_for_any_more_counts_until_the_batch_at_hand_has_ende
     assert member.is_idle(0.25)
     member.remove(4, 0.3)
     assert member.outstanding == 0
+
+
+def test_a_member_is_planned_by_its_costs_once_a_few_batches_tell_them() -> None:
+    member, cost = MemberLoad(), BatchCost()
+    for _ in range(3):
+        cost.add(1, 0.1)
+        member.learn(cost)
+    assert (member.fixed_s, member.tail_ratio) == (0, 1)
+    cost.add(1, 0.1)
+    member.learn(cost)
+    assert member.fixed_s == pytest.approx(0.1)
 
 
 def test_what_is_not_known_yet_is_asked() -> None:
