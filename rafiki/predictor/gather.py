@@ -24,8 +24,9 @@ from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
 _PART_BYTES = 4 << 20
-_WRITE_S = 0.005
-"""What it may take to write an answer."""
+_WRITE_S = 0.02
+_WRITE_SHARE = 0.04
+"""What it may take to write an answer, at most and of the time that there is: a busy event loop comes to it late."""
 _WATCH_S = 2.0
 """How long the end of a worker's time may go unnoticed; a new worker announces itself."""
 
@@ -166,7 +167,8 @@ class Gather:
         columns = self._columns()
         now_s = monotonic()
         present = sum(1 << column for column in columns)
-        chosen = self._planner.choose(len(queries), now_s, now_s + timeout_s, present)
+        write_s = min(_WRITE_S, timeout_s * _WRITE_SHARE)
+        chosen = self._planner.choose(len(queries), now_s, now_s + timeout_s - 2 * write_s, present)
         if chosen != present:
             if not chosen:
                 raise PredictorBusyError(
@@ -196,7 +198,7 @@ class Gather:
         answers.missing = len(ids)
         self._has_mail.set()
         # What is written at the deadline comes after it.
-        timer = loop.call_later(timeout_s - min(_WRITE_S, timeout_s / 50), _finish, answers)
+        timer = loop.call_later(timeout_s - write_s, _finish, answers)
         try:
             await answers.done
         finally:

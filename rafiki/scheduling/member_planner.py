@@ -99,10 +99,11 @@ class MemberLoad:
 class MemberPlanner:
     """Chooses for each group of queries that come together who answers them.
 
-    Every member whose end can be expected before the deadline could take part; of these the subset with the best
-    measured score is asked. So all are asked while there is room; a slow member is given what it can do in time and
-    no more, and its share shrinks as queries come faster; the best single member is given all. A subset that is worse
-    than the best single member never answers: the query is refused at once when no other is in time.
+    Every member whose end can be expected before the deadline could take part. While all could, all are asked: they
+    are the ensemble that was deployed. Else the subset of them with the best measured score is asked. So a slow
+    member is given what it can do in time and no more, and its share shrinks as queries come faster; the best single
+    member is given all. A subset that is worse than the best single member never answers in place of all: the query
+    is refused at once when no other is in time.
 
     The greedy of Rafiki (Wang et al., PVLDB 12(2), 2018, section 5.2) with its objective, accuracy times queries in
     time, taken apart by member: there one batch goes to one subset at a time, and a fast member waits for a slow one;

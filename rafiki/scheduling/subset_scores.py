@@ -41,7 +41,8 @@ class SubsetScores:
         return max(self._scores[1 << m] for m in range(self.n_members) if present >> m & 1)
 
     def best_within(self, available: int, present: int | None = None) -> int:
-        """The best subset of the members in ``available`` that is no worse than the best single one of ``present``.
+        """All that are ``present`` where all of them are ``available``: they are the ensemble that was asked for. Else
+        the best subset of the available ones that is no worse than the best single one of ``present``.
 
         Args:
             present: those that would answer if they had time; None = all.
@@ -50,6 +51,8 @@ class SubsetScores:
             0 when there is none.
         """
         present = self.everyone if present is None else present
+        if available & present == present:
+            return present
         found = self._best.get((available, present))
         if found is None:
             within = available & present
