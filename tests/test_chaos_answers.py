@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import threading
+from types import SimpleNamespace
+
 import pytest
 from chaos.answers import Answer, Freeze, Lag, Tally
+from chaos.blows import Blows
+from chaos.ledger import Service
+from chaos.pace import SHORT
 
 
 def answer(took_s: float, *, seen_s: float | None = None, outcome: str = "answered") -> Answer:
@@ -57,3 +65,19 @@ def test_what_was_wrong_is_kept_with_its_words() -> None:
     assert tally.outcomes == {"wrong": 1, "refused": 1}
     assert tally.wrong == ["d: wrong: 500 b'oh'"]
     assert tally.last_complete == {}
+
+
+def test_a_predictor_that_is_stopped_as_its_deployment_ends_counts_as_stopped() -> None:
+    tally, work = Tally(), SimpleNamespace(deployed={"1-3": "job"})
+    with subprocess.Popen(["sleep", "60"]) as process:
+        service = Service("id", "PREDICT", "job", "unit", 0, "RUNNING", process.pid)
+        ledger, stack = SimpleNamespace(services=[service]), SimpleNamespace(witness=None, disk=None, no_disk="")
+        blows = Blows(stack, ledger, work, tally, SimpleNamespace(), SHORT)  # type: ignore[arg-type]
+        planned = blows.makers["stop predictor"]("stop predictor", random.Random(1))
+        assert planned is not None
+        ending = threading.Timer(0.02, work.deployed.clear)
+        ending.start()
+        assert planned.effect() == {}
+        ending.join()
+        process.kill()
+    assert [freeze.target for freeze in tally.freezes] == ["1-3"]

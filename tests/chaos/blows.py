@@ -96,11 +96,13 @@ class Blows:
             return None
 
         def stop() -> dict[str, Check]:
+            # Asked before: while its predictor is stopped the deployment may come to its end, with queries in hand.
+            name = self._deployment_of(victim.job_id) if victim.kind == "PREDICT" else None
             began = time.time()
             with _stopped(_tree(victim.pid or 0)):
                 self._pause.wait(held_s)
             ended = time.time()
-            if victim.kind == "PREDICT" and (name := self._deployment_of(victim.job_id)) is not None:
+            if name is not None:
                 self._tally.freezes.append(Freeze(name, began, ended))
             return self._reached_by(victim, ended)
 

@@ -35,6 +35,8 @@ MOST_OPEN = 4
 """Blows that have not been recovered from: the next one waits."""
 _LOOK_S = 0.15
 _END_S = 300.0
+_BEFORE_S = 1.0
+"""How long before a query a blow may have ended to be told beside it."""
 
 
 class Clients:
@@ -217,6 +219,19 @@ class ChaosRun:
             self._work.tell_wrong(f"rafiki down: {done.stderr.strip()}")
         return [f"process {p.pid} after `rafiki down`" for p in stack.processes()]
 
+    def _tell_late(self, answer: Answer, late_s: float) -> str:
+        """With what was struck meanwhile, so that a cause can be found."""
+        end = answer.sent_at + answer.took_s
+        struck = [
+            f"{b.kind} ({b.target}) from {b.began - answer.sent_at:+.2f} to {b.ended - answer.sent_at:+.2f} s"
+            for b in self._recoveries.blows
+            if b.began and b.began < end and (b.ended or end) > answer.sent_at - _BEFORE_S
+        ]
+        return (
+            f"{answer.target}: {answer.outcome} {late_s:.2f} s after its deadline of {answer.deadline_s} s, sent "
+            f"{answer.sent_at:.3f}; blows around it: {', '.join(struck) or 'none'}"
+        )
+
     def _report(self, blows: Blows, started: datetime, duration_s: float, left: list[str]) -> Report:
         by_kind: defaultdict[str, list[Blow]] = defaultdict(list)
         for blow in self._recoveries.blows:
@@ -230,7 +245,7 @@ class ChaosRun:
             *lost,
             *doubled,
             *(f"left at the end: {what}" for what in left),
-            *(f"{a.target}: {a.outcome} {s:.2f} s after its deadline of {a.deadline_s} s" for a, s in late),
+            *(self._tell_late(a, s) for a, s in late),
             *self._tally.wrong,
         ]
         return Report(
