@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
+.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -17,8 +17,13 @@ quickstart: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(COMPILE)
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not engines'
-	@echo 'All others need Docker hosts, servers with TLS, torch, an index of packages: make test-engines'
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not engines and not long'
+	@echo 'Whole stories, attacks and kills: make test-long. With Docker hosts, TLS, torch and an index: make test-engines'
+
+# Whole stories on stacks of their own: attacks, kills, every example of every help, every search scheme, scripts of users.
+test-long: $(VENV)/.test
+	$(COMPILE)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'long and not engines'
 
 # What needs such engines; where one is missing its tests skip. docs/contributing.md says what to install.
 test-engines: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""Every test is in exactly one of the two groups, and CI runs both."""
+"""Every test is in exactly one of the three groups, and CI runs all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Told:
 sys.exit(pytest.main(["--collect-only", "-p", "no:xdist", *sys.argv[1:]], plugins=[Told()]))
 """
 MIXED = ("tests/contract/test_container.py", "tests/contract/test_cache_server.py", "tests/acceptance/test_tasks.py")
-"""Files with tests of both groups."""
+"""Files with tests that need engines and tests that do not."""
 WHOLE = ("tests/acceptance/test_swarm.py", "tests/contract/test_cache_tls.py")
-"""Files that are of the second group as a whole: one by its fixtures, one by what it imports."""
+"""Files that are of the third group as a whole: one by its fixtures, one by what it imports."""
 
 
 def pytest_in(folder: Path, *arguments: str) -> str:
@@ -31,7 +31,7 @@ def pytest_in(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_what_needs_engines_is_in_the_second_group_and_what_does_not_is_in_the_first() -> None:
+def test_what_needs_engines_has_the_mark_and_what_does_not_has_it_not() -> None:
     told = re.findall(
         r"^test (\S+?)::(\S.*) (True|False)$", pytest_in(ROOT, "-c", COLLECT, *MIXED, *WHOLE), re.MULTILINE
     )
@@ -42,14 +42,18 @@ def test_what_needs_engines_is_in_the_second_group_and_what_does_not_is_in_the_f
         assert (is_marked == "True") == (needs or needs_torch), (file, name)
 
 
-def test_make_has_a_target_for_each_group_and_ci_runs_both_after_lint() -> None:
+def test_make_has_a_target_for_each_group_and_ci_runs_all_after_lint() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     rules = dict(re.findall(r"^(test[\w-]*):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE))
-    chosen = {name: re.findall(r" -m '?((?:not )?engines)", rule) for name, rule in rules.items()}
-    assert (chosen["test"], chosen["test-engines"]) == (["not engines"], ["engines"])
+    chosen = {name: re.findall(r" -m (?:'([^']+)'|(\w+)\n)", rule) for name, rule in rules.items()}
+    found = {name: told[0][0] or told[0][1] for name, told in chosen.items() if told}
+    assert found == {
+        "test": "not engines and not long", "test-long": "long and not engines", "test-engines": "engines",
+    }  # fmt: skip
+    assert "make test-long" in rules["test"]
     assert "make test-engines" in rules["test"]
     ran = re.findall(r"^make ([\w-]+)", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
-    assert ran == ["lint", "test", "test-engines"]
+    assert ran == ["lint", "test", "test-long", "test-engines"]
 
 
 def test_a_test_that_takes_an_engine_without_the_mark_is_told(tmp_path: Path) -> None:

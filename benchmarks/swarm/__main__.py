@@ -51,6 +51,8 @@ MARKS = {"left_behind": 0.0, "train_start_s": 3.0, "deploy_s": 4.0, "look_ms": 1
 N_LOOKS = 20
 WATCHED_S = 20.0
 TICK_S = 1.0
+_MOST_HOURS = 2.0
+"""A job that says nothing ends after six minutes."""
 
 
 class _NoDoor(ServiceDoor):
@@ -79,7 +81,7 @@ class Bench:
         self._model = self.client.create_model("tiny", "CUSTOM", str(MODELS / "tiny.py"), "Tiny")["id"]
 
     def start_job(self, app: str, n_workers: int, **train_args: Any) -> None:
-        budget = {"MODEL_TRIAL_COUNT": n_workers, "CPU_WORKER_COUNT": n_workers}
+        budget = {"MODEL_TRIAL_COUNT": n_workers, "CPU_WORKER_COUNT": n_workers, "TIME_HOURS": _MOST_HOURS}
         data = [self._dataset, self._dataset]
         self.client.create_train_job(app, "CUSTOM", *data, budget, [self._model], train_args=train_args)
 
@@ -219,7 +221,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swarm", description=__doc__.partition("\n")[0])
     parser.add_argument("--starts", type=int, default=5, help="jobs and deployments of which the median counts")
     parser.add_argument("--services", type=int, default=100, help="workers that run at a time; 0 = leave these out")
-    parser.add_argument("--lasting-s", type=float, default=600.0, help="how long the trial of each of these lasts")
+    parser.add_argument("--lasting-s", type=float, default=180.0, help="how long the trial of each of these lasts")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     started_at, machine = utc_now(), describe_machine()

@@ -6,7 +6,7 @@ import pytest
 from chaos.pace import SHORT
 from chaos.run import ChaosRun
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 
 @pytest.mark.timeout(600)

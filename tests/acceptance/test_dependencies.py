@@ -16,7 +16,7 @@ from rafiki.client.prediction import PredictorClient
 from rafiki.environments.build import HEADING
 from rafiki.errors import EnvironmentUsedError, InvalidEnvironmentError, InvalidModelError, UnauthorizedError
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 TASK = "GLIMMER"
 
 

@@ -23,7 +23,7 @@ from support.stacks.running_stack import RunningStack
 
 from rafiki.client.prediction import PredictorClient
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.1}

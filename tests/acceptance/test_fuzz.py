@@ -19,7 +19,7 @@ from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.oidc import PAGES
 from rafiki.contract.service_calls import SERVICE_CALLS
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 CALLS = int(os.environ.get("RAFIKI_FUZZ_CALLS", "1000"))
 SEED = int(os.environ.get("RAFIKI_FUZZ_SEED", "1"))

@@ -17,7 +17,7 @@ from rafiki.client import Client
 from rafiki.client.prediction import PredictorClient
 from rafiki.utils.files import read_text
 
-pytestmark = [pytest.mark.acceptance, needs_bubblewrap]
+pytestmark = [pytest.mark.acceptance, pytest.mark.long, needs_bubblewrap]
 TMP_MB = 32
 DAEMONS_S = {"upload": "7771", "training": "7772", "serving": "7773"}
 """How long the daemons that it leaves sleep: they are found by it."""

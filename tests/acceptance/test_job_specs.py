@@ -23,7 +23,7 @@ from support.terminals.command_line import run_here
 from rafiki.client import Client
 from rafiki.constants import ExitCode
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 _numbers = itertools.count(1)
 TIMEOUT_S = 120
 

@@ -19,7 +19,7 @@ from support.data.task_files import read_corpus, read_images, read_rows, real_da
 from support.stacks.deployed_job import DeployedJob
 from support.stacks.running_stack import MODELS, RunningStack
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 OLD = MODELS / "old_style"
 ROOT = Path(__file__).parents[2]

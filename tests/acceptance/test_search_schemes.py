@@ -13,7 +13,7 @@ from rafiki.advisor.schemes import SCHEMES
 from rafiki.client import Client
 from rafiki.errors import InvalidTrainJobError
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 TASK = "SCORED"
 N_TRIALS = 12
 SCALAR = sorted(set(SCHEMES.names()) - {"fixed", "enas"})

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.acceptance
 N_TRIALS = 12
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
 def own_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
     settings: dict[str, Any] = {}
     if request.param == "postgres":

@@ -33,6 +33,8 @@ from rafiki.client import Client
 from rafiki.utils.sockets import any_free_port
 from rafiki_cli.main import main
 
+pytestmark = pytest.mark.long
+
 REPO = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 INTERRUPTED = 130

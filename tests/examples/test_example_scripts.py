@@ -19,6 +19,8 @@ from rafiki.client import Client
 from rafiki.constants import ExitCode
 from rafiki.utils.sockets import any_free_port
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common")
 SUPERADMIN = "superadmin@rafiki"

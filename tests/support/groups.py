@@ -1,4 +1,9 @@
-"""The two groups of the tests: what `make test` runs, and what needs engines, which `make test-engines` runs.
+"""The three groups of the tests: what `make test` runs within minutes, what takes long (`make test-long`), and what
+needs engines (`make test-engines`).
+
+Long are whole stories on stacks of their own: the chaos and fuzz suites, the hostile model, kills on PostgreSQL, every
+search scheme, every example of every help, job specs, exports, the scripts of `examples/`. Such a file or parameter
+says so by ``pytest.mark.long``. A test that is long and needs engines is of the third group.
 
 An engine is what a newcomer's machine does not have: two Docker hosts, servers of others (with TLS, or of another
 version than the bundled one), machines of their own into which pip installs from an index, torch. Nobody who uses one
@@ -13,7 +18,7 @@ from types import ModuleType
 import pytest
 
 ENGINES = "engines"
-"""The mark of the second group."""
+"""The mark of the third group."""
 
 ENGINE_FIXTURES = frozenset({"docker_hosts", "torch"})
 ENGINE_MODULES = frozenset(
@@ -28,7 +33,7 @@ ENGINE_MODULES = frozenset(
 
 
 def mark_engines(item: pytest.Item) -> None:
-    """Put a test into the second group, if it belongs there."""
+    """Put a test into the third group, if it belongs there."""
     if item.get_closest_marker(ENGINES) is None and _uses_engines(item):
         item.add_marker(ENGINES)
 
