@@ -23,6 +23,7 @@ from rafiki.messages import PredictorSpec, drain_s
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter, report_every_second
+from rafiki.predictor.version import Version
 from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.service import ServiceContext, run_service
 from rafiki.tasks.registry import get_task
@@ -97,7 +98,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     )  # fmt: skip
     meter, stopped = Meter(), asyncio.Event()
     keys = None if spec.key_file is None else KeyReader(Path(spec.key_file))
-    app = PredictorApp(spec, get_task(spec.task), gather, meter, keys)
+    version = Version(spec.job_id, spec.members, get_task(spec.task), gather)
+    app = PredictorApp(spec, version, meter, keys)
     allow_many_connections()
     server = _Server(
         uvicorn.Config(

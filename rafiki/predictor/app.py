@@ -14,9 +14,7 @@ from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
-    InvalidQueryError,
     MethodNotAllowedError,
-    ModelPredictError,
     NoPredictionError,
     RafikiError,
     RequestTooLargeError,
@@ -24,12 +22,10 @@ from rafiki.errors import (
 )
 from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
-from rafiki.predictor.ensemble import combine
-from rafiki.predictor.gather import Answers, Gather
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
 from rafiki.predictor.meter import Meter
-from rafiki.predictor.protocol import Asked, allowed_methods, is_predict, read_request, which_query, write_answer
-from rafiki.tasks.base import TaskSpec
+from rafiki.predictor.protocol import allowed_methods, is_predict, read_request
+from rafiki.predictor.version import Version
 from rafiki.utils.logs import log_unexpected
 
 if TYPE_CHECKING:
@@ -39,7 +35,6 @@ _logger = logging.getLogger(__name__)
 
 
 _JSON_TYPE = (b"content-type", b"application/json")
-_ROWS_AT_ONCE = 256
 
 
 def _encoding_of(scope: Scope) -> str:
@@ -70,23 +65,18 @@ def _check_key(keys: KeyReader, scope: Scope) -> None:
 class PredictorApp:
     """The ASGI application of one predictor."""
 
-    def __init__(
-        self, spec: PredictorSpec, task: TaskSpec, gather: Gather, meter: Meter, keys: KeyReader | None = None
-    ) -> None:
+    def __init__(self, spec: PredictorSpec, version: Version, meter: Meter, keys: KeyReader | None = None) -> None:
         """
         Args:
+            version: what is asked for predictions.
             keys: those that it takes; None = it asks for none.
         """
         self._keys = keys
         self._spec = spec
-        self._task = task
-        self._gather = gather
+        self._version = version
         self._meter = meter
-        weights = [m.weight for m in spec.members]
-        # Equal ones take the shorter way.
-        self._weights = weights if len(set(weights)) > 1 else None
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
-        self._large = LargeBodies(self._max_body_bytes, gather.most_queries)
+        self._large = LargeBodies(self._max_body_bytes, version.gather.most_queries)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -125,7 +115,7 @@ class PredictorApp:
             return await self._respond_to_parts(scope, receive, started, message)
         if encoding := _encoding_of(scope):
             return await self._respond_to_packed(body, encoding, started)
-        return await self._predict(read_request(body, self._spec.deadline_s), started)
+        return await self._version.predict(read_request(body, self._spec.deadline_s), started)
 
     async def _respond_to_parts(self, scope: Scope, receive: Receive, started: float, message: Message) -> bytes:
         """To a body that comes in several parts. What becomes large goes into a file, part by part."""
@@ -163,7 +153,7 @@ class PredictorApp:
         body = b"".join(parts)
         if encoding:
             return await self._respond_to_packed(body, encoding, started)
-        return await self._predict(read_request(body, self._spec.deadline_s), started)
+        return await self._version.predict(read_request(body, self._spec.deadline_s), started)
 
     async def _respond_to_packed(self, body: bytes, encoding: str, started: float) -> bytes:
         """To a small body that may be a large one when it is unpacked."""
@@ -173,7 +163,7 @@ class PredictorApp:
             if self._max_body_bytes <= LARGE_BYTES:
                 raise
         else:
-            return await self._predict(read_request(unpacked, self._spec.deadline_s), started)
+            return await self._version.predict(read_request(unpacked, self._spec.deadline_s), started)
         file = self._large.take()
         try:
             file.write(body)
@@ -185,59 +175,21 @@ class PredictorApp:
         deadline_s = self._spec.deadline_s
         asked = await self._large.read(file, encoding, deadline_s, deadline_s - (perf_counter() - started))
         file.close()
-        return await self._predict(asked, started)
-
-    async def _predict(self, asked: Asked, started: float) -> bytes:
-        if not asked.queries:
-            return write_answer(asked, [], {})
-        # The deadline counts from the request's beginning: a body that came slowly has used some of it.
-        left_s = asked.timeout_s - (perf_counter() - started)
-        if left_s <= 0:
-            raise NoPredictionError(f"The request alone took longer to come than its {asked.timeout_s:g} s.")
-        answers = await self._gather.ask(asked.queries, left_s)
-        predictions = []
-        for row in range(len(answers.rows)):
-            # Whoever asks much does not hold up whoever asks little.
-            if row and row % _ROWS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            predictions.append(self._combine(asked, answers, row))
-        return write_answer(asked, predictions, self._left_out(answers))
+        return await self._version.predict(asked, started)
 
     async def close(self) -> None:
         await self._large.close()
 
-    def _combine(self, asked: Asked, answers: Answers, row: int) -> bytes:
-        try:
-            return combine(self._task, answers.rows[row], self._weights)
-        except NoPredictionError as e:
-            if self._gather.is_ending:
-                raise NoPredictionError(
-                    f"{which_query(asked, row)}The predictor was stopped before a member answered."
-                ) from e
-            reason = self._gather.cache_error or "its inference workers may be starting, busy or gone"
-            raise NoPredictionError(
-                f"{which_query(asked, row)}No member of the ensemble answered in time ({reason})."
-            ) from e
-        except (InvalidQueryError, ModelPredictError) as e:
-            raise type(e)(which_query(asked, row) + e.message) from e
-
-    def _left_out(self, answers: Answers) -> dict[str, str]:
-        """The members that did not take part, and why."""
-        return {
-            m.trial_id: self._gather.why_left_out(answers, column)
-            for column, m in enumerate(self._spec.members)
-            if any(row[column] is None or row[column].status != "ok" for row in answers.rows)  # type: ignore[union-attr]
-        }
-
     def _health(self) -> bytes:
+        version = self._version
         return msgspec.json.encode(
             {
                 "name": "rafiki predictor",
                 "version": rafiki.__version__,
-                "inference_job_id": self._spec.job_id,
+                "inference_job_id": version.job_id,
                 "task": self._spec.task,
-                "members": [m.trial_id for m in self._spec.members],
-                "absent": self._gather.absent,
-                "max_queries": max(1, self._spec.max_waiting // len(self._spec.members)),
+                "members": [m.trial_id for m in version.members],
+                "absent": version.gather.absent,
+                "max_queries": max(1, self._spec.max_waiting // len(version.members)),
             }
         )

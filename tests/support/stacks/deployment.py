@@ -16,6 +16,7 @@ from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, M
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
+from rafiki.predictor.version import Version
 from rafiki.store_location import StoreLocation
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
@@ -56,7 +57,9 @@ class Predictor:
         )
         self.gather.start()
         self.meter = Meter()
-        self._app = app = PredictorApp(spec, get_task(spec.task), self.gather, self.meter)
+        self._app = app = PredictorApp(
+            spec, Version(spec.job_id, spec.members, get_task(spec.task), self.gather), self.meter
+        )
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
         )
