@@ -36,6 +36,7 @@ STOP_TIMEOUT_S = 90.0
 """The longest that an admin takes to end: predictors first answer what they have in hand, up to a minute."""
 _SWEEP_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 5.0
+_LEAVE_TIMEOUT_S = 10.0
 
 
 class AdminEndedError(StackError):
@@ -47,7 +48,8 @@ class AdminEndedError(StackError):
         self.exit_code = ExitCode(code) if known and code else ExitCode.FAILURE
 
 
-OnFailure = Callable[["subprocess.Popen[bytes]"], object]
+OnFailure = Callable[["subprocess.Popen[bytes]"], str | None]
+"""Ends an admin that is not healthy; may say what became of the rest."""
 
 
 class Started(NamedTuple):
@@ -193,7 +195,24 @@ def start(loaded: LoadedConfig, *, port: int | None = None) -> Started:
         folder.admin_pid_file.unlink(missing_ok=True)
         if loaded.config.admin.port:
             check_port(loaded.config.admin.host, loaded.config.admin.port)
-        return launch(loaded, folder, port=port, on_failure=lambda _: stop(folder))
+        runs_already = bool(find_stack_processes(folder.root)) or folder.find_cache() is not None
+        return launch(loaded, folder, port=port, on_failure=_leave_services if runs_already else _stop_all(folder))
+
+
+def _leave_services(admin: subprocess.Popen[bytes]) -> str:
+    """End an admin that cannot do its work; what an admin before it has started is not its to end."""
+    admin.send_signal(HAND_OVER_SIGNAL)
+    if not wait_until(lambda: admin.poll() is not None, Deadline(_LEAVE_TIMEOUT_S)):
+        admin.kill()
+        admin.wait()
+    return "What ran before goes on: `rafiki up` takes it over when the cause is mended, `rafiki down` ends it."
+
+
+def _stop_all(folder: StackFolder) -> OnFailure:
+    def end(_: subprocess.Popen[bytes]) -> None:
+        stop(folder)
+
+    return end
 
 
 def _is_settled(folder: StackFolder) -> bool:
@@ -249,11 +268,11 @@ def _wait_healthy(
         raise AdminEndedError(_last_error(log, offset, code), code)
     running = find_running(folder)
     if not is_in_time or running is None:
-        on_failure(process)
+        left = on_failure(process)
         reason = f"it says: {last['status']}" if last else "it does not answer"
         raise StackError(
-            f"The admin was not healthy after {timeout_s:g} s ({reason}), so it was stopped. See {log}, or allow "
-            "more time with stack.start_timeout_s in rafiki.yaml."
+            f"The admin was not healthy after {timeout_s:g} s ({reason}), so it was stopped. "
+            f"{f'{left} ' if left else ''}See {log}, or allow more time with stack.start_timeout_s in rafiki.yaml."
         )
     return running._replace(is_new=True, warnings=_warnings(log, offset))
 

@@ -108,7 +108,7 @@ def restart(loaded: LoadedConfig, folder: StackFolder, *, port: int | None) -> S
         folder.admin_pid_file.unlink(missing_ok=True)
         try:
             # Killed, it leaves the services alone.
-            return stack_process.launch(loaded, folder, port=port, on_failure=lambda admin: admin.kill())
+            return stack_process.launch(loaded, folder, port=port, on_failure=subprocess.Popen.kill)
         except StackError as e:
             e.message += " The services of jobs go on without an admin; `rafiki up` starts one."
             raise

@@ -49,10 +49,10 @@ class Hurt:
         )  # fmt: skip
         eventually(lambda: client.get_trials_of_train_job(APP), "a trial")
 
-    def cli(self, *arguments: str) -> subprocess.Popen[str]:
+    def cli(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=self.stack.folder, env=self.stack.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "rafiki_cli", *arguments], cwd=self.stack.folder,
+            env=self.stack.environment | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def watch(self) -> subprocess.Popen[str]:
@@ -251,6 +251,19 @@ def test_a_command_that_waits_for_an_admin_that_crashed_ends_and_says_so(hurt: H
         expected = (ExitCode.UNHEALTHY, True)
         assert (command.returncode, "has ended without `rafiki down`" in told) == expected, told
     hurt.stack.up()
+
+
+def test_an_admin_that_cannot_do_its_work_ends_nothing_that_ran_before_it(hurt: Hurt, endless: None) -> None:
+    (worker,) = eventually(lambda: hurt.stack.processes("train"), "a train worker")
+    hurt.stack.kill_admin()
+    with hurt.full_cache():
+        up = hurt.cli("up", RAFIKI_STACK__START_TIMEOUT_S="3")
+        _, told = up.communicate(timeout=120)
+        assert (up.returncode, "What ran before goes on" in told) == (ExitCode.FAILURE, True), told
+        assert worker.is_running()
+    hurt.stack.up()
+    eventually(hurt.is_healthy, "a healthy stack")
+    assert worker.is_running()
 
 
 def test_a_command_that_waits_for_a_stack_that_is_put_down_ends_at_once_and_one_that_is_restarted_is_waited_for(
