@@ -264,12 +264,12 @@ def _watch(cli: Application, format: Format) -> None:
 
 
 def _watch_live(title: str, events: Iterator[list[ServicesEvent | Away]]) -> None:
-    from rich.console import Console
     from rich.live import Live
 
     from rafiki.client.records import Away
+    from rafiki_cli.render.console import HarmlessConsole
 
-    console = Console()
+    console = HarmlessConsole()
     services: list[ServiceView] = []
     notice = ""
     with Live(console=console, auto_refresh=False) as live:

@@ -129,11 +129,12 @@ class LiveCheck:
 
     def follow(self, events: Iterator[CheckEvent | None]) -> Generator[CheckEvent, None, None]:
         """Show events and hand them on."""
-        from rich.console import Console
         from rich.live import Live
         from rich.text import Text
 
-        console = Console()
+        from rafiki_cli.render.console import HarmlessConsole
+
+        console = HarmlessConsole()
         # Transient: the table is printed once more at the end, with what follows it.
         with Live(console=console, auto_refresh=False, transient=True) as live:
             for event in events:

@@ -162,9 +162,9 @@ def plain_record(record: msgspec.Struct) -> JsonObject:
 
 def _put_table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> None:
     if terminal.is_interactive():
-        from rich.console import Console
+        from rafiki_cli.render.console import HarmlessConsole
 
-        console = Console()
+        console = HarmlessConsole()
         console.print(table_view(rows, columns, console.width, console.encoding))
         return
     # Into a pipe or a file: nothing is cut, whatever the width.

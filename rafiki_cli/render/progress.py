@@ -73,13 +73,14 @@ class _Bar:
 
 
 def _make_progress() -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from rafiki_cli.render.console import HarmlessConsole
 
     # Transient: what is over leaves no trace among the messages.
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), DownloadColumn(),
-        TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        TransferSpeedColumn(), TimeRemainingColumn(), console=HarmlessConsole(stderr=True), transient=True,
     )  # fmt: skip
 
 
@@ -99,8 +100,9 @@ def installing(client: AdminClient, dependencies: Mapping[str, str]) -> Iterator
     if key is None:
         yield
         return
-    from rich.console import Console
     from rich.live import Live
+
+    from rafiki_cli.render.console import HarmlessConsole
 
     line = _InstallLine(", ".join(sorted(dependencies)))
     stop = threading.Event()
@@ -113,7 +115,7 @@ def installing(client: AdminClient, dependencies: Mapping[str, str]) -> Iterator
                     return
 
     threading.Thread(target=read, name="installation", daemon=True).start()
-    with Live(line, console=Console(stderr=True), refresh_per_second=4, transient=True):
+    with Live(line, console=HarmlessConsole(stderr=True), refresh_per_second=4, transient=True):
         try:
             yield
         finally:

@@ -107,10 +107,11 @@ def follow(
 
 
 def _follow_live(follower: InferenceFollower, count: int | None) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    from rafiki_cli.render.console import HarmlessConsole
+
+    console = HarmlessConsole()
     told = 0
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for batch in follower.events():

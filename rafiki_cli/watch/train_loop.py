@@ -146,10 +146,11 @@ def judge(job: TrainJobView, trials: Sequence[TrialView], report: Callable[[str]
 
 
 def _follow_live(follower: JobFollower, deadline: Deadline | None) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    from rafiki_cli.render.console import HarmlessConsole
+
+    console = HarmlessConsole()
     pause = Deadline(0.0)
     with Live(console=console, auto_refresh=False, transient=False) as live:
         for _ in follower.states(deadline):
