@@ -64,6 +64,8 @@ _STOP_TAKES_S = 15.0
 """What a Swarm needs to end a service, beyond the service's own time."""
 _MOST_REMEMBERED = 10_000
 _MOST_LOGS = 16
+_MOST_ATTEMPTS = 5
+"""To change what others change, too."""
 """Whose rest is fetched at the same time."""
 _UNKNOWN = ServiceExit(code=None, reason="it is not in the Swarm (any more)")
 
@@ -443,8 +445,8 @@ class SwarmContainerManager(ContainerManager):
     def _ask_to_end(self, known: _Handle) -> None:
         """The Swarm keeps the task, its exit code and its log until the service is removed."""
         with missing_is_fine():
-            # Somebody else may change the service at the same time: then its version is another, once.
-            for attempt in (1, 2):
+            # Somebody else may change the service at the same time: then its version is another.
+            for attempt in range(_MOST_ATTEMPTS):
                 service = self._engine.get(f"/services/{known.swarm_service}", _SwarmService)
                 template = msgspec.json.decode(service.spec["TaskTemplate"], type=dict[str, msgspec.Raw])
                 template["Placement"] = msgspec.Raw(msgspec.json.encode({"Constraints": [_NOWHERE]}))
@@ -456,7 +458,7 @@ class SwarmContainerManager(ContainerManager):
                     )
                     return
                 except AnswerError as e:
-                    if attempt > 1 or not (is_conflict(e) or "out of sequence" in e.message):
+                    if attempt == _MOST_ATTEMPTS - 1 or not (is_conflict(e) or "out of sequence" in e.message):
                         raise
 
     def _is_gone(self, service_id: str, handle: str, known: _Handle) -> bool:

@@ -22,6 +22,8 @@ GPUS_LABEL = "rafiki.gpus"
 DRAIN_LABEL = "rafiki.drain"
 """Of a node that is to run empty: the Swarm's own ``drain`` would end what runs at once."""
 _ID_LETTERS = 5
+_MOST_ATTEMPTS = 5
+"""To change what others change, too."""
 
 
 def names_of(nodes: Iterable[Node]) -> dict[str, str]:
@@ -154,8 +156,8 @@ class SwarmCluster(Cluster):
 
     def _change(self, name: str, availability: str, labels: dict[str, str]) -> None:
         node_id = self._find(name).id
-        # Somebody else may change the node at the same time: then its version is another, once.
-        for attempt in (1, 2):
+        # Somebody else may change the node at the same time: then its version is another.
+        for attempt in range(_MOST_ATTEMPTS):
             record = self._engine.get(f"/nodes/{node_id}", _NodeRecord)
             kept = msgspec.json.decode(record.spec.get("Labels", msgspec.Raw(b"{}")), type=dict[str, str] | None) or {}
             kept = {k: v for k, v in kept.items() if k != DRAIN_LABEL}
@@ -168,7 +170,7 @@ class SwarmCluster(Cluster):
                 self._engine.post(f"/nodes/{node_id}/update", spec, version=str(record.version.index))
                 return
             except AnswerError as e:
-                if attempt > 1 or "out of sequence" not in e.message:
+                if attempt == _MOST_ATTEMPTS - 1 or "out of sequence" not in e.message:
                     raise
 
     def remove(self, name: str) -> None:

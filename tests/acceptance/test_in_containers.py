@@ -95,6 +95,18 @@ def use(api: docker.APIClient, admin: dict[str, object], address: str, port: str
     assert PredictorClient(f"{address}:{predictor_port}").predict([1, 2]) is not None
 
 
+def update_node(environment: dict[str, str], node: str, *change: str) -> None:
+    """Change a node's labels. The Swarm may change the node at the same time, and then wants to be asked again."""
+
+    def is_done() -> bool:
+        command = ["docker", "node", "update", *change, node]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "out of sequence" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    eventually(is_done, f"the change of node {node}", 60)
+
+
 def check_walls(containers: list[dict[str, object]], environment: dict[str, str]) -> None:
     """Nobody is root or may become it, no root can be written to, and secrets are in files alone."""
     texts = [file.read_text().strip() for file in Path(environment["RAFIKI_SECRETS"]).iterdir()]
@@ -119,7 +131,7 @@ def test_a_stack_of_a_swarm_trains_serves_and_leaves_nothing(
     servers: docker.APIClient, environment: dict[str, str], docker_hosts: DockerHosts, tmp_path: Path
 ) -> None:
     node = docker_hosts.manager.name
-    run(environment, "docker", "node", "update", "--label-add", "rafiki.stack=rafiki", node)
+    update_node(environment, node, "--label-add", "rafiki.stack=rafiki")
     file = str(FILES / "stack.yaml")
     deploy = ("docker", "stack", "deploy", "--resolve-image", "never", "-c", file, "all")
     run(environment, *deploy)
@@ -134,7 +146,7 @@ def test_a_stack_of_a_swarm_trains_serves_and_leaves_nothing(
         print(subprocess.run(["docker", "service", "logs", "all_admin"], env=environment, capture_output=True,
                              text=True, check=False).stdout[-3000:])  # fmt: skip
         run(environment, "docker", "stack", "rm", "all")
-        run(environment, "docker", "node", "update", "--label-rm", "rafiki.stack", node)
+        update_node(environment, node, "--label-rm", "rafiki.stack")
     gone(servers, "all_")
 
 
