@@ -64,9 +64,9 @@ _STOP_TAKES_S = 15.0
 """What a Swarm needs to end a service, beyond the service's own time."""
 _MOST_REMEMBERED = 10_000
 _MOST_LOGS = 16
+"""Whose rest is fetched at the same time."""
 _MOST_ATTEMPTS = 5
 """To change what others change, too."""
-"""Whose rest is fetched at the same time."""
 _UNKNOWN = ServiceExit(code=None, reason="it is not in the Swarm (any more)")
 
 
