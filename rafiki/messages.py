@@ -202,6 +202,39 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     http: HttpConfig = HttpConfig()
     key_file: str | None = None
     """Hashes of the keys that it takes; None = it asks for none."""
+    app_version: int | None = None
+    versions_file: str | None = None
+    """Which versions it serves at the moment (:class:`ServedVersions`), while the admin may change that; None = the one
+    that is described here."""
+
+
+class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference job that a predictor serves."""
+
+    job_id: str
+    app_version: int | None = None
+    task: str
+    cache: CacheAddress
+    members: list[EnsembleMember]
+    deadline_s: float
+    batch_size: int = 64
+    subset_scores: dict[int, float] = {}
+    """See :class:`PredictorSpec`."""
+    share: float = 0.0
+    """Of a candidate: which part of the requests it answers, 0 to 1. The first version answers the rest."""
+    is_shadow: bool = False
+    """It is asked with copies, and its answers are compared, not given."""
+    is_leaving: bool = False
+    """It answers what it has in hand, and nothing new."""
+
+
+class ServedVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions a predictor serves: what the admin writes into a file of theirs, whenever that changes."""
+
+    versions: list[ServedVersion]
+    """The first one answers whatever no other one does."""
+    key_file: str | None = None
+    """Hashes of the keys that it takes; None = it asks for none."""
 
 
 # ---- training: worker and admin -> advisor -----------------------------------------------------------------------
@@ -384,6 +417,18 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
     latencies: dict[int, int]
     """Answers of the last ten seconds: bucket of :mod:`rafiki.utils.histogram` -> how many."""
     members: list[MemberReport]
+    all_latencies: dict[int, int] = {}
+    """Answers since its start."""
+    in_hand: int = 0
+    """Requests that are being answered now."""
+    is_leaving: bool = False
+    """Whether the predictor gives it nothing new any more."""
+    compared: int = 0
+    """Answers of a shadow that were compared with those that were given, since its start."""
+    agreed: int = 0
+    """Those that said the same."""
+    skipped: int = 0
+    """Requests that a shadow was not asked, as it had too many in hand."""
 
 
 # ---- every service -> admin --------------------------------------------------------------------------------------

@@ -96,13 +96,22 @@ def read_predictor_reports(admin: CacheAddress, services: Iterable[tuple[str, st
         CacheUnavailableError: when the cache cannot be reached.
     """
     wanted = list(services)
-    if not wanted:
-        return {}
-    keys = [predictor_report_key(job_prefix(job_id), service_id) for job_id, service_id in wanted]
+    found = zip(wanted, read_version_reports(admin, wanted), strict=True)
+    return {service_id: report for (_, service_id), report in found if report is not None}
+
+
+def read_version_reports(admin: CacheAddress, services: Iterable[tuple[str, str]]) -> list[PredictorReport | None]:
+    """What predictors reported last of single inference jobs, for (job id, service id) pairs; None = nothing.
+
+    Raises:
+        CacheUnavailableError: when the cache cannot be reached.
+    """
+    keys = [predictor_report_key(job_prefix(job_id), service_id) for job_id, service_id in services]
+    if not keys:
+        return []
     with cache_errors(admin), connect(admin) as client:
         found = cast("list[bytes | None]", client.mget(keys))
-    reports = {s: decode_reports([data]) for (_, s), data in zip(wanted, found, strict=True)}
-    return {service_id: report[0] for service_id, report in reports.items() if report}
+    return [next(iter(decode_reports([data])), None) for data in found]
 
 
 def decode_reports(found: Iterable[bytes | None]) -> list[PredictorReport]:

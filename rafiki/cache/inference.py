@@ -175,13 +175,17 @@ class RedisPredictorQueues:
     Sending and taking use a connection each, so that a blocking pop holds nothing up.
     """
 
-    def __init__(self, address: CacheAddress, predictor_id: str) -> None:
+    def __init__(self, address: CacheAddress, predictor_id: str, *, box: str = "") -> None:
+        """
+        Args:
+            box: tells several users of one job in one predictor apart: each has replies of its own.
+        """
         self._address = address
         self._sender = connect_async(address)
         self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._reports: Any = None
         self._report_key = predictor_report_key(address.prefix, predictor_id)
-        self.reply_to = f"{address.prefix}replies:{predictor_id}"
+        self.reply_to = f"{address.prefix}replies:{predictor_id}{box}"
         self._has_blmpop = True
         self._cache_is_ahead_ms: int | None = None
         """Of our monotonic clock; None = the cache has not been asked yet."""

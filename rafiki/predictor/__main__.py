@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator
 from math import ceil
-from pathlib import Path
 from socket import socket
 
 import uvicorn
 
-from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.contract.cors import with_cors
 from rafiki.contract.http_guard import allow_many_connections
 from rafiki.contract.http_protocol import serve_guarded
 from rafiki.contract.http_tls import renew
 from rafiki.errors import ContainerError
-from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec, drain_s
 from rafiki.predictor.app import PredictorApp
-from rafiki.predictor.gather import Gather
-from rafiki.predictor.meter import Meter, report_every_second
-from rafiki.predictor.version import Version
-from rafiki.scheduling.subset_scores import SubsetScores
+from rafiki.predictor.meter import report_every_second
+from rafiki.predictor.versions import Versions
 from rafiki.service import ServiceContext, run_service
-from rafiki.tasks.registry import get_task
+from rafiki.utils.logs import log_unexpected
 from rafiki.utils.sockets import listen
 
 _ANSWER_S = 1.0
 """What answers take that are written at the last moment."""
-_KEYS_S = 0.25
-"""Between two looks at the file of keys."""
+_FILES_S = 0.25
+"""Between two looks at the files of keys and of versions."""
+_logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -61,13 +58,6 @@ def _listen(spec: PredictorSpec) -> socket:
         raise ContainerError(f"The predictor cannot listen on {spec.host}:{spec.port}: {e.strerror or e}.") from e
 
 
-def _scores_of(spec: PredictorSpec) -> SubsetScores | None:
-    n = len(spec.members)
-    # Those of other members are none.
-    is_of_these = max(spec.subset_scores, default=0) == (1 << n) - 1
-    return SubsetScores(n, spec.subset_scores) if is_of_these else None
-
-
 async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -> None:
     if spec.tls is not None:
         server.config.load()
@@ -75,50 +65,45 @@ async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -
             await renew(spec.tls, server.config.ssl, stopped)
 
 
-async def _drain(server: _Server, gather: Gather, spec: PredictorSpec) -> None:
+async def _drain(server: _Server, versions: Versions) -> None:
     """When the predictor is to end, what it has in hand is answered: by the members, or at last that it ends."""
     await server.is_ending.wait()
-    asyncio.get_running_loop().call_later(drain_s(spec.deadline_s), gather.give_up)
+    asyncio.get_running_loop().call_later(drain_s(versions.longest_deadline_s), versions.give_up)
 
 
-async def _watch_keys(keys: KeyReader | None, stopped: asyncio.Event) -> None:
-    """A key that is revoked is refused within a second."""
-    while keys is not None and not stopped.is_set():
+async def _watch_files(versions: Versions, stopped: asyncio.Event) -> None:
+    """A key that is revoked is refused within a second; a version that is to answer does."""
+    while not stopped.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), _KEYS_S)
-        keys.look()
+            await asyncio.wait_for(stopped.wait(), _FILES_S)
+        try:
+            await versions.look()
+        except Exception as e:  # noqa: BLE001 - the versions of before go on serving
+            log_unexpected(_logger, e)
 
 
 async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
-    queues = RedisPredictorQueues(spec.cache, spec.service_id)
-    gather = Gather(
-        queues, [m.trial_id for m in spec.members], max_waiting=spec.max_waiting, start_time_s=spec.deadline_s,
-        batch_size=spec.batch_size, scores=_scores_of(spec),
-    )  # fmt: skip
-    meter, stopped = Meter(), asyncio.Event()
-    keys = None if spec.key_file is None else KeyReader(Path(spec.key_file))
-    version = Version(spec.job_id, spec.members, get_task(spec.task), gather)
-    app = PredictorApp(spec, version, meter, keys)
+    versions, stopped = Versions(spec), asyncio.Event()
+    app = PredictorApp(spec, versions)
     allow_many_connections()
     server = _Server(
         uvicorn.Config(
             with_cors(app, spec.http.cors_origins), http=serve_guarded(spec.http, sends_files=False), ws="none",
             lifespan="off", access_log=False, log_level="warning", log_config=None, timeout_keep_alive=75,
             server_header=False, date_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=ceil(drain_s(spec.deadline_s) + _ANSWER_S),
+            timeout_graceful_shutdown=ceil(drain_s(versions.longest_deadline_s) + _ANSWER_S),
             ssl_certfile=spec.tls.certificate if spec.tls else None, ssl_keyfile=spec.tls.key if spec.tls else None,
         )
     )  # fmt: skip
     sock = _listen(spec)
-    gather.start()
     service.report_running()
-    reporting = asyncio.create_task(report_every_second(meter, queues, gather.members, stopped))
+    reporting = asyncio.create_task(report_every_second(versions.report, stopped))
     service.end_loading()
     service.stop.on_stop(server.request_exit)
     renewing = asyncio.create_task(_renew(server, spec, stopped))
-    watching = asyncio.create_task(_watch_keys(keys, stopped))
-    draining = asyncio.create_task(_drain(server, gather, spec))
+    watching = asyncio.create_task(_watch_files(versions, stopped))
+    draining = asyncio.create_task(_drain(server, versions))
     await server.serve(sockets=[sock])
     stopped.set()
     draining.cancel()
@@ -127,7 +112,7 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     # A cache that is away must not keep a predictor from ending.
     await asyncio.wait([reporting], timeout=0.5)
     await app.close()
-    await gather.close()
+    await versions.close()
 
 
 def serve(service: ServiceContext[PredictorSpec]) -> None:

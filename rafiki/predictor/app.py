@@ -23,9 +23,10 @@ from rafiki.errors import (
 from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
-from rafiki.predictor.meter import Meter
-from rafiki.predictor.protocol import allowed_methods, is_predict, read_request
+from rafiki.predictor.protocol import Asked, allowed_methods, is_predict, read_request
+from rafiki.predictor.traffic import KEY_HEADER
 from rafiki.predictor.version import Version
+from rafiki.predictor.versions import Versions
 from rafiki.utils.logs import log_unexpected
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _logger = logging.getLogger(__name__)
 
 
 _JSON_TYPE = (b"content-type", b"application/json")
+_Answer = tuple[bytes, Version]
+"""A body, and who has answered."""
 
 
 def _encoding_of(scope: Scope) -> str:
@@ -65,28 +68,26 @@ def _check_key(keys: KeyReader, scope: Scope) -> None:
 class PredictorApp:
     """The ASGI application of one predictor."""
 
-    def __init__(self, spec: PredictorSpec, version: Version, meter: Meter, keys: KeyReader | None = None) -> None:
+    def __init__(self, spec: PredictorSpec, versions: Versions) -> None:
         """
         Args:
-            version: what is asked for predictions.
-            keys: those that it takes; None = it asks for none.
+            versions: what is asked for predictions.
         """
-        self._keys = keys
         self._spec = spec
-        self._version = version
-        self._meter = meter
+        self._versions = versions
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
-        self._large = LargeBodies(self._max_body_bytes, version.gather.most_queries)
+        self._large = LargeBodies(self._max_body_bytes, spec.max_waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         headers = [_JSON_TYPE]
+        version = self._choose(scope)
         try:
             if scope["method"] == "OPTIONS" and (allowed := allowed_methods(scope["path"])):
                 await send({"type": "http.response.start", "status": 204, "headers": [_allow(allowed)]})
                 await send({"type": "http.response.body"})
                 return
-            body = await self._respond(scope, receive, started)
+            body, version = await self._respond(scope, receive, started, version)
             status = 200
         except RafikiError as e:
             status, body = e.http_status, refusal_body(e)
@@ -99,31 +100,55 @@ class PredictorApp:
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, refusal_body(error)
         if scope["path"] == "/predict":
-            self._meter.add(status == 200, perf_counter() - started)
+            version.meter.add(status == 200, perf_counter() - started)
+            headers += version.headers
         headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, scope: Scope, receive: Receive, started: float) -> bytes:
+    def _choose(self, scope: Scope) -> Version:
+        """The version that is to answer."""
+        versions = self._versions
+        if not versions.has_choice or scope["path"] != "/predict":
+            return versions.primary
+        return versions.choose(next((value for name, value in scope["headers"] if name == KEY_HEADER), None))
+
+    async def _respond(self, scope: Scope, receive: Receive, started: float, version: Version) -> _Answer:
         if not is_predict(scope["method"], scope["path"], "predictor"):
-            return self._health()
-        if self._keys is not None:
-            _check_key(self._keys, scope)
+            return self._health(), version
+        if (keys := self._versions.keys) is not None:
+            _check_key(keys, scope)
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body") or len(body) > LARGE_BYTES:
-            return await self._respond_to_parts(scope, receive, started, message)
+            return await self._respond_to_parts(scope, receive, started, version, message)
         if encoding := _encoding_of(scope):
-            return await self._respond_to_packed(body, encoding, started)
-        return await self._version.predict(read_request(body, self._spec.deadline_s), started)
+            return await self._respond_to_packed(body, encoding, started, version)
+        return await self._predict(read_request(body, version.deadline_s), started, version)
 
-    async def _respond_to_parts(self, scope: Scope, receive: Receive, started: float, message: Message) -> bytes:
+    async def _predict(self, asked: Asked, started: float, version: Version) -> _Answer:
+        """What ``version`` answers. Where a candidate fails, the first version is asked: nobody pays for a trial."""
+        primary = self._versions.primary
+        try:
+            body = await version.predict(asked, started)
+        except RafikiError:
+            if version is primary or asked.timeout_s <= perf_counter() - started:
+                raise
+            version.meter.add(False, perf_counter() - started)
+            return await primary.predict(asked, started), primary
+        if (shadow := self._versions.find_shadow()) is not None and version is primary:
+            shadow.shadow.ask(shadow.version, asked, body)
+        return body, version
+
+    async def _respond_to_parts(
+        self, scope: Scope, receive: Receive, started: float, version: Version, message: Message
+    ) -> _Answer:
         """To a body that comes in several parts. What becomes large goes into a file, part by part."""
-        encoding, parts, size = _encoding_of(scope), [], 0
+        encoding, parts, size, deadline_s = _encoding_of(scope), [], 0, version.deadline_s
         file: MemoryFile | None = None
         try:
             try:
-                async with asyncio.timeout(self._spec.deadline_s - (perf_counter() - started)):
+                async with asyncio.timeout(deadline_s - (perf_counter() - started)):
                     while True:
                         size += len(part := message.get("body", b""))
                         if size > self._max_body_bytes:
@@ -142,20 +167,18 @@ class PredictorApp:
                             break
                         message = await receive()
             except TimeoutError as e:
-                raise NoPredictionError(
-                    f"The request alone took longer to come than its {self._spec.deadline_s:g} s."
-                ) from e
+                raise NoPredictionError(f"The request alone took longer to come than its {deadline_s:g} s.") from e
             if file is not None:
-                return await self._respond_to_large(file, encoding, started)
+                return await self._respond_to_large(file, encoding, started, version)
         finally:
             if file is not None:
                 self._large.give_back(file)
         body = b"".join(parts)
         if encoding:
-            return await self._respond_to_packed(body, encoding, started)
-        return await self._version.predict(read_request(body, self._spec.deadline_s), started)
+            return await self._respond_to_packed(body, encoding, started, version)
+        return await self._predict(read_request(body, deadline_s), started, version)
 
-    async def _respond_to_packed(self, body: bytes, encoding: str, started: float) -> bytes:
+    async def _respond_to_packed(self, body: bytes, encoding: str, started: float, version: Version) -> _Answer:
         """To a small body that may be a large one when it is unpacked."""
         try:
             unpacked = decode_body(body, encoding, min(LARGE_BYTES, self._max_body_bytes))
@@ -163,30 +186,35 @@ class PredictorApp:
             if self._max_body_bytes <= LARGE_BYTES:
                 raise
         else:
-            return await self._version.predict(read_request(unpacked, self._spec.deadline_s), started)
+            return await self._predict(read_request(unpacked, version.deadline_s), started, version)
         file = self._large.take()
         try:
             file.write(body)
-            return await self._respond_to_large(file, encoding, started)
+            return await self._respond_to_large(file, encoding, started, version)
         finally:
             self._large.give_back(file)
 
-    async def _respond_to_large(self, file: MemoryFile, encoding: str, started: float) -> bytes:
-        deadline_s = self._spec.deadline_s
+    async def _respond_to_large(self, file: MemoryFile, encoding: str, started: float, version: Version) -> _Answer:
+        deadline_s = version.deadline_s
         asked = await self._large.read(file, encoding, deadline_s, deadline_s - (perf_counter() - started))
         file.close()
-        return await self._version.predict(asked, started)
+        return await self._predict(asked, started, version)
 
     async def close(self) -> None:
         await self._large.close()
 
     def _health(self) -> bytes:
-        version = self._version
+        version = self._versions.primary
         return msgspec.json.encode(
             {
                 "name": "rafiki predictor",
                 "version": rafiki.__version__,
                 "inference_job_id": version.job_id,
+                "app_version": version.app_version,
+                "versions": [
+                    {"app_version": v.app_version, "inference_job_id": v.job_id, "share": share}
+                    for v, share in self._versions.list_versions()
+                ],
                 "task": self._spec.task,
                 "members": [m.trial_id for m in version.members],
                 "absent": version.gather.absent,

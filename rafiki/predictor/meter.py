@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import MemberReport, PredictorReport
 from rafiki.utils.histogram import N_BUCKETS, bucket_of
@@ -18,15 +17,16 @@ _WINDOW = 10
 
 
 class Meter:
-    """Requests of one predictor. For its event loop: no locks."""
+    """Requests of one version. For the predictor's event loop: no locks."""
 
-    __slots__ = ("_counts", "_no", "_past", "_read_at", "_seen", "errors", "requests")
+    __slots__ = ("_all", "_counts", "_no", "_past", "_read_at", "_seen", "errors", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
         self._counts = [0] * N_BUCKETS
         self._past: deque[dict[int, int]] = deque(maxlen=_WINDOW)
+        self._all: Counter[int] = Counter()
         self._no = 0
         self._seen = (0, 0)
         self._read_at = time.monotonic()
@@ -45,7 +45,9 @@ class Meter:
         passed_s = max(1e-3, now - self._read_at)
         requests, errors = self._seen
         self._seen, self._read_at = (self.requests, self.errors), now
-        self._past.append({bucket: n for bucket, n in enumerate(self._counts) if n})
+        latest = {bucket: n for bucket, n in enumerate(self._counts) if n}
+        self._past.append(latest)
+        self._all.update(latest)
         self._counts = [0] * N_BUCKETS
         latencies: Counter[int] = Counter()
         for counts in self._past:
@@ -55,21 +57,17 @@ class Meter:
             no=self._no,
             requests_per_s=(self.requests - requests) / passed_s, errors_per_s=(self.errors - errors) / passed_s,
             requests=self.requests, errors=self.errors, latencies=dict(latencies), members=members,
+            all_latencies=dict(self._all),
         )  # fmt: skip
 
 
-async def report_every_second(
-    meter: Meter,
-    queues: RedisPredictorQueues,
-    members_of: Callable[[], list[MemberReport]],
-    stopped: asyncio.Event,
-) -> None:
-    """Report what the meter reads once a second, until ``stopped``. A cache that is away misses a report."""
+async def report_every_second(report: Callable[[], Awaitable[None]], stopped: asyncio.Event) -> None:
+    """Have ``report`` called once a second, until ``stopped``. A cache that is away misses a report."""
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), INTERVAL_S)
         except TimeoutError:
             try:
-                await queues.report(meter.read(members_of()))
+                await report()
             except CacheUnavailableError:
                 continue

@@ -10,6 +10,7 @@ from rafiki.errors import InvalidQueryError, ModelPredictError, NoPredictionErro
 from rafiki.messages import EnsembleMember
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Answers, Gather
+from rafiki.predictor.meter import Meter
 from rafiki.predictor.protocol import Asked, which_query, write_answer
 from rafiki.tasks.base import TaskSpec
 
@@ -19,19 +20,46 @@ _ROWS_AT_ONCE = 256
 class Version:
     """What a predictor asks for predictions."""
 
-    def __init__(self, job_id: str, members: Sequence[EnsembleMember], task: TaskSpec, gather: Gather) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        members: Sequence[EnsembleMember],
+        task: TaskSpec,
+        gather: Gather,
+        *,
+        deadline_s: float,
+        app_version: int | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         """
         Args:
             job_id: of the inference job.
             members: in the order of the columns of ``gather``.
+            deadline_s: the longest that it takes to answer.
+            app_version: None = it is not named in answers.
+            meter: counts its requests.
         """
         self.job_id = job_id
         self.members = list(members)
         self.gather = gather
-        self._task = task
+        self.task = task
+        self.deadline_s = deadline_s
+        self.app_version = app_version
+        self.meter = meter or Meter()
+        self.in_hand = 0
+        """Requests that it is asked and has not answered."""
+        self.headers = [(b"x-rafiki-job", job_id.encode())]
+        """By which answers name it."""
+        if app_version is not None:
+            self.headers.insert(0, (b"x-rafiki-version", b"%d" % app_version))
         weights = [m.weight for m in members]
         # Equal ones take the shorter way.
         self._weights = weights if len(set(weights)) > 1 else None
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether somebody serves one of its members."""
+        return len(self.gather.absent) < len(self.members)
 
     async def predict(self, asked: Asked, started: float) -> bytes:
         """The answer's body.
@@ -50,7 +78,11 @@ class Version:
         left_s = asked.timeout_s - (perf_counter() - started)
         if left_s <= 0:
             raise NoPredictionError(f"The request alone took longer to come than its {asked.timeout_s:g} s.")
-        answers = await self.gather.ask(asked.queries, left_s)
+        self.in_hand += 1
+        try:
+            answers = await self.gather.ask(asked.queries, left_s)
+        finally:
+            self.in_hand -= 1
         predictions = []
         for row in range(len(answers.rows)):
             # Whoever asks much does not hold up whoever asks little.
@@ -61,7 +93,7 @@ class Version:
 
     def _combine(self, asked: Asked, answers: Answers, row: int) -> bytes:
         try:
-            return combine(self._task, answers.rows[row], self._weights)
+            return combine(self.task, answers.rows[row], self._weights)
         except NoPredictionError as e:
             if self.gather.is_ending:
                 raise NoPredictionError(

@@ -93,12 +93,16 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
     heard: list[Any] = []
 
     async def run() -> None:
-        queues, stopped = RedisPredictorQueues(job, "p1"), asyncio.Event()
+        queues, stopped, meter = RedisPredictorQueues(job, "p1"), asyncio.Event(), Meter()
+
+        async def report() -> None:
+            await queues.report(meter.read([MemberReport("t", 2, 1)]))
+
         with connect(job) as client, client.pubsub(ignore_subscribe_messages=True) as channel:
             channel.subscribe(changes_channel(job.prefix))
             # The confirmation: from then on notes are heard.
             channel.get_message(timeout=5.0)
-            task = asyncio.create_task(report_every_second(Meter(), queues, lambda: [MemberReport("t", 2, 1)], stopped))
+            task = asyncio.create_task(report_every_second(report, stopped))
             while not heard:
                 await asyncio.sleep(0.02)
                 if message := channel.get_message(timeout=0.01):

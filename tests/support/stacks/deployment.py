@@ -6,17 +6,17 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 from rafiki.cache.heartbeat import Heartbeat
-from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, ModelSource, PredictorSpec
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
-from rafiki.predictor.version import Version
+from rafiki.predictor.versions import Versions
 from rafiki.store_location import StoreLocation
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
@@ -32,7 +32,7 @@ class Predictor:
     def __init__(
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
         max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
-        max_body_mb: int = 1,
+        max_body_mb: int = 1, versions_file: Path | None = None,
     ) -> None:  # fmt: skip
         self._start_time_s = start_time_s
         members = [
@@ -42,6 +42,8 @@ class Predictor:
         self._spec = PredictorSpec(
             service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=max_body_mb, heartbeat_s=1.0,
+            versions_file=None if versions_file is None else str(versions_file),
+            batch_size=8,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -49,20 +51,31 @@ class Predictor:
         self._run(self._start())
 
     async def _start(self) -> None:
-        spec = self._spec
-        queues = RedisPredictorQueues(spec.cache, spec.service_id)
-        trial_ids = [m.trial_id for m in spec.members]
-        self.gather = Gather(
-            queues, trial_ids, max_waiting=spec.max_waiting, start_time_s=self._start_time_s, batch_size=8
-        )
-        self.gather.start()
-        self.meter = Meter()
-        self._app = app = PredictorApp(
-            spec, Version(spec.job_id, spec.members, get_task(spec.task), self.gather), self.meter
-        )
+        self.versions = Versions(self._spec, start_time_s=self._start_time_s)
+        self._app = app = PredictorApp(self._spec, self.versions)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
         )
+
+    @property
+    def gather(self) -> Gather:
+        return self.versions.primary.gather
+
+    @property
+    def meter(self) -> Meter:
+        return self.versions.primary.meter
+
+    def look(self) -> None:
+        """See whether the file of versions has changed."""
+        self._run(self.versions.look())
+
+    def report(self) -> None:
+        """Report how much each version serves."""
+        self._run(self.versions.report())
+
+    @property
+    def service_id(self) -> str:
+        return self._spec.service_id
 
     def _run(self, action: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(action, self._loop).result(60)
@@ -81,7 +94,7 @@ class Predictor:
     def close(self) -> None:
         self._run(self._client.aclose())
         self._run(self._app.close())
-        self._run(self.gather.close())
+        self._run(self.versions.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
