@@ -57,6 +57,17 @@ class InferenceJobStore(ABC):
         """The STARTED or RUNNING inference job of that train job; of several the one that answers."""
 
     @abstractmethod
+    def find_primary(self, front_id: str) -> InferenceJob:
+        """The inference job that answers at an address; where none does any more, the first one that did.
+
+        Args:
+            front_id: see :attr:`~rafiki.entities.InferenceJob.front`.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+        """
+
+    @abstractmethod
     def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
         """The user's inference jobs, latest first."""
 

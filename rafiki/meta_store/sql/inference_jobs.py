@@ -101,6 +101,12 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             iter(self._list(inference_jobs, InferenceJob, [of_job, inference_job_is_live], order, limit=1)), None
         )
 
+    def find_primary(self, front_id: str) -> InferenceJob:
+        behind = or_(inference_jobs.c.id == front_id, inference_jobs.c.front_id == front_id)
+        where = [behind, inference_job_is_live, inference_job_is_primary]
+        found = self._list(inference_jobs, InferenceJob, where, _LATEST_FIRST, limit=1)
+        return found[0] if found else self.get_inference_job(front_id)
+
     def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
         where = [inference_jobs.c.user_id == user_id]
         return self._list(inference_jobs, InferenceJob, where, _LATEST_FIRST, offset, limit)
