@@ -130,6 +130,48 @@ class ServiceType(StrEnum):
     INFERENCE = "INFERENCE"
 
 
+class ServingRole(StrEnum):
+    """What an inference job is to the address of its app."""
+
+    PRIMARY = "PRIMARY"
+    """It answers whatever no other one does."""
+    CANDIDATE = "CANDIDATE"
+    """It is to take the place of the first one: it starts, is tried, or is compared."""
+    LEAVING = "LEAVING"
+    """It answers what it has in hand, and ends."""
+
+
+class RolloutKind(StrEnum):
+    """How an app goes over to another inference job."""
+
+    REPLACE = "replace"
+    """It answers all, as soon as its workers are ready."""
+    CANARY = "canary"
+    """It answers a share, until it is promoted or taken back."""
+    SHADOW = "shadow"
+    """It is asked with copies: its answers are compared, not given."""
+
+
+class RolloutStatus(StrEnum):
+    STARTED = "STARTED"
+    """The workers of the new inference job start."""
+    RUNNING = "RUNNING"
+    """The new one is tried or compared."""
+    PROMOTED = "PROMOTED"
+    """The new one has taken the place of the one before."""
+    ROLLED_BACK = "ROLLED_BACK"
+    """It was taken back, by somebody or by a rule."""
+    ERRORED = "ERRORED"
+    """The new one could not run, or the app was stopped."""
+
+
+class RolloutOrder(StrEnum):
+    """What somebody wants to be done with an update."""
+
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+
+
 class ServiceStatus(StrEnum):
     STARTED = "STARTED"
     DEPLOYING = "DEPLOYING"

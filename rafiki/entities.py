@@ -14,8 +14,12 @@ from rafiki.constants import (
     InferenceJobStatus,
     LoadFailure,
     ModelAccessRight,
+    RolloutKind,
+    RolloutOrder,
+    RolloutStatus,
     ServiceStatus,
     ServiceType,
+    ServingRole,
     TrainJobStatus,
     TrialStatus,
     UserType,
@@ -24,6 +28,7 @@ from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
 from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
+from rafiki.rollouts import Comparison, RollbackRules
 from rafiki.search_setting import AdvisorSetting
 from rafiki.utils.ids import model_ref, trial_label
 from rafiki.utils.values import JsonObject
@@ -274,6 +279,42 @@ class InferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     datetime_started: datetime
     datetime_stop_requested: datetime | None = None
     datetime_stopped: datetime | None = None
+    front_id: str | None = None
+    """The inference job whose predictor serves it, where it came by an update; None = its own."""
+    role: ServingRole = ServingRole.PRIMARY
+
+    @property
+    def front(self) -> str:
+        """By which the predictor is known: the first inference job behind its address."""
+        return self.front_id or self.id
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """An update: how an app goes over from one inference job to another behind one address."""
+
+    id: str
+    user_id: str
+    app: str
+    front_id: str
+    from_job_id: str
+    to_job_id: str
+    kind: RolloutKind
+    share: float
+    """Of the requests, that the new one answers while it is tried."""
+    rules: RollbackRules
+    is_rollback: bool
+    """Whether it goes back to the version before."""
+    status: RolloutStatus
+    ordered: RolloutOrder | None
+    """What somebody wants to be done with it."""
+    reason: str | None
+    """Why it ended as it did."""
+    comparison: Comparison
+    """How both have done, as it ended."""
+    datetime_started: datetime
+    datetime_ready: datetime | None
+    """When the new one was ready."""
+    datetime_stopped: datetime | None
 
 
 class ServedTrial(msgspec.Struct, frozen=True, kw_only=True):

@@ -275,6 +275,16 @@ class RunningInferenceJobExistsError(RequestRefusedError):
     http_status = 409
 
 
+class RolloutExistsError(RequestRefusedError):
+    """The app is being updated already. Promote that update or roll it back first."""
+
+    http_status = 409
+
+
+class InvalidRolloutError(RequestRefusedError):
+    """There is no such update, or nothing to go back to."""
+
+
 class InvalidInferenceJobError(RequestRefusedError):
     """The inference job's budget or fields are wrong."""
 

@@ -421,6 +421,8 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
     """Answers since its start."""
     in_hand: int = 0
     """Requests that are being answered now."""
+    former: int = 0
+    """Requests that former members of it are still answering."""
     is_leaving: bool = False
     """Whether the predictor gives it nothing new any more."""
     compared: int = 0

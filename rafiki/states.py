@@ -7,7 +7,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from rafiki.constants import InferenceJobStatus, ServiceStatus, TrainJobOutcome, TrainJobStatus, TrialStatus
+from rafiki.constants import (
+    InferenceJobStatus,
+    RolloutStatus,
+    ServiceStatus,
+    TrainJobOutcome,
+    TrainJobStatus,
+    TrialStatus,
+)
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -33,6 +40,16 @@ INFERENCE_JOB_TRANSITIONS: Mapping[InferenceJobStatus, frozenset[InferenceJobSta
     InferenceJobStatus.RUNNING: frozenset({InferenceJobStatus.STOPPED, InferenceJobStatus.ERRORED}),
     InferenceJobStatus.STOPPED: frozenset(),
     InferenceJobStatus.ERRORED: frozenset(),
+}
+
+ROLLOUT_TRANSITIONS: Mapping[RolloutStatus, frozenset[RolloutStatus]] = {
+    RolloutStatus.STARTED: frozenset(
+        {RolloutStatus.RUNNING, RolloutStatus.PROMOTED, RolloutStatus.ROLLED_BACK, RolloutStatus.ERRORED}
+    ),
+    RolloutStatus.RUNNING: frozenset({RolloutStatus.PROMOTED, RolloutStatus.ROLLED_BACK, RolloutStatus.ERRORED}),
+    RolloutStatus.PROMOTED: frozenset(),
+    RolloutStatus.ROLLED_BACK: frozenset(),
+    RolloutStatus.ERRORED: frozenset(),
 }
 
 SERVICE_TRANSITIONS: Mapping[ServiceStatus, frozenset[ServiceStatus]] = {

@@ -24,6 +24,7 @@ from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
+from rafiki.admin.version_files import VersionFiles
 from rafiki.cache.credentials import Credentials
 from rafiki.container.base import ContainerManager
 from rafiki.environments.build import BuildOptions
@@ -100,15 +101,19 @@ def make_supervisor(
         url="http://10.0.0.1:3000", tokens=ServiceTokens(JOB_KEY, store.services), shelf=SpecShelf(folder / "run"),
         store=store, datasets=datasets, params=params,
     )  # fmt: skip
+    credentials, keys = Credentials(NOWHERE, JOB_KEY), PredictorKeys(store, folder / "run")
+    versions = VersionFiles(
+        store=store, credentials=credentials, keys=keys, settings=config.predictor, folder=folder / "run"
+    )
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params, meta_store_url=url,
-        credentials=Credentials(NOWHERE, JOB_KEY), environments=environments, door=door,
-        is_elsewhere=containers.is_elsewhere, cache_host="10.0.0.1", keys=PredictorKeys(store, folder / "run"),
+        credentials=credentials, environments=environments, door=door,
+        is_elsewhere=containers.is_elsewhere, cache_host="10.0.0.1", keys=keys, versions=versions,
     )  # fmt: skip
     supervisor = MeasuredSupervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
         checks=ModelChecks(store, environments, 10.0), hub=EventHub(NOWHERE), names=ServiceNames(folder / "logs"),
-        params=params, timing=timing,
+        params=params, versions=versions, timing=timing,
     )  # fmt: skip
     supervisor.statements, supervisor.looks = Statements(store), []
     return supervisor

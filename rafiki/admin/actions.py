@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from rafiki.constants import InferenceJobStatus, ServiceType, TrainJobStatus
-from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.constants import InferenceJobStatus, RolloutStatus, ServiceType, TrainJobStatus
+from rafiki.entities import Gpu, InferenceJob, Rollout, Service, SubTrainJob, TrainJob
+from rafiki.rollouts import Comparison
 
 OTHER_VERSION = "is of another version"
 CUT_OFF = "was cut off from the stack, as the folder run/doors was deleted,"
@@ -82,9 +83,24 @@ class ReplaceMembers(msgspec.Struct, frozen=True, kw_only=True):
     """Trial -> why it cannot be loaded."""
 
 
+class StartRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """The new inference job of an update is ready: it is tried from now on."""
+
+    rollout: Rollout
+
+
+class EndRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """PROMOTED: the new inference job takes the place of the one before. Any other status: it leaves."""
+
+    rollout: Rollout
+    status: RolloutStatus
+    reason: str | None = None
+    comparison: Comparison = Comparison()
+
+
 Action = (
     StartService | StopService | RetireService | NoteRunning | NoteEnded | FailSearch | SetTrainJobStatus
-    | SetInferenceJobStatus | ReplaceMembers
+    | SetInferenceJobStatus | ReplaceMembers | StartRollout | EndRollout
 )  # fmt: skip
 SlotKey = tuple[ServiceType, str, int]
 """Service type, unit id, slot."""
@@ -125,6 +141,26 @@ class LostMember(msgspec.Struct, frozen=True, kw_only=True):
         return self.reason if self.count == self.of else f"{self.count} of {self.of} workers cannot run: {self.reason}"
 
 
+class ServedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a predictor is to do with one inference job."""
+
+    job_id: str
+    trial_ids: tuple[str, ...]
+    share: float = 0.0
+    is_shadow: bool = False
+    is_leaving: bool = False
+    keeps_members: bool = False
+    """The members that it was given last answer until those that take their places are ready."""
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What the predictor behind one address is to serve."""
+
+    front_id: str
+    jobs: tuple[ServedJob, ...]
+    """The first one answers whatever no other one does."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done, and what cannot be."""
 
@@ -132,3 +168,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     waits: list[Wait]
     lost: list[LostMember] = []
     """Members of live inference jobs that do not serve any more."""
+    serving: list[Serving] = []
+    """What predictors are to serve."""

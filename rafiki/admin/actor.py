@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rafiki.admin.actions import (
     Action,
+    EndRollout,
     FailSearch,
     NoteEnded,
     NoteRunning,
@@ -14,6 +15,7 @@ from rafiki.admin.actions import (
     RetireService,
     SetInferenceJobStatus,
     SetTrainJobStatus,
+    StartRollout,
     StartService,
     StopService,
 )
@@ -21,6 +23,7 @@ from rafiki.admin.events import EventHub
 from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import TrainJobStatus, TrialStatus
+from rafiki.entities import Rollout
 from rafiki.errors import RafikiError
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
@@ -82,11 +85,25 @@ class Actor:
                 _log_job("train job", action)
                 self._hub.note_job(action.job.id)
                 self._wake()
+            case StartRollout():
+                self._store.rollouts.start_rollout(action.rollout.id)
+                _log_rollout(action.rollout, "is ready")
+                self._note_rollout(action.rollout)
+            case EndRollout():
+                rollout = action.rollout
+                self._store.rollouts.end_rollout(rollout.id, action.status, action.reason, action.comparison)
+                _log_rollout(rollout, f"{action.status}: {action.reason}" if action.reason else action.status)
+                self._note_rollout(rollout)
             case SetInferenceJobStatus():
                 self._store.inference_jobs.set_inference_job_status(action.job.id, action.status, action.error)
                 _log_job("inference job", action)
                 self._hub.note_job(action.job.id)
                 self._wake()
+
+    def _note_rollout(self, rollout: Rollout) -> None:
+        for job_id in (rollout.from_job_id, rollout.to_job_id):
+            self._hub.note_job(job_id)
+        self._wake()
 
     def _fail_search(self, action: FailSearch) -> None:
         """Take the sub train job over from its advisor, close its trials, and mark it ERRORED."""
@@ -112,6 +129,10 @@ class Actor:
         """Whether the job was to stop anyway: then that it did is no error."""
         job = self._store.train_jobs.get_train_job(action.sub.train_job_id)
         return job.datetime_stop_requested is not None
+
+
+def _log_rollout(rollout: Rollout, what: str) -> None:
+    _logger.info("update of %s (%s): %s", rollout.app, rollout.kind, what, extra={"job": rollout.to_job_id})
 
 
 def _log_job(kind: str, action: SetTrainJobStatus | SetInferenceJobStatus) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import redis
 
-from rafiki.cache.changes import read_predictor_reports
+from rafiki.cache.changes import read_predictor_reports, read_version_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.pulse import Pulse
@@ -108,6 +108,10 @@ class CacheKeeper:
     def read_predictor_reports(self, services: Iterable[tuple[str, str]]) -> dict[str, PredictorReport]:
         """What predictors told last, by service id, for (job id, service id) pairs."""
         return read_predictor_reports(self.address, services)
+
+    def read_version_reports(self, services: Iterable[tuple[str, str]]) -> list[PredictorReport | None]:
+        """What predictors told last of single inference jobs, for (job id, service id) pairs."""
+        return read_version_reports(self.address, services)
 
     def send_train_event(self, job_id: str, sub_train_job_id: str, *events: TrainEvent) -> None:
         """Tell an advisor something."""

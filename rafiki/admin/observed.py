@@ -9,9 +9,10 @@ import msgspec
 
 from rafiki.container.base import ServiceExit
 from rafiki.container.hosts import Host
-from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
+from rafiki.entities import Gpu, InferenceJob, Rollout, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState
-from rafiki.messages import ServiceReport
+from rafiki.messages import PredictorReport, ServiceReport
+from rafiki.rollouts import Comparison
 from rafiki.states import SERVICE_TRANSITIONS, is_final
 
 
@@ -63,6 +64,22 @@ class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its members are being chosen again."""
     irreplaceable: frozenset[str] = frozenset()
     """Trials that cannot be loaded, without which no others were found to serve."""
+    report: PredictorReport | None = None
+    """What the predictor said last of this job, where that decides: the job came by an update or takes part in one, or
+    its members were replaced."""
+
+
+class ObservedRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """An update that is under way."""
+
+    rollout: Rollout
+    before: InferenceJob
+    """What answers."""
+    after: InferenceJob
+    """What is to take its place."""
+    scores: tuple[float | None, float | None] = (None, None)
+    """Of what answers, and of what is to take its place, on validation data."""
+    comparison: Comparison = Comparison()
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +89,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     train_jobs: list[ObservedTrainJob]
     """The live ones, oldest first."""
     inference_jobs: list[ObservedInferenceJob]
+    rollouts: list[ObservedRollout] = []
+    """The live ones."""
+    fronts: Mapping[str, str] = {}
+    """Inference jobs that have ended, and still have services -> by which their predictors are known."""
+    deadline_s: float = 10.0
+    """A query is answered within it, where the deployment says nothing else."""
     services: list[ObservedService]
     """The live ones of all jobs."""
     stopping: list[Service] = []

@@ -10,18 +10,20 @@ from rafiki import __version__
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.model_checks import ModelChecks
-from rafiki.admin.observed import Observed, ObservedInferenceJob, ObservedService, ObservedTrainJob
+from rafiki.admin.observed import Observed, ObservedInferenceJob, ObservedRollout, ObservedService, ObservedTrainJob
 from rafiki.admin.replacements import Replacements
+from rafiki.admin.rollout_figures import RolloutFigures
 from rafiki.admin.service_runner import ServiceRunner
-from rafiki.constants import ServiceStatus
+from rafiki.constants import RolloutStatus, ServiceStatus, ServiceType, ServingRole
 from rafiki.container.base import ContainerManager, ServiceExit
 from rafiki.distribution import IMAGE
-from rafiki.entities import InferenceJob, Model, Service, TrainJob
+from rafiki.entities import InferenceJob, Model, Rollout, Service, TrainJob
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError
-from rafiki.messages import ServiceReport, TrainWorkerSpec
+from rafiki.messages import PredictorReport, ServiceReport, TrainWorkerSpec
 from rafiki.meta_store import MetaStore
+from rafiki.rollouts import Comparison
 from rafiki.settings import Config
 from rafiki.states import TRAIN_JOB_TRANSITIONS, is_final
 from rafiki.utils.timing import SYSTEM, Timing
@@ -37,15 +39,26 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
     """Of the live ones."""
     train_jobs: list[TrainJob]
     inference_jobs: list[InferenceJob]
+    rollouts: list[Rollout] = []
 
     @property
     def job_ids(self) -> list[str]:
-        return [*(job.id for job in self.train_jobs), *(job.id for job in self.inference_jobs)]
+        """Of the jobs, and of those by which the predictors of theirs are known."""
+        ids = [job.id for job in self.inference_jobs]
+        fronts = {job.front for job in self.inference_jobs}.difference(ids)
+        return [*(job.id for job in self.train_jobs), *ids, *sorted(fronts)]
 
 
 def _needs_gpus(polled: Polled) -> bool:
     counts = [*(j.budget.gpu_count for j in polled.train_jobs), *(j.budget.gpu_count for j in polled.inference_jobs)]
     return any(counts)
+
+
+def _ended_of(job: InferenceJob, ended: dict[str, list[Service]]) -> list[Service]:
+    """Its services that have ended, with the predictors of its address."""
+    if job.front == job.id:
+        return ended[job.id]
+    return [*ended[job.id], *(s for s in ended[job.front] if s.service_type is ServiceType.PREDICT)]
 
 
 def _images(models: dict[str, Model]) -> dict[str, str]:
@@ -83,6 +96,7 @@ class Observer:
         self._replacements = replacements
         self._doors = doors
         self._timing = timing
+        self.figures = RolloutFigures()
         self._silent_since: dict[str, float] = {}
         self._starting_since: dict[str, float] = {}
 
@@ -102,6 +116,7 @@ class Observer:
         return Polled(
             live=live, stopping=stopping, exits=exits, train_jobs=store.train_jobs.list_live_train_jobs(),
             inference_jobs=store.inference_jobs.list_live_inference_jobs(),
+            rollouts=store.rollouts.list_live_rollouts(),
         )  # fmt: skip
 
     def observe(self, polled: Polled) -> Observed:
@@ -110,10 +125,14 @@ class Observer:
         reports = self._reports(live)
         silences, starts = self._silences(live, reports), self._starts(live, reports)
         ended = self._store.services.list_ended_services(polled.job_ids)
+        served = self._read_served(polled)
         return Observed(
             now=self._timing.now(),
             train_jobs=self._observe_train_jobs(polled.train_jobs, ended),
-            inference_jobs=self._observe_inference_jobs(polled.inference_jobs, ended),
+            inference_jobs=self._observe_inference_jobs(polled.inference_jobs, ended, served),
+            rollouts=self._observe_rollouts(polled, served),
+            fronts=self._find_fronts(polled),
+            deadline_s=self._config.predictor.deadline_s,
             services=[
                 ObservedService(
                     service=s,
@@ -166,22 +185,84 @@ class Observer:
         return observed
 
     def _observe_inference_jobs(
-        self, jobs: list[InferenceJob], ended: dict[str, list[Service]]
+        self, jobs: list[InferenceJob], ended: dict[str, list[Service]], reports: dict[str, PredictorReport]
     ) -> list[ObservedInferenceJob]:
         served = self._store.inference_jobs.list_served_models([job.id for job in jobs])
         models = self._store.models.get_models({m.model_id for of_job in served.values() for m in of_job.values()})
         environments = self._environments_of(models)
         return [
             ObservedInferenceJob(
-                job=job, trial_ids=list(served[job.id]), ended=ended[job.id],
+                job=job, trial_ids=list(served[job.id]), ended=_ended_of(job, ended),
                 environments={trial_id: environments[m.model_id] for trial_id, m in served[job.id].items()},
                 images=_images({trial_id: models[m.model_id] for trial_id, m in served[job.id].items()}),
                 labels={trial_id: m.label for trial_id, m in served[job.id].items()},
                 is_choosing=self._replacements.is_choosing(job.id),
                 irreplaceable=self._replacements.irreplaceable(job.id),
+                report=reports.get(job.id),
             )
             for job in jobs
         ]  # fmt: skip
+
+    def _read_served(self, polled: Polled) -> dict[str, PredictorReport]:
+        """What predictors say of the inference jobs of updates, and of those whose members were replaced; by job."""
+        updated = {i for r in polled.rollouts for i in (r.from_job_id, r.to_job_id)}
+        wanted = [
+            j for j in polled.inference_jobs
+            if j.id in updated or j.role is not ServingRole.PRIMARY or j.ensemble.replaced
+        ]  # fmt: skip
+        if not wanted:
+            return {}
+        predictors = {s.job_id: s.id for s in polled.live if s.service_type is ServiceType.PREDICT}
+        pairs = [(j.id, predictors[j.front]) for j in wanted if j.front in predictors]
+        try:
+            found = self._cache.read_version_reports(pairs)
+        except CacheUnavailableError:
+            return {}
+        return {job_id: report for (job_id, _), report in zip(pairs, found, strict=True) if report is not None}
+
+    def _observe_rollouts(self, polled: Polled, served: dict[str, PredictorReport]) -> list[ObservedRollout]:
+        self.figures.forget_all_but(r.id for r in polled.rollouts)
+        jobs = {job.id: job for job in polled.inference_jobs}
+        observed = []
+        for rollout in polled.rollouts:
+            before, after = (
+                jobs.get(i) or self._store.inference_jobs.get_inference_job(i)
+                for i in (rollout.from_job_id, rollout.to_job_id)
+            )
+            comparison = Comparison()
+            if rollout.status is RolloutStatus.RUNNING:
+                comparison = self.figures.note(rollout.id, served.get(before.id), served.get(after.id))
+            observed.append(
+                ObservedRollout(
+                    rollout=rollout, before=before, after=after, comparison=comparison,
+                    scores=self._scores_of(rollout, before, after),
+                )
+            )  # fmt: skip
+        return observed
+
+    def _scores_of(
+        self, rollout: Rollout, before: InferenceJob, after: InferenceJob
+    ) -> tuple[float | None, float | None]:
+        """Of both ensembles where both were measured, else of their best trials."""
+        if rollout.rules.score is None or rollout.status is not RolloutStatus.STARTED:
+            return None, None
+        of_ensembles = before.ensemble.validation_score, after.ensemble.validation_score
+        if None not in of_ensembles:
+            return of_ensembles
+        return self._best_score(before), self._best_score(after)
+
+    def _best_score(self, job: InferenceJob) -> float | None:
+        trials = [
+            self._store.trials.get_trial(s.trial_id) for s in self._store.inference_jobs.list_served_trials(job.id)
+        ]
+        return max((t.score for t in trials if t.score is not None), default=None)
+
+    def _find_fronts(self, polled: Polled) -> dict[str, str]:
+        """Of jobs that have ended, while workers of theirs are left."""
+        live = {job.id for job in polled.inference_jobs}
+        workers = [s for s in [*polled.live, *polled.stopping] if s.service_type is ServiceType.INFERENCE]
+        ended = {s.job_id for s in workers} - live
+        return self._store.rollouts.find_fronts(ended) if ended else {}
 
     def _service_hosts(self, services: list[Service]) -> dict[str, str]:
         """Where services are: what the back end says, and of those that it knows nothing of yet where they were put."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 
 import msgspec
 
@@ -20,7 +21,11 @@ from rafiki.admin.observed import Observed, ObservedInferenceJob
 from rafiki.admin.placement import NoPlace, Placement, Worker
 from rafiki.admin.slots import JobServices, Slots
 from rafiki.budget import seats_of_gpu
-from rafiki.constants import InferenceJobStatus, ServiceType
+from rafiki.constants import InferenceJobStatus, ServiceType, ServingRole
+from rafiki.messages import drain_s
+
+_DRAIN_MARGIN_S = 5.0
+"""A predictor reports once a second that it has nothing in hand any more; after this one that does not is not asked."""
 
 
 def plan_inference_job(
@@ -30,16 +35,25 @@ def plan_inference_job(
     placement: Placement,
     waits: list[Wait],
     lost: list[LostMember],
+    unready: set[str],
 ) -> list[Action]:
-    """The actions; what has to wait is added to ``waits``, members that do not serve any more to ``lost``."""
+    """The actions.
+
+    Args:
+        services: those of the job, and the predictor behind its address.
+        waits, lost: what has to wait, and members that do not serve any more, are added.
+        unready: the job is added while its new members are not ready to take the places of those of before.
+    """
     job = seen.job
     actions: list[Action] = []
     slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
     if job.datetime_stop_requested is not None:
+        if _is_draining(observed, seen):
+            return []
         # Its services end at the next look, the predictor first.
         return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.STOPPED)]
     budget = job.budget
-    predictor: SlotKey = (ServiceType.PREDICT, job.id, 0)
+    predictor: SlotKey = (ServiceType.PREDICT, job.front, 0)
     shares = share_gpus(budget.gpu_seats, len(seen.trial_ids))
     members = [
         [_Replica(slots, placement, trial_id, i, budget.replica_count) for i in range(budget.replica_count)]
@@ -49,11 +63,15 @@ def plan_inference_job(
     may_replace = _may_replace(seen, damaged)
     found = _find_lost(seen, members, damaged if may_replace else {})
     lost += found
+    is_candidate = job.role is ServingRole.CANDIDATE
     error = None
-    if slots.is_dead(predictor):
+    if slots.is_dead(predictor) and not is_candidate:
         error = f"The predictor cannot run: {slots.last_error(predictor)}"
     elif all(r.is_dead for replicas in members for r in replicas) and not may_replace:
         error = f"No inference worker can run: {_tell_lost(seen, found)}"
+    elif is_candidate and not may_replace and any(all(r.is_dead for r in replicas) for replicas in members):
+        # What answers is whole: it is not given up for less.
+        error = f"A member of the new version cannot run: {_tell_lost(seen, found)}"
     if error is not None:
         return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.ERRORED, error=error)]
     # Workers first: they take longer to be ready than the predictor.
@@ -74,13 +92,69 @@ def plan_inference_job(
             )  # fmt: skip
     if may_replace and not seen.is_choosing:
         actions.append(ReplaceMembers(job=job, lost=damaged))
-    if slots.may_start(predictor) and not placement.starts.is_none_left:
-        actions.append(slots.start(predictor, job.id))
+    if not is_candidate and slots.may_start(predictor) and not placement.starts.is_none_left:
+        actions.append(slots.start(predictor, job.front))
     able = [replicas for replicas in members if not all(r.is_dead for r in replicas)]
-    are_running = all(any(r.is_running for r in replicas) for replicas in able)
-    if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor) and are_running and able:
+    are_running = bool(able) and all(any(r.is_running for r in replicas) for replicas in able)
+    is_seen = not is_candidate or _sees_all(seen)
+    if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor) and are_running and is_seen:
         actions.append(SetInferenceJobStatus(job=job, status=InferenceJobStatus.RUNNING))
-    return [*actions, *_leave_former_members(seen, slots, predictor, may_switch=are_running and bool(able))]
+    if job.ensemble.replaced and not are_running:
+        unready.add(job.id)
+    return [*actions, *_replace_predictor(observed, seen, slots, predictor), *_leave_former_members(seen, slots)]
+
+
+def _is_draining(observed: Observed, seen: ObservedInferenceJob) -> bool:
+    """Whether an inference job that leaves may have requests in hand, while another one answers at its address."""
+    job, report = seen.job, seen.report
+    if job.role is not ServingRole.LEAVING or job.status is InferenceJobStatus.STARTED:
+        return False
+    is_answered = any(
+        o.job.front == job.front and o.job.role is ServingRole.PRIMARY and o.job.datetime_stop_requested is None
+        for o in observed.inference_jobs
+    )
+    if not is_answered or job.datetime_stop_requested is None:
+        return False
+    if report is not None and report.is_leaving and not report.in_hand and not report.former:
+        return False
+    budget_ms = job.deployment.latency_budget_ms
+    limit_s = drain_s(budget_ms / 1000 if budget_ms else observed.deadline_s) + _DRAIN_MARGIN_S
+    return observed.now < job.datetime_stop_requested + timedelta(seconds=limit_s)
+
+
+def _sees_all(seen: ObservedInferenceJob) -> bool:
+    """Whether the predictor sees a worker of each member."""
+    report = seen.report
+    return report is not None and {m.trial_id for m in report.members if m.workers} >= set(seen.trial_ids)
+
+
+def _replace_predictor(
+    observed: Observed, seen: ObservedInferenceJob, slots: Slots, predictor: SlotKey
+) -> list[Action]:
+    """A predictor of an earlier Rafiki cannot be told of other versions or members: one of this version takes its
+    place."""
+    serving = slots.live.get(predictor)
+    if predictor in slots.stopping or serving is None or serving.exit is not None or serving.report is None:
+        return []
+    is_told = seen.job.role is ServingRole.CANDIDATE or bool(seen.job.ensemble.replaced)
+    if not is_told or serving.report.version == observed.version:
+        return []
+    return [StopService(service=serving.service, is_replaced=True)]
+
+
+def _leave_former_members(seen: ObservedInferenceJob, slots: Slots) -> list[Action]:
+    """Members that were replaced go once the predictor asks those that took their places, and waits for no former one
+    any more: until then, they serve."""
+    report = seen.report
+    if not seen.job.ensemble.replaced or report is None or report.former:
+        return []
+    if [m.trial_id for m in report.members] != seen.trial_ids:
+        return []
+    return [
+        StopService(service=s.service)
+        for (kind, unit_id, _), s in slots.live.items()
+        if kind is ServiceType.INFERENCE and unit_id not in seen.trial_ids and s.exit is None
+    ]
 
 
 def _find_lost(
@@ -118,27 +192,6 @@ def _find_damaged(seen: ObservedInferenceJob, members: list[list[_Replica]]) -> 
 def _may_replace(seen: ObservedInferenceJob, damaged: dict[str, str]) -> bool:
     """Whether other trials may take the places of those that cannot be loaded."""
     return bool(seen.job.deployment.replace_damaged) and bool(damaged.keys() - seen.irreplaceable)
-
-
-def _leave_former_members(
-    seen: ObservedInferenceJob, slots: Slots, predictor: SlotKey, *, may_switch: bool
-) -> list[Action]:
-    """Members that were replaced go once a predictor asks those that took their places: until then, they serve."""
-    replaced = seen.job.ensemble.replaced
-    if not replaced:
-        return []
-    serving = slots.live.get(predictor)
-    if predictor in slots.stopping or serving is None or serving.exit is not None:
-        return []
-    if serving.service.datetime_started < replaced[-1].datetime_replaced:
-        asks = "asks the members of before"
-        stop = StopService(service=serving.service, is_replaced=True, why_replaced=asks)
-        return [stop] if may_switch else []
-    return [
-        StopService(service=s.service)
-        for (kind, unit_id, _), s in slots.live.items()
-        if kind is ServiceType.INFERENCE and unit_id not in seen.trial_ids and s.exit is None
-    ]
 
 
 class _Replica:

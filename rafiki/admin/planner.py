@@ -33,8 +33,9 @@ from rafiki.admin.observed import (
 )
 from rafiki.admin.placement import Placement
 from rafiki.admin.plan_inference import plan_inference_job
+from rafiki.admin.plan_rollout import plan_rollout, plan_serving
 from rafiki.admin.plan_train import plan_train_job
-from rafiki.admin.slots import JobServices, services_by_job
+from rafiki.admin.slots import JobServices, services_behind, services_by_job
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Service
 from rafiki.messages import OLDEST_PROTOCOL, PROTOCOL
@@ -75,10 +76,14 @@ def decide(observed: Observed) -> Plan:
             actions += cut_off or _replace(seen, observed, advisor) or _retire(seen, observed, advisor, placement)
     for train_job in observed.train_jobs:
         actions += plan_train_job(observed, train_job, services.get(train_job.job.id, JobServices()), placement, waits)
+    unready = set[str]()
     for inference_job in observed.inference_jobs:
-        of_job = services.get(inference_job.job.id, JobServices())
-        actions += plan_inference_job(observed, inference_job, of_job, placement, waits, lost)
-    return Plan(actions=actions, waits=waits, lost=lost)
+        of_job = services_behind(services, inference_job.job)
+        actions += plan_inference_job(observed, inference_job, of_job, placement, waits, lost, unready)
+    for rollout in observed.rollouts:
+        actions += plan_rollout(rollout)
+    serving = plan_serving(observed.inference_jobs, [r.rollout for r in observed.rollouts], unready)
+    return Plan(actions=actions, waits=waits, lost=lost, serving=serving)
 
 
 class _Wanted:
@@ -92,18 +97,28 @@ class _Wanted:
             if not is_final(TRAIN_JOB_TRANSITIONS, sub.status)
         }  # fmt: skip
         live = [s.service for s in observed.services if s.exit is None]
-        self._fronts = {s.job_id for s in [*live, *observed.stopping] if s.service_type is ServiceType.PREDICT}
         self._serving = {o.job.id for o in observed.inference_jobs if o.job.datetime_stop_requested is None}
+        self._addresses = {o.job.front for o in observed.inference_jobs}
+        self._answering = {o.job.front for o in observed.inference_jobs if o.job.datetime_stop_requested is None}
+        fronts = {s.job_id for s in [*live, *observed.stopping] if s.service_type is ServiceType.PREDICT}
+        # Those that go on have been told already which jobs have left.
+        self._ending_fronts = fronts - self._addresses
+        self._front_of = observed.fronts
 
     def has_job(self, service: Service) -> bool:
+        if service.service_type is ServiceType.PREDICT:
+            return service.job_id in self._addresses
         return service.job_id in self._jobs
 
     def is_asked(self, service: Service) -> bool:
         """Whether the predictor of an ended job may still wait for its answers: it ends first."""
-        return service.service_type is ServiceType.INFERENCE and service.job_id in self._fronts
+        front = self._front_of.get(service.job_id, service.job_id)
+        return service.service_type is ServiceType.INFERENCE and front in self._ending_fronts
 
     def has(self, service: Service) -> bool:
         """Whether the service is to go on: its end is an error."""
+        if service.service_type is ServiceType.PREDICT:
+            return service.job_id in self._answering
         return (service.job_id, service.unit_id) in self._units or service.job_id in self._serving
 
 

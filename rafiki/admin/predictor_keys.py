@@ -31,13 +31,13 @@ class PredictorKeys:
             OSError: it cannot be written; no key of the job is valid then.
         """
         keys = self._store.predictor_keys.list_predictor_keys(job.user_id, job.app)
-        file = self._folder / f"{_PREFIX}{job.id}.json"
+        file = self._folder / f"{_PREFIX}{job.front}.json"
         write_keys(file, [key.secret_hash for key in keys])
         self._forget_ended()
         return file
 
     def _forget_ended(self) -> None:
-        live = {f"{_PREFIX}{job.id}.json" for job in self._store.inference_jobs.list_live_inference_jobs()}
+        live = {f"{_PREFIX}{job.front}.json" for job in self._store.inference_jobs.list_live_inference_jobs()}
         for file in self._folder.glob(f"{_PREFIX}*.json"):
             if file.name not in live:
                 file.unlink(missing_ok=True)

@@ -272,7 +272,7 @@ class ServiceRunner:
         limit_s = self._config.container.stop_timeout_s
         if service.service_type is not ServiceType.PREDICT:
             return limit_s
-        budget_ms = self._store.inference_jobs.get_inference_job(service.job_id).deployment.latency_budget_ms
+        budget_ms = self._store.inference_jobs.find_primary(service.job_id).deployment.latency_budget_ms
         return limit_s + drain_s(budget_ms / 1000 if budget_ms else self._config.predictor.deadline_s)
 
     def _end_later(self, service: Service, end: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from rafiki.admin.actions import SlotKey, StartService
 from rafiki.admin.observed import Observed, ObservedService
 from rafiki.admin.placement import ANYWHERE, Place, StartsLeft
 from rafiki.constants import ServiceStatus, ServiceType
-from rafiki.entities import Service
+from rafiki.entities import InferenceJob, Service
 from rafiki.environments.state import EnvironmentState, EnvironmentStatus
 
 _STABLE = timedelta(seconds=60)
@@ -34,6 +34,18 @@ def services_by_job(observed: Observed) -> dict[str, JobServices]:
     for service in observed.stopping:
         found[service.job_id].stopping.append(service)
     return found
+
+
+def services_behind(services: Mapping[str, JobServices], job: InferenceJob) -> JobServices:
+    """Those of an inference job, and the predictor at whose address it answers."""
+    own = services.get(job.id, JobServices())
+    if job.front == job.id:
+        return own
+    front = services.get(job.front, JobServices())
+    return JobServices(
+        live=[*own.live, *(s for s in front.live if s.service.service_type is ServiceType.PREDICT)],
+        stopping=[*own.stopping, *(s for s in front.stopping if s.service_type is ServiceType.PREDICT)],
+    )
 
 
 class Slots:

@@ -11,6 +11,7 @@ from rafiki.admin.actions import StartService
 from rafiki.admin.gpus import share_gpus
 from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
+from rafiki.admin.version_files import VersionFiles
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
 from rafiki.container.base import Address, NodePackages, ServiceRequest
@@ -22,7 +23,6 @@ from rafiki.errors import InvalidTrialError
 from rafiki.messages import (
     AdvisorSpec,
     CacheAddress,
-    EnsembleMember,
     InferenceWorkerSpec,
     ModelSource,
     PredictorSpec,
@@ -70,6 +70,7 @@ class SpecBuilder:
         environments: EnvironmentStore,
         door: AdminServiceDoor,
         keys: PredictorKeys,
+        versions: VersionFiles,
         is_elsewhere: Callable[[str], bool] = lambda kind: False,
         is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
@@ -93,6 +94,7 @@ class SpecBuilder:
         self._environments = environments
         self._door = door
         self._keys = keys
+        self._versions = versions
         self._is_elsewhere = is_elsewhere
         self._is_boxed = is_boxed
         self._cache_host = cache_host
@@ -118,7 +120,7 @@ class SpecBuilder:
             case ServiceType.INFERENCE:
                 spec = self._inference(action, service_id)
             case ServiceType.PREDICT:
-                spec = self._predictor(action, service_id)
+                spec = self._predictor(action.job_id, service_id)
         model = self._model_of(action)
         return ServiceRequest(
             service_id=service_id,
@@ -310,29 +312,27 @@ class SpecBuilder:
     def _batch_size(self, deployment: Deployment) -> int:
         return deployment.batch_size or self._config.predictor.batch_size
 
-    def _predictor(self, action: StartService, service_id: str) -> PredictorSpec:
-        job = self._store.inference_jobs.get_inference_job(action.job_id)
-        served = self._store.inference_jobs.list_served_trials(job.id)
-        trials = [self._store.trials.get_trial(s.trial_id) for s in served]
+    def _predictor(self, front_id: str, service_id: str) -> PredictorSpec:
+        """The predictor of an address: with what answers there now, where it cannot read its file of versions."""
+        job = self._store.inference_jobs.find_primary(front_id)
+        version = self._versions.describe(job.id)
         settings = self._config.predictor
-        budget_ms = self._deployment(job.id).latency_budget_ms
         return PredictorSpec(
             service_id=service_id,
-            job_id=job.id,
-            task=self._store.train_jobs.get_train_job(job.train_job_id).task,
-            cache=self._credentials.address_of(job.id),
-            members=[
-                EnsembleMember(trial_id=t.id, model_name=t.model_name, score=t.score, weight=s.weight)
-                for t, s in zip(trials, served, strict=True)
-            ],
-            deadline_s=budget_ms / 1000 if budget_ms else settings.deadline_s,
-            batch_size=self._batch_size(job.deployment),
-            subset_scores=job.ensemble.subset_scores,
+            job_id=front_id,
+            app_version=version.app_version,
+            task=version.task,
+            cache=self._credentials.address_of(front_id),
+            members=version.members,
+            deadline_s=version.deadline_s,
+            batch_size=version.batch_size,
+            subset_scores=version.subset_scores,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,
             http=self._config.http,
             key_file=str(self._keys.publish(job)) if job.deployment.require_key else None,
+            versions_file=str(self._versions.path_of(front_id)),
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )

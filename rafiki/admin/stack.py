@@ -26,6 +26,7 @@ from rafiki.admin.settling import check_database_is_there, settle_database
 from rafiki.admin.spec_shelf import SpecShelf
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
+from rafiki.admin.version_files import VersionFiles
 from rafiki.cache.connection import parse_cache_url
 from rafiki.cache.server import CacheServer, CacheServerTls
 from rafiki.cache_program import ServerProgram, find_server_program
@@ -200,10 +201,13 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     _install_on_nodes(config, folder, containers, environments)
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
     keys = PredictorKeys(store, folder.run)
+    versions = VersionFiles(
+        store=store, credentials=cache.credentials, keys=keys, settings=config.predictor, folder=folder.run
+    )
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
-        keys=keys,
+        keys=keys, versions=versions,
         disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
@@ -211,6 +215,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     supervisor = Supervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
         checks=checks, hub=hub, names=ServiceNames(folder.logs), params=params, doors=doors,
+        versions=versions,
     )  # fmt: skip
     return AdminContext(
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,

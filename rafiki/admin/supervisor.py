@@ -21,6 +21,7 @@ from rafiki.admin.planner import decide
 from rafiki.admin.replacements import Replacements
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.admin.specs import SpecBuilder
+from rafiki.admin.version_files import VersionFiles
 from rafiki.admin.waits import Waits
 from rafiki.cache.changes import Change
 from rafiki.container.base import ContainerManager
@@ -30,6 +31,7 @@ from rafiki.errors import CacheUnavailableError, RafikiError, StackError
 from rafiki.messages import PredictorReport, ServiceReport, StopRequested
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
+from rafiki.rollouts import Comparison
 from rafiki.service_names import ServiceNames
 from rafiki.settings import Config
 from rafiki.utils.clock import Deadline
@@ -60,12 +62,14 @@ class Supervisor:
         hub: EventHub,
         names: ServiceNames,
         params: ParamStore,
+        versions: VersionFiles,
         doors: BoxDoors | None = None,
         timing: Timing = SYSTEM,
     ) -> None:
         self._config = config
         self._store = store
         self._cache = cache
+        self._versions = versions
         self._environments = environments
         self._checks = checks
         self._hub = hub
@@ -150,6 +154,10 @@ class Supervisor:
         except CacheUnavailableError:
             return {}
 
+    def find_comparison(self, rollout_id: str) -> Comparison | None:
+        """How the two versions of an update that is under way have done; None before anything is known."""
+        return self._observer.figures.find(rollout_id)
+
     def shut_down(self) -> None:
         """Stop looking, end every service, and the private cache. Jobs stay live: they go on at the next start."""
         self._stopping.set()
@@ -216,6 +224,8 @@ class Supervisor:
         for job_id in self.waits.update(plan.waits) | self.losses.update(plan.lost):
             self._hub.note_job(job_id)
         self._replacements.forget_all_but(set(polled.job_ids))
+        # Before a predictor is started that reads it.
+        self._versions.update(plan.serving)
         for action in plan.actions:
             if self._stopping.is_set():
                 return

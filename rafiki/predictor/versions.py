@@ -135,7 +135,7 @@ class Versions:
         version, shadow = served.version, served.shadow
         former = sum(f.in_hand for f in self._former if f.said.job_id == served.said.job_id)
         return msgspec.structs.replace(
-            version.meter.read(version.gather.members()), in_hand=version.in_hand + former,
+            version.meter.read(version.gather.members()), in_hand=version.in_hand, former=former,
             is_leaving=served.said.is_leaving, compared=shadow.compared, agreed=shadow.agreed, skipped=shadow.skipped,
         )  # fmt: skip
 

@@ -15,12 +15,12 @@ import httpx
 import msgspec
 import pytest
 from support.http.raw_http import Caller
-from support.services.planner_world import INFERENCE, NOW, PREDICT, World, slots, steady_inference
+from support.services.planner_world import INFERENCE, NOW, World, report_of, slots, steady_inference
 from support.stacks.admin_people import People
 from support.stacks.running_stack import RunningStack, eventually
 from support.terminals.command_line import run_here
 
-from rafiki.admin.planner import ReplaceMembers, SetInferenceJobStatus, StartService, StopService
+from rafiki.admin.planner import ReplaceMembers, SetInferenceJobStatus, StartService, StopService, decide
 from rafiki.constants import InferenceJobStatus
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary, ReplacedMember
@@ -111,15 +111,24 @@ def test_a_predictor_asks_new_members_once_they_run_and_then_the_former_ones_end
     for action in starts:
         assert isinstance(action, StartService)
         world.place(action)
-    [switch] = world.plan()
-    assert isinstance(switch, StopService)
-    assert switch.service.service_type is PREDICT
-    assert switch.is_replaced
-    world.services.remove(switch.service)
-    [start] = world.plan()
-    assert isinstance(start, StartService)
-    world.place(start)
+    # The predictor asks the former ones, until it has been told.
+    world.serves = report_of("t0", "t1")
+    assert world.plan() == []
+    world.serves = report_of("t2", "t3", former=1)
+    assert world.plan() == []  # a former member is still waited for
+    world.serves = report_of("t2", "t3")
     assert [a.service.unit_id for a in world.plan() if isinstance(a, StopService)] == ["t1"]
+
+
+def test_a_predictor_is_told_of_new_members_once_they_run() -> None:
+    world = steady_inference(1)
+    replaced = ReplacedMember(trial_id="t9", label="m#9", reason=DAMAGED, datetime_replaced=NOW)
+    world.inference_job = msgspec.structs.replace(world.inference_job, ensemble=EnsembleSummary(replaced=[replaced]))
+    [serving] = decide(world.observe()).serving
+    assert [(j.trial_ids, j.keeps_members) for j in serving.jobs] == [(("t0",), False)]
+    world.trial_ids = ["t2"]
+    [serving] = decide(world.observe()).serving
+    assert [(j.trial_ids, j.keeps_members) for j in serving.jobs] == [(("t2",), True)]
 
 
 # ---- a stack

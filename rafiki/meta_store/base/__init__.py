@@ -5,6 +5,7 @@ from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
+from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.store import MetaStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
@@ -18,6 +19,7 @@ __all__ = [
     "MetaStore",
     "ModelStore",
     "PredictorKeyStore",
+    "RolloutStore",
     "ServiceStore",
     "TrainJobStore",
     "TrialStore",

@@ -54,7 +54,18 @@ class InferenceJobStore(ABC):
 
     @abstractmethod
     def find_live_inference_job(self, train_job_id: str) -> InferenceJob | None:
-        """The STARTED or RUNNING inference job of that train job."""
+        """The STARTED or RUNNING inference job of that train job; of several the one that answers."""
+
+    @abstractmethod
+    def find_primary(self, front_id: str) -> InferenceJob:
+        """The inference job that answers at an address; where none does any more, the first one that did.
+
+        Args:
+            front_id: see :attr:`~rafiki.entities.InferenceJob.front`.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id.
+        """
 
     @abstractmethod
     def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
@@ -94,7 +105,8 @@ class InferenceJobStore(ABC):
 
     @abstractmethod
     def list_last_served_trial_ids(self) -> set[str]:
-        """The trials that the latest inference job of each train job serves or served."""
+        """The trials that the latest inference job of each train job serves or served, and those of the inference jobs
+        to which an app would be rolled back."""
 
     @abstractmethod
     def request_inference_job_stop(self, inference_job_id: str) -> InferenceJob:
@@ -119,7 +131,7 @@ class InferenceJobStore(ABC):
 
     @abstractmethod
     def set_predictor_host(self, inference_job_id: str, predictor_host: str | None) -> InferenceJob:
-        """Where the job's predictor listens, as ``host:port``.
+        """Where the job's predictor listens, as ``host:port``: the address of all live jobs behind it.
 
         Raises:
             InvalidRunningInferenceJobError: there is none with that id.

@@ -13,6 +13,7 @@ from rafiki.meta_store.base.dump import DatabaseDump, ReadTable, Renames
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
+from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
@@ -50,6 +51,7 @@ class MetaStore(ABC):
     train_jobs: TrainJobStore
     trials: TrialStore
     inference_jobs: InferenceJobStore
+    rollouts: RolloutStore
     services: ServiceStore
 
     @abstractmethod

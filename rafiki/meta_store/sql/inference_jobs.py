@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, exists, insert, select
+from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from rafiki.budget import InferenceBudget
-from rafiki.constants import InferenceJobStatus, TrialStatus
+from rafiki.constants import InferenceJobStatus, RolloutStatus, TrialStatus
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import InferenceJob, ServedModel, ServedTrial
@@ -24,7 +24,9 @@ from rafiki.meta_store.sql.database import Parents, Refusals, not_found
 from rafiki.meta_store.sql.records import Records, illegal, parts_of, status_change
 from rafiki.meta_store.sql.schema import (
     inference_job_is_live,
+    inference_job_is_primary,
     inference_jobs,
+    rollouts,
     served_trials,
     sub_train_jobs,
     train_jobs,
@@ -80,10 +82,10 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             ],
         )
         with self._db.write(refusals) as connection:
-            _hold_params(connection, trial_ids)
+            hold_params(connection, trial_ids)
             job = self._insert(connection, inference_jobs, InferenceJob, values)
             if trial_ids:
-                _add_members(connection, job.id, trial_ids, weights or [1.0] * len(trial_ids))
+                add_members(connection, job.id, trial_ids, weights or [1.0] * len(trial_ids))
         return job
 
     def get_inference_job(self, inference_job_id: str) -> InferenceJob:
@@ -93,7 +95,17 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
 
     def find_live_inference_job(self, train_job_id: str) -> InferenceJob | None:
         of_job = inference_jobs.c.train_job_id == train_job_id
-        return self._find(inference_jobs, InferenceJob, of_job, inference_job_is_live)
+        # The one that answers before one that is to take its place.
+        order = [inference_job_is_primary.desc(), inference_jobs.c.datetime_started, inference_jobs.c.id]
+        return next(
+            iter(self._list(inference_jobs, InferenceJob, [of_job, inference_job_is_live], order, limit=1)), None
+        )
+
+    def find_primary(self, front_id: str) -> InferenceJob:
+        behind = or_(inference_jobs.c.id == front_id, inference_jobs.c.front_id == front_id)
+        where = [behind, inference_job_is_live, inference_job_is_primary]
+        found = self._list(inference_jobs, InferenceJob, where, _LATEST_FIRST, limit=1)
+        return found[0] if found else self.get_inference_job(front_id)
 
     def list_inference_jobs(self, user_id: str, *, offset: int = 0, limit: int | None = None) -> list[InferenceJob]:
         where = [inference_jobs.c.user_id == user_id]
@@ -145,11 +157,11 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             inference_job_is_live,
         ]
         with self._db.write(refusals) as connection:
-            _hold_params(connection, trial_ids)
+            hold_params(connection, trial_ids)
             job = self._update_in(connection, inference_jobs, InferenceJob, where, {"ensemble": ensemble})
             if job is not None:
                 connection.execute(delete(served_trials).where(served_trials.c.inference_job_id == inference_job_id))
-                _add_members(connection, inference_job_id, trial_ids, weights)
+                add_members(connection, inference_job_id, trial_ids, weights)
         if job is None:
             raise InvalidRunningInferenceJobError(f"The inference job {inference_job_id} does not run any more.")
         return job
@@ -163,7 +175,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         statement = (
             select(served_trials.c.trial_id)
             .join(inference_jobs, served_trials.c.inference_job_id == inference_jobs.c.id)
-            .where(is_last)
+            .where(or_(is_last, inference_jobs.c.id.in_(_jobs_before())))
         )
         with self._db.read() as connection:
             return set(connection.scalars(statement))
@@ -190,14 +202,28 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         return changed
 
     def set_predictor_host(self, inference_job_id: str, predictor_host: str | None) -> InferenceJob:
-        where = [inference_jobs.c.id == inference_job_id]
-        changed = self._update(inference_jobs, InferenceJob, where, {"predictor_host": predictor_host})
+        values = {"predictor_host": predictor_host}
+        behind = [inference_jobs.c.front_id == inference_job_id, inference_job_is_live]
+        with self._db.write() as connection:
+            connection.execute(update(inference_jobs).where(*behind).values(**values))
+            where = [inference_jobs.c.id == inference_job_id]
+            changed = self._update_in(connection, inference_jobs, InferenceJob, where, values)
         if changed is None:
             raise not_found(InvalidRunningInferenceJobError, "inference job", inference_job_id)
         return changed
 
 
-def _add_members(
+def _jobs_before() -> Select[tuple[str]]:
+    """The inference jobs to which a rollback of what answers now would go."""
+    present = inference_jobs.alias()
+    return (
+        select(rollouts.c.from_job_id)
+        .join(present, rollouts.c.to_job_id == present.c.id)
+        .where(rollouts.c.status == RolloutStatus.PROMOTED, present.c.datetime_stopped.is_(None))
+    )
+
+
+def add_members(
     connection: Connection, inference_job_id: str, trial_ids: Sequence[str], weights: Sequence[float]
 ) -> None:
     members = [
@@ -207,7 +233,7 @@ def _add_members(
     connection.execute(insert(served_trials), members)
 
 
-def _hold_params(connection: Connection, trial_ids: Sequence[str]) -> None:
+def hold_params(connection: Connection, trial_ids: Sequence[str]) -> None:
     """See that the trials still have their parameters, and that nobody frees them before the transaction ends.
 
     Raises:

@@ -28,8 +28,12 @@ from rafiki.constants import (
     InferenceJobStatus,
     LoadFailure,
     ModelAccessRight,
+    RolloutKind,
+    RolloutOrder,
+    RolloutStatus,
     ServiceStatus,
     ServiceType,
+    ServingRole,
     TrainJobStatus,
     TrialStatus,
     UserType,
@@ -40,6 +44,7 @@ from rafiki.entities import TrialCheckpoint
 from rafiki.knob_specs import KnobSpecs
 from rafiki.meta_store.sql.columns import Choice, Gpus, Json, JsonStruct, Message, Str, UtcDateTime
 from rafiki.proposals import Proposal
+from rafiki.rollouts import Comparison, RollbackRules
 from rafiki.search_setting import AdvisorSetting
 
 metadata = MetaData(
@@ -284,11 +289,18 @@ inference_jobs = Table(
     Column("predictor_host", Str),
     *_times(),
     Column("datetime_stop_requested", UtcDateTime),
+    # Of a job of the same table that may have ended.
+    Column("front_id", Str),
+    Column("role", Choice(ServingRole), nullable=False, server_default=ServingRole.PRIMARY),
     Index(None, "user_id", "datetime_started"),
     Index(None, "user_id", "app", "datetime_started"),
 )
 inference_job_is_live = inference_jobs.c.status.in_(states.live_statuses(states.INFERENCE_JOB_TRANSITIONS))
-_partial_index("uq_inference_jobs_live", inference_jobs.c.train_job_id, where=inference_job_is_live, unique=True)
+inference_job_is_primary = inference_jobs.c.role == ServingRole.PRIMARY
+_partial_index(
+    "uq_inference_jobs_live", inference_jobs.c.train_job_id, where=inference_job_is_live & inference_job_is_primary,
+    unique=True,
+)  # fmt: skip
 _partial_index("ix_inference_jobs_live", inference_jobs.c.datetime_started, where=inference_job_is_live)
 
 served_trials = Table(
@@ -299,6 +311,31 @@ served_trials = Table(
     Column("position", Integer, nullable=False),
     Column("weight", Double, nullable=False, server_default="1"),
 )
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _id(),
+    _ref("user_id", "users"),
+    Column("app", Str, nullable=False),
+    _ref("front_id", "inference_jobs"),
+    _ref("from_job_id", "inference_jobs"),
+    _ref("to_job_id", "inference_jobs"),
+    Column("kind", Choice(RolloutKind), nullable=False),
+    Column("share", Double, nullable=False),
+    Column("rules", JsonStruct(RollbackRules), nullable=False),
+    Column("is_rollback", Boolean, nullable=False),
+    _status(RolloutStatus),
+    Column("ordered", Choice(RolloutOrder)),
+    Column("reason", Message),
+    Column("comparison", JsonStruct(Comparison), nullable=False),
+    Column("datetime_started", UtcDateTime, nullable=False),
+    Column("datetime_ready", UtcDateTime),
+    Column("datetime_stopped", UtcDateTime),
+    Index(None, "user_id", "app", "datetime_started"),
+)
+rollout_is_live = rollouts.c.status.in_(states.live_statuses(states.ROLLOUT_TRANSITIONS))
+_partial_index("uq_rollouts_live", rollouts.c.front_id, where=rollout_is_live, unique=True)
 
 services = Table(
     "services",

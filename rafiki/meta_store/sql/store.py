@@ -19,6 +19,7 @@ from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
 from rafiki.meta_store.sql.migrate import is_known, migrate, needs_migration
 from rafiki.meta_store.sql.models import SqlModelStore
 from rafiki.meta_store.sql.predictor_keys import SqlPredictorKeyStore
+from rafiki.meta_store.sql.rollouts import SqlRolloutStore
 from rafiki.meta_store.sql.services import SqlServiceStore
 from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
 from rafiki.meta_store.sql.trials import SqlTrialStore
@@ -39,6 +40,7 @@ class SqlMetaStore(MetaStore):
         self.train_jobs = SqlTrainJobStore(self._db)
         self.trials = SqlTrialStore(self._db)
         self.inference_jobs = SqlInferenceJobStore(self._db)
+        self.rollouts = SqlRolloutStore(self._db)
         self.services = SqlServiceStore(self._db)
 
     @property

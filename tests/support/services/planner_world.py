@@ -31,7 +31,7 @@ from rafiki.container.base import ServiceExit
 from rafiki.container.hosts import Host
 from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState
-from rafiki.messages import ServiceReport
+from rafiki.messages import MemberReport, PredictorReport, ServiceReport
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MAX_RESTARTS = 3
@@ -94,6 +94,8 @@ class World:
         self.trial_ids = [f"t{i}" for i in range(n_trials)]
         self.is_choosing = False
         self.irreplaceable: frozenset[str] = frozenset()
+        self.serves: PredictorReport | None = None
+        """What the predictor reports of the inference job."""
 
     def service(self, kind: ServiceType, unit: str, slot: int = 0, **fields: Any) -> Service:
         job_id = "job" if kind in (ADVISOR, TRAIN) else "ijob"
@@ -145,6 +147,7 @@ class World:
                     environments=self.environments,
                     is_choosing=self.is_choosing,
                     irreplaceable=self.irreplaceable,
+                    report=self.serves,
                 )
             ]
         return Observed(
@@ -193,6 +196,13 @@ class World:
 
     def change(self, service: Service, **fields: Any) -> None:
         self.services[[s.id for s in self.services].index(service.id)] = msgspec.structs.replace(service, **fields)
+
+
+def report_of(*trial_ids: str, workers: int = 1, **fields: Any) -> PredictorReport:
+    """What a predictor says of an inference job with these members."""
+    plain: dict[str, Any] = {"no": 1, "requests_per_s": 0.0, "errors_per_s": 0.0, "requests": 0, "errors": 0}
+    members = [MemberReport(t, workers, 0) for t in trial_ids]
+    return PredictorReport(**{**plain, "latencies": {}, "members": members, **fields})
 
 
 def started(actions: list[Action]) -> list[StartService]:

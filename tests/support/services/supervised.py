@@ -14,6 +14,7 @@ from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.supervisor import Supervisor
+from rafiki.admin.version_files import VersionFiles
 from rafiki.cache.credentials import Credentials
 from rafiki.constants import ServiceType
 from rafiki.entities import Service
@@ -47,16 +48,20 @@ class Scene:
         config = Config(supervisor=SupervisorConfig(tick_s=0.02))
         address = CacheAddress(host="h", port=1, db=0, username=None, password=None, prefix="")
         self.params = open_param_store(folder_location(folder / "params"))
+        credentials, keys = Credentials(address, "k" * 40), PredictorKeys(store, folder)
+        versions = VersionFiles(
+            store=store, credentials=credentials, keys=keys, settings=config.predictor, folder=folder
+        )
         specs = SpecBuilder(
             config=config, store=store, datasets=open_data_store(folder_location(folder / "datasets")),
             params=self.params, meta_store_url=store_url,
-            credentials=Credentials(address, "k" * 40), environments=environments,
-            door=create_autospec(AdminServiceDoor, instance=True), keys=PredictorKeys(store, folder),
+            credentials=credentials, environments=environments,
+            door=create_autospec(AdminServiceDoor, instance=True), keys=keys, versions=versions,
         )  # fmt: skip
         self.supervisor = Supervisor(
             config=config, store=store, containers=self.containers, cache=self.cache, specs=specs,
             environments=environments, checks=checks, hub=create_autospec(EventHub, instance=True),
-            names=ServiceNames(folder), params=self.params,
+            names=ServiceNames(folder), params=self.params, versions=versions,
         )  # fmt: skip
 
     def wait_for_service(self, job_id: str, service_type: ServiceType, **fields: object) -> Service:
