@@ -17,16 +17,23 @@ from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
 from rafiki.scheduling.batch_cost import BatchCost
-from rafiki.scheduling.member_planner import MemberPlanner
+from rafiki.scheduling.member_planner import LATE_TARGET, MemberPlanner, Plan
+from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
 
 _WAIT_S = 20.0
 _PART_BYTES = 4 << 20
-_WRITE_S = 0.02
-_WRITE_SHARE = 0.04
-"""What it may take to write an answer, at most and of the time that there is: a busy event loop comes to it late."""
+_WRITE_S = 0.01
+"""What it takes to write an answer, until answers have shown it."""
+_LEAST_WRITE_S = 0.001
+_MOST_WRITE_S = 0.25
+_MOST_WRITE_SHARE = 0.25
+"""Of the time that a query has: more is not kept for writing."""
+_WRITE_LATE_SHARE = LATE_TARGET / 4
+"""Of the answers that may be late. A busy event loop comes late to the reading of a request, too, which nobody here
+sees and which takes as much, and there are others on the way."""
 _WATCH_S = 2.0
 """How long the end of a worker's time may go unnoticed; a new worker announces itself."""
 
@@ -34,15 +41,22 @@ _WATCH_S = 2.0
 class Answers:
     """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
 
-    __slots__ = ("done", "missing", "rows", "shed", "until_ms")
+    __slots__ = ("done", "ended_s", "missing", "plans", "rows", "shed", "until_ms")
 
-    def __init__(self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None], shed: int) -> None:
+    def __init__(
+        self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None], shed: int,
+        plans: Sequence[Plan | None],
+    ) -> None:  # fmt: skip
         """
         Args:
             until_ms: when nobody waits for it any more, by this host's monotonic clock.
             shed: the members that were not asked because they would not answer in time, as a mask.
+            plans: when each member was expected to answer.
         """
         self.shed = shed
+        self.plans = plans
+        self.ended_s = 0.0
+        """When the last reply was there, or nobody waited for more."""
         self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
         self.missing = 0
         self.until_ms = until_ms
@@ -92,6 +106,7 @@ class Gather:
         for member in self._planner.members:
             member.most = batch_size
         self._costs = [BatchCost() for _ in self._trial_ids]
+        self._writing = QuantileTracker(_WRITE_LATE_SHARE, _WRITE_S, least=0.0, most=_MOST_WRITE_S)
         self._alive = [0] * len(self._trial_ids)
         """Queries of each member that are waited for."""
         self._shed = [0] * len(self._trial_ids)
@@ -167,8 +182,8 @@ class Gather:
         columns = self._columns()
         now_s = monotonic()
         present = sum(1 << column for column in columns)
-        write_s = min(_WRITE_S, timeout_s * _WRITE_SHARE)
-        chosen = self._planner.choose(len(queries), now_s, now_s + timeout_s - 2 * write_s, present)
+        due_s = now_s + timeout_s - self._write_s(timeout_s)
+        chosen = self._planner.choose(len(queries), now_s, due_s, present)
         if chosen != present:
             if not chosen:
                 raise PredictorBusyError(
@@ -182,12 +197,12 @@ class Gather:
             raise too_many_queries(len(queries), self._max_waiting // len(columns))
         loop = asyncio.get_running_loop()
         until_ms = monotonic_ms() + int(timeout_s * 1000)
-        answers = Answers(len(queries), len(self._trial_ids), until_ms, loop.create_future(), present & ~chosen)
+        plans = self._planner.send(chosen, len(queries), now_s)
+        answers = Answers(len(queries), len(plans), until_ms, loop.create_future(), present & ~chosen, plans)
         for column in range(len(self._trial_ids) if answers.shed else 0):
             self._shed[column] += len(queries) if answers.shed >> column & 1 else 0
         for column in columns:
             self._alive[column] += len(queries)
-            self._planner.members[column].add(len(queries), now_s)
         ids = []
         for row, raw in enumerate(queries):
             for column in columns:
@@ -198,7 +213,7 @@ class Gather:
         answers.missing = len(ids)
         self._has_mail.set()
         # What is written at the deadline comes after it.
-        timer = loop.call_later(timeout_s - write_s, _finish, answers)
+        timer = loop.call_later(due_s - monotonic(), _finish, answers)
         try:
             await answers.done
         finally:
@@ -206,10 +221,23 @@ class Gather:
             if answers.missing:
                 for query_id in ids:
                     if (unanswered := self._waiting.pop(query_id, None)) is not None:
-                        self._alive[unanswered.column] -= 1
+                        self._give_up_on(unanswered, now_s, due_s)
                 for column in columns:
                     self._planner.members[column].forget(self._alive[column])
+        self._writing.add(monotonic() - min(answers.ended_s, due_s))
         return answers
+
+    def _write_s(self, timeout_s: float) -> float:
+        """How long before its deadline an answer is written at the latest, as the answers before it have shown: others
+        are written first."""
+        return min(_LEAST_WRITE_S + self._writing.value, _MOST_WRITE_SHARE * timeout_s)
+
+    def _give_up_on(self, unanswered: _Waiting, asked_s: float, due_s: float) -> None:
+        self._alive[unanswered.column] -= 1
+        member, plan = self._planner.members[unanswered.column], unanswered.answers.plans[unanswered.column]
+        # One that has answered nothing since is gone, which tells nothing of how long its batches take.
+        if plan is not None and member.began_s > asked_s:
+            member.follow(plan, due_s)
 
     # ---- the three loops
 
@@ -268,6 +296,8 @@ class Gather:
                 if reply.batch:
                     self._costs[waiting.column].add(reply.batch, reply.took_s)
                 answers = waiting.answers
+                if (plan := answers.plans[waiting.column]) is not None:
+                    self._planner.members[waiting.column].follow(plan, now_s)
                 answers.rows[waiting.row][waiting.column] = reply
                 answers.missing -= 1
                 if not answers.missing:
@@ -347,4 +377,5 @@ def _parts(batch: Mapping[str, list[_Waiting]]) -> Iterator[Mapping[str, list[_W
 
 def _finish(answers: Answers) -> None:
     if not answers.done.done():
+        answers.ended_s = monotonic()
         answers.done.set_result(None)

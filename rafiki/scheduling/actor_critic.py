@@ -97,7 +97,8 @@ class ActorCritic(MemberPolicy):
         self._members = [MemberLoad() for _ in self._costs]
         for member, cost in zip(self._members, self._costs, strict=True):
             member.fixed_s, member.each_s, member.most = cost.fixed_s, cost.each_s, cost.most
-            member.tail_ratio, member.n_workers = cost.tail_ratio, cost.n_workers
+            member.n_workers = cost.n_workers
+            member.assume_slack(cost.slack)
         self._rate, self._last_s = 0.0, 0.0
         self._seen: list[_Array] = []
         self._chosen: list[int] = []

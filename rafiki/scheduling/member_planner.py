@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from rafiki.scheduling.batch_cost import BatchCost
+from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 
+LATE_TARGET = 0.01
+"""The share of answers that may be late."""
 _RATE_OVER_S = 0.25
 """The seconds that a rate is of."""
+_MOST_SLACK = 4.0
+"""A worker that was gone for a while tells nothing of how long its batches take."""
+
+
+class Plan(NamedTuple):
+    """When a member was expected to have answered."""
+
+    end_s: float
+    """As a rule."""
+    scale_s: float
+    """What one unit of slack is."""
+
+
+_NO_PLAN = (None,)
 
 
 class MemberLoad:
@@ -16,15 +35,17 @@ class MemberLoad:
     one clock."""
 
     __slots__ = (
-        "asked_s", "began_s", "each_s", "fixed_s", "most", "n_workers", "outstanding", "rate_per_s", "tail_ratio",
-        "taken",
+        "_is_followed", "_slack", "asked_s", "began_s", "each_s", "fixed_s", "most", "n_workers", "outstanding",
+        "plan_s", "rate_per_s", "scale_s", "taken",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, late_target: float = LATE_TARGET) -> None:
+        """
+        Args:
+            late_target: the share of its answers that may come after the deadline they were planned for.
+        """
         self.fixed_s = self.each_s = 0.0
         """What a batch costs: ``fixed_s + each_s * size``. 0 = nothing is known yet, and it is asked."""
-        self.tail_ratio = 1.0
-        """How many times longer 99 of 100 batches take at most."""
         self.most = 64
         """The largest batch."""
         self.n_workers = 1
@@ -38,6 +59,21 @@ class MemberLoad:
         """How fast queries are sent to it."""
         self.asked_s = 0.0
         """When the last one was."""
+        self.plan_s = self.scale_s = 0.0
+        """What :meth:`end_s` found last: the time as a rule, and a unit of slack."""
+        self._slack = QuantileTracker(late_target, 0.0, least=0.0, most=_MOST_SLACK)
+        self._is_followed = False
+        """Whether the slack comes from its answers, rather than from what its batches vary."""
+
+    @property
+    def slack(self) -> float:
+        """By how many units its answers come later than as a rule, at most."""
+        return self._slack.value
+
+    def assume_slack(self, slack: float) -> None:
+        """The slack that holds until its answers have shown it."""
+        if not self._is_followed:
+            self._slack.value = min(slack, _MOST_SLACK)
 
     def add(self, n: int, now_s: float) -> None:
         """``n`` queries are sent to it."""
@@ -68,32 +104,56 @@ class MemberLoad:
         if not cost.is_known:
             return
         self.fixed_s, self.each_s = cost.fixed_s, cost.each_s
-        median_s = cost.median_s(1)
-        self.tail_ratio = cost.tail_s(1) / median_s if median_s > 0 else 1.0
+        if not self._is_followed and (median_s := cost.median_s(1)) > 0:
+            self.assume_slack(cost.tail_s(1) / median_s - 1)
+
+    def follow(self, plan: Plan, at_s: float) -> None:
+        """A planned query was answered, or given up, at ``at_s``: the slack follows what plans miss."""
+        if plan.scale_s > 0:
+            self._is_followed = True
+            self._slack.add((at_s - plan.end_s) / plan.scale_s)
+
+    def is_sure(self, n: int, left_s: float) -> bool:
+        """Whether ``n`` more queries will be answered in time, whatever it has at hand: at the first look."""
+        # The batch at hand and one more, each of the largest, and the slack of two.
+        longest_s = (2 + 1.5 * self._slack.value) * (self.fixed_s + self.each_s * self.most)
+        return longest_s <= left_s and self.outstanding + n <= self.most
 
     def is_idle(self, now_s: float) -> bool:
         """Whether nothing waits, and what it had at hand must have ended."""
         if not self.outstanding:
             return True
         batch_s = self.fixed_s + self.each_s * self.taken
-        return self.outstanding <= self.taken and now_s - self.began_s > 2 * self.tail_ratio * batch_s
+        return self.outstanding <= self.taken and now_s - self.began_s > 2 * (1 + self._slack.value) * batch_s
 
     def end_s(self, n: int, now_s: float) -> float:
-        """How long ``n`` more queries take, 99 times in 100: the rest of the batches at hand and those that follow.
+        """How long ``n`` more queries take, but for the share that may be late: the rest of the batches at hand and
+        those that follow.
 
-        The last batch will hold those that come until it begins, too. What slow batches take beyond their median adds
-        up as deviations of independent times do, by the root of their number.
+        The last batch will hold those that come until it begins, too. What batches take beyond their median adds up as
+        deviations of independent times do, by the root of their number: the unit of slack. How many units are needed is
+        learned (:class:`QuantileTracker`), so what the formula does not know - cores that are shared, a worker that
+        waits for more - is in it.
         """
-        workers, most, fixed_s, each_s = self.n_workers, self.most, self.fixed_s, self.each_s
-        waiting = (self.outstanding - self.taken + n + workers - 1) // workers
+        workers, most, fixed_s, each_s, taken = self.n_workers, self.most, self.fixed_s, self.each_s, self.taken
+        waiting = self.outstanding - taken + n
+        if workers > 1:
+            waiting = (waiting + workers - 1) // workers
         n_full = (waiting - 1) // most
         left_s = n_full * (fixed_s + each_s * most)
-        if self.taken:
-            left_s += max(fixed_s + each_s * ((self.taken + workers - 1) // workers) + self.began_s - now_s, 0.0)
-        last = min(most, waiting - n_full * most + self.rate_per_s * left_s / workers)
-        n_batches = n_full + 1 + (self.taken > 0)
-        slow_s = (self.tail_ratio - 1) * math.sqrt(n_batches) * (fixed_s + each_s * (most if n_full else last))
-        return left_s + fixed_s + each_s * last + slow_s
+        n_batches = n_full + 1
+        if taken:
+            n_batches += 1
+            rest_s = fixed_s + each_s * ((taken + workers - 1) // workers) + self.began_s - now_s
+            if rest_s > 0:
+                left_s += rest_s
+        last = waiting - n_full * most + self.rate_per_s * left_s / workers
+        if last > most:
+            last = most
+        last_s = fixed_s + each_s * last
+        self.plan_s = left_s + last_s
+        self.scale_s = math.sqrt(n_batches) * (fixed_s + each_s * most if n_full else last_s)
+        return self.plan_s + self._slack.value * self.scale_s
 
 
 class MemberPlanner:
@@ -110,16 +170,18 @@ class MemberPlanner:
     here each has a queue of its own, whose length is the decision.
     """
 
-    __slots__ = ("_margin_s", "_scores", "members")
+    __slots__ = ("_margin_s", "_only", "_scores", "members")
 
-    def __init__(self, scores: SubsetScores, *, margin_s: float = 0.0) -> None:
+    def __init__(self, scores: SubsetScores, *, margin_s: float = 0.0, late_target: float = LATE_TARGET) -> None:
         """
         Args:
             margin_s: what the way to a member and back takes.
+            late_target: the share of a member's answers that may come after their deadline.
         """
         self._scores = scores
         self._margin_s = margin_s
-        self.members = [MemberLoad() for _ in range(scores.n_members)]
+        self.members = [MemberLoad(late_target) for _ in range(scores.n_members)]
+        self._only = self.members[0] if scores.n_members == 1 else None
 
     def choose(self, n: int, now_s: float, deadline_s: float, present: int | None = None) -> int:
         """The subset that answers ``n`` queries by the deadline; 0 = not even the best member can.
@@ -128,15 +190,37 @@ class MemberPlanner:
             present: the members that could be asked; None = all.
         """
         left_s = deadline_s - now_s - self._margin_s
-        available = 0
-        for m, member in enumerate(self.members):
+        if left_s <= 0:
+            return 0
+        only = self._only
+        if only is not None and only.is_sure(n, left_s):
+            only.scale_s = 0.0
+            return 1
+        available, bit = 0, 1
+        for member in self.members:
             # One that is idle is asked whatever it costs: that is learned from what it does.
-            if member.end_s(n, now_s) <= left_s or (left_s > 0 and member.is_idle(now_s)):
-                available |= 1 << m
+            if member.end_s(n, now_s) <= left_s or member.is_idle(now_s):
+                available |= bit
+            bit += bit
         return self._scores.best_within(available, present)
 
-    def send(self, mask: int, n: int, now_s: float) -> None:
-        """``n`` queries go to each member of a subset."""
-        for m, member in enumerate(self.members):
-            if mask >> m & 1:
+    def send(self, mask: int, n: int, now_s: float) -> Sequence[Plan | None]:
+        """``n`` queries go to each member of a subset, which was just chosen.
+
+        Returns:
+            What is expected of each member; None = it is not asked, or was asked without a plan.
+        """
+        only = self._only
+        if only is not None and not only.scale_s:
+            only.add(n, now_s)
+            return _NO_PLAN
+        plans = list[Plan | None]()
+        bit = 1
+        for member in self.members:
+            if mask & bit:
+                plans.append(Plan(now_s + member.plan_s, member.scale_s))
                 member.add(n, now_s)
+            else:
+                plans.append(None)
+            bit += bit
+        return plans

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
-from rafiki.scheduling.member_planner import MemberLoad, MemberPlanner
+from rafiki.scheduling.batch_cost import BatchCost
+from rafiki.scheduling.member_planner import MemberPlanner, Plan
 from rafiki.scheduling.subset_scores import SubsetScores
 
 
@@ -23,6 +25,9 @@ class MemberPolicy:
 
     def remove(self, member: int, n: int, now_s: float) -> None:
         """A member has answered ``n`` queries, or dropped them at their deadline."""
+
+    def end_batch(self, member: int, size: int, took_s: float) -> None:
+        """A member has predicted a batch."""
 
     def end(self, query: int, value: float) -> None:
         """A query, by its number in the order of ``choose``, is over: its score if it was answered in time, else 0."""
@@ -61,24 +66,35 @@ class RoundRobin(MemberPolicy):
 
 
 class Planned(MemberPolicy):
-    """The planner that predictors use."""
+    """The planner that predictors use, which learns from what members do as it does there."""
 
-    def __init__(self, planner: MemberPlanner, costs: Sequence[MemberLoad], *, early_s: float = 0.002) -> None:
+    def __init__(self, planner: MemberPlanner, most: Sequence[int], *, early_s: float = 0.002) -> None:
         """
         Args:
-            costs: what the batches of each member cost, as workers report it.
+            most: the largest batch of each member.
         """
         self._planner = planner
         self.early_s = early_s
-        for member, cost in zip(planner.members, costs, strict=True):
-            member.fixed_s, member.each_s, member.tail_ratio = cost.fixed_s, cost.each_s, cost.tail_ratio
-            member.most, member.n_workers = cost.most, cost.n_workers
+        self._costs = [BatchCost() for _ in most]
+        self._queues = [deque[Plan | None]() for _ in most]
+        """Of the queries that each member has, in the order in which it takes them."""
+        for member, largest in zip(planner.members, most, strict=True):
+            member.most = largest
 
     def choose(self, now_s: float, deadline_s: float) -> int:
         return self._planner.choose(1, now_s, deadline_s - self.early_s)
 
     def send(self, mask: int, now_s: float) -> None:
-        self._planner.send(mask, 1, now_s)
+        for m, plan in enumerate(self._planner.send(mask, 1, now_s)):
+            if mask >> m & 1:
+                self._queues[m].append(plan)
 
     def remove(self, member: int, n: int, now_s: float) -> None:
+        for _ in range(n):
+            if (plan := self._queues[member].popleft()) is not None:
+                self._planner.members[member].follow(plan, now_s)
         self._planner.members[member].remove(n, now_s)
+
+    def end_batch(self, member: int, size: int, took_s: float) -> None:
+        self._costs[member].add(size, took_s)
+        self._planner.members[member].learn(self._costs[member])
