@@ -9,8 +9,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rafiki.data.numbers import parse_plain
 from rafiki.errors import InvalidDatasetError
-from rafiki.tasks.table_files import find_columns, iter_rows, parse_number, place
+from rafiki.tasks.table_files import find_columns, iter_rows, place
 from rafiki.tasks.zip_files import find_member, open_member
 
 AUDIOS_CSV = "audios.csv"
@@ -67,7 +68,7 @@ def iter_audio_rows(archive: zipfile.ZipFile) -> Iterator[AudioRow]:
                 raise InvalidDatasetError(
                     f"{place(AUDIOS_CSV, row_no, 'wav_filename')}: there is no file {name!r} in the zip."
                 )
-            told_bytes = parse_number(size)
+            told_bytes = parse_plain(size)
             if told_bytes is None or told_bytes < 0:
                 raise InvalidDatasetError(
                     f"{place(AUDIOS_CSV, row_no, 'wav_filesize')}: {size[:80]!r} came, where a number of bytes belongs."

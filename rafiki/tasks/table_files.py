@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,36 +18,6 @@ _AFTER_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
 _TWICE_RETURNED = b"\r\r\n"
 """How a line ends that Python's csv wrote to a text file on Windows."""
 """Where a line ends with a carriage return alone."""
-_MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
-
-
-def is_missing(text: str) -> bool:
-    """Whether a cell holds no value: it is empty, or one of ``? NA N/A #N/A NaN NULL None`` in any case."""
-    return text.lower() in _MISSING
-
-
-def parse_number(text: str) -> float | None:
-    """The finite number that ``text`` is; None for all else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    # Python reads 1_000 as a number; whoever wrote it into a csv file meant a text.
-    return number if math.isfinite(number) and "_" not in text else None
-
-
-def category_of(text: str) -> str:
-    """One spelling for what means the same: ``1``, ``1.0`` and ``01``; ``True`` and ``TRUE``."""
-    number = parse_number(text)
-    if number is not None:
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return text.lower() if text.lower() in ("true", "false") else text
-
-
-def order_of_category(category: str) -> tuple[bool, float, str]:
-    """Sorts categories: numbers by size, then texts by alphabet."""
-    number = parse_number(category)
-    return number is None, number or 0.0, category
 
 
 def place(file_name: str, row_no: int, column: str | None = None) -> str:

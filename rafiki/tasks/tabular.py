@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, SupportsFloat, cast
 import msgspec
 
 from rafiki.constants import Task
+from rafiki.data.columns import category_of, order_of_category
+from rafiki.data.missing import is_missing
+from rafiki.data.numbers import parse_plain
+from rafiki.data.table_schema import profile_rows
 from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
 from rafiki.tasks.base import encode_json
 from rafiki.tasks.probabilities import ProbabilityTask
-from rafiki.tasks.table_files import (
-    CSV_FILE,
-    Table,
-    category_of,
-    is_missing,
-    open_table,
-    order_of_category,
-    parse_number,
-    place,
-)
+from rafiki.tasks.table_files import CSV_FILE, Table, open_table, place
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.utils.mismatch import explain_json
 from rafiki.utils.values import JsonValue
@@ -52,12 +47,12 @@ class _TabularTask(CombiningTask):
                 pass
 
     def find_oddities(self, path: Path) -> list[str]:
-        """An index that was left out."""
+        """An index that was left out, and what the schema of the columns says."""
         with open_table(path) as table:
-            if not table.has_index:
-                return []
+            has_index, schema = table.has_index, profile_rows(table.columns, table.rows)
         told = f"{place(CSV_FILE, 1)}: the first column has no name: it is taken for an index, and is no feature."
-        return [f"{told} pandas writes none with to_csv(index=False)."]
+        index = [f"{told} pandas writes none with to_csv(index=False)."] if has_index else []
+        return [*index, *(f"{CSV_FILE}, {warning}." for warning in schema.warnings)]
 
     def decode_query(self, raw: bytes) -> dict[str, Scalar]:
         """The features by name; a feature that is null or left out is a missing value."""
@@ -103,10 +98,10 @@ def _read_examples(
 def _value(text: str) -> Scalar:
     if is_missing(text):
         return None
-    number = parse_number(text)
+    number = parse_plain(text)
     if number is None:
         return text
-    return int(number) if number.is_integer() and text.lstrip("+-").isdigit() else number
+    return int(text) if text.lstrip("+-").isdigit() else number
 
 
 def _why_invalid(raw: bytes) -> str | None:
@@ -125,7 +120,7 @@ def _has_column_of_numbers(path: Path) -> bool:
         seen: set[int] = set()
         for _, row in table.rows:
             for i in tuple(left):
-                if parse_number(row[i]) is not None:
+                if parse_plain(row[i]) is not None:
                     seen.add(i)
                 elif not is_missing(row[i]):
                     left.discard(i)
@@ -175,7 +170,7 @@ class TabularRegressionTask(_TabularTask):
             for row_no, row in table.rows:
                 if is_missing(row[-1]):
                     continue
-                if parse_number(row[-1]) is not None:
+                if parse_plain(row[-1]) is not None:
                     n_numbers += 1
                     continue
                 n_texts += 1
@@ -210,7 +205,7 @@ class TabularRegressionTask(_TabularTask):
         self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         queries, targets = _read_examples(val_path, train_args, max_examples)
-        labels = [parse_number(text) for text in targets]
+        labels = [parse_plain(text) for text in targets]
         if None in labels:
             raise InvalidDatasetError(f"{CSV_FILE}: the target {targets[labels.index(None)][:80]!r} is not a number.")
         return ValidationSample(queries, labels)
