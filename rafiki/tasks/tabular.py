@@ -11,7 +11,7 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import encode_json
+from rafiki.tasks.base import TensorForm, encode_json
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.table_files import (
     CSV_FILE,
@@ -40,6 +40,7 @@ _ABOUT_QUERIES = "A query is an object of feature -> value; a feature that is le
 
 class _TabularTask(CombiningTask):
     sample_query = {"feature": 1.5, "other": "a"}
+    query_tensor = None
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header and the length of every row; values may be missing.
@@ -157,6 +158,7 @@ class TabularRegressionTask(_TabularTask):
     name = Task.TABULAR_REGRESSION
     about_queries = f"{_ABOUT_QUERIES} A prediction is a number."
     metric = "R2"
+    prediction_tensor = TensorForm("value", "FP64", (-1,))
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header, the length of every row, and that a target of numbers is there.
