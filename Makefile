@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-nodes bench-enas clean
+.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-arrays bench-nodes bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -85,6 +85,9 @@ bench-ensembles: $(VENV)/.test
 
 bench-sharing: $(VENV)/.test
 	$(BIN)/python -m benchmarks.sharing
+
+bench-arrays: $(VENV)/.test
+	$(BIN)/python -m benchmarks.arrays
 
 # Needs root: its hosts are network namespaces.
 bench-nodes: $(VENV)/.test

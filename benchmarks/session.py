@@ -43,6 +43,7 @@ _MODELS = {
     "noop_random": _Template(MODELS / "noop_random.py", "NoopRandom", NUMBERS_TASK),
     "noop_bayes": _Template(MODELS / "noop_bayes.py", "NoopBayes", NUMBERS_TASK),
     "tree64": _Template(MODELS / "tree64.py", "Tree64", NUMBERS_TASK),
+    "FirstPixel": _Template(MODELS / "first_pixel.py", "FirstPixel", "IMAGE_CLASSIFICATION"),
     "forest64": _Template(MODELS / "forest64.py", "Forest64", NUMBERS_TASK),
     "SkDt": _Template(_TEMPLATES / "image_classification" / "decision_tree.py", "SkDt", "IMAGE_CLASSIFICATION"),
 }

@@ -185,6 +185,7 @@ def drain_s(deadline_s: float) -> float:
 class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     kind = "predict"
 
+    app: str = ""
     task: str
     batch_size: int = 64
     """The most queries that an inference worker takes at once."""

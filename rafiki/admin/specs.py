@@ -320,6 +320,7 @@ class SpecBuilder:
         return PredictorSpec(
             service_id=service_id,
             job_id=front_id,
+            app=self._store.train_jobs.get_train_job(job.train_job_id).app,
             app_version=version.app_version,
             task=version.task,
             cache=self._credentials.address_of(front_id),

@@ -19,6 +19,7 @@ from rafiki.errors import (
     RequestTooLargeError,
     UnreachableError,
 )
+from rafiki.utils.npy import write_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,21 @@ PREDICT_TIMEOUT_S = 30.0
 _ALONE = 64
 """Queries that go in one request, without asking how many the predictor takes."""
 _ALONE_BYTES = 8 << 20
+_MOST_ITEM_BYTES = 4096
+"""Of an element: texts have any length."""
 _JSON = {"Content-Type": "application/json"}
+
+
+def array_as_npy(value: object) -> bytes | None:
+    """A NumPy array in the npy format; None for all else, and for arrays of what is sent in no other form than JSON."""
+    if not hasattr(value, "__array_interface__") or not hasattr(value, "dtype"):
+        return None
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufUS" or not array.dtype.itemsize or array.dtype.itemsize > _MOST_ITEM_BYTES:
+        return None
+    return write_header(array.dtype.str, array.shape) + array.tobytes()
 
 
 class PredictorAnswer(TypedDict):
@@ -54,6 +69,8 @@ class PredictorClient:
             the machine trusts.
         trust: what stands in the place of ``ca`` where a command has found the stack of this machine.
         key: of the app, for a predictor that asks for one.
+        binary: NumPy arrays are sent as their bytes (npy), rather than as lists in JSON: the same queries, at a
+            fraction of the cost for images. The predictor is of this version of Rafiki or a later one.
 
     Raises:
         InvalidRequestError: when ``predictor_host`` or ``timeout_s`` is not of that form.
@@ -69,6 +86,7 @@ class PredictorClient:
         ca: str | Path | None = None,
         trust: Trust | None = None,
         key: str | None = None,
+        binary: bool = False,
     ) -> None:
         if not 0 < timeout_s < math.inf:
             raise InvalidRequestError(f"timeout_s is {timeout_s:g}. Give a number of seconds above 0.")
@@ -79,10 +97,13 @@ class PredictorClient:
             trust=told_trust(ca) if trust is None or ca is not None else trust,
         )  # fmt: skip
         self._timeout_s = timeout_s
+        self._is_binary = binary
         self._headers = _JSON if key is None else {**_JSON, "Authorization": f"Bearer {key}"}
 
     def predict(self, query: object) -> Any:  # type: ignore[explicit-any]
         """The prediction for one query."""
+        if (raw := self._array_of(query)) is not None:
+            return self.ask_raw(raw)["prediction"]
         return self.post({"query": query})["prediction"]
 
     def predict_many(self, queries: Sequence[object]) -> list[Any]:  # type: ignore[explicit-any]
@@ -117,20 +138,35 @@ class PredictorClient:
         """
         if hasattr(queries, "columns"):
             raise InvalidRequestError("A table of pandas is asked with PredictorClient.predict_frame(table).")
-        raws = [encode_json(query) for query in queries]
+        arrays = [raw for query in queries if (raw := self._array_of(query)) is not None] if self._is_binary else []
+        if not arrays or len(arrays) < len(queries):
+            arrays = [encode_json(query) for query in queries]
+        return self.ask_raws(arrays)
+
+    def ask_raw(self, raw: bytes) -> PredictorAnswer:
+        """The whole answer for one array in the npy format.
+
+        Raises:
+            RafikiError: as :meth:`ask_many` does.
+        """
+        return self._post_raw(raw, self._timeout_s)
+
+    def ask_raws(self, raws: Sequence[bytes]) -> PredictorAnswer:
+        """As :meth:`ask_many`, for queries as they travel: all JSON values, or all arrays in the npy format."""
+        from rafiki.client.query_parts import ask_in_parts, body_of
+
         if len(raws) <= _ALONE and sum(map(len, raws)) <= _ALONE_BYTES:
             try:
-                return self._post_raw(b'{"queries":[%b]}' % b",".join(raws), self._timeout_s)
+                return self._post_raw(body_of(raws), self._timeout_s, is_batch=True)
             except PredictorBusyError:
                 if len(raws) <= (self._most_queries() or len(raws)):
                     raise
             except RequestTooLargeError:
                 if len(raws) == 1:
                     raise
-        from rafiki.client.query_parts import ask_in_parts
 
         def send(body: bytes, timeout_s: float) -> bytes:
-            return self._server.send("POST", "/predict", content=body, headers=self._headers, timeout_s=timeout_s)
+            return self._send(body, timeout_s, is_batch=True)
 
         found = ask_in_parts(send, raws, most_queries=self._most_queries(), timeout_s=self._timeout_s)
         predictions = [self._server.decode(bytes(p)) for p in found.predictions]
@@ -158,9 +194,20 @@ class PredictorClient:
         """
         return self._post_raw(encode_json(body), self._timeout_s)
 
-    def _post_raw(self, body: bytes, timeout_s: float) -> PredictorAnswer:
-        answer = self._server.send("POST", "/predict", content=body, headers=self._headers, timeout_s=timeout_s)
-        return cast(PredictorAnswer, self._server.decode_object(answer))
+    def _post_raw(self, body: bytes, timeout_s: float, *, is_batch: bool = False) -> PredictorAnswer:
+        return cast(PredictorAnswer, self._server.decode_object(self._send(body, timeout_s, is_batch=is_batch)))
+
+    def _send(self, body: bytes, timeout_s: float, *, is_batch: bool) -> bytes:
+        if body.startswith(b"{"):
+            return self._server.send("POST", "/predict", content=body, headers=self._headers, timeout_s=timeout_s)
+        return self._server.send(
+            "POST", "/predict", content=body, headers={**self._headers, "Content-Type": "application/x-npy"},
+            params={"batch": "true"} if is_batch else {}, timeout_s=timeout_s,
+        )  # fmt: skip
+
+    def _array_of(self, query: object) -> bytes | None:
+        """The bytes of a query that is a NumPy array, if they are to be sent."""
+        return array_as_npy(query) if self._is_binary else None
 
     def get_health(self) -> Json:
         """What the predictor says of itself: ``task``, ``members`` (trial ids), ``absent`` (those without a worker),

@@ -7,9 +7,11 @@ before the predictor's own deadline.
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import time
+import zipfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,6 +27,7 @@ from rafiki.errors import (
     UnreachableError,
 )
 from rafiki.utils.clock import Deadline
+from rafiki.utils.npy import MAGIC, join_arrays
 from rafiki.utils.process import Backoff
 
 _MOST_PARTS = 4
@@ -53,7 +56,7 @@ class PartAnswer(msgspec.Struct):
 
 class _Part(NamedTuple):
     start: int
-    queries: Sequence[RawJson]
+    queries: Sequence[bytes]
     window: int
     """How many queries could be on their way when it was made."""
 
@@ -65,14 +68,31 @@ class _Part(NamedTuple):
         return self._replace(start=self.start + start, queries=self.queries[start:end])
 
 
-Send: TypeAlias = Callable[[RawJson, float], RawJson]
+Send: TypeAlias = Callable[[bytes, float], RawJson]
 """Sends the body of one part; given the seconds that are left, it returns the body of the answer."""
 
 
-def ask_in_parts(send: Send, queries: Sequence[RawJson], *, most_queries: int | None, timeout_s: float) -> PartAnswer:
+def body_of(queries: Sequence[bytes]) -> bytes:
+    """The body that asks for the predictions of ``queries``: all JSON values, or all arrays in the npy format.
+
+    Arrays of one type and shape go as one array, to be split along its first axis; others as an npz file.
+    """
+    if not queries or not queries[0].startswith(MAGIC):
+        return b'{"queries":[%b]}' % b",".join(queries)
+    if (joined := join_arrays(queries)) is not None:
+        return joined
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for i, query in enumerate(queries):
+            archive.writestr(f"arr_{i}.npy", query)
+    return file.getvalue()
+
+
+def ask_in_parts(send: Send, queries: Sequence[bytes], *, most_queries: int | None, timeout_s: float) -> PartAnswer:
     """The answers to all ``queries``, in their order.
 
     Args:
+        queries: as :func:`body_of` takes them.
         most_queries: how many the predictor takes at once; None = it does not say.
         timeout_s: how long all of them may take.
 
@@ -86,7 +106,7 @@ def ask_in_parts(send: Send, queries: Sequence[RawJson], *, most_queries: int | 
 class _Asking:
     """One batch on its way."""
 
-    def __init__(self, send: Send, queries: Sequence[RawJson], most_queries: int, deadline: Deadline) -> None:
+    def __init__(self, send: Send, queries: Sequence[bytes], most_queries: int, deadline: Deadline) -> None:
         self._send, self._queries, self._deadline = send, queries, deadline
         self._most = min(most_queries, _MOST_QUERIES)
         self._window = min(_FIRST_QUERIES, self._most)
@@ -151,7 +171,7 @@ class _Asking:
 
     def _ask(self, part: _Part) -> tuple[PartAnswer, float]:
         began_s = time.monotonic()
-        body = b'{"queries":[%b]}' % b",".join(part.queries)
+        body = body_of(part.queries)
         answer = msgspec.json.decode(self._send(body, max(self._deadline.left_s(), 0.01)), type=PartAnswer)
         if len(answer.predictions) != len(part.queries):
             raise UnreachableError(

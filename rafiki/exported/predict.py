@@ -12,12 +12,14 @@ from pathlib import Path
 from rafiki.constants import ExitCode
 from rafiki.errors import InvalidQueryError, RafikiError
 from rafiki.exported.ensemble import Answer, Ensemble
+from rafiki.predictor.array_bodies import read_arrays
 from rafiki.utils.json_text import why_not_json
 from rafiki.utils.logs import set_up_logging
 from rafiki.utils.values import JsonValue
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 _BATCH_SIZE = 64
+_MOST_QUERIES, _MOST_BYTES = 1 << 24, 1 << 40
 
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
@@ -49,13 +51,16 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     )
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--query", help="one query, as JSON")
-    given.add_argument("--query-file", type=Path, help="one query: a JSON file, or an image")
-    given.add_argument("--queries-file", type=Path, help="a JSON file with a list of queries")
+    given.add_argument("--query-file", type=Path, help="one query: a JSON file, an image, or an npy array")
+    given.add_argument(
+        "--queries-file", type=Path, help="queries: a JSON list, an npy array (along its first axis), or npz arrays"
+    )
     return parser
 
 
 def _one(folder: Path, query: bytes, where: str) -> int:
-    _check_json(query, where)
+    if not where.lower().endswith(".npy"):
+        _check_json(query, where)
     [answer] = Ensemble(folder).answer([query])
     if answer.error is not None:
         raise answer.error
@@ -65,17 +70,27 @@ def _one(folder: Path, query: bytes, where: str) -> int:
 
 
 def _many(folder: Path, file: Path) -> int:
-    queries = _check_json(_read(file), str(file))
-    if not isinstance(queries, list):
-        raise InvalidQueryError(f"{file}: this must hold a JSON list of queries.")
+    queries = _read_queries(file)
     ensemble = Ensemble(folder)
-    answers = [a for part in _parts(iter(json.dumps(q).encode() for q in queries)) for a in ensemble.answer(part)]
+    answers = [a for part in _parts(iter(queries)) for a in ensemble.answer(part)]
     for i, answer in enumerate(answers):
         if answer.error is not None:
             raise type(answer.error)(f"Query {i}: {answer.error.message}")
     sys.stdout.write("[" + ",".join((a.prediction or b"null").decode() for a in answers) + "]\n")
     _warn(sorted({trial_id for a in answers for trial_id in a.left_out}))
     return ExitCode.OK
+
+
+def _read_queries(file: Path) -> list[bytes]:
+    if file.suffix.lower() in (".npy", ".npz"):
+        try:
+            return read_arrays(_read(file), is_batch=True, most_queries=_MOST_QUERIES, most_bytes=_MOST_BYTES)
+        except RafikiError as e:
+            raise InvalidQueryError(f"{file}: {e.message}") from e
+    queries = _check_json(_read(file), str(file))
+    if not isinstance(queries, list):
+        raise InvalidQueryError(f"{file}: this must hold a JSON list of queries.")
+    return [json.dumps(query).encode() for query in queries]
 
 
 def _lines(folder: Path) -> int:

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import unquote
 
 import msgspec
 
 from rafiki.constants import ExitCode
+from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
@@ -25,13 +27,19 @@ from rafiki.errors import (
 )
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Ensemble, Manifest
-from rafiki.predictor.protocol import is_predict, read_request, which_query, write_answer
+from rafiki.predictor.bodies import BodyForm, read_body
+from rafiki.predictor.protocol import which_query, write_answer
+from rafiki.predictor.routes import Content, Routes, refusal_of
+from rafiki.tasks.registry import get_task
 from rafiki.utils.logs import log_unexpected, set_up_logging
 
 _logger = logging.getLogger(__name__)
 
 _NULL = b"null"
 _IDLE_S = 75.0
+_LATIN = ("latin-1", "replace")
+_MOST_QUERIES = 4096
+"""In one request."""
 
 
 class ExportServer(ThreadingHTTPServer):
@@ -46,6 +54,10 @@ class ExportServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.manifest, self.batches = manifest, batches
         self.deadline_s, self.max_body_bytes = deadline_s, max_body_bytes
+        self.version = str(manifest.app_version)
+        self.routes = routes = Routes("server")
+        routes.add("/", self.health)
+        routes.serve_model(manifest.app, lambda: self.version, get_task(manifest.task), lambda: None)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -55,27 +67,28 @@ class ExportServer(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
-    def health(self) -> bytes:
-        """The body of ``GET /``."""
+    def health(self) -> Content:
+        """``GET /``."""
         m = self.manifest
-        return msgspec.json.encode(
+        told = msgspec.json.encode(
             {
                 "name": "rafiki export", "version": m.rafiki_version, "app": m.app, "app_version": m.app_version,
                 "task": m.task, "members": [member.trial_id for member in m.members], "absent": [],
             }
         )  # fmt: skip
+        return Content(told)
 
-    def predict(self, body: bytes) -> bytes:
-        """The body that answers ``POST /predict``.
+    def predict(self, form: BodyForm, body: bytes) -> bytes:
+        """The body that answers a request for predictions.
 
         Raises:
             RafikiError: the refusal.
         """
-        asked = read_request(body, self.deadline_s)
+        asked = read_body(body, form, self.deadline_s, most_queries=_MOST_QUERIES, most_bytes=self.max_body_bytes)
         answers = self.batches.ask(asked.queries, asked.timeout_s) if asked.queries else []
         predictions = [_prediction(answer, which_query(asked, i)) for i, answer in enumerate(answers)]
         left_out = dict.fromkeys((trial_id for answer in answers for trial_id in answer.left_out), "failed")
-        return write_answer(asked, predictions, left_out)
+        return write_answer(asked, predictions, left_out, self.version)
 
 
 def _prediction(answer: Answer, which: str) -> bytes:
@@ -102,22 +115,38 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        path = unquote(path)
+        page = Content(b"")
         try:
-            status, body = 200, self._respond()
+            # Read in any case: what is left unread would be taken for the next request.
+            body = self._body()
+            found = self.server.routes.find(self.command, path)
+            if isinstance(found, BodyForm):
+                encoding = self.headers.get("content-encoding", "").strip().lower()
+
+                body = decode_body(body, encoding, self.server.max_body_bytes)
+                page = Content(self.server.predict(found.told(query.encode(*_LATIN), self._raw_headers()), body))
+            else:
+                page = found()
+            status = 200
         except RafikiError as e:
-            status, body = e.http_status, refusal_body(e)
+            status, page = e.http_status, Content(refusal_of(path, e))
         except (ConnectionError, TimeoutError):
             raise
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(_logger, e)
-            status, body = 500, refusal_body(InternalError("The server itself failed. What it wrote tells why."))
+            error = InternalError("The server itself failed. What it wrote tells why.")
+            status, page = 500, Content(refusal_of(path, error))
         self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-type", page.content_type.decode())
+        self.send_header("content-length", str(len(page.body)))
+        for name, value in page.headers:
+            self.send_header(name.decode(), value.decode())
         if self.close_connection:
             self.send_header("connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(page.body)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
@@ -133,13 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _respond(self) -> bytes:
-        path = self.path.partition("?")[0]
-        # Read in any case: what is left unread would be taken for the next request.
-        body = self._body()
-        if is_predict(self.command, path, "server"):
-            return self.server.predict(body)
-        return self.server.health()
+    def _raw_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(name.lower().encode(*_LATIN), value.encode(*_LATIN)) for name, value in self.headers.items()]
 
     def _body(self) -> bytes:
         length = self.headers.get("content-length", "0")

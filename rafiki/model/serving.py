@@ -14,6 +14,7 @@ from rafiki.model.base import BaseModel, Params
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.predictions import listed_predictions
 from rafiki.tasks.base import TaskSpec
+from rafiki.tasks.query_arrays import decode_value
 from rafiki.utils.json_text import why_not_json
 
 _logger = logging.getLogger(__name__)
@@ -54,12 +55,13 @@ class ServedModel:
         self._file_name = file_name
 
     def answer(self, queries: Sequence[bytes]) -> list[Outcome]:
-        """What becomes of each query, one JSON value each; all that can be is predicted in one call."""
+        """What becomes of each query, one JSON value or one array in the npy format each; all that can be is predicted
+        in one call."""
         outcomes: list[Outcome | None] = []
         decoded: list[object] = []
         for query in queries:
             try:
-                decoded.append(self._task.decode_query(query))
+                decoded.append(decode_value(self._task, query))
             except InvalidQueryError as e:
                 outcomes.append(e)
             except (UnicodeDecodeError, RecursionError) as e:

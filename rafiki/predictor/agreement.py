@@ -12,9 +12,28 @@ _REL_TOL, _ABS_TOL = 1e-3, 1e-6
 """Numbers that differ by less say the same: two ways of computing one thing round differently."""
 
 
+class _Tensor(msgspec.Struct):
+    """Of an answer by the Open Inference Protocol."""
+
+    shape: list[int]
+    data: list[JsonValue]
+
+    def rows(self) -> list[JsonValue]:
+        """What it says of each query."""
+        if len(self.shape) == 1:
+            return self.data
+        each = len(self.data) // max(1, self.shape[0])
+        return [self.data[i : i + each] for i in range(0, len(self.data), each)] if each else []
+
+
 class _Body(msgspec.Struct):
     prediction: JsonValue = None
     predictions: list[JsonValue] = []
+    outputs: list[_Tensor] = []
+
+    def __post_init__(self) -> None:
+        for tensor in self.outputs:
+            self.predictions = [*self.predictions, *tensor.rows()]
 
 
 _decode = msgspec.json.Decoder(_Body).decode

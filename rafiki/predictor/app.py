@@ -1,4 +1,4 @@
-"""The predictor's HTTP interface: ``GET /`` and ``POST /predict``. Plain ASGI: every layer less is felt here."""
+"""The predictor's HTTP interface. Plain ASGI: every layer less is felt here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 
 import rafiki
 from rafiki.contract.body_encoding import decode_body
-from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     InternalError,
     MethodNotAllowedError,
@@ -22,11 +21,14 @@ from rafiki.errors import (
 )
 from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
+from rafiki.predictor.bodies import BodyForm, read_body
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
-from rafiki.predictor.protocol import Asked, allowed_methods, is_predict, read_request
+from rafiki.predictor.protocol import Asked, SlowBodyError
+from rafiki.predictor.routes import Content, Routes, refusal_of
 from rafiki.predictor.traffic import KEY_HEADER
 from rafiki.predictor.version import Version
 from rafiki.predictor.versions import Versions
+from rafiki.tasks.registry import get_task
 from rafiki.utils.logs import log_unexpected
 
 if TYPE_CHECKING:
@@ -77,29 +79,37 @@ class PredictorApp:
         self._versions = versions
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
         self._large = LargeBodies(self._max_body_bytes, spec.max_waiting)
+        self._routes = routes = Routes("predictor")
+        routes.add("/", self._health)
+        routes.serve_model(spec.app or spec.job_id, self._version_name, get_task(spec.task), self._why_not_ready)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        headers = [_JSON_TYPE]
+        path, headers = scope["path"], [_JSON_TYPE]
         version = self._choose(scope)
         try:
-            if scope["method"] == "OPTIONS" and (allowed := allowed_methods(scope["path"])):
+            if scope["method"] == "OPTIONS" and (allowed := self._routes.allowed_methods(path)):
                 await send({"type": "http.response.start", "status": 204, "headers": [_allow(allowed)]})
                 await send({"type": "http.response.body"})
                 return
-            body, version = await self._respond(scope, receive, started, version)
+            found = self._routes.find(scope["method"], path)
+            if isinstance(found, BodyForm):
+                body, version = await self._respond(found, scope, receive, started, version)
+            else:
+                page = found()
+                body, headers = page.body, [(b"content-type", page.content_type), *page.headers]
             status = 200
         except RafikiError as e:
-            status, body = e.http_status, refusal_body(e)
+            status, body = e.http_status, refusal_of(path, e)
             if isinstance(e, UnauthorizedError):
                 headers = [_JSON_TYPE, (b"www-authenticate", b"Bearer")]
-            if isinstance(e, MethodNotAllowedError) and (allowed := allowed_methods(scope["path"])):
+            if isinstance(e, MethodNotAllowedError) and (allowed := self._routes.allowed_methods(path)):
                 headers = [_JSON_TYPE, _allow(allowed)]
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
             log_unexpected(_logger, e)
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
-            status, body = 500, refusal_body(error)
-        if scope["path"] == "/predict":
+            status, body = 500, refusal_of(path, error)
+        if self._routes.is_for_predictions(path):
             version.meter.add(status == 200, perf_counter() - started)
             headers += version.headers
         headers.append((b"content-length", b"%d" % len(body)))
@@ -109,22 +119,21 @@ class PredictorApp:
     def _choose(self, scope: Scope) -> Version:
         """The version that is to answer."""
         versions = self._versions
-        if not versions.has_choice or scope["path"] != "/predict":
+        if not versions.has_choice or not self._routes.is_for_predictions(scope["path"]):
             return versions.primary
         return versions.choose(next((value for name, value in scope["headers"] if name == KEY_HEADER), None))
 
-    async def _respond(self, scope: Scope, receive: Receive, started: float, version: Version) -> _Answer:
-        if not is_predict(scope["method"], scope["path"], "predictor"):
-            return self._health(), version
+    async def _respond(
+        self, form: BodyForm, scope: Scope, receive: Receive, started: float, version: Version
+    ) -> _Answer:
         if (keys := self._versions.keys) is not None:
             _check_key(keys, scope)
+        form = form.told(scope["query_string"], scope["headers"])
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body") or len(body) > LARGE_BYTES:
-            return await self._respond_to_parts(scope, receive, started, version, message)
-        if encoding := _encoding_of(scope):
-            return await self._respond_to_packed(body, encoding, started, version)
-        return await self._predict(read_request(body, version.deadline_s), started, version)
+            return await self._respond_to_parts(form, scope, receive, started, version, message)
+        return await self._respond_to_small(form, body, _encoding_of(scope), started, version)
 
     async def _predict(self, asked: Asked, started: float, version: Version) -> _Answer:
         """What ``version`` answers. Where a candidate fails, the first version is asked: nobody pays for a trial."""
@@ -141,7 +150,7 @@ class PredictorApp:
         return body, version
 
     async def _respond_to_parts(
-        self, scope: Scope, receive: Receive, started: float, version: Version, message: Message
+        self, form: BodyForm, scope: Scope, receive: Receive, started: float, version: Version, message: Message
     ) -> _Answer:
         """To a body that comes in several parts. What becomes large goes into a file, part by part."""
         encoding, parts, size, deadline_s = _encoding_of(scope), [], 0, version.deadline_s
@@ -169,43 +178,60 @@ class PredictorApp:
             except TimeoutError as e:
                 raise NoPredictionError(f"The request alone took longer to come than its {deadline_s:g} s.") from e
             if file is not None:
-                return await self._respond_to_large(file, encoding, started, version)
+                return await self._respond_to_large(form, file, encoding, started, version)
         finally:
             if file is not None:
                 self._large.give_back(file)
-        body = b"".join(parts)
-        if encoding:
-            return await self._respond_to_packed(body, encoding, started, version)
-        return await self._predict(read_request(body, deadline_s), started, version)
+        return await self._respond_to_small(form, b"".join(parts), encoding, started, version)
 
-    async def _respond_to_packed(self, body: bytes, encoding: str, started: float, version: Version) -> _Answer:
-        """To a small body that may be a large one when it is unpacked."""
+    async def _respond_to_small(
+        self, form: BodyForm, body: bytes, encoding: str, started: float, version: Version
+    ) -> _Answer:
+        """To a small body, which may be a large one when it is unpacked."""
+        most_bytes = min(LARGE_BYTES, self._max_body_bytes)
         try:
-            unpacked = decode_body(body, encoding, min(LARGE_BYTES, self._max_body_bytes))
+            unpacked = decode_body(body, encoding, most_bytes) if encoding else body
+            asked = read_body(
+                unpacked, form, version.deadline_s, most_queries=self._spec.max_waiting, most_bytes=most_bytes,
+                is_hurried=True,
+            )  # fmt: skip
         except RequestTooLargeError:
             if self._max_body_bytes <= LARGE_BYTES:
                 raise
+        except SlowBodyError:
+            pass
         else:
-            return await self._predict(read_request(unpacked, version.deadline_s), started, version)
+            return await self._predict(asked, started, version)
         file = self._large.take()
         try:
             file.write(body)
-            return await self._respond_to_large(file, encoding, started, version)
+            return await self._respond_to_large(form, file, encoding, started, version)
         finally:
             self._large.give_back(file)
 
-    async def _respond_to_large(self, file: MemoryFile, encoding: str, started: float, version: Version) -> _Answer:
+    async def _respond_to_large(
+        self, form: BodyForm, file: MemoryFile, encoding: str, started: float, version: Version
+    ) -> _Answer:
         deadline_s = version.deadline_s
-        asked = await self._large.read(file, encoding, deadline_s, deadline_s - (perf_counter() - started))
+        asked = await self._large.read(file, encoding, deadline_s, deadline_s - (perf_counter() - started), form)
         file.close()
         return await self._predict(asked, started, version)
+
+    def _why_not_ready(self) -> str | None:
+        version = self._versions.primary
+        if version.gather.is_ending:
+            return "it is being stopped"
+        return None if version.has_workers else "no inference worker serves a member now"
+
+    def _version_name(self) -> str:
+        return self._versions.primary.name
 
     async def close(self) -> None:
         await self._large.close()
 
-    def _health(self) -> bytes:
+    def _health(self) -> Content:
         version = self._versions.primary
-        return msgspec.json.encode(
+        told = msgspec.json.encode(
             {
                 "name": "rafiki predictor",
                 "version": rafiki.__version__,
@@ -221,3 +247,4 @@ class PredictorApp:
                 "max_queries": max(1, self._spec.max_waiting // len(version.members)),
             }
         )
+        return Content(told)

@@ -14,7 +14,9 @@ import msgspec
 
 from rafiki.contract.body_encoding import decode_body
 from rafiki.errors import InvalidRequestError, RafikiError
-from rafiki.predictor.protocol import Asked, read_request
+from rafiki.predictor.bodies import BodyForm, read_body
+from rafiki.predictor.open_inference import InferenceAnswer
+from rafiki.predictor.protocol import Asked
 
 _MOST_WANTED = 64 << 10
 _BASE_BYTES = 256 << 20
@@ -29,6 +31,7 @@ class ToRead(msgspec.Struct, frozen=True, array_like=True):
     deadline_s: float
     most_bytes: int
     most_queries: int
+    form: BodyForm = BodyForm()
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
@@ -43,9 +46,10 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     """The code of the error that refuses it."""
     message: str = ""
     http_status: int = 0
+    inference: InferenceAnswer | None = None
 
 
-def read_body(wanted: ToRead, body: bytes, queries_fd: int) -> Reading:
+def read_large_body(wanted: ToRead, body: bytes, queries_fd: int) -> Reading:
     """Read one; its queries are written to a file."""
     try:
         asked = _read(wanted, body)
@@ -55,12 +59,17 @@ def read_body(wanted: ToRead, body: bytes, queries_fd: int) -> Reading:
         return Reading(n_queries=len(asked.queries))
     with open(queries_fd, "wb", closefd=False) as file:
         file.writelines(asked.queries)
-    return Reading([len(q) for q in asked.queries], len(asked.queries), asked.is_one, asked.timeout_s)
+    return Reading(
+        [len(q) for q in asked.queries], len(asked.queries), asked.is_one, asked.timeout_s, inference=asked.inference
+    )
 
 
 def _read(wanted: ToRead, body: bytes) -> Asked:
     try:
-        return read_request(decode_body(body, wanted.encoding, wanted.most_bytes), wanted.deadline_s)
+        unpacked = decode_body(body, wanted.encoding, wanted.most_bytes)
+        return read_body(
+            unpacked, wanted.form, wanted.deadline_s, most_queries=wanted.most_queries, most_bytes=wanted.most_bytes
+        )
     except MemoryError as e:
         raise InvalidRequestError(
             'The body is no JSON of the form {"query": ...} or {"queries": [...]}, or holds too many values to be read.'
@@ -91,7 +100,7 @@ def serve(connected: socket.socket) -> None:
         try:
             with open(body_fd, "rb") as file:
                 file.seek(0)
-                found = read_body(wanted, file.read(), queries_fd)
+                found = read_large_body(wanted, file.read(), queries_fd)
         finally:
             os.close(queries_fd)
         connected.sendall(msgspec.msgpack.encode(found))

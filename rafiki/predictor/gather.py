@@ -16,6 +16,7 @@ from time import monotonic
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
+from rafiki.predictor.protocol import too_many_queries
 from rafiki.scheduling.batch_cost import BatchCost
 from rafiki.scheduling.member_planner import LATE_TARGET, MemberPlanner, Plan
 from rafiki.scheduling.quantile_tracker import QuantileTracker
@@ -352,10 +353,6 @@ class Gather:
         if lost:
             self._outbox[trial_id] += lost
             self._has_mail.set()
-
-
-def too_many_queries(n: int, most: int) -> PredictorBusyError:
-    return PredictorBusyError(f"{n} queries are more than this predictor takes at once ({most}). Send them in parts.")
 
 
 def _parts(batch: Mapping[str, list[_Waiting]]) -> Iterator[Mapping[str, list[_Waiting]]]:

@@ -20,9 +20,9 @@ import msgspec
 
 import rafiki
 from rafiki.errors import NoPredictionError, PredictorBusyError, error_from_wire
+from rafiki.predictor.bodies import BodyForm
 from rafiki.predictor.body_reader import Reading, ToRead
-from rafiki.predictor.gather import too_many_queries
-from rafiki.predictor.protocol import Asked
+from rafiki.predictor.protocol import Asked, too_many_queries
 
 LARGE_BYTES = 1 << 20
 """What is larger is read elsewhere; up to here reading takes a millisecond or two."""
@@ -30,6 +30,7 @@ _IDLE_S = 30.0
 _MOST_AT_ONCE = 8
 """So many large bodies are held at once."""
 _MOST_ANSWER = 1 << 20
+_OF_PREDICT = BodyForm()
 
 
 class MemoryFile:
@@ -87,8 +88,10 @@ class LargeBodies:
         self._n_held -= 1
         file.close()
 
-    async def read(self, file: MemoryFile, encoding: str, deadline_s: float, left_s: float) -> Asked:
-        """What a body asks for; as :func:`rafiki.predictor.protocol.read_request`.
+    async def read(
+        self, file: MemoryFile, encoding: str, deadline_s: float, left_s: float, form: BodyForm = _OF_PREDICT
+    ) -> Asked:
+        """What a body asks for; as :func:`rafiki.predictor.bodies.read_body`.
 
         Args:
             encoding: its header ``content-encoding``.
@@ -99,7 +102,7 @@ class LargeBodies:
             NoPredictionError: when it is not read in time.
             RafikiError: as it is refused.
         """
-        wanted = ToRead(encoding, deadline_s, self._most_bytes, self._most_queries)
+        wanted = ToRead(encoding, deadline_s, self._most_bytes, self._most_queries, form)
         queries = MemoryFile()
         try:
             async with asyncio.timeout(left_s), self._turn:
@@ -108,7 +111,7 @@ class LargeBodies:
                 raise error_from_wire(reading.error, reading.message, reading.http_status)
             if reading.n_queries > len(reading.lengths):
                 raise too_many_queries(reading.n_queries, self._most_queries)
-            return Asked(_values(queries.fd, reading.lengths), reading.is_one, reading.timeout_s)
+            return Asked(_values(queries.fd, reading.lengths), reading.is_one, reading.timeout_s, reading.inference)
         except TimeoutError as e:
             raise NoPredictionError(f"The request alone took longer to read than its {left_s:.3g} s.") from e
         finally:

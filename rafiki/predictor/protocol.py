@@ -7,15 +7,17 @@ It travels in exports, and every request passes here: bytes in, bytes out, and n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from rafiki.errors import InvalidRequestError, MethodNotAllowedError, NotFoundError
+from rafiki.errors import InvalidRequestError, PredictorBusyError
 from rafiki.utils.mismatch import explain_json
 
+if TYPE_CHECKING:
+    from rafiki.predictor.open_inference import InferenceAnswer
+
 _NULL = b"null"
-_METHODS = {"/predict": "POST", "/": "GET"}
-_ALLOWED = {"/predict": "POST, OPTIONS", "/": "GET, HEAD, OPTIONS"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,36 +33,24 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(PredictRequest)
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(NamedTuple):
     """What a request asks for."""
 
     queries: list[bytes]
-    """JSON values."""
+    """JSON values, or arrays in the npy format."""
     is_one: bool
     """Whether it was ``query``: the answer is then one prediction."""
     timeout_s: float
+    inference: InferenceAnswer | None = None
+    """How a request of the Open Inference Protocol is answered; None = it was ``POST /predict``."""
 
 
-def is_predict(method: str, path: str, server: str) -> bool:
-    """Whether a request asks for predictions, rather than for what ``GET /`` tells.
-
-    Args:
-        server: who is asked, for people: ``"predictor"``.
-
-    Raises:
-        NotFoundError, MethodNotAllowedError: when there is no such page, or it takes another method.
-    """
-    takes = _METHODS.get(path)
-    if takes is None:
-        raise NotFoundError(f"There is no {path}. This {server} answers GET / and POST /predict.")
-    if method != takes and (method != "HEAD" or takes != "GET"):
-        raise MethodNotAllowedError(f"{path} takes {takes}.")
-    return path == "/predict"
+class SlowBodyError(Exception):
+    """A body takes more than a few milliseconds to read, which is too long for who has others to answer."""
 
 
-def allowed_methods(path: str) -> str | None:
-    """The methods that a page takes, for the header ``allow``; None when there is no such page."""
-    return _ALLOWED.get(path)
+def too_many_queries(n: int, most: int) -> PredictorBusyError:
+    return PredictorBusyError(f"{n} queries are more than this predictor takes at once ({most}). Send them in parts.")
 
 
 def read_request(body: bytes, deadline_s: float) -> Asked:
@@ -95,14 +85,17 @@ def read_request(body: bytes, deadline_s: float) -> Asked:
     return Asked([bytes(q) for q in request.queries or ()], False, timeout_s)
 
 
-def write_answer(asked: Asked, predictions: Sequence[bytes], left_out: Mapping[str, str]) -> bytes:
+def write_answer(asked: Asked, predictions: Sequence[bytes], left_out: Mapping[str, str], version: str = "") -> bytes:
     """The body of the answer.
 
     Args:
         predictions: JSON values, one a query.
         left_out: the members that did not take part, and why: ``shed`` (not asked, as it would have been too late),
             ``late``, ``absent`` (no worker serves it) or ``failed``.
+        version: of the app, that has answered; the Open Inference Protocol names it.
     """
+    if asked.inference is not None:
+        return asked.inference.write(predictions, left_out, version)
     out = b""
     if left_out:
         names, reasons = msgspec.json.encode(list(left_out)), msgspec.json.encode(left_out)

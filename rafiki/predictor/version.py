@@ -45,6 +45,8 @@ class Version:
         self.task = task
         self.deadline_s = deadline_s
         self.app_version = app_version
+        self.name = "" if app_version is None else str(app_version)
+        """In answers of the Open Inference Protocol."""
         self.meter = meter or Meter()
         self.in_hand = 0
         """Requests that it is asked and has not answered."""
@@ -74,7 +76,7 @@ class Version:
             InvalidQueryError, ModelPredictError: the members refused a query, or failed at it.
         """
         if not asked.queries:
-            return write_answer(asked, [], {})
+            return write_answer(asked, [], {}, self.name)
         left_s = asked.timeout_s - (perf_counter() - started)
         if left_s <= 0:
             raise NoPredictionError(f"The request alone took longer to come than its {asked.timeout_s:g} s.")
@@ -89,7 +91,7 @@ class Version:
             if row and row % _ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             predictions.append(self._combine(asked, answers, row))
-        return write_answer(asked, predictions, self._left_out(answers))
+        return write_answer(asked, predictions, self._left_out(answers), self.name)
 
     def _combine(self, asked: Asked, answers: Answers, row: int) -> bytes:
         try:

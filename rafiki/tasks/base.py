@@ -7,13 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from operator import mul
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.utils.json_text import why_not_json
 from rafiki.utils.values import JsonValue
+
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
 
 _decode = msgspec.json.Decoder().decode
 
@@ -63,6 +66,17 @@ class Misfit(NamedTuple):
     """What to do about it; None when it is worth no more than a warning."""
 
 
+class TensorForm(NamedTuple):
+    """A tensor of the Open Inference Protocol, which holds queries or predictions."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    """-1 = any length; the first axis is that of the queries."""
+    is_fixed: bool = True
+    """Whether others are refused; else these are what is usual."""
+
+
 class TaskSpec(ABC):
     """A task's dataset format, query format, prediction format and ensemble rule. Stateless; safe in any thread."""
 
@@ -71,6 +85,9 @@ class TaskSpec(ABC):
     """The forms of a query and of a prediction, for people."""
     sample_query: object = None
     """A query for people to change, as JSON values; None where it would be long."""
+    query_tensor: TensorForm | None = TensorForm("query", "FP64", (-1, -1), is_fixed=False)
+    """None = a tensor a feature: a query is an object of their values."""
+    prediction_tensor: TensorForm = TensorForm("prediction", "FP64", (-1, -1), is_fixed=False)
     query_file: str | None = None
     """Such as ``image.png``: the kind of file that people have a query in, where it would be long."""
 
@@ -96,6 +113,17 @@ class TaskSpec(ABC):
             InvalidQueryError: says what the task takes and what came.
         """
         return decode_json(raw)
+
+    def decode_array(self, array: Array) -> object:
+        """One query that came as an array, as :meth:`decode_query` returns it for the same value in JSON.
+
+        Args:
+            array: of booleans, integers, floats or text (the kinds ``b``, ``i``, ``u``, ``f`` and ``U``); read only.
+
+        Raises:
+            InvalidQueryError: says what the task takes and what came.
+        """
+        return self.decode_query(_encode(array.tolist()))
 
     def encode_prediction(self, prediction: object) -> bytes:
         """One prediction, as predict() returned it, as the JSON value that the client gets.

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidDatasetError, InvalidQueryError
-from rafiki.tasks.base import decode_json
+from rafiki.tasks.base import TensorForm, decode_json
 from rafiki.tasks.image_files import IMAGES_CSV, ImageQueries, ImageRow, check_image, read_image_rows
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.validation import ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
+from rafiki.utils.npy import told_shape
 from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from rafiki.utils.values import Array
 
 _TAKES = "An image query is a list of rows of pixels, W x H x 3 (RGB) or W x H (grey), of numbers from 0 to 255"
 _MANY_CLASSES = 10_000
@@ -107,6 +110,42 @@ def _why_invalid(value: JsonValue) -> str:
     return f"a list of the shape {found} came"
 
 
+def _why_no_image(array: Array) -> str | None:
+    """What keeps an array from being an image, in the words of :func:`_why_invalid`; None when only its number of
+    channels may."""
+    shape = told_shape(array.shape)
+    if not array.ndim:
+        return f"{_excerpt(array.tolist())} came"
+    if 0 in array.shape:
+        return f"an empty list came (shape {shape})"
+    if array.ndim not in (2, 3):
+        return f"a list of the shape {shape} came"
+    if array.dtype.kind not in "iuf":
+        return f"{_excerpt(array.flat[0].item())} came where a number belongs (shape {shape})"
+    if array.min() >= 0 and array.max() <= 255:
+        return None
+    numbers = cast("npt.NDArray[np.float64]", array.ravel())
+    return f"the number {numbers[~((numbers >= 0) & (numbers <= 255))][0]} came (shape {shape})"
+
+
+def _with_three_channels(
+    image: npt.NDArray[np.uint8 | np.float32],
+) -> npt.NDArray[np.uint8 | np.float32] | None:
+    """A grey image repeated, an alpha channel dropped; None for any other number of channels."""
+    import numpy as np
+
+    if image.ndim == 2:
+        return np.repeat(image[:, :, None], 3, axis=2)
+    match image.shape[2]:
+        case 3:
+            return image
+        case 1:
+            return np.repeat(image, 3, axis=2)
+        case 4:
+            return np.ascontiguousarray(image[:, :, :3])
+    return None
+
+
 def _refuse_ids(rows: Sequence[ImageRow]) -> None:
     """Refuse numbers that name things rather than classes: a probability is given for each number below the highest.
 
@@ -134,6 +173,7 @@ class ImageClassificationTask(ProbabilityTask):
     about_queries = (
         "A query is an image: nested lists of RGB values, rows first. A prediction is one probability a class."
     )
+    query_tensor = TensorForm("image", "UINT8", (-1, -1, -1, 3))
     query_file = "image.png"
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS, max_pixels: int = 64_000_000) -> None:
@@ -172,20 +212,24 @@ class ImageClassificationTask(ProbabilityTask):
         Raises:
             InvalidQueryError: when it is ragged, empty, no numbers, out of range, or of another shape.
         """
+        image = _decode_regular(raw)
+        if image is not None and (found := _with_three_channels(image)) is not None:
+            return found
+        raise InvalidQueryError(f"{_TAKES}; {_why_invalid(decode_json(raw))}.")
+
+    def decode_array(self, array: Array) -> npt.NDArray[np.uint8 | np.float32]:
+        """As :meth:`decode_query`: uint8 of any integers, float32 of any floats."""
         import numpy as np
 
-        image = _decode_regular(raw)
-        if image is not None:
-            if image.ndim == 2:
-                return np.repeat(image[:, :, None], 3, axis=2)
-            match image.shape[2]:
-                case 3:
-                    return image
-                case 1:
-                    return np.repeat(image, 3, axis=2)
-                case 4:
-                    return np.ascontiguousarray(image[:, :, :3])
-        raise InvalidQueryError(f"{_TAKES}; {_why_invalid(decode_json(raw))}.")
+        if reason := _why_no_image(array):
+            raise InvalidQueryError(f"{_TAKES}; {reason}.")
+        # A copy, in rows: models may write into what they are given.
+        image: npt.NDArray[np.uint8 | np.float32] = np.array(
+            array, np.float32 if array.dtype.kind == "f" else np.uint8, order="C"
+        )
+        if (found := _with_three_channels(image)) is None:
+            raise InvalidQueryError(f"{_TAKES}; a list of the shape {told_shape(array.shape)} came.")
+        return found
 
     def read_validation(
         self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int

@@ -10,7 +10,7 @@ import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import Misfit, encode_json
+from rafiki.tasks.base import Misfit, TensorForm, encode_json
 from rafiki.tasks.corpus_file import iter_sentences
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip
@@ -43,6 +43,8 @@ class PosTaggingTask(CombiningTask):
     metric = "accuracy"
     about_queries = "A query is a sentence: a list of tokens. A prediction is one tag (a number) a token."
     sample_query = ("The", "cat", "sleeps", ".")
+    query_tensor = TensorForm("tokens", "BYTES", (-1, -1))
+    prediction_tensor = TensorForm("tags", "INT64", (-1, -1))
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
         """Checks every row of ``corpus.tsv``: a token and, in the column ``tag``, an integer.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from rafiki.errors import ModelPredictError
-from rafiki.tasks.base import Misfit, encode_probabilities, mean_of_lists
+from rafiki.tasks.base import Misfit, TensorForm, encode_probabilities, mean_of_lists
 from rafiki.tasks.validation import CombiningTask
 from rafiki.utils.values import JsonValue
 
@@ -23,6 +23,7 @@ class ProbabilityTask(CombiningTask):
     """
 
     metric = "accuracy"
+    prediction_tensor = TensorForm("probabilities", "FP64", (-1, -1))
 
     def encode_prediction(self, prediction: object) -> bytes:
         return encode_probabilities(prediction)

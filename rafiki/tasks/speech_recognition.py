@@ -5,18 +5,22 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rafiki.constants import Task
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.tasks.audio_files import AUDIOS_CSV, check_wav, is_wav, iter_audio_rows
-from rafiki.tasks.base import TaskSpec, encode_json
+from rafiki.tasks.base import TaskSpec, TensorForm, encode_json
 from rafiki.tasks.table_files import place
 from rafiki.tasks.validation import draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 from rafiki.utils.mismatch import explain_json
 from rafiki.utils.values import JsonValue
+
+if TYPE_CHECKING:
+    from rafiki.utils.values import Array
 
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -27,6 +31,8 @@ class SpeechRecognitionTask(TaskSpec):
 
     name = Task.SPEECH_RECOGNITION
     about_queries = "A query is a wav file as base64 text (in a JSON string). A prediction is a text."
+    query_tensor = TensorForm("audio", "BYTES", (-1,))
+    prediction_tensor = TensorForm("transcript", "BYTES", (-1,))
     query_file = "recording.json"
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS) -> None:
@@ -82,6 +88,12 @@ class SpeechRecognitionTask(TaskSpec):
                 f"A query is a wav file as base64 text: what came is {len(data)} bytes that are no wav file."
             )
         return text
+
+    def decode_array(self, array: Array) -> object:
+        """The bytes of a wav file, as a flat array of uint8, as base64 text."""
+        if array.ndim == 1 and array.dtype == "uint8":
+            return self.decode_query(encode_json(binascii.b2a_base64(array.tobytes(), newline=False).decode()))
+        return super().decode_array(array)
 
     def encode_prediction(self, prediction: object) -> bytes:
         if not isinstance(prediction, str):

@@ -15,7 +15,7 @@ from rafiki.data.missing import is_missing
 from rafiki.data.numbers import parse_plain
 from rafiki.data.table_schema import profile_rows
 from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
-from rafiki.tasks.base import encode_json
+from rafiki.tasks.base import TensorForm, encode_json
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.table_files import CSV_FILE, Table, open_table, place
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
@@ -35,6 +35,7 @@ _ABOUT_QUERIES = "A query is an object of feature -> value; a feature that is le
 
 class _TabularTask(CombiningTask):
     sample_query = {"feature": 1.5, "other": "a"}
+    query_tensor = None
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header and the length of every row; values may be missing.
@@ -152,6 +153,7 @@ class TabularRegressionTask(_TabularTask):
     name = Task.TABULAR_REGRESSION
     about_queries = f"{_ABOUT_QUERIES} A prediction is a number."
     metric = "R2"
+    prediction_tensor = TensorForm("value", "FP64", (-1,))
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header, the length of every row, and that a target of numbers is there.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rafiki.errors import InvalidRunningInferenceJobError, RafikiError
+from rafiki.utils.npy import NpyError, NpyHeader, read_header, split_first_axis
 from rafiki.utils.values import JsonValue
 from rafiki_cli import terminal
 from rafiki_cli.application import Application
@@ -37,6 +38,7 @@ _REASONS = {
 @app.command(
     epilog=examples(
         "rafiki predict digits --query-file image.png",
+        "rafiki predict digits --query-file image.npy",
         'rafiki predict houses --query \'{"area": 96, "rooms": 4}\'',
         "rafiki predict digits --queries-file queries.json -o json",
         "rafiki predict --host localhost:41234 --query-file query.json",
@@ -46,8 +48,11 @@ def predict(
     cli: Application,
     app: Annotated[str | None, typer.Argument(help="A deployed app.", autocompletion=completers.served_apps)] = None,
     query: Annotated[str | None, typer.Option(help="One query, as JSON.")] = None,
-    query_file: Annotated[Path | None, typer.Option(help="One query: a JSON file, or an image.")] = None,
-    queries_file: Annotated[Path | None, typer.Option(help="Any number of queries: a JSON list in a file.")] = None,
+    query_file: Annotated[Path | None, typer.Option(help="One query: a JSON file, an image, or an npy array.")] = None,
+    queries_file: Annotated[
+        Path | None,
+        typer.Option(help="A file of queries: a JSON list, an npy array (along its first axis), or npz arrays."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="HOST:PORT of a predictor, instead of an app.")] = None,
     version: VersionOption = -1,
     key_file: Annotated[
@@ -75,12 +80,18 @@ def predict(
         raise terminal.UsageError(f"{queries_file}: an image is one query. Give it with --query-file.")
     if host:
         session.parse_address(host, "--host", "a predictor")
-    one = parse_json(query, "--query") if query is not None else read_query(query_file) if query_file else None
+    array = _read_npy(query_file)[0] if query_file and query_file.suffix.lower() == ".npy" else None
+    one = parse_json(query, "--query") if query is not None else None
+    if query_file and array is None:
+        one = read_query(query_file)
     many = read_queries(queries_file) if queries_file else None
     client = cli.client() if app is not None else None
     address = host or _predictor_of(client, app, version)
     with BriefPredictorClient(address, timeout_s=timeout, trust=_trust(cli, host), key=_key(key_file)) as predictor:
-        answer = predictor.post({"query": one}) if many is None else predictor.ask_many(many)
+        if many is not None:
+            answer = predictor.ask_raws(many)
+        else:
+            answer = predictor.post({"query": one}) if array is None else predictor.ask_raw(array)
     answer.setdefault("left_out", [])
     if format is Format.TABLE:
         for prediction in [answer["prediction"]] if many is None else answer["predictions"]:
@@ -172,16 +183,51 @@ def read_query(file: Path) -> JsonValue:
         raise terminal.UsageError(f"{file}: this image cannot be read: {e.strerror or 'it is damaged'}.") from e
 
 
-def read_queries(file: Path) -> list[JsonValue]:
-    """The queries in a file: a JSON list.
+def read_queries(file: Path) -> list[bytes]:
+    """The queries in a file, as they travel: those of a JSON list, the parts of an array (npy) along its first axis, or
+    the arrays of an npz file.
 
     Raises:
         UsageError: when the file cannot be read, or holds something else.
     """
+    match file.suffix.lower():
+        case ".npy":
+            data, header = _read_npy(file)
+            try:
+                return list(split_first_axis(data, header))
+            except NpyError as e:
+                raise terminal.UsageError(f"{file}: this array holds no queries: {e}.") from e
+        case ".npz":
+            return _read_npz(file)
     found = read_query(file)
     if not isinstance(found, list):
         raise terminal.UsageError(f"{file}: this must hold a JSON list of queries.")
-    return found
+    return [json.dumps(query).encode() for query in found]
+
+
+def _read_npy(file: Path) -> tuple[bytes, NpyHeader]:
+    terminal.check_file(file)
+    try:
+        data = file.read_bytes()
+        return data, read_header(data)
+    except OSError as e:
+        raise terminal.UsageError(f"{file}: this array cannot be read: {e.strerror}.") from e
+    except NpyError as e:
+        raise terminal.UsageError(f"{file}: this array cannot be read: {e}.") from e
+
+
+def _read_npz(file: Path) -> list[bytes]:
+    import zipfile
+
+    terminal.check_file(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            arrays = [archive.read(info) for info in archive.infolist()]
+        for array in arrays:
+            read_header(array)
+    except (OSError, zipfile.BadZipFile, NpyError, RuntimeError) as e:
+        raise terminal.UsageError(f"{file}: these arrays cannot be read: {e}.") from e
+    return arrays
 
 
 def read_image(file: Path) -> list[JsonValue]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -13,6 +14,8 @@ from support.http.contract_server import ContractServer
 
 from rafiki.constants import EnsembleMethod, ExitCode
 from rafiki.contract.inference_jobs import EnsembleSetting
+from rafiki.predictor.bodies import BodyForm, read_body
+from rafiki.tasks.query_arrays import read_array
 from rafiki_cli.commands.predict import prediction_text
 
 
@@ -34,9 +37,15 @@ def predictor(server: ContractServer, monkeypatch: pytest.MonkeyPatch, trial: di
     def serve(method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         if target == "/" and method == "GET":
             return 200, json.dumps({"name": "rafiki predictor", "absent": found.absent}).encode()
-        if target != "/predict":
+        if target.partition("?")[0] != "/predict":
             return plain(method, target, headers, body)
-        query = json.loads(body)
+        if body.startswith(b"{"):
+            query = json.loads(body)
+        else:
+            form = BodyForm().told(target.partition("?")[2].encode(), [])
+            asked = read_body(body, form, 1.0, most_queries=99, most_bytes=1 << 20)
+            arrays = [read_array(q).tolist() for q in asked.queries]
+            query = {"query": arrays[0]} if asked.is_one else {"queries": arrays}
         found.asked.append(query)
         answer = {"prediction": found.prediction, "predictions": ["many"] * len(query.get("queries", []))}
         return 200, json.dumps({**answer, **found.extra}).encode()
@@ -70,6 +79,28 @@ def test_predict_takes_json_a_file_an_image_and_batches(logged_in, folder: Path,
         assert result.err == ""
     grey = [7, 7, 7]
     assert predictor.asked == [{"query": [1, 2]}, {"query": {"x": 1}}, {"query": [[grey, grey]]}, {"queries": [1, 2]}]
+
+
+def test_predict_takes_arrays_and_sends_them_as_they_are(logged_in, folder: Path, predictor: Predictor) -> None:
+    np.save(folder / "q.npy", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    np.savez(folder / "q.npz", np.zeros(1), np.ones(2))
+    assert json.loads(logged_in("predict", "digits", "--query-file", str(folder / "q.npy")).out) == "one"
+    for name in ("q.npy", "q.npz"):
+        done = logged_in("predict", "digits", "--queries-file", str(folder / name))
+        assert json.loads(done.out) == ["many", "many"]
+    assert predictor.asked == [
+        {"query": [[0, 1, 2], [3, 4, 5]]}, {"queries": [[0, 1, 2], [3, 4, 5]]}, {"queries": [[0.0], [1.0, 1.0]]},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["q.npy", "q.npz"])
+def test_what_is_no_array_is_a_usage_error(logged_in, folder: Path, predictor: Predictor, name: str) -> None:
+    (folder / name).write_text("[1]")
+    for option in ("--query-file", "--queries-file") if name == "q.npy" else ("--queries-file",):
+        done = logged_in("predict", "digits", option, str(folder / name))
+        assert done.code == ExitCode.USAGE
+        assert "cannot be read" in done.err
+    assert not predictor.asked
 
 
 def test_a_member_that_was_left_out_is_named_on_stderr_and_in_the_answer(logged_in, predictor: Predictor) -> None:

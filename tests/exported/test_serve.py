@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -9,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import pytest
 
+from rafiki.client import PredictorClient
 from rafiki.errors import InvalidQueryError, error_types
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Manifest
 from rafiki.exported.serve import ExportServer
+from rafiki.tasks.query_arrays import decode_value
+from rafiki.tasks.registry import get_task
 
 MANIFEST = Manifest(app="demo", app_version=1, task="CUSTOM", rafiki_version="9.8.7", members=[])
 
@@ -191,3 +196,23 @@ def test_a_signal_that_wakes_another_thread_ends_it_too() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert is_lost == [False]
+
+
+def sums(queries: Sequence[bytes]) -> list[Answer]:
+    return [Answer(prediction=json.dumps(float(np.sum(decode_value(get_task("X"), q)))).encode()) for q in queries]
+
+
+def test_clients_send_arrays_as_their_bytes_and_get_what_json_gets() -> None:
+    arrays = [np.arange(4, dtype=np.float32), np.ones(4, np.float32)]
+    ragged = [np.arange(3), np.ones((2, 2))]
+    with serving(sums) as http:
+        host = f"127.0.0.1:{http.base_url.port}"
+        for is_binary in (True, False):
+            with PredictorClient(host, binary=is_binary) as client:
+                assert client.predict(arrays[0]) == 6.0
+                assert client.predict_many(arrays) == [6.0, 4.0]
+                assert client.predict_many(ragged) == [3.0, 4.0]
+                assert client.predict_many([arrays[0], [1, 2]]) == [6.0, 3.0]
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
+        assert http.post("/v2/models/demo/infer", json=body).json()["outputs"][0]["data"] == [3.0]
+        assert http.get("/v2/models/demo/ready").json() == {"name": "demo", "ready": True}

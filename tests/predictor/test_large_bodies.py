@@ -19,7 +19,7 @@ from rafiki.errors import (
     UnsupportedEncodingError,
 )
 from rafiki.predictor import large_bodies
-from rafiki.predictor.body_reader import ToRead, read_body
+from rafiki.predictor.body_reader import ToRead, read_large_body
 from rafiki.predictor.large_bodies import LargeBodies, MemoryFile
 from rafiki.predictor.protocol import Asked
 
@@ -126,11 +126,11 @@ def test_no_more_are_held_at_once_than_memory_allows() -> None:
 
 
 def test_what_takes_more_memory_than_there_is_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_much(*_arguments: object) -> None:
+    def too_much(*_arguments: object, **_named: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("rafiki.predictor.body_reader.read_request", too_much)
-    reading = read_body(ToRead("", 1.0, MB, 10), b"[]", -1)
+    monkeypatch.setattr("rafiki.predictor.body_reader.read_body", too_much)
+    reading = read_large_body(ToRead("", 1.0, MB, 10), b"[]", -1)
     assert (reading.error, reading.http_status) == ("InvalidRequestError", 400)
     assert "too many values" in reading.message
 

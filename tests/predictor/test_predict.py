@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.stacks.deployment import InferenceWorker, Predictor
 from support.stacks.running_stack import eventually
@@ -543,3 +546,69 @@ def test_a_large_body_that_does_not_come_within_the_deadline_is_refused_then(dep
     is_over.set()
     assert (answer.status_code, answer.json()["error"]) == (503, "NoPredictionError")
     assert "to come" in answer.json()["message"]
+
+
+# ---- arrays, and the Open Inference Protocol
+
+
+def as_npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_arrays_are_answered_as_the_same_queries_in_json_are(deployment: Deployment) -> None:
+    deployment.worker("t", lambda q: [float(q.mean()), float(q[0, 0, 0])], "IMAGE_CLASSIFICATION")
+    predictor = deployment.predictor("t", task="IMAGE_CLASSIFICATION", max_body_mb=4)
+    # The second is large: another process reads it.
+    for side in (8, 400):
+        images = np.arange(3 * side * side * 3, dtype=np.uint8).reshape(3, side, side, 3)
+        expected = [[float(i.mean()), float(i[0, 0, 0])] for i in images]
+        one = predictor.request("POST", "/predict", as_npy(images[1]))
+        assert one.json() == {"prediction": expected[1], "predictions": []}
+        several = predictor.request("POST", "/predict?batch=true", as_npy(images))
+        assert several.json() == {"prediction": None, "predictions": expected}
+        packed = predictor.request("POST", "/predict", gzip.compress(as_npy(images[1])), {"content-encoding": "gzip"})
+        assert packed.json() == one.json()
+        head = json.dumps(
+            {
+                "inputs": [
+                    {"name": "image", "datatype": "UINT8", "shape": images.shape,
+                     "parameters": {"binary_data_size": images.nbytes}}
+                ]
+            }
+        ).encode()  # fmt: skip
+        inferred = predictor.request(
+            "POST",
+            "/v2/models/ijob/infer",
+            head + images.tobytes(),
+            {"Inference-Header-Content-Length": str(len(head))},
+        )
+        assert inferred.json()["outputs"] == [
+            {
+                "name": "probabilities",
+                "datatype": "FP64",
+                "shape": [3, 2],
+                "data": [n for pair in expected for n in pair],
+            }
+        ]
+    refused = predictor.request("POST", "/predict?batch=true", as_npy(np.zeros((2, 5), np.uint8)))
+    assert (refused.status_code, refused.json()["error"]) == (400, "InvalidQueryError")
+    assert refused.json()["message"].startswith("Query 0: An image query is")
+
+
+def test_the_open_inference_protocol_says_what_is_ready_and_refuses_in_its_own_form(deployment: Deployment) -> None:
+    predictor = deployment.predictor("t", task=REGRESSION)
+    assert predictor.request("GET", "/v2/health/live").json() == {"live": True}
+    assert predictor.request("GET", "/v2/health/ready").status_code == 503
+    deployment.worker("t", lambda q: q["a"] * 2, REGRESSION)
+    deployment.wait_for_present(predictor)
+    assert predictor.request("GET", "/v2/models/ijob/ready").json() == {"name": "ijob", "ready": True}
+    body = {"inputs": [{"name": "a", "datatype": "FP64", "shape": [2], "data": [1.5, 2]}], "id": "r"}
+    found = predictor.request("POST", "/v2/models/ijob/infer", json.dumps(body).encode())
+    assert found.json()["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [2], "data": [3.0, 4.0]}]
+    assert predictor.meter.requests == 1
+    refused = predictor.request("POST", "/v2/models/ijob/infer", b"{")
+    assert refused.status_code == 400
+    assert refused.json().keys() == {"error"}
+    assert refused.json()["error"].startswith("InvalidRequestError: ")

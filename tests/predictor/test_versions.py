@@ -124,6 +124,9 @@ def test_a_split_gives_one_caller_one_version_and_callers_their_share() -> None:
         (b'{"prediction":null,"predictions":[1,2]}', b'{"prediction":null,"predictions":[1]}', False),
         (b'{"prediction":{"a":1},"predictions":[]}', b'{"prediction":{"b":1},"predictions":[]}', False),
         (b'{"prediction":true,"predictions":[]}', b'{"prediction":1,"predictions":[]}', True),
+        (b'{"outputs":[{"shape":[1,2],"data":[0.9,0.1]}]}', b'{"outputs":[{"shape":[1,2],"data":[0.6,0.4]}]}', True),
+        (b'{"outputs":[{"shape":[1,2],"data":[0.9,0.1]}]}', b'{"outputs":[{"shape":[1,2],"data":[0.4,0.6]}]}', False),
+        (b'{"outputs":[{"shape":[1],"data":[2]}]}', b'{"outputs":[{"shape":[1],"data":[3]}]}', False),
     ],
 )  # fmt: skip
 def test_answers_agree_by_what_they_say(one: bytes, other: bytes, agree: bool) -> None:

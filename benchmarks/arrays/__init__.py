@@ -1,0 +1,1 @@
+"""Images as JSON and as their bytes."""
