@@ -6,12 +6,18 @@ from typing import Annotated
 
 import msgspec
 
+LATE_TARGET = 0.01
+"""The share of answers that may be late where nobody says another."""
+
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """How an inference job serves. None = as the stack's settings say."""
 
     latency_budget_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] | None = None
     """A query is answered, or refused with a reason, within this time (predictor.deadline_s)."""
+    late_target: Annotated[float, msgspec.Meta(gt=0, le=0.5)] | None = None
+    """The share of answers that may be late, or lack a member that was asked (0.01): what is kept in reserve is learned
+    so that it holds."""
     require_key: bool | None = None
     """Whether its predictor takes queries with a key of the app only (``Authorization: Bearer KEY``)."""
     replace_damaged: bool | None = None

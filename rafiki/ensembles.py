@@ -48,7 +48,8 @@ class EnsembleSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Of each served trial alone, in the order of ``trial_ids``; empty where nothing was scored."""
     subset_scores: dict[int, float] = {}
     """Of subsets of the served trials, as bit masks: bit ``m`` is the ``m``-th of ``trial_ids``. By these a predictor
-    chooses who answers where not all can in time."""
+    chooses who answers where not all can in time, so they are moved towards the mean of the subsets of their size by as
+    much as chance explains of them."""
     n_examples: int = 0
     """How many examples the scores are of."""
     note: str | None = None

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from rafiki.constants import SharePolicy
+from rafiki.deployment import LATE_TARGET
 from rafiki.entities import TrialCheckpoint, TrialLog
 from rafiki.knob_specs import Knobs, KnobSpecs
 from rafiki.sandbox.limits import Limits
@@ -191,6 +192,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     """The most queries that an inference worker takes at once."""
     subset_scores: dict[int, float] = {}
     """Of subsets of the members, as bit masks, bit ``m`` the ``m``-th; empty = unknown."""
+    late_target: float = LATE_TARGET
+    """The share of answers that may be late."""
     host: str = ""
     port: int = 0
     """Where it is to listen: the container manager allocates it."""
@@ -220,6 +223,7 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
     batch_size: int = 64
     subset_scores: dict[int, float] = {}
+    late_target: float = LATE_TARGET
     """See :class:`PredictorSpec`."""
     share: float = 0.0
     """Of a candidate: which part of the requests it answers, 0 to 1. The first version answers the rest."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rafiki.scheduling.subset_scores import useful_subsets
 from rafiki.store_location import StoreLocation
 from rafiki.stores import open_param_store
 from rafiki.tasks.registry import get_task
@@ -45,7 +44,8 @@ class SelectAnswer(msgspec.Struct, frozen=True, kw_only=True):
     single_scores: dict[int, float] = {}
     """Of each trial with predictions, alone."""
     subset_scores: dict[int, float] = {}
-    """Of subsets of the members, as bit masks: bit ``m`` is the member that comes ``m``-th by its place."""
+    """Of subsets of the members, as bit masks: bit ``m`` is the member that comes ``m``-th by its place. Shrunk by what
+    of them is chance (:func:`rafiki.tasks.subset_scores.subset_scores`)."""
     n_examples: int = 0
     note: str | None = None
     """Why the best trial is served alone, or nothing was scored."""
@@ -80,13 +80,11 @@ def answer(request: SelectRequest) -> SelectAnswer:
 
 
 def _subset_scores(library: ModelLibrary, counts: Mapping[int, float]) -> dict[int, float]:
-    members = sorted(counts)
-    if len(members) < 2:
+    if len(counts) < 2:
         return {}
-    return {
-        mask: library.score_of({i: counts[i] for m, i in enumerate(members) if mask >> m & 1}).score
-        for mask in useful_subsets(len(members))
-    }
+    from rafiki.tasks.subset_scores import subset_scores
+
+    return subset_scores(library, counts)
 
 
 def unscored(request: SelectRequest, note: str) -> SelectAnswer:

@@ -328,6 +328,7 @@ class SpecBuilder:
             deadline_s=version.deadline_s,
             batch_size=version.batch_size,
             subset_scores=version.subset_scores,
+            late_target=version.late_target,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,

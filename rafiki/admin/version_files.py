@@ -11,6 +11,7 @@ import msgspec
 from rafiki.admin.actions import ServedJob, Serving
 from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.cache.credentials import Credentials
+from rafiki.deployment import LATE_TARGET
 from rafiki.errors import RafikiError
 from rafiki.messages import EnsembleMember, ServedVersion, ServedVersions
 from rafiki.meta_store import MetaStore
@@ -104,7 +105,7 @@ class VersionFiles:
             ],
             deadline_s=budget_ms / 1000 if budget_ms else self._settings.deadline_s,
             batch_size=job.deployment.batch_size or self._settings.batch_size,
-            subset_scores=job.ensemble.subset_scores,
+            subset_scores=job.ensemble.subset_scores, late_target=job.deployment.late_target or LATE_TARGET,
         )  # fmt: skip
 
     def _forget_all_but(self, front_ids: set[str]) -> None:

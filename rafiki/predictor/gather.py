@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
+from rafiki.deployment import LATE_TARGET
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
 from rafiki.predictor.protocol import too_many_queries
 from rafiki.scheduling.batch_cost import BatchCost
-from rafiki.scheduling.member_planner import LATE_TARGET, MemberPlanner, Plan
+from rafiki.scheduling.member_planner import MemberPlanner, Plan
 from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.utils.clock import Deadline
@@ -32,7 +33,7 @@ _LEAST_WRITE_S = 0.001
 _MOST_WRITE_S = 0.25
 _MOST_WRITE_SHARE = 0.25
 """Of the time that a query has: more is not kept for writing."""
-_WRITE_LATE_SHARE = LATE_TARGET / 4
+_WRITE_LATE_SHARE = 0.25
 """Of the answers that may be late. A busy event loop comes late to the reading of a request, too, which nobody here
 sees and which takes as much, and there are others on the way."""
 _WATCH_S = 2.0
@@ -85,10 +86,12 @@ class Gather:
         start_time_s: float,
         scores: SubsetScores | None = None,
         batch_size: int = 64,
+        late_target: float = LATE_TARGET,
     ) -> None:
         """
         Args:
             scores: of the subsets of its members; None = unknown.
+            late_target: the share of answers that may be late, or lack a member that was asked.
             batch_size: the most that a worker takes at once.
         """
         self._queues = queues
@@ -103,11 +106,11 @@ class Gather:
         self._starting = Deadline(start_time_s)
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
-        self._planner = MemberPlanner(scores or SubsetScores.unknown(len(self._trial_ids)))
+        self._planner = MemberPlanner(scores or SubsetScores.unknown(len(self._trial_ids)), late_target=late_target)
         for member in self._planner.members:
             member.most = batch_size
         self._costs = [BatchCost() for _ in self._trial_ids]
-        self._writing = QuantileTracker(_WRITE_LATE_SHARE, _WRITE_S, least=0.0, most=_MOST_WRITE_S)
+        self._writing = QuantileTracker(_WRITE_LATE_SHARE * late_target, _WRITE_S, least=0.0, most=_MOST_WRITE_S)
         self._alive = [0] * len(self._trial_ids)
         """Queries of each member that are waited for."""
         self._shed = [0] * len(self._trial_ids)

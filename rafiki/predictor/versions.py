@@ -209,7 +209,7 @@ class Versions:
         gather = Gather(
             queues, [m.trial_id for m in said.members], max_waiting=self._spec.max_waiting,
             start_time_s=said.deadline_s if self._start_time_s is None else self._start_time_s,
-            batch_size=said.batch_size, scores=_scores_of(said),
+            batch_size=said.batch_size, scores=_scores_of(said), late_target=said.late_target,
         )  # fmt: skip
         gather.start()
         version = Version(
@@ -223,6 +223,7 @@ def _first_of(spec: PredictorSpec) -> ServedVersion:
     return ServedVersion(
         job_id=spec.job_id, app_version=spec.app_version, task=spec.task, cache=spec.cache, members=spec.members,
         deadline_s=spec.deadline_s, batch_size=spec.batch_size, subset_scores=spec.subset_scores,
+        late_target=spec.late_target,
     )  # fmt: skip
 
 

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rafiki.deployment import LATE_TARGET
 from rafiki.scheduling.batch_cost import BatchCost
 from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 
-LATE_TARGET = 0.01
-"""The share of answers that may be late."""
 _RATE_OVER_S = 0.25
 """The seconds that a rate is of."""
 _MOST_SLACK = 4.0

@@ -51,12 +51,20 @@ class ModelLibrary(ABC):
     def score(self, total: Floats, weight: float) -> Score:
         """Of the combination ``total``, whose weights sum up to ``weight``."""
 
-    def score_of(self, weights: Mapping[int, float]) -> Score:
-        """Of the members ``weights``; whole numbers, or equal ones, keep ties exact."""
+    @abstractmethod
+    def gains(self, total: Floats, weight: float) -> Floats:
+        """What each example, or each of its parts, adds to the score of a combination, which is their mean."""
+
+    def sum_of(self, weights: Mapping[int, float]) -> Floats:
+        """The combination of the members ``weights``."""
         total = self.empty()
         for model in sorted(weights):
             total = self.added(total, model, weights[model])
-        return self.score(total, sum(weights.values()))
+        return total
+
+    def score_of(self, weights: Mapping[int, float]) -> Score:
+        """Of the members ``weights``; whole numbers, or equal ones, keep ties exact."""
+        return self.score(self.sum_of(weights), sum(weights.values()))
 
     def find_misfits(self) -> set[int]:
         """Models whose predictions do not mean what those of the others mean."""
@@ -102,10 +110,14 @@ class ProbabilityLibrary(ModelLibrary):
         return np.add(total, more, out=more)
 
     def score(self, total: Floats, weight: float) -> Score:
-        accuracy = float(np.mean(total.argmax(axis=1) == self._labels))
+        accuracy = float(np.mean(self.gains(total, weight)))
         likely = total[self._rows, self._known] / np.maximum(total.sum(axis=1)[self._rows], _LEAST_PROBABILITY)
         log_likelihood = np.log(np.clip(likely, _LEAST_PROBABILITY, 1.0)).sum() / max(1, self.n_examples)
         return Score(accuracy, float(log_likelihood))
+
+    def gains(self, total: Floats, weight: float) -> Floats:
+        hits: Floats = (total.argmax(axis=1) == self._labels).astype(np.float64)
+        return hits
 
     def find_misfits(self) -> set[int]:
         """Models that would hit clearly more labels if their classes stood in another order: they order classes in a
@@ -156,6 +168,10 @@ class NumberLibrary(ModelLibrary):
     def score(self, total: Floats, weight: float) -> Score:
         return Score(1.0 - float(np.mean((total / weight - self._labels) ** 2)) / self._variance, 0.0)
 
+    def gains(self, total: Floats, weight: float) -> Floats:
+        gains: Floats = 1.0 - (total / weight - self._labels) ** 2 / self._variance
+        return gains
+
 
 class VoteLibrary(ModelLibrary):
     """One tag a token. Scored by the accuracy per token of the weighted vote; the tie-breaker is the mean share of
@@ -194,9 +210,19 @@ class VoteLibrary(ModelLibrary):
         return total
 
     def score(self, total: Floats, weight: float) -> Score:
+        total = self._without_none(total)
+        votes = total[self._tokens, self._labels]
+        return Score(float(np.mean(self._hits(total))), float(votes.mean() / weight))
+
+    def gains(self, total: Floats, weight: float) -> Floats:
+        return self._hits(self._without_none(total)).astype(np.float64)
+
+    def _without_none(self, total: Floats) -> Floats:
         if self._none is not None:
             total = total.copy()
             total[:, self._none] = -1.0
-        votes = total[self._tokens, self._labels]
-        accuracy = float(np.mean((total.argmax(axis=1) == self._labels) & (votes > 0)))
-        return Score(accuracy, float(votes.mean() / weight))
+        return total
+
+    def _hits(self, total: Floats) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = (total.argmax(axis=1) == self._labels) & (total[self._tokens, self._labels] > 0)
+        return found

@@ -126,7 +126,8 @@ def deployment_of(deploy: Deploy) -> DeploymentRequest:
     """How the inference job serves."""
     return DeploymentRequest(
         latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size,
-        require_key=deploy.require_key or None, replace_damaged=deploy.replace_damaged or None,
+        late_target=deploy.late_target, require_key=deploy.require_key or None,
+        replace_damaged=deploy.replace_damaged or None,
     )  # fmt: skip
 
 

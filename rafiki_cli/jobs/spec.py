@@ -120,6 +120,8 @@ class Deploy(Part, frozen=True, kw_only=True):
     """Inference workers that share one GPU."""
     latency_budget_ms: Annotated[float, Meta(gt=0, le=3_600_000)] | None = None
     """A query is answered, or refused with a reason, within this time; `predictor.deadline_s` if left out."""
+    late_target: Annotated[float, Meta(gt=0, le=0.5)] | None = None
+    """The share of answers that may be late, or lack a member that was asked; 0.01 if left out."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] | None = None
     """The most queries that a worker takes at once; `predictor.batch_size` if left out."""
     replace_damaged: bool = False

@@ -162,7 +162,9 @@ def test_only_what_changed_is_uploaded_and_the_new_version_takes_the_old_ones_pl
 
 def test_what_only_bears_on_serving_does_not_train_again(project: Project) -> None:
     assert project.run().returncode == ExitCode.OK
-    done = project.run("--set", "deploy={replicas: 2, latency_budget_ms: 750, batch_size: 8}", "-o", "json")
+    done = project.run(
+        "--set", "deploy={replicas: 2, latency_budget_ms: 750, batch_size: 8, late_target: 0.05}", "-o", "json"
+    )
     assert done.returncode == ExitCode.OK, done.stderr
     [outcome] = json.loads(done.stdout)
     assert outcome["app_version"] == 1
@@ -171,7 +173,7 @@ def test_what_only_bears_on_serving_does_not_train_again(project: Project) -> No
     served = records["inference_jobs"][0]
     assert (served["status"], served["budget"]["REPLICA_COUNT"]) == ("RUNNING", 2)
     given = {name: value for name, value in served["deployment"].items() if value is not None}
-    assert given == {"latency_budget_ms": 750.0, "batch_size": 8}
+    assert given == {"latency_budget_ms": 750.0, "batch_size": 8, "late_target": 0.05}
 
 
 def test_what_cannot_take_its_place_leaves_what_serves_alone(project: Project) -> None:

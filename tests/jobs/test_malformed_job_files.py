@@ -109,6 +109,7 @@ CASES = [
     Case("a version that is a number", changed("file: model.py", "file: model.py\n    dependencies: {numpy: 1.2}"),
          "line 8", "must be a text, not 1.2"),
     Case("a latency budget below nothing", GOOD + "deploy: {latency_budget_ms: -1}\n", "line 10, column 10", "above 0"),
+    Case("more late answers than half", GOOD + "deploy: {late_target: 0.9}\n", "line 10, column 10", "0.5"),
     Case("words for deploy", GOOD + "deploy: maybe\n", "line 10, column 1", "must be true or false or a mapping"),
     Case("no replicas", GOOD + "deploy: {replicas: 0}\n", "line 10, column 10", "1 or more, not 0"),
     Case("a batch of a million", GOOD + "deploy: {batch_size: 1000000}\n", "line 10, column 10", "4096 or less"),

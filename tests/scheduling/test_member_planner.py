@@ -195,6 +195,17 @@ def test_the_slack_follows_what_plans_miss_and_so_few_answers_come_later_than_pl
     assert member.slack > 1  # what was seen counts for more
 
 
+def test_a_target_for_late_answers_sets_what_is_kept_in_reserve() -> None:
+    slack = []
+    for target in (0.2, 0.02):
+        planner, rng = MemberPlanner(SubsetScores.unknown(2), late_target=target), random.Random(5)
+        member = planner.members[1]
+        for _ in range(4000):
+            member.follow(Plan(0.0, 0.1), 0.1 * rng.random())
+        slack.append(member.slack)
+    assert slack == pytest.approx([0.8, 0.98], abs=0.1)
+
+
 def test_a_worker_that_was_gone_leaves_a_bounded_slack() -> None:
     member = MemberLoad()
     member.fixed_s = 0.01
