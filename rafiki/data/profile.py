@@ -173,6 +173,10 @@ class ColumnProfiler:
     def counts_up(self) -> bool:
         return self._counts_up
 
+    def counts(self) -> dict[str, int]:
+        """How often each text is there that is remembered."""
+        return {text: group.n for text, group in self._texts.items()}
+
     def groups(self) -> list[_Group]:
         return [*self._texts.values(), *self._beyond.values()]
 

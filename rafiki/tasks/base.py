@@ -88,6 +88,8 @@ class TaskSpec(ABC):
     query_tensor: TensorForm | None = TensorForm("query", "FP64", (-1, -1), is_fixed=False)
     """None = a tensor a feature: a query is an object of their values."""
     prediction_tensor: TensorForm = TensorForm("prediction", "FP64", (-1, -1), is_fixed=False)
+    compares_datasets: bool = False
+    """Whether :meth:`check_pair` looks at the datasets of a train job."""
     query_file: str | None = None
     """Such as ``image.png``: the kind of file that people have a query in, where it would be long."""
 
@@ -101,6 +103,20 @@ class TaskSpec(ABC):
 
     def find_oddities(self, path: Path) -> list[str]:
         """What its owner should know of a dataset that :meth:`validate_dataset` has accepted, a sentence each."""
+        return []
+
+    def check_pair(
+        self, train_path: Path, val_path: Path, train_args: Mapping[str, JsonValue], *, are_same: bool
+    ) -> list[str]:
+        """What people should know of the two datasets of a train job before it is made, a sentence each.
+
+        Args:
+            train_args: of the job; they may name columns.
+            are_same: whether both are one file.
+
+        Raises:
+            InvalidDatasetError: no trial could succeed with them; says which dataset, row and column.
+        """
         return []
 
     def decode_query(self, raw: bytes) -> object:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat, cast
+from typing import TYPE_CHECKING, ClassVar, SupportsFloat, cast
 
 import msgspec
 
 from rafiki.constants import Task
-from rafiki.data.columns import category_of, order_of_category
+from rafiki.data.columns import ColumnKind, ColumnReading, category_of, order_of_category
 from rafiki.data.missing import is_missing
-from rafiki.data.numbers import parse_plain
+from rafiki.data.numbers import parse_plain, read_written
+from rafiki.data.profile import ColumnProfiler
 from rafiki.data.table_schema import profile_rows
 from rafiki.errors import InvalidDatasetError, InvalidQueryError, ModelPredictError
 from rafiki.tasks.base import TensorForm, encode_json
 from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.table_files import CSV_FILE, Table, open_table, place
+from rafiki.tasks.table_pairs import check_pair
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.utils.mismatch import explain_json
 from rafiki.utils.values import JsonValue
@@ -34,6 +36,8 @@ _ABOUT_QUERIES = "A query is an object of feature -> value; a feature that is le
 
 
 class _TabularTask(CombiningTask):
+    is_regression: ClassVar[bool]
+    compares_datasets = True
     sample_query = {"feature": 1.5, "other": "a"}
     query_tensor = None
 
@@ -54,6 +58,11 @@ class _TabularTask(CombiningTask):
         told = f"{place(CSV_FILE, 1)}: the first column has no name: it is taken for an index, and is no feature."
         index = [f"{told} pandas writes none with to_csv(index=False)."] if has_index else []
         return [*index, *(f"{CSV_FILE}, {warning}." for warning in schema.warnings)]
+
+    def check_pair(
+        self, train_path: Path, val_path: Path, train_args: Mapping[str, JsonValue], *, are_same: bool
+    ) -> list[str]:
+        return check_pair(train_path, val_path, train_args, is_regression=self.is_regression, are_same=are_same)
 
     def decode_query(self, raw: bytes) -> dict[str, Scalar]:
         """The features by name; a feature that is null or left out is a missing value."""
@@ -121,7 +130,7 @@ def _has_column_of_numbers(path: Path) -> bool:
         seen: set[int] = set()
         for _, row in table.rows:
             for i in tuple(left):
-                if parse_plain(row[i]) is not None:
+                if read_written(row[i]) is not None:
                     seen.add(i)
                 elif not is_missing(row[i]):
                     left.discard(i)
@@ -132,6 +141,7 @@ class TabularClassificationTask(_TabularTask, ProbabilityTask):
     """Datasets: csv. Queries: feature -> value. Predictions: k probabilities, averaged over the ensemble."""
 
     name = Task.TABULAR_CLASSIFICATION
+    is_regression = False
     about_queries = f"{_ABOUT_QUERIES} A prediction is one probability a class."
 
     def read_validation(
@@ -151,6 +161,7 @@ class TabularRegressionTask(_TabularTask):
     """Datasets: csv. Queries: feature -> value. Predictions: a number, averaged over the ensemble."""
 
     name = Task.TABULAR_REGRESSION
+    is_regression = True
     about_queries = f"{_ABOUT_QUERIES} A prediction is a number."
     metric = "R2"
     prediction_tensor = TensorForm("value", "FP64", (-1,))
@@ -172,7 +183,7 @@ class TabularRegressionTask(_TabularTask):
             for row_no, row in table.rows:
                 if is_missing(row[-1]):
                     continue
-                if parse_plain(row[-1]) is not None:
+                if read_written(row[-1]) is not None:
                     n_numbers += 1
                     continue
                 n_texts += 1
@@ -207,7 +218,15 @@ class TabularRegressionTask(_TabularTask):
         self, val_path: Path, train_path: Path, train_args: Mapping[str, JsonValue], max_examples: int
     ) -> ValidationSample:
         queries, targets = _read_examples(val_path, train_args, max_examples)
-        labels = [parse_plain(text) for text in targets]
+        with open_table(train_path) as table:
+            target_at = _target_of(table, train_args)
+            profiler = ColumnProfiler(table.columns[target_at])
+            for row_no, row in table.rows:
+                profiler.add(row_no, row[target_at])
+        reading = profiler.conclude().reading
+        if reading.kind is not ColumnKind.NUMBER:
+            reading = ColumnReading(kind=ColumnKind.NUMBER)
+        labels = [reading.measure(text) for text in targets]
         if None in labels:
             raise InvalidDatasetError(f"{CSV_FILE}: the target {targets[labels.index(None)][:80]!r} is not a number.")
         return ValidationSample(queries, labels)

@@ -30,7 +30,7 @@ from rafiki.contract.train_jobs import (
     TrainJobRequest,
     TrainJobView,
 )
-from rafiki.entities import Model, SubTrainJob, TrainJob, User
+from rafiki.entities import Dataset, Model, SubTrainJob, TrainJob, User
 from rafiki.environments.state import EnvironmentStatus
 from rafiki.errors import (
     ContainerError,
@@ -43,6 +43,7 @@ from rafiki.errors import (
 from rafiki.model.knobs import from_knob_specs
 from rafiki.search_setting import AdvisorSetting, parse_setting
 from rafiki.states import TRAIN_JOB_TRANSITIONS, find_outcome, is_final
+from rafiki.tasks.registry import get_task
 from rafiki.utils.values import JsonObject
 
 _STOP_WAIT_S = 30.0
@@ -114,6 +115,7 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     if budget.time_hours > _MOST_TIME_HOURS:
         raise InvalidTrainJobError(f"Budget: TIME_HOURS must be {_MOST_TIME_HOURS:g} (ten years) or less.")
     _check_train_args(request.train_args or {})
+    datasets = []
     for field, dataset_id in (
         ("train_dataset_id", request.train_dataset_id),
         ("val_dataset_id", request.val_dataset_id),
@@ -126,11 +128,13 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
             raise InvalidDatasetError(
                 f"Field {field!r}: the dataset {dataset.name!r} is for {dataset.task}, not for {request.task}."
             )
+        datasets.append(dataset)
     given = request.advisor
     setting = given if isinstance(given, AdvisorSetting) else parse_setting(given)
     models = _choose_models(context, actor, request)
     for model in models:
         _check_setting(setting, model)
+    told = _compare(context, request.task, *datasets, request.train_args or {})
     for model in models:
         # What failed for an earlier job is tried again for this one.
         context.environments.request(model.dependencies)
@@ -140,8 +144,21 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
         models=models, advisor=setting, labels=request.labels, error=_why_it_cannot_run(models),
     )  # fmt: skip
     context.supervisor.wake()
-    notes = [note for model in models for note in _notes_of(context, model)]
+    notes = [*told, *(note for model in models for note in _notes_of(context, model))]
     return TrainJobCreatedView(id=job.id, app=job.app, app_version=job.app_version, notes=notes)
+
+
+def _compare(context: AdminContext, task: str, train: Dataset, val: Dataset, train_args: JsonObject) -> list[str]:
+    """What people should know of the two datasets before they spend a budget on them.
+
+    Raises:
+        InvalidDatasetError: no trial could succeed with them.
+    """
+    rules = get_task(task)
+    if not rules.compares_datasets:
+        return []
+    paths = [context.datasets.get_path(dataset.store_id) for dataset in (train, val)]
+    return rules.check_pair(*paths, train_args, are_same=train.sha256 == val.sha256)
 
 
 def _check_setting(setting: AdvisorSetting, model: Model) -> None:
