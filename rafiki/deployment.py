@@ -25,3 +25,5 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     gone or their model fails to load. None = no: the others go on without them."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     """The most queries that an inference worker takes at once (predictor.batch_size)."""
+    cache: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    """So many predictions are kept by the predictor, by the content of their queries. None or 0 = none."""

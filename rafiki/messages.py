@@ -206,6 +206,7 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     http: HttpConfig = HttpConfig()
     key_file: str | None = None
     """Hashes of the keys that it takes; None = it asks for none."""
+    most_cached: int = 0
     app_version: int | None = None
     versions_file: str | None = None
     """Which versions it serves at the moment (:class:`ServedVersions`), while the admin may change that; None = the one
@@ -225,6 +226,8 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
     subset_scores: dict[int, float] = {}
     late_target: float = LATE_TARGET
     """See :class:`PredictorSpec`."""
+    most_cached: int = 0
+    """So many of its predictions are kept."""
     share: float = 0.0
     """Of a candidate: which part of the requests it answers, 0 to 1. The first version answers the rest."""
     is_shadow: bool = False
@@ -436,6 +439,10 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
     """Those that said the same."""
     skipped: int = 0
     """Requests that a shadow was not asked, as it had too many in hand."""
+    cache_hits: int = 0
+    """Queries that were answered with kept predictions, since its start."""
+    cache_misses: int = 0
+    """Those that were not, where predictions are kept."""
 
 
 # ---- every service -> admin --------------------------------------------------------------------------------------

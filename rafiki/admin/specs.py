@@ -329,6 +329,7 @@ class SpecBuilder:
             batch_size=version.batch_size,
             subset_scores=version.subset_scores,
             late_target=version.late_target,
+            most_cached=version.most_cached,
             max_waiting=settings.max_waiting,
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,

@@ -106,6 +106,7 @@ class VersionFiles:
             deadline_s=budget_ms / 1000 if budget_ms else self._settings.deadline_s,
             batch_size=job.deployment.batch_size or self._settings.batch_size,
             subset_scores=job.ensemble.subset_scores, late_target=job.deployment.late_target or LATE_TARGET,
+            most_cached=job.deployment.cache or 0,
         )  # fmt: skip
 
     def _forget_all_but(self, front_ids: set[str]) -> None:

@@ -30,9 +30,9 @@ class InferenceJobCalls(Calls):
                 out.
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
                 best trial of each model, all counting alike.
-            deployment: ``latency_budget_ms``, ``late_target``, ``batch_size``, ``require_key`` and ``replace_damaged``
-                (the next best trials take the place of members that cannot be loaded); None = as the stack's settings
-                say.
+            deployment: ``latency_budget_ms``, ``late_target``, ``batch_size``, ``require_key``, ``cache`` (so many
+                predictions are kept, by the content of their queries) and ``replace_damaged`` (the next best trials
+                take the place of members that cannot be loaded); None = as the stack's settings say.
             labels: notes on the job, such as the commit that it was made from.
             replace: stop the running inference job of the train job first, once all else of the request holds.
 

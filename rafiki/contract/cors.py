@@ -10,6 +10,10 @@ from rafiki.contract.http_headers import STACK_HEADER, VERSION_HEADER
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+_HEADERS = (
+    "authorization", "content-type", "content-encoding", "cache-control", "inference-header-content-length",
+    "x-rafiki-key",
+)  # fmt: skip
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -21,5 +25,5 @@ def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 
     return CORSMiddleware(
         app, allow_origins=list(origins), allow_methods=_METHODS, expose_headers=[VERSION_HEADER],
-        allow_headers=["authorization", "content-type", "content-encoding", STACK_HEADER],
+        allow_headers=[*_HEADERS, STACK_HEADER],
     )  # fmt: skip

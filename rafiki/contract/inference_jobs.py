@@ -229,6 +229,10 @@ class InferenceFigures(msgspec.Struct, frozen=True, kw_only=True, tag="figures")
     waiting: int
     """Queries that are not answered yet, of all members."""
     members: list[MemberFigures]
+    cache_hits: int = 0
+    """Queries that were answered with kept predictions, since the predictor started."""
+    cache_misses: int = 0
+    """Those that were not, where predictions are kept."""
 
 
 class InferenceJobEnded(msgspec.Struct, frozen=True, kw_only=True, tag="end"):

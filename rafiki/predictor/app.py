@@ -21,7 +21,7 @@ from rafiki.errors import (
 )
 from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
-from rafiki.predictor.bodies import BodyForm, read_body
+from rafiki.predictor.bodies import BodyForm, read_body, without_cache
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
 from rafiki.predictor.protocol import Asked, SlowBodyError
 from rafiki.predictor.routes import Content, Routes, refusal_of
@@ -129,6 +129,8 @@ class PredictorApp:
         if (keys := self._versions.keys) is not None:
             _check_key(keys, scope)
         form = form.told(scope["query_string"], scope["headers"])
+        if version.cache is not None:
+            form = without_cache(form, scope["headers"])
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body") or len(body) > LARGE_BYTES:

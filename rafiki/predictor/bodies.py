@@ -28,6 +28,9 @@ class BodyForm(msgspec.Struct, frozen=True, array_like=True):
     is_batch: bool = False
     """An array holds a query in each part along its first axis."""
     timeout_ms: float | None = None
+    is_fresh: bool = False
+    """See :class:`Asked`."""
+    is_kept: bool = True
 
     def told(self, query_string: bytes, headers: Iterable[tuple[bytes, bytes]]) -> BodyForm:
         """This form, with what one request says.
@@ -51,6 +54,19 @@ class BodyForm(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(
             self, is_batch=_boolean(given.get("batch", ["false"])[-1]), timeout_ms=_timeout(given.get("timeout_ms"))
         )
+
+
+def without_cache(form: BodyForm, headers: Iterable[tuple[bytes, bytes]]) -> BodyForm:
+    """``form`` as the header ``cache-control`` of a request says: ``no-cache`` asks for a prediction that is made now,
+    ``no-store`` for one that is kept for nobody either."""
+    for name, value in headers:
+        if name == b"cache-control":
+            told = {part.strip() for part in value.lower().split(b",")}
+            if b"no-store" in told:
+                return msgspec.structs.replace(form, is_fresh=True, is_kept=False)
+            if b"no-cache" in told:
+                return msgspec.structs.replace(form, is_fresh=True)
+    return form
 
 
 def _boolean(text: str) -> bool:
@@ -90,6 +106,12 @@ def read_body(
         InvalidRequestError: when it has another form.
         PredictorBusyError: it holds too many queries.
     """
+    if form.is_fresh:
+        asked = read_body(
+            body, msgspec.structs.replace(form, is_fresh=False), deadline_s, most_queries=most_queries,
+            most_bytes=most_bytes, is_hurried=is_hurried,
+        )  # fmt: skip
+        return asked._replace(is_fresh=True, is_kept=form.is_kept)
     if form.model is not None:
         return read_inference(
             body, form.header_bytes, form.model, deadline_s, most_queries=most_queries, is_hurried=is_hurried

@@ -102,6 +102,8 @@ class Gather:
         self._outbox: dict[str, list[_Waiting]] = defaultdict(list)
         self._has_mail = asyncio.Event()
         self._workers: dict[str, set[str]] = {trial_id: set() for trial_id in self._trial_ids}
+        self.present = 0
+        """The members that have a worker now, as a mask of their columns."""
         self._seen: set[str] = set()
         self._starting = Deadline(start_time_s)
         self._tasks: list[asyncio.Task[None]] = []
@@ -325,6 +327,7 @@ class Gather:
                         self._seen.add(trial_id)
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
+                self.present = sum(1 << self._trial_ids.index(t) for t, workers in found.items() if workers)
                 for member, workers in zip(self._planner.members, found.values(), strict=True):
                     member.n_workers = max(1, len(workers))
                 if len(self.absent) < len(self._trial_ids):

@@ -111,7 +111,8 @@ class LargeBodies:
                 raise error_from_wire(reading.error, reading.message, reading.http_status)
             if reading.n_queries > len(reading.lengths):
                 raise too_many_queries(reading.n_queries, self._most_queries)
-            return Asked(_values(queries.fd, reading.lengths), reading.is_one, reading.timeout_s, reading.inference)
+            values = _values(queries.fd, reading.lengths)
+            return Asked(values, reading.is_one, reading.timeout_s, reading.inference, form.is_fresh, form.is_kept)
         except TimeoutError as e:
             raise NoPredictionError(f"The request alone took longer to read than its {left_s:.3g} s.") from e
         finally:

@@ -43,6 +43,10 @@ class Asked(NamedTuple):
     timeout_s: float
     inference: InferenceAnswer | None = None
     """How a request of the Open Inference Protocol is answered; None = it was ``POST /predict``."""
+    is_fresh: bool = False
+    """Whether no prediction of before will do."""
+    is_kept: bool = True
+    """Whether its predictions may be kept for others."""
 
 
 class SlowBodyError(Exception):

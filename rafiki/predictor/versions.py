@@ -12,6 +12,7 @@ from rafiki.cache.inference import RedisPredictorQueues
 from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorReport, PredictorSpec, ServedVersion, ServedVersions, drain_s
 from rafiki.predictor.gather import Gather
+from rafiki.predictor.prediction_cache import PredictionCache
 from rafiki.predictor.shadow import Shadow
 from rafiki.predictor.traffic import Split
 from rafiki.predictor.version import Version
@@ -137,6 +138,8 @@ class Versions:
         return msgspec.structs.replace(
             version.meter.read(version.gather.members()), in_hand=version.in_hand, former=former,
             is_leaving=served.said.is_leaving, compared=shadow.compared, agreed=shadow.agreed, skipped=shadow.skipped,
+            cache_hits=version.cache.hits if version.cache else 0,
+            cache_misses=version.cache.misses if version.cache else 0,
         )  # fmt: skip
 
     def give_up(self) -> None:
@@ -215,6 +218,7 @@ class Versions:
         version = Version(
             said.job_id, said.members, get_task(said.task), gather, deadline_s=said.deadline_s,
             app_version=said.app_version, meter=known.version.meter if known else None,
+            cache=PredictionCache(said.most_cached) if said.most_cached else None,
         )  # fmt: skip
         return Served(said, version, queues)
 
@@ -223,7 +227,7 @@ def _first_of(spec: PredictorSpec) -> ServedVersion:
     return ServedVersion(
         job_id=spec.job_id, app_version=spec.app_version, task=spec.task, cache=spec.cache, members=spec.members,
         deadline_s=spec.deadline_s, batch_size=spec.batch_size, subset_scores=spec.subset_scores,
-        late_target=spec.late_target,
+        late_target=spec.late_target, most_cached=spec.most_cached,
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ _COLUMNS: list[Column[InferenceJobView]] = [
         "rafiki infer create digits --ensemble greedy --size 5",
         "rafiki infer create digits --version 2 --replicas 2",
         "rafiki infer create digits --replace-damaged",
+        "rafiki infer create digits --cache 10000",
     )
 )
 def create(
@@ -98,6 +99,10 @@ def create(
             show_default=False,
         ),
     ] = False,
+    cache: Annotated[
+        int | None,
+        typer.Option(min=0, max=10_000_000, help="Keep so many predictions, by the content of queries. [default: 0]"),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
     ] = False,
@@ -125,7 +130,9 @@ def create(
             budget=budget,
             ensemble=setting,
             replace=replace,
-            deployment=DeploymentRequest(require_key=require_key or None, replace_damaged=replace_damaged or None),
+            deployment=DeploymentRequest(
+                require_key=require_key or None, replace_damaged=replace_damaged or None, cache=cache or None
+            ),
         )
     )
     columns: list[Column[InferenceJobCreatedView]] = [

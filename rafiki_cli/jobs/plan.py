@@ -127,7 +127,7 @@ def deployment_of(deploy: Deploy) -> DeploymentRequest:
     return DeploymentRequest(
         latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size,
         late_target=deploy.late_target, require_key=deploy.require_key or None,
-        replace_damaged=deploy.replace_damaged or None,
+        replace_damaged=deploy.replace_damaged or None, cache=deploy.cache or None,
     )  # fmt: skip
 
 

@@ -124,6 +124,8 @@ class Deploy(Part, frozen=True, kw_only=True):
     """The share of answers that may be late, or lack a member that was asked; 0.01 if left out."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] | None = None
     """The most queries that a worker takes at once; `predictor.batch_size` if left out."""
+    cache: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """So many predictions are kept by the predictor, by the content of their queries; 0 = none."""
     replace_damaged: bool = False
     """Whether the next best trials take the place of members whose parameters are damaged or whose model does not
     load."""

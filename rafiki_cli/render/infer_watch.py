@@ -81,13 +81,17 @@ def rate(value: float) -> str:
 
 def figures_text(figures: InferenceFigures | None) -> str:
     """``1,234 requests/s · 0 errors/s · p50 0.62 ms · p95 1.2 ms · 3 waiting``; ``40 shed`` where members were not
-    asked because they would have been too late."""
+    asked because they would have been too late, ``12% cached`` where kept predictions answered queries."""
     if figures is None or not figures.predictors:
         return "no predictor tells how much it serves"
+    asked = figures.cache_hits + figures.cache_misses
+    cached = f" · {100 * figures.cache_hits / asked:.0f}% cached" if asked else ""
     return (
         f"{rate(figures.requests_per_s)} requests/s · {rate(figures.errors_per_s)} errors/s · "
         f"p50 {milliseconds(figures.p50_ms)} · p95 {milliseconds(figures.p95_ms)} · "
-        f"{figures.waiting:,} waiting" + (f" · {shed:,} shed" if (shed := sum(m.shed for m in figures.members)) else "")
+        f"{figures.waiting:,} waiting"
+        + (f" · {shed:,} shed" if (shed := sum(m.shed for m in figures.members)) else "")
+        + cached
     )
 
 

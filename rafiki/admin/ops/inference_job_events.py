@@ -124,6 +124,8 @@ def sum_up(reports: list[PredictorReport]) -> InferenceFigures:
         errors=sum(r.errors for r in reports),
         waiting=sum(waiting.values()),
         members=[MemberFigures(trial_id=t, workers=n, waiting=waiting[t], shed=shed[t]) for t, n in workers.items()],
+        cache_hits=sum(r.cache_hits for r in reports),
+        cache_misses=sum(r.cache_misses for r in reports),
     )
 
 

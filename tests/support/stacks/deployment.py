@@ -32,7 +32,7 @@ class Predictor:
     def __init__(
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
         max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
-        max_body_mb: int = 1, versions_file: Path | None = None,
+        max_body_mb: int = 1, versions_file: Path | None = None, most_cached: int = 0,
     ) -> None:  # fmt: skip
         self._start_time_s = start_time_s
         members = [
@@ -43,7 +43,7 @@ class Predictor:
             service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=max_body_mb, heartbeat_s=1.0,
             versions_file=None if versions_file is None else str(versions_file),
-            batch_size=8,
+            batch_size=8, most_cached=most_cached,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
