@@ -134,7 +134,8 @@ def create_train_job(context: AdminContext, actor: User, request: CreateTrainJob
     models = _choose_models(context, actor, request)
     for model in models:
         _check_setting(setting, model)
-    told = _compare(context, request.task, *datasets, request.train_args or {})
+    train, val = datasets
+    told = _compare(context, request.task, train, val, request.train_args or {})
     for model in models:
         # What failed for an earlier job is tried again for this one.
         context.environments.request(model.dependencies)
@@ -157,8 +158,8 @@ def _compare(context: AdminContext, task: str, train: Dataset, val: Dataset, tra
     rules = get_task(task)
     if not rules.compares_datasets:
         return []
-    paths = [context.datasets.get_path(dataset.store_id) for dataset in (train, val)]
-    return rules.check_pair(*paths, train_args, are_same=train.sha256 == val.sha256)
+    train_path, val_path = (context.datasets.get_path(dataset.store_id) for dataset in (train, val))
+    return rules.check_pair(train_path, val_path, train_args, are_same=train.sha256 == val.sha256)
 
 
 def _check_setting(setting: AdvisorSetting, model: Model) -> None:
