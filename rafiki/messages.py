@@ -162,6 +162,8 @@ class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     params: StoreLocation
     params_id: str
     batch_size: int
+    direct_folder: str | None = None
+    """Where it sees the sockets of its job's predictors; None = queries come through the cache alone."""
 
 
 class EnsembleMember(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +209,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     key_file: str | None = None
     """Hashes of the keys that it takes; None = it asks for none."""
     most_cached: int = 0
+    direct_folder: str | None = None
+    """Where workers of this host reach it by a socket; None = queries go through the cache alone."""
     app_version: int | None = None
     versions_file: str | None = None
     """Which versions it serves at the moment (:class:`ServedVersions`), while the admin may change that; None = the one
@@ -228,6 +232,8 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """See :class:`PredictorSpec`."""
     most_cached: int = 0
     """So many of its predictions are kept."""
+    direct_folder: str | None = None
+    """See :class:`PredictorSpec`."""
     share: float = 0.0
     """Of a candidate: which part of the requests it answers, 0 to 1. The first version answers the rest."""
     is_shadow: bool = False

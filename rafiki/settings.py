@@ -285,6 +285,9 @@ class PredictorConfig(Section, frozen=True, kw_only=True):
     more where that makes up for the time."""
     max_body_mb: int = 64
     """The largest body of a request to a predictor."""
+    direct: bool = True
+    """Whether predictors and inference workers of one machine speak directly; false: through the cache, as those of
+    several machines do."""
 
 
 class SupervisorConfig(Section, frozen=True, kw_only=True):

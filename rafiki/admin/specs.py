@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from rafiki.admin.actions import StartService
+from rafiki.admin.direct_folders import DirectFolders
 from rafiki.admin.gpus import share_gpus
 from rafiki.admin.predictor_keys import PredictorKeys
 from rafiki.admin.service_door import AdminServiceDoor
@@ -32,7 +33,7 @@ from rafiki.messages import (
 from rafiki.meta_store import MetaStore
 from rafiki.param_store.base import ParamStore
 from rafiki.sandbox.limits import Limits, limits_of
-from rafiki.sandbox.sandbox import BOX_FOLDER, CACHE_DOOR, DOORS
+from rafiki.sandbox.sandbox import BOX_FOLDER, CACHE_DOOR, DIRECT, DOORS
 from rafiki.settings import Config
 from rafiki.store_location import StoreLocation, find_folder
 from rafiki.stores import is_for_admin_alone
@@ -71,6 +72,7 @@ class SpecBuilder:
         door: AdminServiceDoor,
         keys: PredictorKeys,
         versions: VersionFiles,
+        direct: DirectFolders | None = None,
         is_elsewhere: Callable[[str], bool] = lambda kind: False,
         is_boxed: Callable[[str], bool] = lambda kind: False,
         cache_host: str | None = None,
@@ -79,6 +81,7 @@ class SpecBuilder:
     ) -> None:
         """
         Args:
+            direct: where predictors and workers of this machine meet; None = nowhere.
             is_elsewhere: whether services of a kind see nothing of this machine but its network.
             is_boxed: whether those of a kind see of this machine what their requests name, and no network.
             cache_host: how services elsewhere reach the cache, where that differs from here.
@@ -95,6 +98,7 @@ class SpecBuilder:
         self._door = door
         self._keys = keys
         self._versions = versions
+        self._direct = direct
         self._is_elsewhere = is_elsewhere
         self._is_boxed = is_boxed
         self._cache_host = cache_host
@@ -137,6 +141,7 @@ class SpecBuilder:
             image=model.docker_image if model else None,
             image_digest=model.image_digest if model else None,
             reads=self._reads(spec),
+            direct_folder=self._direct_folder(spec),
             sharing=self._sharing(action),
         )
 
@@ -178,6 +183,18 @@ class SpecBuilder:
         return [
             self._datasets.get_path(store_id) for store_id in dict.fromkeys([spec.train_store_id, spec.val_store_id])
         ]
+
+    def _direct_folder(self, spec: ServiceSpec) -> Path | None:
+        if self._direct is None or not isinstance(spec, InferenceWorkerSpec):
+            return None
+        return self._direct.folder_of(spec.job_id)
+
+    def _direct_folder_seen(self, job_id: str) -> str | None:
+        """The name that an inference worker has for the folder in which its job's predictors listen."""
+        folder = self._direct.folder_of(job_id) if self._direct is not None else None
+        if folder is None:
+            return None
+        return f"{BOX_FOLDER}/{DIRECT}" if self._is_boxed(InferenceWorkerSpec.kind) else str(folder)
 
     def _cache_of(self, kind: str, job_id: str) -> CacheAddress:
         """How a service of a job reaches the cache."""
@@ -295,6 +312,7 @@ class SpecBuilder:
             params=self._location_for(InferenceWorkerSpec.kind, service_id, self._params.location),
             params_id=trial.params_id,
             batch_size=self._batch_size(self._deployment(action.job_id)),
+            direct_folder=self._direct_folder_seen(action.job_id),
             heartbeat_s=self._config.train.heartbeat_s,
             limits=self._limits_of(InferenceWorkerSpec.kind),
             logging=self._config.logging,
@@ -334,6 +352,7 @@ class SpecBuilder:
             max_body_mb=settings.max_body_mb,
             tls=self._certificate,
             http=self._config.http,
+            direct_folder=version.direct_folder,
             key_file=str(self._keys.publish(job)) if job.deployment.require_key else None,
             versions_file=str(self._versions.path_of(front_id)),
             heartbeat_s=self._config.train.heartbeat_s,

@@ -12,6 +12,7 @@ from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.direct_folders import DirectFolders
 from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
@@ -38,9 +39,11 @@ from rafiki.environments.images import ImageEnvironments
 from rafiki.environments.nodes import NodeEnvironments
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
+from rafiki.messages import InferenceWorkerSpec, PredictorSpec
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.oidc.settings import read_oidc
 from rafiki.sandbox.bubblewrap import open_sandbox
+from rafiki.sandbox.sandbox import DIRECT
 from rafiki.service_names import ServiceNames
 from rafiki.settings import Config
 from rafiki.stack_folder import Secrets, StackFolder
@@ -201,13 +204,16 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     _install_on_nodes(config, folder, containers, environments)
     checks = ModelChecks(store, environments, config.admin.model_load_timeout_s, sandbox)
     keys = PredictorKeys(store, folder.run)
+    is_one_host = not (containers.is_elsewhere(PredictorSpec.kind) or containers.is_elsewhere(InferenceWorkerSpec.kind))
+    direct = DirectFolders(store, folder.run / DIRECT) if config.predictor.direct and is_one_host else None
     versions = VersionFiles(
-        store=store, credentials=cache.credentials, keys=keys, settings=config.predictor, folder=folder.run
-    )
+        store=store, credentials=cache.credentials, keys=keys, settings=config.predictor, folder=folder.run,
+        direct_folder=direct.name_of if direct is not None else lambda job_id: None,
+    )  # fmt: skip
     specs = SpecBuilder(
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
-        keys=keys, versions=versions,
+        keys=keys, versions=versions, direct=direct,
         disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip

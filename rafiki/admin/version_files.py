@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -32,13 +33,18 @@ class VersionFiles:
 
     def __init__(
         self, *, store: MetaStore, credentials: Credentials, keys: PredictorKeys, settings: PredictorConfig,
-        folder: Path,
+        folder: Path, direct_folder: Callable[[str], str | None] = lambda job_id: None,
     ) -> None:  # fmt: skip
+        """
+        Args:
+            direct_folder: where workers of a job reach its predictors by a socket; None = nowhere.
+        """
         self._store = store
         self._credentials = credentials
         self._keys = keys
         self._settings = settings
         self._folder = folder
+        self._direct_folder = direct_folder
         self._written: dict[str, Serving] = {}
         self._told: dict[str, str] = {}
 
@@ -107,6 +113,7 @@ class VersionFiles:
             batch_size=job.deployment.batch_size or self._settings.batch_size,
             subset_scores=job.ensemble.subset_scores, late_target=job.deployment.late_target or LATE_TARGET,
             most_cached=job.deployment.cache or 0,
+            direct_folder=self._direct_folder(job.id),
         )  # fmt: skip
 
     def _forget_all_but(self, front_ids: set[str]) -> None:

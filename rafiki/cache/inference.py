@@ -185,7 +185,9 @@ class RedisPredictorQueues:
         self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._reports: Any = None
         self._report_key = predictor_report_key(address.prefix, predictor_id)
-        self.reply_to = f"{address.prefix}replies:{predictor_id}{box}"
+        self.name = f"{predictor_id}{box}"
+        """Of whoever is answered, within its job."""
+        self.reply_to = f"{address.prefix}replies:{self.name}"
         self._has_blmpop = True
         self._cache_is_ahead_ms: int | None = None
         """Of our monotonic clock; None = the cache has not been asked yet."""

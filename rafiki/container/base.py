@@ -119,6 +119,8 @@ class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The packages that its model depends on, where the back end has images; None = the image has them."""
     reads: list[Path] = []
     """Files of this machine that it reads, where it runs in a box: see :meth:`ContainerManager.is_boxed`."""
+    direct_folder: Path | None = None
+    """A folder of this machine in which its job's predictors listen; a box sees it as ``DIRECT`` in ``BOX_FOLDER``."""
     sharing: int = 1
     """How many workers of its job, it included, share the machine's cores."""
 

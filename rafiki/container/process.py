@@ -37,7 +37,7 @@ from rafiki.container.threads import THREAD_VARIABLES, count_cores, threads_of_w
 from rafiki.entities import LOCAL_HOST, Gpu
 from rafiki.errors import ContainerError, StoreFullError
 from rafiki.sandbox.limits import group_limits_of
-from rafiki.sandbox.sandbox import BOX_FOLDER, DOORS, Box, BoxRequest, exit_code_of
+from rafiki.sandbox.sandbox import BOX_FOLDER, DIRECT, DOORS, Box, BoxRequest, exit_code_of
 from rafiki.utils.clock import Deadline
 from rafiki.utils.files import make_again, write_atomic
 from rafiki.utils.folders import is_same_folder
@@ -156,9 +156,12 @@ class ProcessContainerManager(ContainerManager):
         if self._sandbox is None or not self.is_boxed(request.kind):
             return contextlib.nullcontext(Box([python, "-m", request.module, str(spec_file)]))
         spec = f"{BOX_FOLDER}/spec"
+        mounts = {spec: spec_file, f"{BOX_FOLDER}/{DOORS}": self._run / DOORS}
+        if request.direct_folder is not None:
+            mounts[f"{BOX_FOLDER}/{DIRECT}"] = request.direct_folder
         seen = BoxRequest(
             environment=environment, python=python, reads=request.reads, gpus=[gpu.name for gpu in request.gpus],
-            mounts={spec: spec_file, f"{BOX_FOLDER}/{DOORS}": self._run / DOORS}, network=self._has_network,
+            mounts=mounts, network=self._has_network,
             group=request.service_id, limits=self._group_limits,
         )  # fmt: skip
         return self._sandbox.box([python, "-m", request.module, spec], seen)

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from rafiki.contract.http_guard import LINGER_S, HttpGuard, limits_of
+from rafiki.contract.lean_protocol import KnownTexts, LeanProtocol
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import (
     HeadersTooLargeError,
@@ -230,14 +231,24 @@ def serve_guarded(http: HttpConfig, *, sends_files: bool = True) -> type[asyncio
     """The protocol of one server, for uvicorn.
 
     Args:
-        sends_files: whether the kernel sends files for it, which costs each request more than a microsecond.
+        sends_files: whether the kernel sends files for it; else a small request costs as little as it can.
     """
 
     class Served(GuardedProtocol):
         guard = HttpGuard(limits_of(http))
 
     if not sends_files:
-        return Served
+
+        class ServedLean(Served, LeanProtocol):
+            known = KnownTexts()
+
+            def check_time(self, now: float) -> None:
+                if self.is_idle and self.has_been_idle_for_long(now):
+                    self.end()
+                else:
+                    super().check_time(now)
+
+        return ServedLean
     # Loaded here: a predictor needs none of what it brings.
     from rafiki.contract.file_protocol import FileProtocol
 

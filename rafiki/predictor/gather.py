@@ -1,7 +1,8 @@
 """Sends queries to the members of the ensemble, and gathers their replies until all are there or the deadline passes.
 
 One event loop, no locks. The cost of a request here is the limit of the whole system: queries are passed on as bytes,
-and all that comes up within one turn of the loop travels in one push.
+and all that comes up within one turn of the loop travels in one push. A member whose workers are all of this host is
+asked directly (:mod:`rafiki.predictor.direct`), any other through the cache.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import contextlib
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.deployment import LATE_TARGET
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
+from rafiki.predictor.direct import DirectDoor, DirectMember
 from rafiki.predictor.protocol import too_many_queries
+from rafiki.predictor.waiting import Answers, Waiting
 from rafiki.scheduling.batch_cost import BatchCost
-from rafiki.scheduling.member_planner import MemberPlanner, Plan
+from rafiki.scheduling.member_planner import MemberPlanner
 from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.utils.clock import Deadline
@@ -38,40 +42,6 @@ _WRITE_LATE_SHARE = 0.25
 sees and which takes as much, and there are others on the way."""
 _WATCH_S = 2.0
 """How long the end of a worker's time may go unnoticed; a new worker announces itself."""
-
-
-class Answers:
-    """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
-
-    __slots__ = ("done", "ended_s", "missing", "plans", "rows", "shed", "until_ms")
-
-    def __init__(
-        self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None], shed: int,
-        plans: Sequence[Plan | None],
-    ) -> None:  # fmt: skip
-        """
-        Args:
-            until_ms: when nobody waits for it any more, by this host's monotonic clock.
-            shed: the members that were not asked because they would not answer in time, as a mask.
-            plans: when each member was expected to answer.
-        """
-        self.shed = shed
-        self.plans = plans
-        self.ended_s = 0.0
-        """When the last reply was there, or nobody waited for more."""
-        self.rows: list[list[Reply | None]] = [[None] * n_members for _ in range(n_queries)]
-        self.missing = 0
-        self.until_ms = until_ms
-        self.done = done
-
-
-class _Waiting:
-    """One query at one member: where its reply belongs."""
-
-    __slots__ = ("answers", "column", "query_id", "raw", "row")
-
-    def __init__(self, answers: Answers, row: int, column: int, query_id: int, raw: bytes) -> None:
-        self.answers, self.row, self.column, self.query_id, self.raw = answers, row, column, query_id, raw
 
 
 class Gather:
@@ -98,8 +68,8 @@ class Gather:
         self._trial_ids = list(trial_ids)
         self._max_waiting = max_waiting
         self._ids = itertools.count(1)
-        self._waiting: dict[int, _Waiting] = {}
-        self._outbox: dict[str, list[_Waiting]] = defaultdict(list)
+        self._waiting: dict[int, Waiting] = {}
+        self._outbox: dict[str, list[Waiting]] = defaultdict(list)
         self._has_mail = asyncio.Event()
         self._workers: dict[str, set[str]] = {trial_id: set() for trial_id in self._trial_ids}
         self.present = 0
@@ -115,20 +85,28 @@ class Gather:
         self._writing = QuantileTracker(_WRITE_LATE_SHARE * late_target, _WRITE_S, least=0.0, most=_MOST_WRITE_S)
         self._alive = [0] * len(self._trial_ids)
         """Queries of each member that are waited for."""
+        self._direct = [DirectMember(batch_size, self._waiting, self._send_by_cache) for _ in self._trial_ids]
+        self._door = DirectDoor(dict(zip(self._trial_ids, self._direct, strict=True)), queues.reply_to, self._take)
         self._shed = [0] * len(self._trial_ids)
         self.cache_error: str | None = None
         self.is_ending = False
         """Whether nobody will answer any more."""
 
-    def start(self) -> None:
-        """Begin sending and receiving."""
+    def start(self, direct_folder: Path | None = None) -> None:
+        """Begin sending and receiving.
+
+        Args:
+            direct_folder: where workers of this host come in by a socket.
+        """
         self._tasks = [asyncio.create_task(t) for t in (self._send(), self._receive(), self._watch())]
+        if direct_folder is not None:
+            self._tasks.append(asyncio.create_task(self._door.open(direct_folder, self._queues.name)))
 
     def give_up(self) -> None:
         """Answer every query that waits with the replies that are there."""
         self.is_ending = True
         for answers in {w.answers for w in self._waiting.values()}:
-            _finish(answers)
+            answers.finish()
 
     async def close(self) -> None:
         self._closed.set()
@@ -138,6 +116,7 @@ class Gather:
             for task in left:
                 task.cancel()
             _, left = await asyncio.wait(left, timeout=0.1)
+        self._door.close()
         await self._queues.close()
 
     @property
@@ -213,13 +192,12 @@ class Gather:
         for row, raw in enumerate(queries):
             for column in columns:
                 query_id = next(self._ids)
-                waiting = self._waiting[query_id] = _Waiting(answers, row, column, query_id, raw)
-                self._outbox[self._trial_ids[column]].append(waiting)
+                waiting = self._waiting[query_id] = Waiting(answers, row, column, query_id, raw)
+                self._route(waiting)
                 ids.append(query_id)
         answers.missing = len(ids)
-        self._has_mail.set()
         # What is written at the deadline comes after it.
-        timer = loop.call_later(due_s - monotonic(), _finish, answers)
+        timer = loop.call_later(due_s - monotonic(), answers.finish)
         try:
             await answers.done
         finally:
@@ -238,12 +216,47 @@ class Gather:
         are written first."""
         return min(_LEAST_WRITE_S + self._writing.value, _MOST_WRITE_SHARE * timeout_s)
 
-    def _give_up_on(self, unanswered: _Waiting, asked_s: float, due_s: float) -> None:
+    def _give_up_on(self, unanswered: Waiting, asked_s: float, due_s: float) -> None:
         self._alive[unanswered.column] -= 1
         member, plan = self._planner.members[unanswered.column], unanswered.answers.plans[unanswered.column]
         # One that has answered nothing since is gone, which tells nothing of how long its batches take.
         if plan is not None and member.began_s > asked_s:
             member.follow(plan, due_s)
+
+    def _route(self, waiting: Waiting) -> None:
+        direct = self._direct[waiting.column]
+        if direct.is_open:
+            direct.put(waiting)
+        else:
+            self._outbox[self._trial_ids[waiting.column]].append(waiting)
+            self._has_mail.set()
+
+    def _send_by_cache(self, waiting: Sequence[Waiting]) -> None:
+        for w in waiting:
+            self._outbox[self._trial_ids[w.column]].append(w)
+        self._has_mail.set()
+
+    def _take(self, replies: Sequence[Reply]) -> None:
+        """Replies have come, by either way. A second one to a query is ignored."""
+        now_s, answered = monotonic(), set[int]()
+        for reply in replies:
+            waiting = self._waiting.pop(reply.query_id, None)
+            if waiting is None:
+                continue
+            answered.add(waiting.column)
+            self._alive[waiting.column] -= 1
+            if reply.batch:
+                self._costs[waiting.column].add(reply.batch, reply.took_s)
+            answers = waiting.answers
+            if (plan := answers.plans[waiting.column]) is not None:
+                self._planner.members[waiting.column].follow(plan, now_s)
+            answers.rows[waiting.row][waiting.column] = reply
+            answers.missing -= 1
+            if not answers.missing:
+                answers.finish()
+        for column in answered:
+            self._planner.members[column].learn(self._costs[column])
+            self._planner.members[column].end_batch(self._alive[column], now_s)
 
     # ---- the three loops
 
@@ -292,25 +305,7 @@ class Gather:
                 continue
             is_reached = True
             backoff.reset()
-            now_s, answered = monotonic(), set[int]()
-            for reply in replies:
-                waiting = self._waiting.pop(reply.query_id, None)
-                if waiting is None:
-                    continue
-                answered.add(waiting.column)
-                self._alive[waiting.column] -= 1
-                if reply.batch:
-                    self._costs[waiting.column].add(reply.batch, reply.took_s)
-                answers = waiting.answers
-                if (plan := answers.plans[waiting.column]) is not None:
-                    self._planner.members[waiting.column].follow(plan, now_s)
-                answers.rows[waiting.row][waiting.column] = reply
-                answers.missing -= 1
-                if not answers.missing:
-                    _finish(answers)
-            for column in answered:
-                self._planner.members[column].learn(self._costs[column])
-                self._planner.members[column].end_batch(self._alive[column], now_s)
+            self._take(replies)
 
     async def _watch(self) -> None:
         """Know which members have workers; send again what a worker took with it when it died."""
@@ -328,6 +323,8 @@ class Gather:
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
                 self.present = sum(1 << self._trial_ids.index(t) for t, workers in found.items() if workers)
+                for direct, workers in zip(self._direct, found.values(), strict=True):
+                    direct.note_serving(workers)
                 for member, workers in zip(self._planner.members, found.values(), strict=True):
                     member.n_workers = max(1, len(workers))
                 if len(self.absent) < len(self._trial_ids):
@@ -348,26 +345,26 @@ class Gather:
             self._alive[column] -= 1
             answers.missing -= 1
             if not answers.missing:
-                _finish(answers)
+                answers.finish()
 
     def _resend(self, trial_id: str) -> None:
         """What waits for the trial may have died with its worker, or with the cache. A second reply is ignored."""
         column = self._trial_ids.index(trial_id)
-        lost = [w for w in self._waiting.values() if w.column == column]
+        is_safe = self._direct[column].cares_for()
+        lost = [w for w in self._waiting.values() if w.column == column and w.query_id not in is_safe]
         # Whatever a worker had at hand is gone with it.
-        self._planner.members[column].end_batch(len(lost), monotonic())
-        if lost:
-            self._outbox[trial_id] += lost
-            self._has_mail.set()
+        self._planner.members[column].end_batch(self._alive[column], monotonic())
+        for waiting in lost:
+            self._route(waiting)
 
 
-def _parts(batch: Mapping[str, list[_Waiting]]) -> Iterator[Mapping[str, list[_Waiting]]]:
+def _parts(batch: Mapping[str, list[Waiting]]) -> Iterator[Mapping[str, list[Waiting]]]:
     """What is sent at once: the event loop is held while it is encoded."""
     if sum(len(w.raw) for waiting in batch.values() for w in waiting) <= _PART_BYTES:
         yield batch
         return
     for trial_id, waiting in batch.items():
-        part: list[_Waiting] = []
+        part: list[Waiting] = []
         size = 0
         for w in waiting:
             if part and size + len(w.raw) > _PART_BYTES:
@@ -376,9 +373,3 @@ def _parts(batch: Mapping[str, list[_Waiting]]) -> Iterator[Mapping[str, list[_W
             part.append(w)
             size += len(w.raw)
         yield {trial_id: part}
-
-
-def _finish(answers: Answers) -> None:
-    if not answers.done.done():
-        answers.ended_s = monotonic()
-        answers.done.set_result(None)

@@ -9,10 +9,11 @@ from time import perf_counter
 from rafiki.errors import InvalidQueryError, ModelPredictError, NoPredictionError
 from rafiki.messages import EnsembleMember
 from rafiki.predictor.ensemble import combine
-from rafiki.predictor.gather import Answers, Gather
+from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
 from rafiki.predictor.prediction_cache import Kept, PredictionCache, key_of
 from rafiki.predictor.protocol import Asked, which_query, write_answer
+from rafiki.predictor.waiting import Answers
 from rafiki.tasks.base import TaskSpec
 
 _ROWS_AT_ONCE = 256

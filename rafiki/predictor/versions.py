@@ -214,7 +214,7 @@ class Versions:
             start_time_s=said.deadline_s if self._start_time_s is None else self._start_time_s,
             batch_size=said.batch_size, scores=_scores_of(said), late_target=said.late_target,
         )  # fmt: skip
-        gather.start()
+        gather.start(None if said.direct_folder is None else Path(said.direct_folder))
         version = Version(
             said.job_id, said.members, get_task(said.task), gather, deadline_s=said.deadline_s,
             app_version=said.app_version, meter=known.version.meter if known else None,
@@ -228,6 +228,7 @@ def _first_of(spec: PredictorSpec) -> ServedVersion:
         job_id=spec.job_id, app_version=spec.app_version, task=spec.task, cache=spec.cache, members=spec.members,
         deadline_s=spec.deadline_s, batch_size=spec.batch_size, subset_scores=spec.subset_scores,
         late_target=spec.late_target, most_cached=spec.most_cached,
+        direct_folder=spec.direct_folder,
     )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 _BACKLOG = 2048
@@ -29,6 +31,36 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def connect_at(path: Path, timeout_s: float) -> socket.socket:
+    """A connection to the Unix socket at a path.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout_s)
+    try:
+        with _short_name(path) as name:
+            sock.connect(name)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _short_name(path: Path) -> Iterator[str]:
+    """A path as a socket's name, which holds 107 bytes: by way of its open folder, where it is longer."""
+    if len(os.fsencode(path)) <= _LONGEST_NAME:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 def listen_at(path: Path) -> socket.socket:
     """A Unix socket that listens at a path, for this user alone; one that is there is replaced.
 
@@ -36,19 +68,15 @@ def listen_at(path: Path) -> socket.socket:
         OSError: when it cannot be made.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    # A socket's name holds 107 bytes; by way of the open folder, its path may be longer.
-    name = f"/proc/self/fd/{folder}/{path.name}" if len(os.fsencode(path)) > _LONGEST_NAME else str(path)
     try:
         path.unlink(missing_ok=True)
-        sock.bind(name)
+        with _short_name(path) as name:
+            sock.bind(name)
         path.chmod(0o600)
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise
-    finally:
-        os.close(folder)
     return sock
 
 

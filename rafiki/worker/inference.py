@@ -11,6 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.logs import bind_log_fields
 from rafiki.utils.process import ServiceStopped, StopSignal
+from rafiki.worker.ways import QueryQueue, QueryWays
 
 _WAIT_S = 20.0
 
@@ -84,7 +86,7 @@ def _reply(query_id: int, outcome: Outcome) -> Reply:
 class Batches:
     """Takes batches from the queue of a served trial: what is there, and more where waiting for it gains."""
 
-    def __init__(self, queue: RedisWorkerQueue, most: int) -> None:
+    def __init__(self, queue: QueryQueue, most: int) -> None:
         self._queue = queue
         self._most = most
         self._cost = BatchCost()
@@ -118,6 +120,12 @@ class Batches:
         self._cost.add(size, took_s)
 
 
+def _open_queue(spec: InferenceWorkerSpec) -> QueryQueue:
+    if spec.direct_folder is None:
+        return RedisWorkerQueue(spec.cache, spec.trial_id)
+    return QueryWays(spec, Path(spec.direct_folder))
+
+
 def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal) -> None:
     """Answer queries until the process is asked to stop.
 
@@ -125,7 +133,7 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
         ServiceStopped: when it was asked to.
         CacheUnavailableError: when the cache stays away.
     """
-    queue = RedisWorkerQueue(spec.cache, spec.trial_id)
+    queue = _open_queue(spec)
     batches = Batches(queue, spec.batch_size)
     outage = Outage(stop)
     replies: dict[str, list[Reply]] = {}

@@ -38,10 +38,10 @@ async def _echo(request: Request) -> Response:
     return Response(str(size).encode(), headers={"x-seen": "yes"} if any(n == b"x-seen" for n, _ in seen) else {})
 
 
-@pytest.fixture
-def server() -> Iterator[ThreadedServer]:
+@pytest.fixture(params=[True, False], ids=["admin", "predictor"])
+def server(request: pytest.FixtureRequest) -> Iterator[ThreadedServer]:
     app = with_cors(Starlette(routes=[Route("/", _echo, methods=["GET", "POST"])]), ["https://app.example.org"])
-    made = ThreadedServer(app, http=LIMITS)
+    made = ThreadedServer(app, http=LIMITS, sends_files=request.param)
     yield made
     made.close()
 

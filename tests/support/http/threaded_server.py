@@ -17,15 +17,19 @@ from rafiki.utils.sockets import listen
 class ThreadedServer:
     """Serves on a free port, of the loopback address unless another is told, until :meth:`close`."""
 
-    def __init__(self, app: ASGIApp, port: int = 0, host: str = "127.0.0.1", http: HttpConfig | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, port: int = 0, host: str = "127.0.0.1", http: HttpConfig | None = None,
+        sends_files: bool = True,
+    ) -> None:  # fmt: skip
         """
         Args:
             http: serve as our own servers do, with these limits.
+            sends_files: as the admin does, or as a predictor.
         """
         self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
-        kind = serve_guarded(http) if http is not None else "auto"
+        kind = serve_guarded(http, sends_files=sends_files) if http is not None else "auto"
         config = uvicorn.Config(app, http=kind, lifespan="off", log_level="warning", log_config=None)  # type: ignore[arg-type]
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)

@@ -33,6 +33,7 @@ class Predictor:
         self, job: CacheAddress, trial_ids: list[str], *, task: str = "CUSTOM", deadline_s: float = 20.0,
         max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
         max_body_mb: int = 1, versions_file: Path | None = None, most_cached: int = 0,
+        direct_folder: Path | None = None,
     ) -> None:  # fmt: skip
         self._start_time_s = start_time_s
         members = [
@@ -43,7 +44,7 @@ class Predictor:
             service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=max_body_mb, heartbeat_s=1.0,
             versions_file=None if versions_file is None else str(versions_file),
-            batch_size=8, most_cached=most_cached,
+            batch_size=8, most_cached=most_cached, direct_folder=None if direct_folder is None else str(direct_folder),
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -113,11 +114,12 @@ class InferenceWorker:
 
     def __init__(
         self, job: CacheAddress, trial_id: str, rule: Callable[[Any], Any], *, task: str = "CUSTOM",
-        heartbeat_s: float = 0.1,
+        heartbeat_s: float = 0.1, direct_folder: Path | None = None,
     ) -> None:  # fmt: skip
         self._spec = InferenceWorkerSpec(
             service_id=new_id(), job_id="ijob", cache=job, heartbeat_s=heartbeat_s, trial_id=trial_id, task=task,
             knobs={}, params=StoreLocation(url=""), params_id="", batch_size=8,
+            direct_folder=None if direct_folder is None else str(direct_folder),
             model=ModelSource(file=b"", model_class="", name="model.py"),
         )  # fmt: skip
         self._predictor = inference.BatchPredictor(_Model(rule), get_task(task), "model.py")  # type: ignore[arg-type]
