@@ -28,10 +28,13 @@ class SideFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How one version has done since the new one answers."""
 
     requests: int = 0
+    """That it was asked."""
     errors: int = 0
     """Requests without a prediction."""
     p50_ms: float | None = None
+    """Half of its answers took no longer; None without an answer."""
     p99_ms: float | None = None
+    """99 of 100 of its answers took no longer."""
 
     @property
     def error_share(self) -> float:
@@ -42,7 +45,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """How the two versions of an update have done beside each other."""
 
     before: SideFigures = SideFigures()
+    """The version before."""
     after: SideFigures = SideFigures()
+    """The new one."""
     compared: int = 0
     """Answers of a shadow that were compared."""
     agreed: int = 0

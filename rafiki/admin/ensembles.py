@@ -144,3 +144,10 @@ def _ask(params: ParamStore, request: SelectRequest) -> SelectAnswer:
     except RequestProcessError as e:
         _logger.error("choosing an ensemble failed: %s", e)
     return unscored(request, "Choosing members failed; the admin's log tells why.")
+
+
+def setting_of(summary: EnsembleSummary) -> EnsembleSetting | None:
+    """What members were chosen by; None = the best trial of each model, at once."""
+    if summary.method is EnsembleMethod.MEAN and summary.size is None and summary.validation_score is None:
+        return None
+    return EnsembleSetting(method=summary.method, size=summary.size)

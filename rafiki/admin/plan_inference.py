@@ -48,6 +48,9 @@ def plan_inference_job(
     actions: list[Action] = []
     slots = Slots(observed, services, seen.ended, seen.environments, placement.starts)
     if job.datetime_stop_requested is not None:
+        if job.role is ServingRole.CANDIDATE and any(r.rollout.to_job_id == job.id for r in observed.rollouts):
+            # Its update ends first: then it leaves, and answers what it has in hand.
+            return []
         if _is_draining(observed, seen):
             return []
         # Its services end at the next look, the predictor first.

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import msgspec
 
 from rafiki.admin.actions import ReplaceMembers
-from rafiki.admin.ensembles import Ensemble, choose_ensemble
+from rafiki.admin.ensembles import Ensemble, choose_ensemble, setting_of
 from rafiki.admin.events import EventHub
-from rafiki.constants import EnsembleMethod
-from rafiki.ensembles import EnsembleSetting, EnsembleSummary, ReplacedMember
+from rafiki.ensembles import ReplacedMember
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import RafikiError
 from rafiki.meta_store import MetaStore
@@ -92,7 +91,7 @@ class Replacements:
         served = {s.trial_id for s in self._store.inference_jobs.list_served_trials(job.id)}
         out = {*action.lost, *(r.trial_id for r in job.ensemble.replaced)}
         train_job = self._store.train_jobs.get_train_job(job.train_job_id)
-        found = choose_ensemble(self._store, self._params, train_job, _setting_of(job.ensemble), without=out)
+        found = choose_ensemble(self._store, self._params, train_job, setting_of(job.ensemble), without=out)
         added = [t for t in found.trials if t.id not in served]
         if not added:
             # The others go on as they are: their weights count in proportion.
@@ -121,10 +120,3 @@ class Replacements:
         view = msgspec.structs.replace(found.view, replaced=[*action.job.ensemble.replaced, *replaced])
         trial_ids = [t.id for t in found.trials]
         self._store.inference_jobs.set_served_trials(action.job.id, trial_ids, found.weights, view)
-
-
-def _setting_of(summary: EnsembleSummary) -> EnsembleSetting | None:
-    """What members were chosen by; None = the best trial of each model, at once."""
-    if summary.method is EnsembleMethod.MEAN and summary.size is None and summary.validation_score is None:
-        return None
-    return EnsembleSetting(method=summary.method, size=summary.size)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rafiki.client.calls import Calls, warn_of_unknown_options
 from rafiki.client.plain_answers import Json
 from rafiki.constants import InferenceBudgetOption
-from rafiki.contract import exports, inference_jobs, predictor_keys
+from rafiki.contract import exports, inference_jobs, predictor_keys, rollouts
 
 
 class InferenceJobCalls(Calls):
@@ -66,6 +66,59 @@ class InferenceJobCalls(Calls):
     def stop_inference_job(self, app: str, app_version: int = -1, *, user_id: str | None = None) -> Json:
         """Stop serving. Admins stop what others serve: the user whom they name, else the one user who serves it."""
         return self._one(inference_jobs.STOP_INFERENCE_JOB, app=app, app_version=app_version, user_id=user_id)
+
+    def update_inference_job(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        kind: str = "replace",
+        share: float = 0.1,
+        rollback: Mapping[str, object] | None = None,
+        deployed_version: int | None = None,
+        budget: Mapping[str, object] | None = None,
+        ensemble: Mapping[str, object] | None = None,
+        deployment: Mapping[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
+        keeps_settings: bool = True,
+    ) -> Json:
+        """Go over to another version behind the address of a running app. What answers goes on until it is ready.
+
+        Args:
+            app_version: of a stopped train job; -1 = the latest.
+            kind: ``replace`` (it answers all once its workers are ready), ``canary`` (it answers ``share`` of the
+                requests) or ``shadow`` (it is asked with copies, and its answers are compared).
+            rollback: when it is taken back by itself: ``errors``, ``latency_ms``, ``score``, ``disagreement``,
+                ``min_requests``.
+            deployed_version: the version that answers now, where several do.
+            budget, ensemble, deployment: as for :meth:`create_inference_job`; what is left out stays as it is.
+            keeps_settings: False = what is left out is as for a new inference job.
+
+        Returns:
+            ``id``, ``status`` (``STARTED``, ``RUNNING``, ``PROMOTED``, ``ROLLED_BACK``, ``ERRORED``), ``reason``,
+            ``from_version``, ``to_version``, ``comparison`` and ``predictor_host``, which stays.
+        """
+        warn_of_unknown_options(budget, InferenceBudgetOption)
+        return self._one(
+            rollouts.UPDATE_INFERENCE_JOB, app=app, app_version=app_version, kind=str(kind), share=share,
+            rollback=None if rollback is None else dict(rollback), deployed_version=deployed_version,
+            budget=None if budget is None else {str(k): v for k, v in budget.items()},
+            ensemble=None if ensemble is None else dict(ensemble),
+            deployment=None if deployment is None else dict(deployment), labels=dict(labels or {}),
+            keeps_settings=keeps_settings,
+        )  # fmt: skip
+
+    def promote_inference_job(self, app: str, deployed_version: int | None = None) -> Json:
+        """Have the new version of an update of your app answer all."""
+        return self._one(rollouts.PROMOTE_INFERENCE_JOB, app=app, deployed_version=deployed_version)
+
+    def rollback_inference_job(self, app: str, deployed_version: int | None = None) -> Json:
+        """Take an update of your app back; where none is under way, go back to the version before."""
+        return self._one(rollouts.ROLLBACK_INFERENCE_JOB, app=app, deployed_version=deployed_version)
+
+    def get_rollouts(self, app: str) -> list[Json]:
+        """The updates of your app, newest first."""
+        return self._many(rollouts.GET_ROLLOUTS, app=app)
 
     def create_key(self, app: str, name: str) -> Json:
         """Make a key for the predictors of your app that ask for one; ``key`` is shown this once."""

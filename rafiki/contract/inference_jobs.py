@@ -8,7 +8,8 @@ from typing import Annotated
 import msgspec
 
 from rafiki.budget import InferenceBudget
-from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus
+from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus, ServingRole
+from rafiki.contract.deployments import DeploymentRequest
 from rafiki.contract.endpoint import (
     ALL_USERS,
     JOB_TIMEOUT_S,
@@ -21,13 +22,10 @@ from rafiki.contract.endpoint import (
     Number,
     RequestStruct,
 )
+from rafiki.contract.rollouts import RolloutView
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.utils.ids import trial_label
-
-
-class DeploymentRequest(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an inference job is to serve. None = as the stack's settings say."""
 
 
 class CreateInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
@@ -136,6 +134,11 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     lost_members: list[LostMemberView] = []
     """The served trials that cannot be loaded, or whose workers fail again and again; those in whose place others are
     served are in ``ensemble``."""
+    role: ServingRole = ServingRole.PRIMARY
+    """``PRIMARY`` answers, a ``CANDIDATE`` is to take its place at the same address, one that is ``LEAVING`` answers
+    what it has in hand."""
+    update: RolloutView | None = None
+    """The newest update that it takes or took part in."""
 
 
 class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):

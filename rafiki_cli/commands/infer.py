@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rafiki.constants import EnsembleMethod, ExitCode, InferenceBudgetOption
+from rafiki.constants import EnsembleMethod, ExitCode
 from rafiki.errors import UnreachableError
 from rafiki.utils.urls import http_url
 from rafiki_cli import terminal
@@ -20,8 +20,21 @@ from rafiki_cli.completion.arguments import (
     VersionOption,
     WhoseOption,
 )
+from rafiki_cli.completion.serving_options import (
+    BatchOption,
+    CacheOption,
+    DamagedOption,
+    EnsembleOption,
+    GpusOption,
+    KeyOption,
+    LatencyOption,
+    ReplicasOption,
+    SharedOption,
+    SizeOption,
+    choose,
+)
 from rafiki_cli.lazy import examples, new_app
-from rafiki_cli.render import values
+from rafiki_cli.render import rollouts, values
 from rafiki_cli.render.ensembles import scores_text
 from rafiki_cli.render.output import (
     Column,
@@ -43,6 +56,7 @@ if TYPE_CHECKING:
     from rafiki.contract.train_jobs import TrialView
 
 app = new_app("Deploy the best trials of a train job as an ensemble.")
+_UPDATE: Column[InferenceJobView] = Column("UPDATE", lambda r: rollouts.brief(r), least=16, is_hidden_empty=True)
 _WAITS: Column[InferenceJobView] = Column("WAITS FOR", lambda r: r.waits_for, least=20, is_hidden_empty=True)
 _COLUMNS: list[Column[InferenceJobView]] = [
     Column("APP", lambda r: r.app, least=12),
@@ -50,6 +64,7 @@ _COLUMNS: list[Column[InferenceJobView]] = [
     Column("STATUS", lambda r: r.status),
     Column("PREDICTOR", lambda r: r.predictor_host),
     Column("TRIALS", lambda r: len(r.trial_ids), is_right=True),
+    _UPDATE,
     _WAITS,
     time_column("STARTED", lambda r: r.datetime_started, rank=1),
     time_column("STOPPED", lambda r: r.datetime_stopped, rank=2, is_hidden_empty=True),
@@ -62,6 +77,7 @@ _COLUMNS: list[Column[InferenceJobView]] = [
         "rafiki infer create digits",
         "rafiki infer create digits --ensemble greedy --size 5",
         "rafiki infer create digits --version 2 --replicas 2",
+        "rafiki infer create digits --latency-budget-ms 200",
         "rafiki infer create digits --replace-damaged",
         "rafiki infer create digits --cache 10000",
     )
@@ -70,71 +86,35 @@ def create(
     cli: Application,
     app: AppArgument,
     version: VersionOption = -1,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job. [default: 0]")] = None,
-    workers_per_gpu: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Inference workers that share one GPU. [default: 1]")
-    ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(min=1, help="Inference workers of each served trial. [default: 1]")
-    ] = None,
-    ensemble: Annotated[
-        EnsembleMethod | None,
-        typer.Option(
-            help="best: the best trial alone. mean: with equal weights. greedy: members and weights that do best "
-            "together on validation data. [default: mean, one trial of each model]",
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Trials to serve at most. [default: 5 for greedy]")
-    ] = None,
-    require_key: Annotated[
-        bool, typer.Option("--require-key", help="Take queries with a key of the app only: `rafiki key create`.")
-    ] = False,
-    replace_damaged: Annotated[
-        bool,
-        typer.Option(
-            "--replace-damaged",
-            help="Let the next best trials take the place of members that cannot be loaded. [default: others go on]",
-            show_default=False,
-        ),
-    ] = False,
-    cache: Annotated[
-        int | None,
-        typer.Option(min=0, max=10_000_000, help="Keep so many predictions, by the content of queries. [default: 0]"),
-    ] = None,
+    gpus: GpusOption = None,
+    workers_per_gpu: SharedOption = None,
+    replicas: ReplicasOption = None,
+    ensemble: EnsembleOption = None,
+    size: SizeOption = None,
+    latency_budget_ms: LatencyOption = None,
+    batch_size: BatchOption = None,
+    require_key: KeyOption = False,
+    replace_damaged: DamagedOption = False,
+    cache: CacheOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of the inference job of this version that runs.")
     ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serve trials of a stopped train job: the best one of each model, or as --ensemble and --size say."""
-    from rafiki.budget import InferenceBudget
-    from rafiki.contract.inference_jobs import CreateInferenceJobRequest, DeploymentRequest
-    from rafiki.ensembles import EnsembleSetting
+    from rafiki.contract.inference_jobs import CreateInferenceJobRequest
 
-    given = {
-        InferenceBudgetOption.GPU_COUNT: gpus,
-        InferenceBudgetOption.REPLICA_COUNT: replicas,
-        InferenceBudgetOption.WORKERS_PER_GPU: workers_per_gpu,
-    }
-    budget = InferenceBudget.from_request({str(k): v for k, v in given.items() if v is not None})
-    setting = None
-    if ensemble is not None or size is not None:
-        setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
+    chosen = choose(
+        gpus, workers_per_gpu, replicas, ensemble, size, require_key, replace_damaged, latency_budget_ms, batch_size,
+        cache,
+    )  # fmt: skip
     client = cli.client()
     created = client.create_inference_job(
         CreateInferenceJobRequest(
-            app=app,
-            app_version=version,
-            budget=budget,
-            ensemble=setting,
-            replace=replace,
-            deployment=DeploymentRequest(
-                require_key=require_key or None, replace_damaged=replace_damaged or None, cache=cache or None
-            ),
+            app=app, app_version=version, budget=chosen.budget, ensemble=chosen.ensemble, replace=replace,
+            deployment=chosen.deployment,
         )
-    )
+    )  # fmt: skip
     columns: list[Column[InferenceJobCreatedView]] = [
         Column("ID", lambda r: r.id),
         Column("APP", lambda r: r.app),
@@ -147,7 +127,7 @@ def create(
             f"Ask it with `rafiki predict {app} --query ...`, or POST to "
             f"{http_url(created.predictor_host or '')}/predict."
         )
-        if setting:
+        if chosen.ensemble:
             _tell_choice(client, created)
 
 
@@ -201,10 +181,13 @@ def show(
         Column("VALIDATION", lambda r: scores_text(r.ensemble)),
         Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent))),
         *([_WAITS] if job.waits_for else []),
-        *_COLUMNS[6:7],
+        *([_UPDATE] if rollouts.brief(job) else []),
+        *[c for c in _COLUMNS if c.title == "STARTED"],
         Column("ERROR", lambda r: r.error),
     ]
     put_record(job, columns, format)
+    if job.update is not None:
+        terminal.say(rollouts.sentence(job.update))
     if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
     _tell_replaced(job)
@@ -291,3 +274,9 @@ def stop(
         terminal.say(f"Stopped serving {stopped.app}, version {stopped.app_version}.")
     else:
         put_record(stopped, [], format)
+
+
+app.command_of("update", "rafiki_cli.commands.infer_update")
+app.command_of("promote", "rafiki_cli.commands.infer_update")
+app.command_of("rollback", "rafiki_cli.commands.infer_update")
+app.command_of("updates", "rafiki_cli.commands.infer_update")

@@ -14,6 +14,13 @@ AppFilterArgument = Annotated[str | None, typer.Argument(help="Those of one app 
 VersionOption = Annotated[
     int, typer.Option("--version", help="Version of the app; -1 = the latest.", autocompletion=completers.versions)
 ]
+DeployedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--deployed", help="The version that answers now, where several are served, each at its own address.",
+        autocompletion=completers.versions, show_default=False,
+    ),
+]  # fmt: skip
 DatasetArgument = Annotated[
     str, typer.Argument(help="Id, name, or the beginning of the id.", autocompletion=completers.datasets)
 ]

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rafiki.constants import ExitCode, InferenceJobStatus
+from rafiki.constants import ExitCode, InferenceJobStatus, RolloutStatus, ServingRole
 from rafiki.contract.inference_jobs import (
     CreateInferenceJobRequest,
     InferenceJobChanged,
@@ -14,11 +14,13 @@ from rafiki.contract.inference_jobs import (
     InferenceJobSnapshot,
     InferenceJobView,
 )
+from rafiki.contract.rollouts import RolloutView, UpdateInferenceJobRequest
 from rafiki.contract.train_jobs import TrainJobView
 from rafiki.errors import (
     InvalidRunningInferenceJobError,
     InvalidTrainJobError,
     RafikiError,
+    RolloutExistsError,
     RunningInferenceJobExistsError,
     StackError,
 )
@@ -37,12 +39,15 @@ from rafiki_cli.jobs.plan import (
     deploy_of,
     deployment_of,
     ensemble_of,
+    find_served,
     inference_budget_of,
     make_plan,
+    rollout_of,
 )
 from rafiki_cli.jobs.serving import find_serving, serving_sentence
 from rafiki_cli.jobs.spec import Deploy
 from rafiki_cli.jobs.timing import Timing
+from rafiki_cli.render import rollouts
 from rafiki_cli.watch import streams
 
 if TYPE_CHECKING:
@@ -187,42 +192,89 @@ class JobRunner:
         spec, app, version = self._job.spec, train_job.app, train_job.app_version
         with self._timing.part("deploy"):
             live = [j for j in self._client.get_inference_jobs_of_app(app) if j.status in LIVE]
+            answering = [j for j in live if j.role == ServingRole.PRIMARY]
             label = deploy_hash(spec, train_job.id)
-            own = next((j for j in live if j.train_job_id == train_job.id), None)
-            if own is None or own.labels.get(SPEC_LABEL) != label:
-                self._say(f"deploying {app} v{version}")
-                with self._unless_deployed_so(app, label):
-                    self._client.create_inference_job(CreateInferenceJobRequest(
-                        app=app, app_version=version, budget=inference_budget_of(deploy), ensemble=ensemble_of(spec),
-                        deployment=deployment_of(deploy), labels={**self._labels, SPEC_LABEL: label},
-                        replace=own is not None,
-                    ))  # fmt: skip
-            served = self._wait_running(app, version)
+            updated = None
+            if (served := find_served(live, label)) is None:
+                # The address of what is served stays, if possible that of the same version.
+                updated = next((j for j in answering if j.train_job_id == train_job.id), next(iter(answering), None))
+                if updated is None:
+                    self._create(train_job, deploy, label)
+                else:
+                    self._update(train_job, deploy, label, updated)
+            elif served.update is not None and served.role == ServingRole.CANDIDATE:
+                self._say_update(self._wait_updated(served.update))
+            if served is None or served.role == ServingRole.PRIMARY:
+                served = self._wait_running(app, version, label)
             self.outcome.predictor_host = served.predictor_host
             self.outcome.ensemble, self.outcome.n_members = served.ensemble, len(served.trial_ids)
+            if served.role != ServingRole.PRIMARY:
+                return
             # Only once the new one answers: the app is served without a gap.
-            for job in live:
-                if job.train_job_id != train_job.id:
+            for job in answering:
+                if job.id != (updated or served).id:
                     # It may have ended by itself.
                     with contextlib.suppress(InvalidRunningInferenceJobError):
                         self._client.stop_inference_job(app, job.app_version)
                     self._say(f"stopped serving {app} v{job.app_version}")
+
+    def _create(self, train_job: TrainJobView, deploy: Deploy, label: str) -> None:
+        spec, app, version = self._job.spec, train_job.app, train_job.app_version
+        self._say(f"deploying {app} v{version}")
+        with self._unless_deployed_so(app, label):
+            self._client.create_inference_job(CreateInferenceJobRequest(
+                app=app, app_version=version, budget=inference_budget_of(deploy), ensemble=ensemble_of(spec),
+                deployment=deployment_of(deploy), labels={**self._labels, SPEC_LABEL: label},
+            ))  # fmt: skip
+
+    def _update(self, train_job: TrainJobView, deploy: Deploy, label: str, before: InferenceJobView) -> None:
+        """Go over to the job's version behind the address of what answers."""
+        app, version = train_job.app, train_job.app_version
+        kind, share, rules = rollout_of(deploy)
+        self._say(f"updating {app} v{before.app_version} to v{version}")
+        with self._unless_deployed_so(app, label):
+            rollout = self._client.update_inference_job(UpdateInferenceJobRequest(
+                app=app, app_version=version, deployed_version=before.app_version, kind=kind, share=share,
+                rollback=rules, budget=inference_budget_of(deploy), ensemble=ensemble_of(self._job.spec),
+                deployment=deployment_of(deploy), keeps_settings=False, labels={**self._labels, SPEC_LABEL: label},
+            ))  # fmt: skip
+            self._say_update(self._wait_updated(rollout))
+
+    def _wait_updated(self, rollout: RolloutView) -> RolloutView:
+        """The update once its version answers or is tried.
+
+        Raises:
+            JobErroredError: it failed, or was taken back.
+        """
+        limit_s = self._limit_s()
+        found = rollouts.wait_until_ready(self._client, rollout, limit_s, self._say)
+        if found.status in (RolloutStatus.ERRORED, RolloutStatus.ROLLED_BACK):
+            raise JobErroredError(rollouts.sentence(found))
+        if found.status == RolloutStatus.STARTED:
+            if self._deadline is not None and self._deadline.is_over():
+                raise TimedOutError(f"{rollouts.sentence(found)} Run this again to wait for it.")
+            raise StackError(f"{rollouts.sentence(found)} It was not ready within {limit_s:g} s. See `rafiki status`.")
+        return found
+
+    def _say_update(self, rollout: RolloutView) -> None:
+        self._say(rollouts.sentence(rollout))
+
+    def _limit_s(self) -> float:
+        return _DEPLOY_TIMEOUT_S if self._deadline is None else min(_DEPLOY_TIMEOUT_S, self._deadline.left_s())
 
     @contextlib.contextmanager
     def _unless_deployed_so(self, app: str, label: str) -> Iterator[None]:
         """What somebody else has deployed at this moment, as this job would, does."""
         try:
             yield
-        except RunningInferenceJobExistsError:
+        except (RunningInferenceJobExistsError, RolloutExistsError):
             jobs = self._client.get_inference_jobs_of_app(app)
-            if not any(j.status in LIVE and j.labels.get(SPEC_LABEL) == label for j in jobs):
+            if find_served([j for j in jobs if j.status in LIVE], label) is None:
                 raise
 
-    def _wait_running(self, app: str, version: int) -> InferenceJobView:
-        limit_s = _DEPLOY_TIMEOUT_S
-        if self._deadline is not None:
-            limit_s = min(limit_s, self._deadline.left_s())
-        last = self._follow_start(app, version, Deadline(limit_s))
+    def _wait_running(self, app: str, version: int, label: str) -> InferenceJobView:
+        limit_s = self._limit_s()
+        last = self._follow_start(app, version, label, Deadline(limit_s))
         if last.status in (InferenceJobStatus.ERRORED, InferenceJobStatus.STOPPED):
             raise JobErroredError(f"Serving {app} v{version} ended {last.status}: {last.error or 'it was stopped'}.")
         if last.status == InferenceJobStatus.STARTED:
@@ -231,7 +283,7 @@ class JobRunner:
             raise StackError(f"{app} v{version} did not start serving within {limit_s:g} s. See `rafiki status`.")
         return last
 
-    def _follow_start(self, app: str, version: int, deadline: Deadline) -> InferenceJobView:
+    def _follow_start(self, app: str, version: int, label: str, deadline: Deadline) -> InferenceJobView:
         """The inference job once it runs or has ended, or as it stands at the deadline."""
         watch = self._client.watch_inference_job
         # One that has ended already is none that runs.
@@ -240,4 +292,5 @@ class JobRunner:
                 jobs = [event.job for event in batch if isinstance(event, _TELL_JOB)]
                 if jobs and jobs[-1].status != InferenceJobStatus.STARTED:
                     break
-        return next(j for j in self._client.get_inference_jobs_of_app(app) if j.app_version == version)
+        jobs = [j for j in self._client.get_inference_jobs_of_app(app) if j.app_version == version]
+        return find_served(jobs, label) or jobs[0]

@@ -14,10 +14,11 @@ from rafiki import registries
 from rafiki.errors import RafikiError
 from rafiki.registry import Kind
 from rafiki.utils.nearest import did_you_mean, nearest_or_all
+from rafiki.utils.shares import parse_share
 from rafiki.utils.values import JsonObject, JsonValue
 from rafiki_cli.jobs.convert import convert, look
 from rafiki_cli.jobs.overrides import Override, apply_settings, put_override
-from rafiki_cli.jobs.spec import AUTO, DatasetSource, Ensemble, Gates, JobFile, JobSpec, ModelSource, Part
+from rafiki_cli.jobs.spec import AUTO, DatasetSource, Deploy, Ensemble, Gates, JobFile, JobSpec, ModelSource, Part
 from rafiki_cli.scaffold.find_class import find_model_class, model_classes
 from rafiki_cli.target.resolve import mistyped_task
 from rafiki_cli.terminal import UsageError, check_file
@@ -358,6 +359,27 @@ def _refuse_same_names(job: LoadedJob, models: Sequence[ModelSource]) -> None:
         seen[name] = i
 
 
+def _check_rollout(job: LoadedJob) -> None:
+    deploy = job.spec.deploy
+    if not isinstance(deploy, Deploy):
+        return
+    if deploy.canary is not None and deploy.shadow:
+        raise job.error(("deploy", "shadow"), "a shadow answers nothing: leave `canary` or `shadow` out.")
+    rules = deploy.rollback
+    shares: list[tuple[tuple[str, ...], str | float | None]] = [(("deploy", "canary"), deploy.canary)]
+    if rules is not None:
+        shares += [
+            (("deploy", "rollback", "errors"), rules.errors),
+            (("deploy", "rollback", "disagreement"), rules.disagreement),
+        ]
+    for place, written in shares:
+        try:
+            if written is not None:
+                parse_share(written)
+        except ValueError as e:
+            raise job.error(place, str(e)) from e
+
+
 def _check_numbers(job: LoadedJob) -> None:
     spec = job.spec
     if spec.budget.trials == 0:
@@ -366,6 +388,7 @@ def _check_numbers(job: LoadedJob) -> None:
     if gates.min_ensemble_score is not None and (spec.ensemble is None or spec.deploy is False):
         what = "`deploy: false`" if spec.deploy is False else "no `ensemble`"
         raise job.error(("gates", "min_ensemble_score"), f"needs an ensemble that is served, and here is {what}.")
+    _check_rollout(job)
     most = spec.budget.trials * len(job.spec.models)
     if gates.min_trials is not None and 0 < most < gates.min_trials:
         raise job.error(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
 
 from rafiki.budget import InferenceBudget, TrainBudget
-from rafiki.constants import InferenceJobStatus, TrainJobStatus
-from rafiki.contract.inference_jobs import DeploymentRequest
+from rafiki.constants import InferenceJobStatus, RolloutKind, ServingRole, TrainJobStatus
+from rafiki.contract.deployments import DeploymentRequest
+from rafiki.contract.inference_jobs import InferenceJobView
+from rafiki.contract.rollouts import RollbackRulesRequest
 from rafiki.contract.train_jobs import TrainJobView
 from rafiki.ensembles import EnsembleSetting
 from rafiki.search_setting import AdvisorSetting, EarlyEnding
+from rafiki.utils.shares import parse_share
 from rafiki.utils.urls import http_url, mask_url
 from rafiki_cli.jobs.content import changed_text
 from rafiki_cli.jobs.load import LoadedJob
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
-from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec
+from rafiki_cli.jobs.spec import Advisor, Deploy, Ensemble, JobSpec, Rollback
 from rafiki_cli.render import values
 
 SPEC_LABEL = "rafiki.spec"
@@ -131,6 +135,22 @@ def deployment_of(deploy: Deploy) -> DeploymentRequest:
     )  # fmt: skip
 
 
+def rollout_of(deploy: Deploy) -> tuple[RolloutKind, float, RollbackRulesRequest]:
+    """How a deployed app goes over to it: how, with which share, and when it is taken back."""
+    rules = deploy.rollback or Rollback()
+    found = RollbackRulesRequest(
+        errors=_share(rules.errors), latency_ms=rules.latency_ms, score=rules.score,
+        disagreement=_share(rules.disagreement), min_requests=rules.min_requests,
+    )  # fmt: skip
+    if deploy.canary is not None:
+        return RolloutKind.CANARY, parse_share(deploy.canary), found
+    return RolloutKind.SHADOW if deploy.shadow else RolloutKind.REPLACE, 0.0, found
+
+
+def _share(written: str | float | None) -> float | None:
+    return None if written is None else parse_share(written)
+
+
 def _hash(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
@@ -174,7 +194,15 @@ def _changed_parts(latest: TrainJobView, job: LoadedJob, observed: Observed) -> 
 def deploy_hash(spec: JobSpec, train_job_id: str) -> str:
     """A hash of what is served and how."""
     deploy = deploy_of(spec)
+    if deploy is not None:
+        # How an app goes over to it is none of that.
+        deploy = msgspec.structs.replace(deploy, canary=None, shadow=False, rollback=None)
     return _hash([train_job_id, ensemble_of(spec), msgspec.to_builtins(deploy) if deploy else None])
+
+
+def find_served(jobs: Iterable[InferenceJobView], label: str) -> InferenceJobView | None:
+    """The inference job that serves as a spec asks for, or is to."""
+    return next((j for j in jobs if j.labels.get(SPEC_LABEL) == label and j.role != ServingRole.LEAVING), None)
 
 
 # ---- decisions
@@ -294,11 +322,17 @@ def _deploy_step(
         return step(Verb.SKIP, "not asked for")
     how = f"{values.count(deploy.replicas, 'replica')}, {_ensemble_text(spec)}"
     own_id = train_job.id if train_job else None
-    others = [f"v{j.app_version}" for j in observed.inference_jobs if j.train_job_id != own_id]
+    answering = [j for j in observed.inference_jobs if j.role == ServingRole.PRIMARY]
+    others = [f"v{j.app_version}" for j in answering if j.train_job_id != own_id]
     stops = f"; {', '.join(others)} will be stopped" if others else ""
     if train.verb is Verb.REUSE and train_job is not None:
-        serving = next((j for j in observed.inference_jobs if j.train_job_id == train_job.id), None)
+        found = [j for j in observed.inference_jobs if j.train_job_id == train_job.id and j.role != ServingRole.LEAVING]
+        serving = find_served(found, deploy_hash(spec, train_job.id)) or next(iter(found), None)
         if serving is not None:
+            if serving.role == ServingRole.CANDIDATE and serving.labels.get(SPEC_LABEL) == deploy_hash(
+                spec, train_job.id
+            ):
+                return step(Verb.FOLLOW, f"is being tried beside {', '.join(others) or 'itself'}")
             if serving.labels.get(SPEC_LABEL) != deploy_hash(spec, train_job.id):
                 return step(Verb.REPLACE, f"is served otherwise; {how}{stops}")
             if serving.status == InferenceJobStatus.STARTED:

@@ -16,6 +16,7 @@ AUTO = "auto"
 """The search scheme that fits the knobs; the stopping rule of the scheme."""
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Text = Annotated[str, Meta(min_length=1)]
+ShareText = Annotated[str, Meta(min_length=1)] | Annotated[float, Meta(ge=0, le=1)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -109,6 +110,21 @@ class Ensemble(Part, frozen=True, kw_only=True):
     """Trials at most; one of each model if left out, 5 for `greedy`."""
 
 
+class Rollback(Part, frozen=True, kw_only=True):
+    """When an update of a deployed app is taken back by itself. Shares are written as `1%` or `0.01`."""
+
+    errors: ShareText | None = None
+    """Its share of requests without a prediction exceeds that of the version before by more than this."""
+    latency_ms: Annotated[float, Meta(gt=0, le=3_600_000)] | None = None
+    """Its 99th percentile of latencies exceeds that of the version before by more than this."""
+    score: Annotated[float, Meta(ge=0)] | None = None
+    """Its validation score is lower than that of the version before by more than this: it does not begin."""
+    disagreement: ShareText | None = None
+    """More of a shadow's compared answers than this say something else."""
+    min_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 50
+    """So many requests of its own, before errors, latencies and answers are judged."""
+
+
 class Deploy(Part, frozen=True, kw_only=True):
     """How the ensemble is served; `deploy: false` means not at all."""
 
@@ -131,6 +147,14 @@ class Deploy(Part, frozen=True, kw_only=True):
     load."""
     require_key: bool = False
     """Whether queries need a key of the app (`rafiki key create`)."""
+    canary: ShareText | None = None
+    """Where the app is deployed already: the share of the requests that the new version answers, such as `10%`, until
+    it is promoted or rolled back; all of them at once if left out."""
+    shadow: bool = False
+    """Where the app is deployed already: whether the new version is asked with copies alone, and its answers are
+    compared, until it is promoted or rolled back."""
+    rollback: Rollback | None = None
+    """When the new version is taken back by itself; never if left out."""
 
 
 class Gates(Part, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rafiki.constants import InferenceJobStatus, ServiceStatus
 from rafiki.utils.urls import http_url
-from rafiki_cli.render import values
+from rafiki_cli.render import rollouts, values
 from rafiki_cli.render.output import STATUS_STYLES, Column, error_column, table_view
 from rafiki_cli.render.sparkline import sparkline
 
@@ -100,7 +100,8 @@ def figures_line(job: InferenceJobView, members: Sequence[MemberView], figures: 
     rows = member_rows(members, figures)
     serving = sum(r.shown_state == ServiceStatus.RUNNING for r in rows)
     time = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"{time}  {job.app} v{job.app_version} {job.status}  {figures_text(figures)} · {serving}/{len(rows)} members"
+    line = f"{time}  {job.app} v{job.app_version} {job.status}  {figures_text(figures)} · {serving}/{len(rows)} members"
+    return f"{line} · {update}" if (update := rollouts.brief(job)) else line
 
 
 def live_view(
@@ -130,6 +131,8 @@ def live_view(
         # From 0 on, so that a steady load is no mountain range.
         curve = sparkline(history[-room:], room, scale=(0.0, max(*history, 1e-9)), is_ascii=is_ascii)
         parts.append(Text.assemble((curve, "green"), (peak, "dim"), no_wrap=True, overflow="ellipsis"))
+    if update := rollouts.brief(job):
+        parts.append(Text(values.one_line(update), style="cyan"))
     if job.error:
         parts.append(Text(values.one_line(job.error), style="red"))
     if notice:

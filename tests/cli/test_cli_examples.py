@@ -96,6 +96,7 @@ class Special:
 
 NOT_DEPLOYED = ("infer stop digits",)
 DEPLOYED = ("infer create digits",)
+ONE_DEPLOYED = (*NOT_DEPLOYED, *NOT_DEPLOYED, *DEPLOYED)
 HAS_ADA = ("user create ada@example.org --type MODEL_DEVELOPER --password-file password.txt",)
 HAS_PROD = ("context add prod --host rafiki.example.org:3000",)
 AS_ADA = (*HAS_ADA, "login ada@example.org --password-file password.txt")
@@ -182,6 +183,13 @@ SPECIAL = {
     "rafiki infer create digits --ensemble greedy --size 5": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer create digits --version 2 --replicas 2": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer create digits --replace-damaged": Special(AT_ONCE, before=NOT_DEPLOYED),
+    "rafiki infer create digits --latency-budget-ms 200": Special(AT_ONCE, before=NOT_DEPLOYED),
+    "rafiki infer update digits": Special(AT_ONCE, before=ONE_DEPLOYED),
+    "rafiki infer update digits --version 2 --canary 10% --rollback-errors 1%": Special(AT_ONCE, before=ONE_DEPLOYED),
+    "rafiki infer update digits --shadow": Special(AT_ONCE, before=ONE_DEPLOYED),
+    "rafiki infer update digits --ensemble greedy --size 5": Special(AT_ONCE, before=ONE_DEPLOYED),
+    "rafiki infer promote digits": Special("it is updated", before=(*ONE_DEPLOYED, "infer update digits --canary 50%")),
+    "rafiki infer rollback digits": Special("it is updated", before=(*ONE_DEPLOYED, "infer update digits --shadow")),
     "rafiki infer show digits": Special("it is deployed", before=DEPLOYED),
     "rafiki train create --app digits --train train --val val --trials 20": Special(
         "of digits others name trials", puts=("--app digits", "--app more")

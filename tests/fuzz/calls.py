@@ -23,7 +23,10 @@ BODIES = [
     b'{"a": NaN}', b'{"a": 1e400}', b'{"a": "\\ud800"}', b'{"app": ' + b"9" * 5000 + b"}", bytes(1000), b"a=b&a=c",
 ]  # fmt: skip
 KINDS = ["application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=x", "", "a/b; =;"]
-PER_CALL = {"create_train_job", "create_inference_job", "create_model", "create_environment", "check_model"}
+PER_CALL = {
+    "create_train_job", "create_inference_job", "create_model", "create_environment", "check_model",
+    "update_inference_job", "rollback_inference_job",
+}  # fmt: skip
 """Those that may start processes: made seldom."""
 NEVER_RIGHT = {"stop_all_jobs", "collect_garbage"}
 """What they would end or remove is what the other calls are about."""

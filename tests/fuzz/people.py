@@ -153,6 +153,10 @@ class People:
         me.ok("get_inference_jobs_of_app", app=f["app"])
         me.ok("get_running_inference_job", **job)
         me.ok("watch_inference_job", **job)
+        me.ok("update_inference_job", app=f["app"], kind="canary", share=0.5)
+        me.ok("get_rollouts", app=f["app"])
+        me.ok("promote_inference_job", app=f["app"])
+        me.ok("rollback_inference_job", app=f["app"])
         for name in ("get_services", "get_waits", "watch_services", "get_nodes"):
             self._if_may(me, name)
         me.ok("stop_inference_job", **job)

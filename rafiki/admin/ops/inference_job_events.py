@@ -69,8 +69,12 @@ class InferenceJobSource(Source):
 
     def _look(self) -> tuple[InferenceJobView, list[MemberView], list[str]]:
         store = self._context.store
-        job = inference_job_view(self._context, store.inference_jobs.get_inference_job(self.topic))
+        record = store.inference_jobs.get_inference_job(self.topic)
+        job = inference_job_view(self._context, record)
         services = store.services.list_services(self.topic)
+        if record.front != record.id:
+            # Its predictor has served another one before.
+            services += [s for s in store.services.list_services(record.front) if s.service_type is ServiceType.PREDICT]
         members = [
             _member(self._trial(trial_id), weight, [s for s in services if s.unit_id == trial_id])
             for trial_id, weight in zip(job.trial_ids, job.weights, strict=True)

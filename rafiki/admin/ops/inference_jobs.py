@@ -5,10 +5,11 @@ from __future__ import annotations
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.operation import bind
+from rafiki.admin.ops.rollouts import find_last_update
 from rafiki.admin.ops.train_jobs import stop_train_jobs
 from rafiki.admin.stopping import is_meant, only_of_others, owner_to_stop
 from rafiki.budget import InferenceBudget
-from rafiki.constants import InferenceJobStatus
+from rafiki.constants import InferenceJobStatus, ServingRole
 from rafiki.contract.endpoint import Empty
 from rafiki.contract.inference_jobs import (
     CREATE_INFERENCE_JOB,
@@ -35,7 +36,12 @@ from rafiki.contract.inference_jobs import (
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSetting
 from rafiki.entities import InferenceJob, Model, TrainJob, Trial, User
-from rafiki.errors import InvalidInferenceJobError, InvalidRunningInferenceJobError, InvalidTrainJobError
+from rafiki.errors import (
+    InvalidInferenceJobError,
+    InvalidRunningInferenceJobError,
+    InvalidTrainJobError,
+    RunningInferenceJobExistsError,
+)
 from rafiki.states import INFERENCE_JOB_TRANSITIONS, TRAIN_JOB_TRANSITIONS, is_final
 
 _START_WAIT_S = 30.0
@@ -54,7 +60,7 @@ def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJob
         deployment=job.deployment, labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host, waits_for=_waits_for(context, job, [s.trial_id for s in served]),
-        lost_members=lost,
+        lost_members=lost, role=job.role, update=find_last_update(context, job),
     )  # fmt: skip
 
 
@@ -105,9 +111,15 @@ def create_inference_job(
         raise InvalidTrainJobError(
             f"The train job {train_job.app} version {train_job.app_version} has no completed trial to serve."
         )
-    if request.replace and (live := context.store.inference_jobs.find_live_inference_job(train_job.id)):
+    live = context.store.inference_jobs.find_live_inference_job(train_job.id)
+    if request.replace and live is not None:
         # Only now: what cannot take its place must not end what serves.
         _stop_inference_jobs(context, [live])
+    elif live is not None and live.role is not ServingRole.PRIMARY:
+        raise RunningInferenceJobExistsError(
+            f"The app {train_job.app!r}, version {train_job.app_version}, is part of an update already. "
+            f"`rafiki infer promote {train_job.app}` or `rafiki infer rollback {train_job.app}` ends that."
+        )
     for trial in ensemble.trials:
         context.environments.request(_model_of(context, trial).dependencies)
     job = context.store.inference_jobs.create_inference_job(
@@ -214,10 +226,10 @@ def _running_job_of(context: AdminContext, user_id: str, app: str, app_version: 
 
 
 def newest_live_job(context: AdminContext, actor: User, app: str) -> InferenceJob | None:
-    """The running inference job of the newest version of an app that has one."""
+    """The running inference job of the newest version of an app that has one; one that answers before others."""
     jobs = context.store.inference_jobs.list_inference_jobs_of_app(actor.id, app)
     live = [j for j in jobs if not is_final(INFERENCE_JOB_TRANSITIONS, j.status)]
-    return max(live, key=lambda j: j.app_version, default=None)
+    return max(live, key=lambda j: (j.role is ServingRole.PRIMARY, j.app_version), default=None)
 
 
 def _stop_inference_jobs(context: AdminContext, jobs: list[InferenceJob]) -> None:

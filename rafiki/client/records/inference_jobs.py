@@ -43,6 +43,16 @@ from rafiki.contract.predictor_keys import (
     NewKeyView,
     RevokeKeyRequest,
 )
+from rafiki.contract.rollouts import (
+    GET_ROLLOUTS,
+    PROMOTE_INFERENCE_JOB,
+    ROLLBACK_INFERENCE_JOB,
+    UPDATE_INFERENCE_JOB,
+    ListRolloutsRequest,
+    RolloutRequest,
+    RolloutView,
+    UpdateInferenceJobRequest,
+)
 
 
 class InferenceJobCalls(Calls):
@@ -93,6 +103,22 @@ class InferenceJobCalls(Calls):
         """Stop serving."""
         request = StopInferenceJobRequest(app=app, app_version=app_version, user_id=user_id)
         return self._call(STOP_INFERENCE_JOB, request)
+
+    def update_inference_job(self, request: UpdateInferenceJobRequest) -> RolloutView:
+        """Go over to another version behind the address of a running app."""
+        return self._call(UPDATE_INFERENCE_JOB, request)
+
+    def promote_inference_job(self, app: str, deployed_version: int | None = None) -> RolloutView:
+        """Have the new version of an update answer all."""
+        return self._call(PROMOTE_INFERENCE_JOB, RolloutRequest(app=app, deployed_version=deployed_version))
+
+    def rollback_inference_job(self, app: str, deployed_version: int | None = None) -> RolloutView:
+        """Take an update back; where none is under way, go back to the version before."""
+        return self._call(ROLLBACK_INFERENCE_JOB, RolloutRequest(app=app, deployed_version=deployed_version))
+
+    def get_rollouts(self, app: str) -> list[RolloutView]:
+        """The updates of your app, newest first."""
+        return self._call(GET_ROLLOUTS, ListRolloutsRequest(app=app))
 
     def create_key(self, app: str, name: str) -> NewKeyView:
         """Make a key of your app."""
