@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TextIO
 from rafiki.client import Client, PredictorClient
 from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.constants import BudgetOption, ExitCode, InferenceJobStatus, TrainJobStatus, TrialStatus
+from rafiki.data.images import as_seen
 from rafiki.errors import RafikiError
 from rafiki.utils.clock import Deadline
 
@@ -305,7 +306,7 @@ def read_images(path: Path) -> tuple[list[Any], list[int]]:
     with zipfile.ZipFile(path) as archive, open_table(archive, "images.csv") as table:
         for row in csv.DictReader(table):
             with archive.open(row["path"]) as file, Image.open(file) as image:
-                queries.append(np.asarray(image.convert("RGB")))
+                queries.append(np.asarray(as_seen(image).convert("RGB")))
             classes.append(int(row["class"]))
     return queries, classes
 

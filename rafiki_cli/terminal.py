@@ -291,7 +291,10 @@ def read_text(file: Path, what: str) -> str:
     """
     check_file(file)
     try:
-        return file.read_text("utf-8")
+        data = file.read_bytes()
+        # Windows writes a mark before texts, and PowerShell UTF-16.
+        is_wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return data.decode("utf-16" if is_wide else "utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
         raise UsageError(f"{file}: {what} cannot be read: it is not UTF-8 text.") from e
     except OSError as e:

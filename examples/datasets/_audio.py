@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
+from rafiki.data.sounds import plain_wav
 from rafiki.errors import InvalidDatasetError
 
 SAMPLE_RATE_HZ = 16_000
@@ -55,7 +56,7 @@ def to_wav(data: bytes, origin: str) -> bytes:
 def _read_pcm(data: bytes, origin: str) -> tuple[npt.NDArray[np.float64], int]:
     """The samples of a wav file, from -1 to 1, its channels averaged; and its rate in Hz."""
     try:
-        with wave.open(io.BytesIO(data), "rb") as file:
+        with wave.open(io.BytesIO(plain_wav(data)), "rb") as file:
             width, n_channels, rate_hz = file.getsampwidth(), file.getnchannels(), file.getframerate()
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError, RuntimeError, ValueError) as e:

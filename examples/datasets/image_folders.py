@@ -30,6 +30,7 @@ from _common import (
 )
 from PIL import Image, UnidentifiedImageError
 
+from rafiki.data.images import as_seen
 from rafiki.errors import InvalidDatasetError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -72,8 +73,7 @@ def _as_png_or_jpg(data: bytes, name: str, size: int | None) -> tuple[bytes, str
         raise InvalidDatasetError(f"{name} is not a readable image ({e}); --skip-damaged leaves such out.") from e
     if is_kept:
         return data, ".png" if image.format == "PNG" else ".jpg"
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
+    image = as_seen(image)
     if size is not None:
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()

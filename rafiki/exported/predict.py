@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from rafiki.constants import ExitCode
+from rafiki.data.images import as_seen
 from rafiki.errors import InvalidQueryError, RafikiError
 from rafiki.exported.ensemble import Answer, Ensemble
 from rafiki.predictor.array_bodies import read_arrays
@@ -122,6 +123,9 @@ def _warn(left_out: Sequence[str]) -> None:
         sys.stderr.write(f"warning: without {', '.join(left_out)}: these members failed.\n")
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 def _check_json(data: bytes, where: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(data)
@@ -134,11 +138,11 @@ def _read(file: Path) -> bytes:
     """The query in a file: its JSON, or an image as a nested list of its RGB values, rows first."""
     try:
         if file.suffix.lower() not in _IMAGES:
-            return file.read_bytes()
+            return file.read_bytes().removeprefix(_BYTE_ORDER_MARK)
         import numpy as np
         from PIL import Image
 
         with Image.open(file) as image:
-            return json.dumps(np.asarray(image.convert("RGB")).tolist()).encode()
+            return json.dumps(np.asarray(as_seen(image).convert("RGB")).tolist()).encode()
     except OSError as e:
         raise InvalidQueryError(f"{file}: cannot be read: {e.strerror or 'it is damaged'}.") from e

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rafiki.data.sounds import plain_wav
 from rafiki.errors import InvalidDatasetError
 from rafiki.model.row_table import make_table
 from rafiki.tasks.audio_files import AudioRow, iter_audio_rows
-from rafiki.tasks.zip_files import open_dataset_zip, open_member
+from rafiki.tasks.zip_files import open_dataset_zip, read_member
 
 
 class AudioFilesDataset:
@@ -34,8 +34,8 @@ class AudioFilesDataset:
                 rows.append(row)
                 try:
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    with open_member(archive, row.wav_filename) as source, target.open("wb") as out:
-                        shutil.copyfileobj(source, out)
+                    # With a header that every Python reads.
+                    target.write_bytes(plain_wav(read_member(archive, row.wav_filename, row.wav_filesize)))
                 except OSError as e:
                     raise InvalidDatasetError(f"{target} cannot be written: {e.strerror}.") from e
         self.size = len(rows)

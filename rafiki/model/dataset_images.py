@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from rafiki.data.images import as_seen
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.image_files import ImageRow, read_image_rows, why_no_image
 from rafiki.tasks.zip_files import open_dataset_zip, read_member
@@ -36,6 +37,7 @@ def _open(data: bytes, origin: str) -> Image.Image:
 
 def _to_array(image: Image.Image, mode: str, image_size: int | None, origin: str) -> ImageArray:
     try:
+        image = as_seen(image, keeps_alpha=mode.endswith("A"))
         if image.mode != mode:
             image = image.convert(mode)
         if image_size is not None and image.size != (image_size, image_size):

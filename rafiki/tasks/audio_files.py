@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
-import wave
 import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from rafiki.data.numbers import parse_plain
+from rafiki.data.sounds import NotWavError, read_wav_header
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import find_columns, iter_rows, place
 from rafiki.tasks.zip_files import find_member, open_member
@@ -89,29 +88,26 @@ def check_wav(archive: zipfile.ZipFile, row: AudioRow) -> None:
     origin = f"{place(AUDIOS_CSV, row.row_no)}: "
     with open_member(archive, row.wav_filename, origin) as stream:
         try:
-            with wave.open(stream, "rb") as recording:
-                form = (recording.getnchannels(), recording.getframerate(), 8 * recording.getsampwidth())
-                n_frames = missing = recording.getnframes()
-                while missing > 0 and (block := recording.readframes(min(missing, _BLOCK))):
-                    missing -= len(block) // (form[0] * form[2] // 8)
-        except (wave.Error, EOFError, struct.error, RuntimeError, ValueError) as e:
-            raise InvalidDatasetError(
-                f"{origin}{row.wav_filename!r} is not a readable PCM wav file: it is damaged, or of another format."
-            ) from e
+            header = read_wav_header(stream)
+        except NotWavError as e:
+            raise InvalidDatasetError(f"{origin}{row.wav_filename!r} is not a readable PCM wav file: {e}.") from e
+        form = (header.n_channels, header.rate_hz, header.bits)
         if form != (1, SAMPLE_RATE_HZ, 16):
             raise InvalidDatasetError(
                 f"{origin}{row.wav_filename!r} has {form[0]} channel(s), {form[1]} Hz and {form[2]} bits a sample; "
                 f"recordings have 1 channel, {SAMPLE_RATE_HZ} Hz and 16 bits."
             )
-        if not n_frames or missing:
+        # The zip's checksum is compared at the end of the file.
+        n_bytes = 0
+        while block := stream.read(_BLOCK):
+            n_bytes += len(block)
+        told = n_bytes if header.n_bytes is None else header.n_bytes
+        if not told or n_bytes < told:
             raise InvalidDatasetError(
-                f"{origin}{row.wav_filename!r} has {n_frames - missing} samples where its header says {n_frames}."
-                if n_frames
+                f"{origin}{row.wav_filename!r} has {n_bytes // 2} samples where its header says {told // 2}."
+                if told
                 else f"{origin}{row.wav_filename!r} holds no sound."
             )
-        # The zip's checksum is compared at the end of the file.
-        while stream.read(_BLOCK):
-            pass
 
 
 def is_wav(data: bytes) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 
+from rafiki.data.images import as_seen
 from rafiki.errors import InvalidDatasetError
 from rafiki.tasks.table_files import iter_rows, place
 from rafiki.tasks.zip_files import open_dataset_zip, read_member
@@ -153,7 +154,7 @@ class ImageQueries(Sequence["Pixels"]):
         origin = f"{place(IMAGES_CSV, row.row_no)}: "
         try:
             image = Image.open(io.BytesIO(read_member(archive, row.path, _MAX_IMAGE_BYTES, origin)))
-            pixels = np.array(image.convert("RGB"), dtype=np.uint8)
+            pixels = np.array(as_seen(image).convert("RGB"), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
             raise InvalidDatasetError(f"{origin}{row.path!r} cannot be decoded: {why_no_image(e)}.") from e
         if self._held_bytes + pixels.nbytes <= _HELD_BYTES:

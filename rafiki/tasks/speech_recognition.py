@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.constants import Task
+from rafiki.data.sounds import plain_wav
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.tasks.audio_files import AUDIOS_CSV, check_wav, is_wav, iter_audio_rows
 from rafiki.tasks.base import TaskSpec, TensorForm, encode_json
@@ -71,7 +72,8 @@ class SpeechRecognitionTask(TaskSpec):
         return [encode_json(binascii.b2a_base64(data, newline=False).decode()) for data in files]
 
     def decode_query(self, raw: bytes) -> str:
-        """The base64 text as it came; its contents have been seen to be a wav file, of any rate and format."""
+        """The base64 text; its contents have been seen to be a wav file, of any rate and format. As it came, but for a
+        header that not every Python reads, or that leaves the length open."""
         try:
             text = _decode_text(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -87,7 +89,8 @@ class SpeechRecognitionTask(TaskSpec):
             raise InvalidQueryError(
                 f"A query is a wav file as base64 text: what came is {len(data)} bytes that are no wav file."
             )
-        return text
+        plain = plain_wav(data)
+        return text if plain is data else binascii.b2a_base64(plain, newline=False).decode()
 
     def decode_array(self, array: Array) -> object:
         """The bytes of a wav file, as a flat array of uint8, as base64 text."""

@@ -234,6 +234,8 @@ def read_image(file: Path) -> list[JsonValue]:
     import numpy as np
     from PIL import Image
 
+    from rafiki.data.images import as_seen
+
     with Image.open(file) as image:
-        pixels: list[JsonValue] = np.asarray(image.convert("RGB")).tolist()
+        pixels: list[JsonValue] = np.asarray(as_seen(image).convert("RGB")).tolist()
     return pixels

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rafiki.data.images import as_seen
 from rafiki.utils.values import JsonValue
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def read_images(file: Path) -> tuple[list[JsonValue], list[int]]:
     with zipfile.ZipFile(file) as archive:
         for row in csv.DictReader(io.StringIO(archive.read("images.csv").decode())):
             with Image.open(io.BytesIO(archive.read(row["path"]))) as image:
-                images.append(np.asarray(image.convert("RGB")).tolist())
+                images.append(np.asarray(as_seen(image).convert("RGB")).tolist())
             classes.append(int(row["class"]))
     return images, classes
 

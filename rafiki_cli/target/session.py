@@ -263,7 +263,7 @@ def _log_in_as_owner(cli: Application, client: AdminClient) -> None:
 
     file = cli.stack_folder().superadmin_password_file
     try:
-        password = file.read_text("utf-8").strip()
+        password = file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
         return
     if client.token is not None:

@@ -59,7 +59,7 @@ def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
         (b"", "not a readable PCM wav file"),
         (b"ID3\0 an mp3", "not a readable PCM wav file"),
         (GOOD[:30], "not a readable PCM wav file"),
-        (GOOD[:20] + b"\x03\x00" + GOOD[22:], "it is damaged, or of another format"),
+        (GOOD[:20] + b"\x03\x00" + GOOD[22:], "its samples are floating point numbers"),
         (wav(rate=8_000), "1 channel.*8000 Hz and 16 bits a sample; recordings have 1 channel, 16000 Hz"),
         (wav(channels=2), r"2 channel\(s\)"),
         (wav(bits=8), "8 bits a sample"),
