@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-arrays bench-nodes bench-enas clean
+.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-arrays bench-nodes bench-serving bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -92,6 +92,11 @@ bench-arrays: $(VENV)/.test
 # Needs root: its hosts are network namespaces.
 bench-nodes: $(VENV)/.test
 	$(BIN)/python -m benchmarks.nodes
+
+# Beside mosec, LitServe, BentoML and Ray Serve; each is installed into an environment of its own, once. QUICK=1: one round.
+bench-serving: $(VENV)/.test
+	$(COMPILE)
+	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
 
 bench-enas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.enas

@@ -46,6 +46,18 @@ def write_numbers(folder: Path) -> tuple[Path, Path]:
     return train, val
 
 
+def train_numbers() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What :func:`write_numbers` writes to train on: features, classes."""
+    features, classes = _digits()
+    return features[:_N_TRAIN].astype(np.float32), classes[:_N_TRAIN]
+
+
+def train_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What :func:`write_images` writes to train on: pixels, classes."""
+    features, classes = _digits()
+    return _as_images(features[:_N_TRAIN]).reshape(_N_TRAIN, -1).astype(np.float32), classes[:_N_TRAIN]
+
+
 def number_queries() -> Queries:
     """Lists of 64 numbers."""
     features, classes = _digits()

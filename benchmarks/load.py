@@ -28,6 +28,7 @@ _GRACE_S = 15.0
 class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
+    path: str = "/predict"
     bodies: list[bytes]
     """Sent in turn."""
     n_connections: int
@@ -53,8 +54,9 @@ class _Run:
     """What all connections share."""
 
     def __init__(self, request: LoadRequest) -> None:
-        head = "POST /predict HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
-        self.messages = cycle([head.format(request.host, request.port, len(b)).encode() + b for b in request.bodies])
+        head = "POST {} HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+        made = [head.format(request.path, request.host, request.port, len(b)).encode() + b for b in request.bodies]
+        self.messages = cycle(made)
         self.left = request.max_requests
         self.begins = time.perf_counter() + request.warm_up_s
         self.ends = self.begins + request.duration_s
@@ -150,7 +152,7 @@ class LoadError(RuntimeError):
 
 def run_load(
     address: str, bodies: list[bytes], *, n_connections: int, warm_up_s: float, duration_s: float,
-    max_requests: int = 1_000_000,
+    max_requests: int = 1_000_000, path: str = "/predict",
 ) -> LoadResult:  # fmt: skip
     """Load the predictor at ``address`` (``host:port``) from a process of its own.
 
@@ -159,7 +161,7 @@ def run_load(
     """
     host, _, port = address.rpartition(":")
     request = LoadRequest(
-        host=host, port=int(port), bodies=bodies, n_connections=n_connections, warm_up_s=warm_up_s,
+        host=host, port=int(port), path=path, bodies=bodies, n_connections=n_connections, warm_up_s=warm_up_s,
         duration_s=duration_s, max_requests=max_requests,
     )  # fmt: skip
     done = subprocess.run(

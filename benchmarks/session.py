@@ -45,6 +45,7 @@ _MODELS = {
     "tree64": _Template(MODELS / "tree64.py", "Tree64", NUMBERS_TASK),
     "FirstPixel": _Template(MODELS / "first_pixel.py", "FirstPixel", "IMAGE_CLASSIFICATION"),
     "forest64": _Template(MODELS / "forest64.py", "Forest64", NUMBERS_TASK),
+    "tree_images": _Template(MODELS / "tree_images.py", "TreeImages", "IMAGE_CLASSIFICATION"),
     "SkDt": _Template(_TEMPLATES / "image_classification" / "decision_tree.py", "SkDt", "IMAGE_CLASSIFICATION"),
 }
 

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.serving``: Rafiki beside other servers of models, on one machine in one run."""
