@@ -45,6 +45,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     slow_down: float = 1.0
     """How much longer batches take when all members, the way of the queries and the clients work at once than they took
     when they were measured: what makes the simulated members sustain together what the real ones do."""
+    slow_down_alone: float = 1.0
+    """The same of the best member alone."""
 
 
 class Loads:
@@ -70,26 +72,34 @@ LOADS = ("sine", "step", "burst")
 
 
 def slowed(members: Sequence[Member], by: float) -> list[Member]:
+    """Members whose batches take ``by`` times as long."""
     return [m._replace(fixed_s=m.fixed_s * by, each_s=m.each_s * by) for m in members]
 
 
-def sustained_per_s(found: Measured, *, alone: bool = False) -> float:
+def sustained_per_s(found: Measured, slow_down: float, *, alone: bool) -> float:
     """What simulated members answer as many clients as asked the real ones."""
     policy = (BestSingle if alone else AllMembers)(SubsetScores(len(found.names), found.validation_scores))
     return rate_of_clients(
-        policy, N_CLIENTS, slowed(found.members, found.slow_down), found.scores, seconds=20.0,
-        n_cores=os.cpu_count() or 1, front_s=found.front_s, trip_s=_TRIP_S,
+        policy, N_CLIENTS, slowed(found.members, slow_down), found.scores, seconds=20.0, n_cores=os.cpu_count() or 1,
+        front_s=found.front_s, trip_s=_TRIP_S,
     )  # fmt: skip
 
 
-def with_slow_down(found: Measured) -> Measured:
+def _slow_down(found: Measured, per_s: float, *, alone: bool) -> float:
     """By bisection: the rate falls as batches take longer."""
-    low, high = 0.25, 4.0
+    low, high = 0.25, 16.0
     for _ in range(12):
         middle = (low * high) ** 0.5
-        tried = msgspec.structs.replace(found, slow_down=middle)
-        low, high = (middle, high) if sustained_per_s(tried) > found.together_per_s else (low, middle)
-    return msgspec.structs.replace(found, slow_down=round((low * high) ** 0.5, 4))
+        low, high = (middle, high) if sustained_per_s(found, middle, alone=alone) > per_s else (low, middle)
+    return round((low * high) ** 0.5, 4)
+
+
+def with_slow_down(found: Measured) -> Measured:
+    """So slow that simulated clients are answered as fast as the real ones were."""
+    return msgspec.structs.replace(
+        found, slow_down=_slow_down(found, found.together_per_s, alone=False),
+        slow_down_alone=_slow_down(found, found.alone_per_s, alone=True),
+    )  # fmt: skip
 
 
 class Simulation:
@@ -98,23 +108,30 @@ class Simulation:
     def __init__(self, found: Measured, budget_s: float) -> None:
         self._found, self._budget_s = found, budget_s
         self._members = slowed(found.members, found.slow_down)
+        self._alone = slowed(found.members, found.slow_down_alone)
         self._known = SubsetScores(len(found.names), found.validation_scores)
         self._learned: ActorCritic | None = None
 
     def learn(self, loads: Loads, n_runs: int) -> None:
         """Let the actor-critic learn from simulated runs of the sine."""
         policy = ActorCritic(self._known, self._loads())
-        policy.learn(lambda p, seed: self._simulate(p, loads.times_s("sine", 1000 + seed), seed, None), n_runs)
+        policy.learn(
+            lambda p, seed: self._simulate(p, loads.times_s("sine", 1000 + seed), seed, None, self._members), n_runs
+        )
         self._learned = policy
 
     def run(self, policy: str, times_s: list[float], seed: int) -> Outcome:
         has_objective = policy in ("planner", LEARNED)
-        return self._simulate(self._make(policy), times_s, seed, None if has_objective else PATIENCE_S)
+        members = self._alone if policy == "best single" else self._members
+        return self._simulate(self._make(policy), times_s, seed, None if has_objective else PATIENCE_S, members)
 
-    def _simulate(self, policy: MemberPolicy, times_s: list[float], seed: int, patience_s: float | None) -> Outcome:
+    def _simulate(
+        self, policy: MemberPolicy, times_s: list[float], seed: int, patience_s: float | None,
+        members: Sequence[Member],
+    ) -> Outcome:  # fmt: skip
         found = self._found
         return simulate(
-            policy, times_s, self._members, found.scores, budget_s=self._budget_s, patience_s=patience_s,
+            policy, times_s, members, found.scores, budget_s=self._budget_s, patience_s=patience_s,
             n_cores=os.cpu_count() or 1, front_s=found.front_s, trip_s=_TRIP_S, seed=seed,
         )  # fmt: skip
 

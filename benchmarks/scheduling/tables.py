@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.scheduling.simulated import LEARNED, LOADS, POLICIES, Measured, sustained_per_s
+from benchmarks.scheduling.simulated import LEARNED, LOADS, POLICIES, Measured
 
 _Rows = Sequence[dict[str, Any]]
 _CONFIDENCE = 0.95
@@ -65,8 +65,8 @@ def page(report: dict[str, Any], found: Measured) -> str:
         "",
         f"The best member alone answered {found.alone_per_s:,.0f} queries/s, all together "
         f"{found.together_per_s:,.0f}; a query took {found.front_s * 1e3:.2f} ms of a core outside the members. In the "
-        f"simulation batches take {found.slow_down:.2f} times as long as measured, so that all together answer as many "
-        f"clients there; the best one alone then answers {sustained_per_s(found, alone=True):,.0f} queries/s.",
+        f"simulation batches take {found.slow_down:.2f} times as long as measured, and those of the best one alone "
+        f"{found.slow_down_alone:.2f} times, so that the same clients are answered as fast there.",
     ]
     for load in LOADS:
         head = f"| {load} | | accuracy | late | refused | members | p50 | p99 |"
