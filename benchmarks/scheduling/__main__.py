@@ -48,7 +48,7 @@ _Rows = dict[str, dict[str, list[dict[str, Any]]]]
 
 def measure(deployments: Deployments, *, is_quick: bool) -> Measured:
     """What the members cost and know, and how fast they are."""
-    seconds = 2.0 if is_quick else 5.0
+    seconds = 5.0 if is_quick else 10.0
     alone = deployments.rate_per_s(deployments.alone[0], seconds)
     together = deployments.rate_per_s(deployments.everyone, seconds)
     costs = deployments.costs(8 if is_quick else 25, 0.6 * together, seconds)
