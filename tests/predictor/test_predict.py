@@ -22,7 +22,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.client.query_parts import ask_in_parts
 from rafiki.errors import error_from_wire
 from rafiki.messages import CacheAddress, Query, Reply
-from rafiki.predictor import gather as gather_module
+from rafiki.predictor.waiting import Answers
 from rafiki.worker import inference
 
 REGRESSION = "TABULAR_REGRESSION"
@@ -245,14 +245,14 @@ def test_a_predictor_whose_event_loop_is_held_up_writes_earlier(
     deployment.worker("t", lambda q: 7)
     predictor = deployment.predictor("t")
     deployment.wait_for_present(predictor)
-    finish, held_up = gather_module._finish, threading.Event()
+    finish, held_up = Answers.finish, threading.Event()
 
-    def finish_held_up(answers: gather_module.Answers) -> None:
+    def finish_held_up(answers: Answers) -> None:
         # Other work comes between the last reply and the answer.
         asyncio.get_running_loop().call_soon(held_up.wait, 0.05)
         finish(answers)
 
-    monkeypatch.setattr(gather_module, "_finish", finish_held_up)
+    monkeypatch.setattr(Answers, "finish", finish_held_up)
     for _ in range(15):
         assert predictor.post({"query": 1}).json()["prediction"] == 7
     assert predictor.gather._write_s(20.0) >= 0.05
