@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -83,14 +83,14 @@ def command(*arguments: str) -> list[str]:
 class BenchStack:
     """One stack with the default settings, on free ports. Use as a context: whatever happens, nothing is left."""
 
-    def __init__(self, container: dict[str, str] | None = None) -> None:
+    def __init__(self, container: Mapping[str, object] | None = None) -> None:
         """
         Args:
             container: settings of the section ``container``.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="rafiki-bench-"))
         self.port = any_free_port()
-        settings = {"admin": {"port": self.port}, "container": container or {}}
+        settings = {"admin": {"port": self.port}, "container": dict(container or {})}
         (self.folder / "rafiki.yaml").write_text(yaml.safe_dump(settings))
         self._client: Client | None = None
 

@@ -16,6 +16,7 @@ from rafiki.scheduling.policies import MemberPolicy
 
 _RATE_OVER_S = 0.1
 """The seconds that a rate is of."""
+_ROUNDED_S = 1e-9
 _MOST_FRONT_SHARE = 0.9
 """Of the cores: the members get the rest."""
 
@@ -80,6 +81,13 @@ class _Run:
         self.n = self.n_late = self.n_refused = self.n_asked = 0
         self.total_score, self.total_members = 0.0, 0
         self.latencies: list[float] = []
+        self.answered_s: list[float] = []
+        """When each query was answered."""
+
+    def next_end_s(self) -> float:
+        """When the next batch ends, unless more come meanwhile."""
+        busy = [w.left_s for w in self.workers if w.batch]
+        return self.now_s + min(busy) / min(1.0, self._free_cores() / len(busy)) if busy else math.inf
 
     def advance(self, until_s: float) -> None:
         """Let batches end until then."""
@@ -157,6 +165,7 @@ class _Run:
         query.is_over = True
         is_late = not query.got or at_s > query.deadline_s
         self.n_late += is_late
+        self.answered_s.append(at_s)
         score = self.scores[query.got] if query.got else 0.0
         if query.got:
             self.total_score += score
@@ -209,3 +218,28 @@ def simulate(
             heapq.heappush(deadlines, (query.until_s - policy.early_s - trip_s * (policy.early_s > 0), no, query))
     expire_until(math.inf)
     return run.outcome()
+
+
+def rate_of_clients(
+    policy: MemberPolicy, n_clients: int, members: Sequence[Member], scores: Mapping[int, float], *, seconds: float,
+    n_cores: float = math.inf, front_s: float = 0.0, trip_s: float = 0.001, seed: int = 0,
+) -> float:  # fmt: skip
+    """The queries a second that are answered when so many clients send the next one as soon as they have an answer: a
+    closed loop. Nothing is late there. The other arguments are those of :func:`simulate`."""
+    run = _Run(
+        policy, members, scores, budget_s=math.inf, patience_s=math.inf, n_cores=n_cores, front_s=front_s,
+        trip_s=trip_s, seed=seed,
+    )  # fmt: skip
+    coming = [0.0] * n_clients
+    n_seen = 0
+    while run.now_s < seconds:
+        # A little beyond the end of a batch: times are rounded, and one that has all but ended would stop the clock.
+        next_s = min(coming[0] if coming else math.inf, run.next_end_s() + _ROUNDED_S)
+        run.advance(max(run.now_s, next_s))
+        while coming and coming[0] <= run.now_s:
+            heapq.heappop(coming)
+            run.arrive()
+        for at_s in run.answered_s[n_seen:]:
+            heapq.heappush(coming, at_s)
+        n_seen = len(run.answered_s)
+    return n_seen / run.now_s

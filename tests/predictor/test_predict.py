@@ -22,6 +22,7 @@ from rafiki.cache.reports import RedisReports
 from rafiki.client.query_parts import ask_in_parts
 from rafiki.errors import error_from_wire
 from rafiki.messages import CacheAddress, Query, Reply
+from rafiki.predictor.waiting import Answers
 from rafiki.worker import inference
 
 REGRESSION = "TABULAR_REGRESSION"
@@ -236,6 +237,26 @@ def test_what_not_even_the_best_member_answers_in_time_is_refused_at_once(deploy
     assert "within 20 s" in refused.json()["message"]
     gate.set()
     assert held.result(60).json()["prediction"] == 1
+
+
+def test_a_predictor_whose_event_loop_is_held_up_writes_earlier(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.worker("t", lambda q: 7)
+    predictor = deployment.predictor("t")
+    deployment.wait_for_present(predictor)
+    finish, held_up = Answers.finish, threading.Event()
+
+    def finish_held_up(answers: Answers) -> None:
+        # Other work comes between the last reply and the answer.
+        asyncio.get_running_loop().call_soon(held_up.wait, 0.05)
+        finish(answers)
+
+    monkeypatch.setattr(Answers, "finish", finish_held_up)
+    for _ in range(15):
+        assert predictor.post({"query": 1}).json()["prediction"] == 7
+    assert predictor.gather._write_s(20.0) >= 0.05
+    assert predictor.gather._write_s(0.1) == 0.025  # a short deadline leaves most of its time to the members
 
 
 def test_a_predictor_learns_what_batches_cost(deployment: Deployment) -> None:

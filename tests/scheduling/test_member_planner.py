@@ -12,7 +12,7 @@ from rafiki.scheduling.arrivals import burst, sine, step
 from rafiki.scheduling.batch_cost import BatchCost
 from rafiki.scheduling.member_planner import MemberLoad, MemberPlanner, Plan
 from rafiki.scheduling.policies import AllMembers, BestSingle, MemberPolicy, Planned, RoundRobin
-from rafiki.scheduling.simulator import Member, Outcome, simulate
+from rafiki.scheduling.simulator import Member, Outcome, rate_of_clients, simulate
 from rafiki.scheduling.subset_scores import SubsetScores, useful_subsets
 
 SLOW, QUICK = 0b01, 0b10
@@ -323,3 +323,19 @@ def test_the_actor_critic_learns_to_ask_both_where_there_is_room_and_the_quick_o
     assert outcome.score > 0.91
     policy.begin()
     assert serve(policy, 999, rate=20.0).mean_members > 1.9
+
+
+def test_clients_that_wait_for_their_answers_get_what_the_slowest_member_does() -> None:
+    scores = {SLOW: 0.5, QUICK: 0.5, SLOW | QUICK: 0.6}
+    members = [Member(0.05, 0.0, spread=0.0, most=8), Member(0.01, 0.0, spread=0.0, most=8)]
+
+    def rate(n_clients: int, **of_cores: float) -> float:
+        policy = AllMembers(SubsetScores(2, scores))
+        return rate_of_clients(policy, n_clients, members, scores, seconds=20, trip_s=0, **of_cores)
+
+    assert rate(1) == pytest.approx(20, rel=0.01)
+    assert rate(64) == pytest.approx(8 / 0.05, rel=0.01)
+    # The quick one takes the first of eight that come at once, and then the others: two batches.
+    assert rate(64, n_cores=1) == pytest.approx(8 / 0.07, rel=0.02)
+    # The way takes half of a core from two: while the quick one works, each has three quarters of one.
+    assert rate(64, n_cores=2, front_s=0.5 / 150) == pytest.approx(8 / (0.05 + 0.02 / 3), rel=0.03)
