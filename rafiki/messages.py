@@ -189,6 +189,8 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     kind = "predict"
 
     app: str = ""
+    query_schema: JsonObject = {}
+    """A JSON Schema of its queries; empty = the task's own is all that is known."""
     task: str
     batch_size: int = 64
     """The most queries that an inference worker takes at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from rafiki.constants import ServiceType
 from rafiki.container.base import Address, NodePackages, ServiceRequest
 from rafiki.data_store.base import DataStore
 from rafiki.deployment import Deployment
-from rafiki.entities import Model
+from rafiki.entities import Model, TrainJob
 from rafiki.environments.store import EnvironmentStore
-from rafiki.errors import InvalidTrialError
+from rafiki.errors import InvalidTrialError, RafikiError
 from rafiki.messages import (
     AdvisorSpec,
     CacheAddress,
@@ -37,8 +38,12 @@ from rafiki.sandbox.sandbox import BOX_FOLDER, CACHE_DOOR, DIRECT, DOORS
 from rafiki.settings import Config
 from rafiki.store_location import StoreLocation, find_folder
 from rafiki.stores import is_for_admin_alone
+from rafiki.tasks.registry import get_task
 from rafiki.utils.certificates import CertificateFiles
 from rafiki.utils.disk_space import DiskSpace
+from rafiki.utils.values import JsonObject
+
+_logger = logging.getLogger(__name__)
 
 _MODULES = {
     AdvisorSpec.kind: "rafiki.search.advisor_worker",
@@ -330,15 +335,30 @@ class SpecBuilder:
     def _batch_size(self, deployment: Deployment) -> int:
         return deployment.batch_size or self._config.predictor.batch_size
 
+    def _query_schema(self, train_job: TrainJob) -> JsonObject:
+        """What a query of the app looks like, where its dataset is at hand and says so."""
+        if find_folder(self._datasets.location) is None:
+            return {}
+        try:
+            dataset = self._store.datasets.get_dataset(train_job.val_dataset_id)
+            path = self._datasets.get_path(dataset.store_id)
+            return get_task(train_job.task).read_query_schema(path, train_job.train_args)
+        except RafikiError as e:
+            # A deployment serves without it, too.
+            _logger.info("the form of the queries of %s is not known: %s", train_job.app, e.message)
+            return {}
+
     def _predictor(self, front_id: str, service_id: str) -> PredictorSpec:
         """The predictor of an address: with what answers there now, where it cannot read its file of versions."""
         job = self._store.inference_jobs.find_primary(front_id)
         version = self._versions.describe(job.id)
         settings = self._config.predictor
+        train_job = self._store.train_jobs.get_train_job(job.train_job_id)
         return PredictorSpec(
             service_id=service_id,
             job_id=front_id,
-            app=self._store.train_jobs.get_train_job(job.train_job_id).app,
+            app=train_job.app,
+            query_schema=self._query_schema(train_job),
             app_version=version.app_version,
             task=version.task,
             cache=self._credentials.address_of(front_id),

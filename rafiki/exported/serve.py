@@ -28,6 +28,7 @@ from rafiki.errors import (
 from rafiki.exported.batches import Batches
 from rafiki.exported.ensemble import Answer, Ensemble, Manifest
 from rafiki.predictor.bodies import BodyForm, read_body
+from rafiki.predictor.openapi import ServedApp
 from rafiki.predictor.protocol import which_query, write_answer
 from rafiki.predictor.routes import Content, Routes, refusal_of
 from rafiki.tasks.registry import get_task
@@ -58,6 +59,8 @@ class ExportServer(ThreadingHTTPServer):
         self.routes = routes = Routes("server")
         routes.add("/", self.health)
         routes.serve_model(manifest.app, lambda: self.version, get_task(manifest.task), lambda: None)
+        described = ServedApp(manifest.app, self.version, get_task(manifest.task), {}, False, deadline_s)
+        routes.describe_app(lambda: described)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:

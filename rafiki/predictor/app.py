@@ -23,6 +23,7 @@ from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.bodies import BodyForm, read_body, without_cache
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
+from rafiki.predictor.openapi import ServedApp
 from rafiki.predictor.protocol import Asked, SlowBodyError
 from rafiki.predictor.routes import Content, Routes, refusal_of
 from rafiki.predictor.traffic import KEY_HEADER
@@ -82,6 +83,7 @@ class PredictorApp:
         self._routes = routes = Routes("predictor")
         routes.add("/", self._health)
         routes.serve_model(spec.app or spec.job_id, self._version_name, get_task(spec.task), self._why_not_ready)
+        routes.describe_app(self._described)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -96,6 +98,8 @@ class PredictorApp:
             if isinstance(found, BodyForm):
                 body, version = await self._respond(found, scope, receive, started, version)
             else:
+                if self._routes.asks_for_key(path) and (keys := self._versions.keys) is not None:
+                    _check_key(keys, scope)
                 page = found()
                 body, headers = page.body, [(b"content-type", page.content_type), *page.headers]
             status = 200
@@ -227,6 +231,13 @@ class PredictorApp:
 
     def _version_name(self) -> str:
         return self._versions.primary.name
+
+    def _described(self) -> ServedApp:
+        version = self._versions.primary
+        return ServedApp(
+            self._spec.app or self._spec.job_id, version.name, version.task, self._spec.query_schema,
+            self._versions.keys is not None, version.deadline_s, version.cache is not None,
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self._large.close()

@@ -11,8 +11,10 @@ import msgspec
 import rafiki
 from rafiki.contract.refusal import refusal_body
 from rafiki.errors import MethodNotAllowedError, NoPredictionError, NotFoundError, RafikiError
+from rafiki.predictor import try_page
 from rafiki.predictor.bodies import BodyForm
 from rafiki.predictor.open_inference import InferenceModel
+from rafiki.predictor.openapi import ServedApp, describe
 from rafiki.tasks.base import TaskSpec, TensorForm
 
 _V2 = "/v2"
@@ -36,12 +38,38 @@ class Routes:
         """
         self._server = server
         self._gets: dict[str, Callable[[], Content]] = {}
+        self._keyed: set[str] = set()
         self._posts = {"/predict": BodyForm()}
         self._model_name, self._version = "", _no_version
 
-    def add(self, path: str, write: Callable[[], Content]) -> None:
-        """A page that is read with GET."""
+    def add(self, path: str, write: Callable[[], Content], *, needs_key: bool = False) -> None:
+        """A page that is read with GET.
+
+        Args:
+            needs_key: where queries do.
+        """
         self._gets[path] = write
+        if needs_key:
+            self._keyed.add(path)
+
+    def paths(self) -> set[str]:
+        """All that there are."""
+        return {*self._gets, *self._posts}
+
+    def asks_for_key(self, path: str) -> bool:
+        """Whether a page tells what only those may know who may ask."""
+        return path in self._keyed
+
+    def describe_app(self, app: Callable[[], ServedApp]) -> None:
+        """The pages that describe the app: for programs, and for people to try it."""
+        self.add("/openapi.json", lambda: _json(describe(app())), needs_key=True)
+        for path, body, kind in (
+            ("/try", try_page.HTML, b"text/html; charset=utf-8"),
+            ("/try.css", try_page.CSS, b"text/css; charset=utf-8"),
+            ("/try.js", try_page.JS, b"text/javascript; charset=utf-8"),
+        ):
+            content = Content(body, kind, try_page.HEADERS)
+            self.add(path, lambda content=content: content)  # type: ignore[misc]
 
     def serve_model(
         self, name: str, version: Callable[[], str], task: TaskSpec, why_not_ready: Callable[[], str | None]

@@ -13,7 +13,7 @@ import msgspec
 
 from rafiki.errors import InvalidQueryError, ModelPredictError
 from rafiki.utils.json_text import why_not_json
-from rafiki.utils.values import JsonValue
+from rafiki.utils.values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from rafiki.utils.values import Array
@@ -85,11 +85,16 @@ class TaskSpec(ABC):
     """The forms of a query and of a prediction, for people."""
     sample_query: object = None
     """A query for people to change, as JSON values; None where it would be long."""
+    example_query: object = None
+    """A query that is as small as can be; None = :attr:`sample_query`."""
     query_tensor: TensorForm | None = TensorForm("query", "FP64", (-1, -1), is_fixed=False)
     """None = a tensor a feature: a query is an object of their values."""
     prediction_tensor: TensorForm = TensorForm("prediction", "FP64", (-1, -1), is_fixed=False)
     compares_datasets: bool = False
     """Whether :meth:`check_pair` looks at the datasets of a train job."""
+    query_schema: JsonObject = {}
+    """A JSON Schema of what any query looks like; empty = nobody but the models knows."""
+    prediction_schema: JsonObject = {}
     query_file: str | None = None
     """Such as ``image.png``: the kind of file that people have a query in, where it would be long."""
 
@@ -118,6 +123,15 @@ class TaskSpec(ABC):
             InvalidDatasetError: no trial could succeed with them; says which dataset, row and column.
         """
         return []
+
+    def read_query_schema(self, path: Path, train_args: Mapping[str, JsonValue]) -> JsonObject:
+        """A JSON Schema of a query of the app whose validation dataset is at ``path``: from its beginning alone, and
+        without any of its values. Empty = nothing more is known than :attr:`query_schema`.
+
+        Raises:
+            InvalidDatasetError: when the dataset cannot be read.
+        """
+        return {}
 
     def decode_query(self, raw: bytes) -> object:
         """One query, from the JSON value that the client sent, as the object that the model's predict() gets.

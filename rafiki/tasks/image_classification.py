@@ -16,7 +16,7 @@ from rafiki.tasks.probabilities import ProbabilityTask
 from rafiki.tasks.validation import ValidationSample, draw_evenly
 from rafiki.tasks.zip_files import DEFAULT_LIMITS, ZipLimits, open_dataset_zip, read_member
 from rafiki.utils.npy import told_shape
-from rafiki.utils.values import JsonValue
+from rafiki.utils.values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _TAKES = "An image query is a list of rows of pixels, W x H x 3 (RGB) or W x H (grey), of numbers from 0 to 255"
 _MANY_CLASSES = 10_000
 _MOST_LISTED = 10
+_CHANNEL: JsonObject = {"type": "number", "minimum": 0, "maximum": 255}
+_IMAGE: JsonObject = {
+    "type": "array", "minItems": 1,
+    "items": {
+        "type": "array", "minItems": 1,
+        "items": {"anyOf": [_CHANNEL, {"type": "array", "minItems": 1, "maxItems": 4, "items": _CHANNEL}]},
+    },
+}  # fmt: skip
 _NOT_STRUCTURE = b"0123456789.-+eE \t\r\n"
 _decode_ints = msgspec.json.Decoder(list[int]).decode
 _decode_floats = msgspec.json.Decoder(list[float]).decode
@@ -175,6 +183,8 @@ class ImageClassificationTask(ProbabilityTask):
     )
     query_tensor = TensorForm("image", "UINT8", (-1, -1, -1, 3))
     query_file = "image.png"
+    example_query = (((255, 0, 0), (0, 255, 0)), ((0, 0, 255), (9, 9, 9)))
+    query_schema = _IMAGE
 
     def validate_dataset(self, path: Path, limits: ZipLimits = DEFAULT_LIMITS, max_pixels: int = 64_000_000) -> None:
         """Checks every row and the header and structure of every listed file; pixels are not decoded.

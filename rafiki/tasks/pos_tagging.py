@@ -43,6 +43,8 @@ class PosTaggingTask(CombiningTask):
     metric = "accuracy"
     about_queries = "A query is a sentence: a list of tokens. A prediction is one tag (a number) a token."
     sample_query = ("The", "cat", "sleeps", ".")
+    query_schema = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+    prediction_schema = {"type": "array", "items": {"type": "integer"}}
     query_tensor = TensorForm("tokens", "BYTES", (-1, -1))
     prediction_tensor = TensorForm("tags", "INT64", (-1, -1))
 

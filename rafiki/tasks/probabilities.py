@@ -23,6 +23,7 @@ class ProbabilityTask(CombiningTask):
     """
 
     metric = "accuracy"
+    prediction_schema = {"type": "array", "minItems": 1, "items": {"type": "number"}}
     prediction_tensor = TensorForm("probabilities", "FP64", (-1, -1))
 
     def encode_prediction(self, prediction: object) -> bytes:

@@ -32,6 +32,8 @@ class SpeechRecognitionTask(TaskSpec):
 
     name = Task.SPEECH_RECOGNITION
     about_queries = "A query is a wav file as base64 text (in a JSON string). A prediction is a text."
+    query_schema = {"type": "string", "contentEncoding": "base64", "contentMediaType": "audio/wav"}
+    prediction_schema = {"type": "string"}
     query_tensor = TensorForm("audio", "BYTES", (-1,))
     prediction_tensor = TensorForm("transcript", "BYTES", (-1,))
     query_file = "recording.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsFloat, cast
 
@@ -22,7 +23,7 @@ from rafiki.tasks.table_files import CSV_FILE, Table, open_table, place
 from rafiki.tasks.table_pairs import check_pair
 from rafiki.tasks.validation import CombiningTask, ValidationSample, draw_evenly
 from rafiki.utils.mismatch import explain_json
-from rafiki.utils.values import JsonValue
+from rafiki.utils.values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from rafiki.tasks.model_library import ModelLibrary
@@ -32,6 +33,8 @@ Scalar = str | int | float | bool | None
 _decode_features = msgspec.json.Decoder(dict[str, Scalar]).decode
 
 
+_VALUE_TYPES = ("string", "number", "boolean", "null")
+_FIRST_ROWS = 50
 _ABOUT_QUERIES = "A query is an object of feature -> value; a feature that is left out is missing."
 
 
@@ -40,6 +43,7 @@ class _TabularTask(CombiningTask):
     compares_datasets = True
     sample_query = {"feature": 1.5, "other": "a"}
     query_tensor = None
+    query_schema = {"type": "object", "additionalProperties": {"type": list(_VALUE_TYPES)}}
 
     def validate_dataset(self, path: Path) -> None:
         """Checks the header and the length of every row; values may be missing.
@@ -64,6 +68,19 @@ class _TabularTask(CombiningTask):
     ) -> list[str]:
         return check_pair(train_path, val_path, train_args, is_regression=self.is_regression, are_same=are_same)
 
+    def read_query_schema(self, path: Path, train_args: Mapping[str, JsonValue]) -> JsonObject:
+        """The features by name; a feature is of numbers if all of the first rows say so."""
+        with open_table(path) as table:
+            target_at, wanted = _target_of(table, train_args), train_args.get("features")
+            rows = [row for _, row in islice(table.rows, _FIRST_ROWS)]
+            features = [
+                (i, name)
+                for i, name in enumerate(table.columns)
+                if i != target_at and (not isinstance(wanted, list) or name in wanted)
+            ]
+        properties: JsonObject = {name: {"type": _types_of([_value(row[i]) for row in rows])} for i, name in features}
+        return {**self.query_schema, "properties": properties}
+
     def decode_query(self, raw: bytes) -> dict[str, Scalar]:
         """The features by name; a feature that is null or left out is a missing value."""
         try:
@@ -73,6 +90,13 @@ class _TabularTask(CombiningTask):
                 'A query is an object of feature -> text, number, true, false or null, such as {"age": 24}: '
                 f"{_why_invalid(raw) or explain_json(raw, dict[str, Scalar])}."
             ) from e
+
+
+def _types_of(values: Sequence[Scalar]) -> list[JsonValue]:
+    """What the values of a feature are, in JSON's words: first what these are, then what else is taken."""
+    is_text = any(isinstance(value, str) for value in values)
+    first = "string" if is_text else "number"
+    return [first, *(kind for kind in _VALUE_TYPES if kind != first)]
 
 
 def _target_of(table: Table, train_args: Mapping[str, JsonValue]) -> int:
@@ -164,6 +188,7 @@ class TabularRegressionTask(_TabularTask):
     is_regression = True
     about_queries = f"{_ABOUT_QUERIES} A prediction is a number."
     metric = "R2"
+    prediction_schema = {"type": "number"}
     prediction_tensor = TensorForm("value", "FP64", (-1,))
 
     def validate_dataset(self, path: Path) -> None:

@@ -235,6 +235,11 @@ def test_a_file_that_cannot_be_read_changes_nothing_and_one_that_asks_for_keys_d
     write_keys(tmp_path / "keys.json", [hash_key(b"secret")])
     front.change(front.version("v1"), key_file=tmp_path / "keys.json")
     assert front.predictor.request("POST", "/predict", b'{"query": 1}').status_code == 401
+    # What describes the app needs the key as well; the page that asks for it does not.
+    assert front.predictor.request("GET", "/openapi.json").status_code == 401
+    described = front.predictor.request("GET", "/openapi.json", headers={"authorization": "Bearer secret"}).json()
+    assert described["paths"]["/predict"]["post"]["security"] == [{"key": []}]
+    assert front.predictor.request("GET", "/try").headers["content-type"] == "text/html; charset=utf-8"
     assert front.ask(authorization="Bearer secret") == ("v1", "1")
 
 
