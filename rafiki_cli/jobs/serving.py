@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rafiki.analysis.curves import best_trial
+from rafiki.constants import ServingRole
 from rafiki_cli.jobs.gates import check_ensemble, check_trials
 from rafiki_cli.jobs.observe import LIVE
 from rafiki_cli.jobs.spec import Gates
@@ -44,7 +45,7 @@ def find_serving(client: AdminClient, app: str, gates: Gates) -> list[Serving]:
     """The versions of an app that serve, newest first, judged by the gates of a job."""
     found = []
     for job in client.get_inference_jobs_of_app(app):
-        if job.status not in LIVE:
+        if job.status not in LIVE or job.role != ServingRole.PRIMARY:
             continue
         trials = client.get_trials_of_train_job(app, job.app_version)
         best = best_trial([t for t in trials if t.id in job.trial_ids])

@@ -176,9 +176,20 @@ def _ordered(context: AdminContext, rollout: Rollout, order: RolloutOrder) -> Ro
 
 
 def _settled(context: AdminContext, rollout: Rollout, during: tuple[RolloutStatus, ...]) -> RolloutView:
-    """The update once it has left these statuses, or as it is after a bounded time."""
+    """The update once it has left these statuses, and what leaves by it has ended; or as it is after a bounded time."""
+    jobs = context.store.inference_jobs
+
+    def is_settled() -> bool:
+        found = context.store.rollouts.get_rollout(rollout.id)
+        if found.status in during:
+            return False
+        if found.datetime_stopped is None:
+            return True
+        leaving = found.from_job_id if found.status is RolloutStatus.PROMOTED else found.to_job_id
+        return is_final(INFERENCE_JOB_TRANSITIONS, jobs.get_inference_job(leaving).status)
+
     context.supervisor.wake()
-    context.supervisor.wait_until(lambda: context.store.rollouts.get_rollout(rollout.id).status not in during, _WAIT_S)
+    context.supervisor.wait_until(is_settled, _WAIT_S)
     return rollout_view(context, context.store.rollouts.get_rollout(rollout.id))
 
 
