@@ -22,6 +22,7 @@ from rafiki.contract import (
     stack,
     train_jobs,
     users,
+    webhooks,
 )
 from rafiki.contract.endpoint import AnyEndpoint, ErrorBody, FilePart
 
@@ -39,6 +40,7 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
         train_jobs,
         inference_jobs,
         predictor_keys,
+        webhooks,
         exports,
         garbage,
         audit,
