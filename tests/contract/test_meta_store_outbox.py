@@ -2,9 +2,13 @@ from datetime import timedelta
 
 import pytest
 
-from rafiki.constants import DeliveryStatus, InferenceJobStatus, TrainJobStatus
+from rafiki.budget import InferenceBudget
+from rafiki.constants import DeliveryStatus, InferenceJobStatus, RolloutKind, RolloutStatus, TrainJobStatus
+from rafiki.deployment import Deployment
+from rafiki.ensembles import EnsembleSummary
 from rafiki.errors import InvalidUserError, InvalidWebhookError
 from rafiki.meta_store import NamedReceiver
+from rafiki.rollouts import RollbackRules
 from rafiki.utils.clock import utc_now
 
 ALL = ["*"]
@@ -179,3 +183,20 @@ def test_a_banned_user_is_told_nothing(store, given):
     store.users.ban_user(user.id, heir_id=heir.id)
     assert store.outbox.list_live_receivers() == []
     assert "banned" in store.outbox.get_receiver(hook.id).off_reason
+
+
+def test_updates_of_deployments_are_told(store, given):
+    user = given.user()
+    hook = make(store, user, ["rollout.*", "inference_job.started"])
+    first, second = given.stopped_train_job(user, "app"), given.train_job(user, "app")
+    trial = given.completed_trial(store.train_jobs.list_sub_train_jobs(second.id)[0], 1, 0.5)
+    primary = given.inference_job(first)
+    made = store.rollouts.create_rollout(
+        primary, second, kind=RolloutKind.CANARY, share=0.1, rules=RollbackRules(), is_rollback=False,
+        budget=InferenceBudget(), trial_ids=[trial.id], weights=[1.0], ensemble=EnsembleSummary(), labels={},
+        deployment=Deployment(),
+    )  # fmt: skip
+    store.rollouts.end_rollout(made.id, RolloutStatus.ROLLED_BACK, "too slow")
+    told = ["inference_job.started", "inference_job.started", "rollout.started", "rollout.rolled_back"]
+    assert events_of(store, hook) == told
+    assert store.outbox.list_deliveries(hook.id)[0].data["reason"] == "too slow"
