@@ -138,7 +138,7 @@ def _first(section: str) -> str:
 
 
 def check_registered(config: Config, origins: Mapping[str, str]) -> None:
-    """Refuse the name of a container back end or kind of store that this installation does not have.
+    """Refuse the name of a container back end, kind of store or tracker that this installation does not have.
 
     This is no part of loading: a machine that only talks to a stack elsewhere needs none of the packages that the stack
     is made of.
@@ -158,6 +158,7 @@ def check_registered(config: Config, origins: Mapping[str, str]) -> None:
         ("container.backend", config.container.backend, registries.CONTAINERS),
         ("stores.datasets", stores.datasets and stores.datasets.partition("://")[0], registries.STORES),
         ("stores.params", stores.params and stores.params.partition("://")[0], registries.STORES),
+        ("tracking.kind", config.tracking.kind, registries.TRACKERS),
     ):
         if name is not None and name not in kind.builtin and name not in kind.names():
             raise ConfigError(f"{origins.get(key, 'default')}: {key}: {kind.open().why_unknown(name)}")

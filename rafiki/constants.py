@@ -172,6 +172,16 @@ class RolloutOrder(StrEnum):
     ROLL_BACK = "roll_back"
 
 
+class DeliveryStatus(StrEnum):
+    """Whether a receiver was told of an event."""
+
+    WAITING = "WAITING"
+    """It will be, as soon as it takes it."""
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+    """It was given up."""
+
+
 class ServiceStatus(StrEnum):
     STARTED = "STARTED"
     DEPLOYING = "DEPLOYING"

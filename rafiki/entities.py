@@ -11,6 +11,7 @@ import msgspec
 
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
+    DeliveryStatus,
     InferenceJobStatus,
     LoadFailure,
     ModelAccessRight,
@@ -26,6 +27,7 @@ from rafiki.constants import (
 )
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
+from rafiki.job_events import JobEvent
 from rafiki.knob_specs import KnobSpecs
 from rafiki.proposals import Proposal
 from rafiki.rollouts import Comparison, RollbackRules
@@ -75,6 +77,54 @@ class PredictorKey(msgspec.Struct, frozen=True, kw_only=True):
     secret_hash: str
     datetime_created: datetime
     datetime_revoked: datetime | None = None
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told of events of jobs: a webhook, or a tracker such as an MLflow server."""
+
+    id: str
+    user_id: str | None
+    """Whose jobs it is told of; None = everybody's: rafiki.yaml names it."""
+    kind: str
+    """``webhook``, or the name of the kind of tracker."""
+    url: str
+    """Where it is; never holds a password."""
+    events: list[str]
+    """Patterns of events: ``train_job.*``."""
+    datetime_created: datetime
+    error: str | None = None
+    """Why the last attempt failed; None since one has succeeded."""
+    datetime_failed: datetime | None = None
+    """Since when no attempt has succeeded."""
+    datetime_delivered: datetime | None = None
+    """When one succeeded last."""
+    datetime_off: datetime | None = None
+    """When it was switched off: it is told nothing since then."""
+    off_reason: str | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one receiver: to be told, told, or given up."""
+
+    receiver_id: str
+    event_id: str
+    """The same for all its receivers, and at each attempt."""
+    event: JobEvent
+    job_id: str
+    """Of the train or inference job. Events of one job are told in their order."""
+    data: JsonObject
+    """What is known of it for good: ids, app, status, score."""
+    status: DeliveryStatus
+    attempts: int
+    error: str | None
+    """Why the last attempt failed."""
+    answer: int | None
+    """The HTTP status of the last answer."""
+    datetime_created: datetime
+    datetime_due: datetime
+    """When the next attempt is due."""
+    datetime_ended: datetime | None
+    """When it was told, or given up."""
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):

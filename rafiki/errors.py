@@ -190,6 +190,12 @@ class InvalidKeyError(RequestRefusedError):
     http_status = 404
 
 
+class InvalidWebhookError(RequestRefusedError):
+    """There is no such webhook, or it cannot be made so. `rafiki webhook list` shows those you have."""
+
+    http_status = 404
+
+
 class KeyExistsError(RequestRefusedError):
     """The app has a key of that name already. Revoke it, or choose another name."""
 

@@ -1,8 +1,8 @@
 """The tables of names: what comes with Rafiki of each kind, and where others declare theirs.
 
-A new search scheme, stopping rule, task, kind of store or container back end is a file of its own and one line here.
-The command line, the job file's schema, the checks of the admin and the documentation read these tables; nothing is
-loaded by reading them.
+A new search scheme, stopping rule, task, kind of store, container back end or tracker is a file of its own and one
+line here. The command line, the job file's schema, the checks of the admin and the documentation read these tables;
+nothing is loaded by reading them.
 """
 
 from __future__ import annotations
@@ -77,4 +77,16 @@ CONTAINERS = Kind(
     builtin={"process": "rafiki.container.process:PROCESS", "swarm": "rafiki.container.swarm:SWARM"},
 )
 
-KINDS = (SCHEMES, RULES, TASKS, STORES, CONTAINERS)
+TRACKERS = Kind(
+    what="tracker",
+    plural="trackers",
+    group="rafiki.trackers",
+    registry="rafiki.trackers:TRACKERS",
+    builtin={
+        "mlflow": "rafiki.trackers.mlflow:MLFLOW",
+        "tensorboard": "rafiki.trackers.tensorboard:TENSORBOARD",
+        "wandb": "rafiki.trackers.wandb:WANDB",
+    },
+)
+
+KINDS = (SCHEMES, RULES, TASKS, STORES, CONTAINERS, TRACKERS)

@@ -1,4 +1,5 @@
-"""What Rafiki knows by name and others may add: search schemes, stopping rules, tasks, stores, container back ends.
+"""What Rafiki knows by name and others may add: search schemes, stopping rules, tasks, stores, container back ends,
+trackers.
 
 A :class:`Kind` is one table of names: where the entry of each is, and the group of entry points in which packages of
 others declare theirs. A :class:`Registry` loads the entries of a kind, each when it is first asked for. One of others

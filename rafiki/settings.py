@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rafiki.constants import LogFormat, LogLevel, MappedRole
+from rafiki.job_events import DEFAULT
 
 DEFAULT_ADMIN_PORT = 3000
 """Where an admin listens whose port nobody chose, when it is free."""
@@ -301,6 +302,64 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     """How long a started service may take to report that it runs: imports and `load_parameters()` count."""
 
 
+class TrackingConfig(Section, frozen=True, kw_only=True):
+    """Results of train jobs, also told to a tracker."""
+
+    kind: str | None = None
+    """Where: `mlflow`, `tensorboard` (an extra: `rafiki-ml[tensorboard]`), `wandb` (an extra: `rafiki-ml[wandb]`);
+    packages may add kinds. Null tells nobody."""
+    url: str | None = None
+    """The address of its server, such as `https://mlflow.example.org`; null is the usual one of `wandb`."""
+    experiment: str = "{app}"
+    """What runs are sorted under: an experiment of MLflow, a folder of TensorBoard, a project of W&B. `{app}`, `{user}`
+    and `{task}` are those of the train job."""
+    folder: str | None = None
+    """Where kinds that write files write them, relative to the folder of rafiki.yaml; null is a folder of the kind's
+    name in the stack's."""
+    token_file: str | None = None
+    """A file that holds a token for the server (for `wandb`, the API key), relative to the folder of rafiki.yaml."""
+    token: str | None = None
+    """The token itself, from the environment alone: `RAFIKI_TRACKING__TOKEN`."""
+    username: str | None = None
+    """A user of the server, where it asks for one, with `tracking.password_file`."""
+    password_file: str | None = None
+    """A file that holds the user's password, relative to the folder of rafiki.yaml."""
+    ca: str | None = None
+    """PEM file of the authority that signed the server's certificate, relative to the folder of rafiki.yaml; null is
+    those that the machine trusts."""
+    artifacts: bool = False
+    """Whether the trained parameters of trials are told too (`mlflow`, `wandb`)."""
+    offline: bool = False
+    """Whether `wandb` writes files alone, which `wandb sync` uploads."""
+    timeout_s: float = 30.0
+    """How long the server may take to answer one call."""
+
+
+class NamedWebhook(Section, frozen=True, kw_only=True):
+    url: str
+    """Where events of everybody's jobs are sent by POST."""
+    secret_file: str
+    """A file that holds the secret of its signatures, relative to the folder of rafiki.yaml."""
+    events: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT))
+    """Which events: `train_job.ended`, `trial.*`, `*`."""
+
+
+class WebhooksConfig(Section, frozen=True, kw_only=True):
+    """Events of jobs, sent by HTTP."""
+
+    send: list[NamedWebhook] = []
+    """Webhooks for the jobs of all users, each with `url`, `secret_file` and `events`. Users make theirs with `rafiki
+    webhook add`."""
+    max_per_user: int = 10
+    """How many webhooks a user may have; 0 allows none."""
+    allow_private_urls: bool = False
+    """Whether webhooks of users who are no admins may lead to this machine or to private networks."""
+    timeout_s: float = 15.0
+    """How long a receiver may take to answer."""
+    retry_hours: float = 24.0
+    """How long one event is tried; a webhook that takes nothing for so long is switched off."""
+
+
 class LoggingConfig(Section, frozen=True, kw_only=True):
     format: LogFormat = "text"
     """`text` writes lines for people, `json` one JSON object a line."""
@@ -332,4 +391,6 @@ class Config(Section, frozen=True, kw_only=True):
     train: TrainConfig = TrainConfig()
     predictor: PredictorConfig = PredictorConfig()
     supervisor: SupervisorConfig = SupervisorConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -69,6 +69,7 @@ class RafikiGroup(LazyGroup):
             "logout": ("rafiki_cli.commands.login", "Forget the login."),
             "whoami": ("rafiki_cli.commands.login", "The user who is logged in."),
             "token": ("rafiki_cli.commands.token", "Make, list and revoke API tokens, for CI and programs."),
+            "webhook": ("rafiki_cli.commands.webhook", "Have events of your jobs sent to an address."),
             "context": ("rafiki_cli.commands.context", "Name the admins you work with, and choose among them."),
         },
         "Administer": {

@@ -140,6 +140,24 @@ def torch() -> Any:
 
 
 @pytest.fixture
+def tensorboard() -> Any:
+    """The package: an extra."""
+    return _extra("tensorboard")
+
+
+@pytest.fixture
+def wandb() -> Any:
+    """The package: an extra."""
+    return _extra("wandb")
+
+
+def _extra(name: str) -> Any:
+    if os.environ.get("CI", "").lower() == "true":
+        return importlib.import_module(name)
+    return pytest.importorskip(name)
+
+
+@pytest.fixture
 def image_registry(docker_hosts: DockerHosts, tmp_path: Path) -> Iterator[ImageRegistry]:
     """A registry that both Docker hosts reach; it wants a login."""
     if not ImageRegistry.is_here():

@@ -19,11 +19,12 @@ KINDS = {
     "a task": "TASKS",
     "a container back end": "CONTAINERS",
     "a store": "STORES",
+    "a tracker": "TRACKERS",
 }
 """Those that are an entry of a registry, and the table of it."""
 
 
-def test_there_are_seven_lists() -> None:
+def test_there_are_eight_lists() -> None:
     assert set(SECTIONS) == {*KINDS, "a call with its command", "a view of the command line"}
 
 

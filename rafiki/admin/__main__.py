@@ -248,6 +248,7 @@ def run() -> None:
     if certificate is None and not is_loopback(settings.host):
         _logger.warning("The admin listens on %s without TLS, as tls.insecure says.", settings.host)
     scheme = "https" if certificate else "http"
+    context.courier.start(f"{scheme}://{Address(host, port)}")
     _logger.info("admin: listens on %s://%s:%s, stack %s", scheme, host, port, folder.root)
     # uvicorn raises the signal that ended it once more; the orderly end comes after that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -261,6 +262,7 @@ def run() -> None:
         pass
     finally:
         logs.shut_down()
+        context.courier.shut_down()
         context.health.shut_down()
         watch.close()
         if server.is_folder_deleted:

@@ -11,6 +11,7 @@ import msgspec
 from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.box_doors import BoxDoors
+from rafiki.admin.courier_keeper import CourierKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
 from rafiki.admin.login_limits import LoginLimits
@@ -60,6 +61,9 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskSpace
     audit: AuditLog
     keys: PredictorKeys
+    courier: CourierKeeper
+    job_key: str
+    """What secrets of jobs and of webhooks follow from."""
     login_limits: LoginLimits
     flows: FlowSeal
     oidc: Provider | None = None

@@ -12,6 +12,7 @@ from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.courier_keeper import CourierKeeper
 from rafiki.admin.direct_folders import DirectFolders
 from rafiki.admin.entrance import Entrance
 from rafiki.admin.events import EventHub
@@ -21,6 +22,7 @@ from rafiki.admin.migration import migrate_in_child
 from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.oidc_flows import FlowSeal
 from rafiki.admin.predictor_keys import PredictorKeys
+from rafiki.admin.receivers import read_receivers
 from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.service_tokens import ServiceTokens
 from rafiki.admin.settling import check_database_is_there, settle_database
@@ -165,6 +167,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     migrate_in_child(folder.meta_store_url, last_version=identity.version)
     identity = settle_database(folder, identity, store)
     _make_superadmin(store, folder)
+    store.outbox.set_named_receivers(read_receivers(loaded))
     datasets = open_data_store(folder.datasets, max_bytes=config.admin.max_dataset_mb * 1024 * 1024)
     params = open_param_store(folder.params)
     for store_of_files in (datasets, params):
@@ -229,5 +232,5 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         health=Health([("The cache", cache.check), ("The database", store.check)]),
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
         disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
-        keys=keys, oidc=oidc, flows=FlowSeal(secrets.token_key),
+        keys=keys, courier=CourierKeeper(store), job_key=secrets.job_key, oidc=oidc, flows=FlowSeal(secrets.token_key),
     )  # fmt: skip

@@ -14,13 +14,14 @@ from rafiki.client.stack import StackCalls
 from rafiki.client.trust import told_trust
 from rafiki.client.users import UserCalls
 from rafiki.client.waiting import Waiting
+from rafiki.client.webhooks import WebhookCalls
 from rafiki.config import SUPERADMIN_EMAIL
 from rafiki.contract import users
 from rafiki.errors import InvalidPasswordError
 from rafiki.user_environment import token_from_environment
 
 
-class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, Waiting):
+class Client(StackCalls, UserCalls, AssetCalls, FrameCalls, InferenceJobCalls, WebhookCalls, Waiting):
     """Calls the admin of a stack. Answers are plain dicts and lists; datetimes in them are ISO 8601 texts.
 
     Every method raises the error that the admin raised (see :mod:`rafiki.errors`), ``UnreachableError`` when

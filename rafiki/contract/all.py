@@ -23,6 +23,7 @@ from rafiki.contract import (
     stack,
     train_jobs,
     users,
+    webhooks,
 )
 from rafiki.contract.endpoint import AnyEndpoint, ErrorBody, FilePart
 
@@ -41,6 +42,7 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
         inference_jobs,
         rollouts,
         predictor_keys,
+        webhooks,
         exports,
         garbage,
         audit,

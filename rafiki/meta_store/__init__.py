@@ -7,10 +7,10 @@ Importing this package loads no database library; :func:`open_meta_store` does.
 from collections.abc import Callable
 from datetime import datetime
 
-from rafiki.meta_store.base import MetaStore
+from rafiki.meta_store.base import MetaStore, NamedReceiver
 from rafiki.utils.clock import utc_now
 
-__all__ = ["MetaStore", "open_meta_store"]
+__all__ = ["MetaStore", "NamedReceiver", "open_meta_store"]
 
 
 def open_meta_store(url: str, now: Callable[[], datetime] = utc_now) -> MetaStore:

@@ -39,6 +39,15 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 """The upper half of an interface identifier that ends with an IPv4 address, RFC 5214."""
 
 
+def is_numeric(host: str) -> bool:
+    """Whether a host is an address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_public(address: str) -> bool:
     """Whether a numeric address is of the public internet, and so is each IPv4 address that it embeds."""
     if "%" in address:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rafiki.client.records import Away
     from rafiki.config import LoadedConfig
     from rafiki.contract.stack import ServicesEvent, ServiceView, WaitView
+    from rafiki.contract.webhooks import ReceiverView
     from rafiki.settings import Config
     from rafiki.stack_folder import StackFolder
     from rafiki_cli.target.session import Target
@@ -206,6 +207,7 @@ def status(
     if services is not None:
         state["services"] = services
         state["waiting"] = _waits(cli)
+        state["receivers"] = _receivers(cli)
     if format is not Format.TABLE:
         put_data(state, format)
     else:
@@ -337,6 +339,22 @@ def _waits(cli: Application) -> list[WaitView]:
         return []  # An admin of an earlier version does not tell.
 
 
+def _receivers(cli: Application) -> list[ReceiverView]:
+    try:
+        return cli.client().get_receivers()
+    except RafikiError:
+        return []  # An admin of an earlier version does not tell.
+
+
+def _put_receivers(state: dict[str, Any]) -> None:
+    """Who is told of results, and why not."""
+    for r in state.get("receivers") or ():
+        waiting = f", {values.count(r.waiting, 'event')} waiting" if r.waiting else ""
+        terminal.put(f"tells {r.kind} at {r.url}{waiting}")
+        if r.error is not None:
+            terminal.warn(f"{r.kind} at {r.url} cannot be told: {r.error}")
+
+
 def _put_waits(state: dict[str, Any]) -> None:
     """What is wanted and cannot be started."""
     for wait in state["waiting"]:
@@ -362,6 +380,7 @@ def _put_state(state: dict[str, Any]) -> None:
         terminal.put(f"folder {state['folder'] or 'unknown'}")
     if "named_by" in state:
         terminal.put(f"named by {state['named_by']}")
+    _put_receivers(state)
     if services := state.get("services"):
         terminal.put("")
         put_rows(services, services_view.columns(utc_now()), Format.TABLE)

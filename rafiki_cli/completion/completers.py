@@ -222,6 +222,21 @@ def tokens(ctx: typer.Context) -> Values:
     return _distinct((t.name, f"until {t.datetime_expires:%Y-%m-%d}") for t in _ask(ctx, GET_API_TOKENS, Empty()))
 
 
+def webhooks(ctx: typer.Context) -> Values:
+    """Webhooks by id."""
+    from rafiki.contract.endpoint import Empty
+    from rafiki.contract.webhooks import GET_WEBHOOKS
+
+    return _distinct((w.id, w.url) for w in _ask(ctx, GET_WEBHOOKS, Empty()))
+
+
+def events(ctx: typer.Context) -> Values:
+    """Events of jobs, and patterns that choose among them."""
+    from rafiki.job_events import OFFERED, patterns_of
+
+    return _distinct((pattern, "") for event in OFFERED for pattern in patterns_of(event))
+
+
 def environments(ctx: typer.Context) -> Values:
     """Environments by key."""
     from rafiki.contract.endpoint import Empty

@@ -29,6 +29,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         meta_store,
         packages,
         plugins,
+        receivers,
         sandbox,
     )  # fmt: skip
 
@@ -59,6 +60,7 @@ def all_checks(*, is_remote: bool = False) -> list[tuple[str, Check]]:
         ("admin", admin.check_admin),
         ("clock", admin.check_clock),
         ("login", admin.check_login),
+        ("receivers", receivers.check_receivers),
     ]
     return [*here, *([("local stack", _tell_remote)] if is_remote else local), *of_admin]
 

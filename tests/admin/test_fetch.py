@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support.tls.authority import Authority
 
-from rafiki.admin import fetch as fetching
-from rafiki.admin.fetch import fetch
+from rafiki.admin import guarded_http as fetching
+from rafiki.admin.fetch import _redirected, fetch
 from rafiki.errors import InvalidDatasetError
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -240,8 +240,8 @@ def test_a_redirect_to_what_no_url_may_name_is_refused(serve: Callable[..., Site
 
 def test_a_redirect_from_https_to_http_is_refused() -> None:
     with pytest.raises(InvalidDatasetError, match="from https to http"):
-        fetching._redirected("https://data.example/x", "http://data.example/x")
-    assert fetching._redirected("http://data.example/x", "https://other.example/y") == "https://other.example/y"
+        _redirected("https://data.example/x", "http://data.example/x")
+    assert _redirected("http://data.example/x", "https://other.example/y") == "https://other.example/y"
 
 
 # ---- servers that lie

@@ -20,10 +20,11 @@ import pytest
 ENGINES = "engines"
 """The mark of the third group."""
 
-ENGINE_FIXTURES = frozenset({"docker_hosts", "torch"})
+ENGINE_FIXTURES = frozenset({"docker_hosts", "tensorboard", "torch", "wandb"})
 ENGINE_MODULES = frozenset(
     {
         "support.machines.machine",
+        "support.results.mlflow_server",
         "support.swarm.docker_hosts",
         "support.swarm.image_registry",
         "support.tls.postgres_server",

@@ -25,6 +25,7 @@ from rafiki.admin.ops import (
     trial_log_events,
     trials,
     users,
+    webhooks,
 )
 from rafiki.contract.all import ENDPOINTS
 
@@ -33,6 +34,7 @@ OPERATIONS: dict[str, Operation] = {
     for group in (
         stack.OPERATIONS,
         users.OPERATIONS,
+        webhooks.OPERATIONS,
         api_tokens.OPERATIONS,
         datasets.OPERATIONS,
         models.OPERATIONS,

@@ -10,9 +10,10 @@ from rafiki.client.records.inference_jobs import InferenceJobCalls
 from rafiki.client.records.stack import StackCalls
 from rafiki.client.records.train_jobs import TrainJobCalls
 from rafiki.client.records.users import UserCalls
+from rafiki.client.records.webhooks import WebhookCalls
 
 
-class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls):
+class AdminClient(StackCalls, UserCalls, AssetCalls, TrainJobCalls, InferenceJobCalls, WebhookCalls):
     """Calls the admin of a stack, as :class:`~rafiki.client.Client` does, but answers with the contract's records:
     ``get_train_job`` returns a :class:`~rafiki.contract.train_jobs.TrainJobView`, and ``watch_train_job`` yields its
     events. Fields that a newer admin adds are left out.

@@ -4,6 +4,7 @@ from rafiki.meta_store.base.api_tokens import ApiTokenStore
 from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.outbox import NamedReceiver, OutboxStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
@@ -18,6 +19,8 @@ __all__ = [
     "InferenceJobStore",
     "MetaStore",
     "ModelStore",
+    "NamedReceiver",
+    "OutboxStore",
     "PredictorKeyStore",
     "RolloutStore",
     "ServiceStore",

@@ -12,6 +12,7 @@ from rafiki.meta_store.base.datasets import DatasetStore
 from rafiki.meta_store.base.dump import DatabaseDump, ReadTable, Renames
 from rafiki.meta_store.base.inference_jobs import InferenceJobStore
 from rafiki.meta_store.base.models import ModelStore
+from rafiki.meta_store.base.outbox import OutboxStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
@@ -53,6 +54,7 @@ class MetaStore(ABC):
     inference_jobs: InferenceJobStore
     rollouts: RolloutStore
     services: ServiceStore
+    outbox: OutboxStore
 
     @abstractmethod
     def migrate(self) -> None:

@@ -19,8 +19,10 @@ from rafiki.errors import (
     InvalidUserError,
     RunningInferenceJobExistsError,
 )
+from rafiki.job_events import JobEvent
 from rafiki.meta_store.base import InferenceJobStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
+from rafiki.meta_store.sql.outbox import EVENTS_OF_INFERENCE_JOBS, tell_of_inference_job
 from rafiki.meta_store.sql.records import Records, illegal, parts_of, status_change
 from rafiki.meta_store.sql.schema import (
     inference_job_is_live,
@@ -86,6 +88,7 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
             job = self._insert(connection, inference_jobs, InferenceJob, values)
             if trial_ids:
                 add_members(connection, job.id, trial_ids, weights or [1.0] * len(trial_ids))
+            tell_of_inference_job(connection, JobEvent.INFERENCE_JOB_STARTED, job, self._db.now())
         return job
 
     def get_inference_job(self, inference_job_id: str) -> InferenceJob:
@@ -193,9 +196,13 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
     def set_inference_job_status(
         self, inference_job_id: str, target: InferenceJobStatus, error: str | None = None
     ) -> InferenceJob:
-        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error, self._db.now())
+        now = self._db.now()
+        allowed, values = status_change(inference_jobs, INFERENCE_JOB_TRANSITIONS, target, error, now)
         where = [inference_jobs.c.id == inference_job_id, allowed]
-        changed = self._update(inference_jobs, InferenceJob, where, values)
+        with self._db.write() as connection:
+            changed = self._update_in(connection, inference_jobs, InferenceJob, where, values)
+            if changed is not None:
+                tell_of_inference_job(connection, EVENTS_OF_INFERENCE_JOBS[target], changed, now)
         if changed is None:
             present = self.get_inference_job(inference_job_id).status
             raise illegal("inference job", inference_job_id, present, target)

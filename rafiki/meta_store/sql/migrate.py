@@ -17,7 +17,7 @@ from rafiki.meta_store.sql.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0012"
+HEAD = "0014"
 """The newest revision in ``rafiki/meta_store/migrations/versions``."""
 
 VERSION_TABLE = "alembic_version"

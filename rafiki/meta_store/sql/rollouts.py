@@ -19,9 +19,11 @@ from rafiki.errors import (
     RolloutExistsError,
     RunningInferenceJobExistsError,
 )
+from rafiki.job_events import JobEvent
 from rafiki.meta_store.base import RolloutStore
 from rafiki.meta_store.sql.database import Parents, Refusals
 from rafiki.meta_store.sql.inference_jobs import add_members, hold_params
+from rafiki.meta_store.sql.outbox import EVENTS_OF_ROLLOUTS, tell_of_inference_job, tell_of_rollout
 from rafiki.meta_store.sql.records import Records, illegal, parts_of, status_change
 from rafiki.meta_store.sql.schema import (
     inference_job_is_live,
@@ -76,12 +78,15 @@ class SqlRolloutStore(Records, RolloutStore):
                 "front_id": primary.front, "role": ServingRole.CANDIDATE, "predictor_host": primary.predictor_host,
             })  # fmt: skip
             add_members(connection, job.id, trial_ids, weights)
-            return self._insert(connection, rollouts, Rollout, {
+            tell_of_inference_job(connection, JobEvent.INFERENCE_JOB_STARTED, job, now)
+            made = self._insert(connection, rollouts, Rollout, {
                 "id": new_id(), "user_id": primary.user_id, "app": primary.app, "front_id": primary.front,
                 "from_job_id": primary.id, "to_job_id": job.id, "kind": kind, "share": share, "rules": rules,
                 "is_rollback": is_rollback, "status": RolloutStatus.STARTED, "comparison": Comparison(),
                 "datetime_started": now,
             })  # fmt: skip
+            tell_of_rollout(connection, JobEvent.ROLLOUT_STARTED, made, now)
+            return made
 
     def _check_places(self, connection: Connection, primary: InferenceJob, train_job: TrainJob) -> None:
         answers = select(func.count()).where(
@@ -152,6 +157,7 @@ class SqlRolloutStore(Records, RolloutStore):
         with self._db.write() as connection:
             ended = self._update_in(connection, rollouts, Rollout, [rollouts.c.id == rollout_id, allowed], values)
             if ended is not None:
+                tell_of_rollout(connection, EVENTS_OF_ROLLOUTS[target], ended, now)
                 is_promoted = target is RolloutStatus.PROMOTED
                 leaving, staying = ended.to_job_id, ended.from_job_id
                 if is_promoted:

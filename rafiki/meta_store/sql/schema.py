@@ -25,6 +25,7 @@ from sqlalchemy import (
 from rafiki import states
 from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import (
+    DeliveryStatus,
     InferenceJobStatus,
     LoadFailure,
     ModelAccessRight,
@@ -41,6 +42,7 @@ from rafiki.constants import (
 from rafiki.deployment import Deployment
 from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import TrialCheckpoint
+from rafiki.job_events import JobEvent
 from rafiki.knob_specs import KnobSpecs
 from rafiki.meta_store.sql.columns import Choice, Gpus, Json, JsonStruct, Message, Str, UtcDateTime
 from rafiki.proposals import Proposal
@@ -336,6 +338,50 @@ rollouts = Table(
 )
 rollout_is_live = rollouts.c.status.in_(states.live_statuses(states.ROLLOUT_TRANSITIONS))
 _partial_index("uq_rollouts_live", rollouts.c.front_id, where=rollout_is_live, unique=True)
+
+# Who is told of events of jobs, and what each is still to be told. An event is written in the transaction of the change
+# that it tells of, once for each receiver: none is lost, and where there is no receiver nothing is written.
+receivers = Table(
+    "receivers",
+    metadata,
+    _id(),
+    Column("user_id", Str, ForeignKey("users.id")),
+    Column("kind", Str, nullable=False),
+    Column("url", Str, nullable=False),
+    Column("events", Json, nullable=False),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Column("error", Message),
+    Column("datetime_failed", UtcDateTime),
+    Column("datetime_delivered", UtcDateTime),
+    Column("datetime_off", UtcDateTime),
+    Column("off_reason", Message),
+    Index(None, "user_id"),
+)
+receiver_is_on = receivers.c.datetime_off.is_(None)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _ref("receiver_id", "receivers", ondelete="CASCADE", primary_key=True),
+    Column("event_id", Str, primary_key=True),
+    # Larger than that of every event that was committed before it.
+    Column("seq", BigInteger, nullable=False),
+    Column("event", Choice(JobEvent), nullable=False),
+    # A train or an inference job, so no foreign key.
+    Column("job_id", Str, nullable=False),
+    Column("data", Json, nullable=False),
+    _status(DeliveryStatus),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Message),
+    Column("answer", Integer),
+    Column("datetime_created", UtcDateTime, nullable=False),
+    Column("datetime_due", UtcDateTime, nullable=False),
+    Column("datetime_ended", UtcDateTime),
+    Index(None, "seq"),
+    Index(None, "receiver_id", "seq"),
+)
+delivery_is_waiting = deliveries.c.status == DeliveryStatus.WAITING
+_partial_index("ix_deliveries_waiting", deliveries.c.receiver_id, deliveries.c.seq, where=delivery_is_waiting)
 
 services = Table(
     "services",

@@ -18,6 +18,7 @@ from rafiki.meta_store.sql.datasets import SqlDatasetStore
 from rafiki.meta_store.sql.inference_jobs import SqlInferenceJobStore
 from rafiki.meta_store.sql.migrate import is_known, migrate, needs_migration
 from rafiki.meta_store.sql.models import SqlModelStore
+from rafiki.meta_store.sql.outbox import SqlOutboxStore
 from rafiki.meta_store.sql.predictor_keys import SqlPredictorKeyStore
 from rafiki.meta_store.sql.rollouts import SqlRolloutStore
 from rafiki.meta_store.sql.services import SqlServiceStore
@@ -42,6 +43,7 @@ class SqlMetaStore(MetaStore):
         self.inference_jobs = SqlInferenceJobStore(self._db)
         self.rollouts = SqlRolloutStore(self._db)
         self.services = SqlServiceStore(self._db)
+        self.outbox = SqlOutboxStore(self._db)
 
     @property
     def engine(self) -> Engine:

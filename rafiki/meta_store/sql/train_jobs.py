@@ -16,8 +16,10 @@ from rafiki.errors import (
     InvalidUserError,
     StaleOwnerError,
 )
+from rafiki.job_events import JobEvent
 from rafiki.meta_store.base import TrainJobStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
+from rafiki.meta_store.sql.outbox import EVENTS_OF_TRAIN_JOBS, tell_of_train_job
 from rafiki.meta_store.sql.records import Records, illegal, status_change, to_entity
 from rafiki.meta_store.sql.schema import (
     columns_of,
@@ -77,6 +79,7 @@ class SqlTrainJobStore(Records, TrainJobStore):
                 "datetime_started": self._db.now(),
             }
             train_job = self._insert(connection, train_jobs, TrainJob, values)
+            tell_of_train_job(connection, JobEvent.TRAIN_JOB_STARTED, train_job, self._db.now())
             if models:
                 connection.execute(insert(sub_train_jobs), _parts(train_job, models))
             # After the insertion, which is refused while another job of the app is live.
@@ -90,7 +93,9 @@ class SqlTrainJobStore(Records, TrainJobStore):
         )
         _, of_job = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, TrainJobStatus.ERRORED, error, now)
         changed = update(train_jobs).where(train_jobs.c.id == train_job.id).values(**of_job)
-        return to_entity(TrainJob, connection.execute(changed.returning(*columns_of(train_jobs, TrainJob))).one())
+        failed = to_entity(TrainJob, connection.execute(changed.returning(*columns_of(train_jobs, TrainJob))).one())
+        tell_of_train_job(connection, JobEvent.TRAIN_JOB_FAILED, failed, now)
+        return failed
 
     def get_train_job(self, train_job_id: str) -> TrainJob:
         return self._get(train_jobs, TrainJob, train_job_id, "train job", InvalidTrainJobError)
@@ -134,8 +139,14 @@ class SqlTrainJobStore(Records, TrainJobStore):
         return changed or self.get_train_job(train_job_id)
 
     def set_train_job_status(self, train_job_id: str, target: TrainJobStatus, error: str | None = None) -> TrainJob:
-        allowed, values = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, target, error, self._db.now())
-        changed = self._update(train_jobs, TrainJob, [train_jobs.c.id == train_job_id, allowed], values)
+        now = self._db.now()
+        allowed, values = status_change(train_jobs, TRAIN_JOB_TRANSITIONS, target, error, now)
+        where = [train_jobs.c.id == train_job_id, allowed]
+        event = EVENTS_OF_TRAIN_JOBS.get(target)
+        with self._db.write() as connection:
+            changed = self._update_in(connection, train_jobs, TrainJob, where, values)
+            if changed is not None and event is not None:
+                tell_of_train_job(connection, event, changed, now)
         if changed is None:
             raise illegal("train job", train_job_id, self.get_train_job(train_job_id).status, target)
         return changed

@@ -14,6 +14,7 @@ from rafiki.entities import SavedTrial, SubTrainJob, Trial, TrialCheckpoint, Tri
 from rafiki.errors import InvalidTrainJobError, InvalidTrialError
 from rafiki.meta_store.base import TrialStore
 from rafiki.meta_store.sql.database import Refusals, not_found
+from rafiki.meta_store.sql.outbox import tell_of_trial
 from rafiki.meta_store.sql.records import Records, illegal, to_entity
 from rafiki.meta_store.sql.schema import (
     columns_of,
@@ -327,8 +328,11 @@ class SqlTrialStore(Records, TrialStore):
             .returning(*_COLUMNS)
         )
         parameters = {"trial_id": trial_id, "owner_id": owner_id}
-        with self._db.write_once() as connection:
+        is_end = states.is_final(states.TRIAL_TRANSITIONS, target)
+        with self._db.write() if is_end else self._db.write_once() as connection:
             row = connection.execute(statement, parameters).one_or_none()
+            if is_end and row is not None:
+                tell_of_trial(connection, to_entity(Trial, row), self._db.now())
         if row is None:
             present = self.get_trial(trial_id)
             self._check_owner_of_job(present.sub_train_job_id, owner_id)

@@ -10,6 +10,7 @@ from rafiki.entities import Identity, User
 from rafiki.errors import InvalidRequestError, InvalidUserError, UserAlreadyBannedError, UserExistsError
 from rafiki.meta_store.base import UserStore
 from rafiki.meta_store.sql.database import Parents, Refusals, not_found
+from rafiki.meta_store.sql.outbox import turn_off
 from rafiki.meta_store.sql.records import Records, to_entity
 from rafiki.meta_store.sql.schema import (
     columns_of,
@@ -18,6 +19,7 @@ from rafiki.meta_store.sql.schema import (
     inference_jobs,
     models,
     predictor_keys,
+    receivers,
     train_jobs,
     users,
 )
@@ -108,6 +110,8 @@ class SqlUserStore(Records, UserStore):
             row = connection.execute(ban).one_or_none()
             if row is not None and heir_id is not None:
                 _hand_over(connection, user_id, heir_id)
+            if row is not None:
+                turn_off(connection, receivers.c.user_id == user_id, "Its user is banned.", self._db.now())
         if row is None:
             raise UserAlreadyBannedError(f"The user {self.get_user(user_id).email} is banned already.")
         return to_entity(User, row)
