@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import typer
@@ -181,6 +182,16 @@ class GroupWithDefault(PlainGroup):
         first = args[0] if args else ""
         if first not in self.commands and first not in ctx.help_option_names:
             args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
+class GroupWithFile(PlainGroup):
+    """A group whose command ``file`` may go without its name: ``rafiki train titanic.csv``."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in self.commands and not first.startswith("-") and (Path(first).suffix or Path(first).exists()):
+            args = ["file", *args]
         return super().parse_args(ctx, args)
 
 

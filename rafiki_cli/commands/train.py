@@ -17,7 +17,7 @@ from rafiki_cli import terminal
 from rafiki_cli.application import Application
 from rafiki_cli.completion import completers
 from rafiki_cli.completion.arguments import AppArgument, AppFilterArgument, VersionOption, WhoseOption
-from rafiki_cli.lazy import examples, new_app
+from rafiki_cli.lazy import GroupWithFile, examples, new_app
 from rafiki_cli.render import train_watch, values
 from rafiki_cli.render.output import (
     Column,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from rafiki_cli.jobs.train_options import TrainOptions
 
-app = new_app("Create, watch and stop train jobs.")
+app = new_app("Create, watch and stop train jobs; go from a raw file to a served model.", GroupWithFile)
 
 
 def _budget(row: TrainJobView) -> str:
@@ -336,6 +336,7 @@ def stop(
         put_record(stopped, [], format)
 
 
+app.command_of("file", "rafiki_cli.commands.train_file")
 app.command_of("trials", "rafiki_cli.commands.train_trials")
 app.command_of("best", "rafiki_cli.commands.train_trials")
 app.command_of("compare", "rafiki_cli.commands.train_compare")

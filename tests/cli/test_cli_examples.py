@@ -178,6 +178,13 @@ SPECIAL = {
     "rafiki environment remove 1f3a": Special(
         "no model depends on it", before=(*HAS_ENVIRONMENT, "model delete Lacking")
     ),
+    "rafiki train titanic.csv --target survived": Special(
+        "another test trains on it", puts=("survived", "survived --dry-run")
+    ),
+    "rafiki train prices.csv --target price --ignore id --time sold_on": Special(
+        "another test trains on such a file",
+        puts=("--ignore id --time sold_on", "--ignore rooms --time area --dry-run"),
+    ),
     "rafiki train stop digits": Special("a job runs", before=(SLOW_JOB,), puts=("digits", "slow")),
     "rafiki infer create digits": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer create digits --ensemble greedy --size 5": Special(AT_ONCE, before=NOT_DEPLOYED),
@@ -282,6 +289,8 @@ class World:
             rows = [f"{40 + i},{1 + i % 5},{'north' if i % 2 else 'south'}" for i in range(60)]
             (folder / name).write_text("\n".join(["area,rooms,side", *rows]) + "\n")
         (folder / "prices.csv").write_text("area,rooms,price\n" + "".join(f"{i},{i % 4},{3 * i}\n" for i in range(60)))
+        for name, columns in (("titanic.csv", "age,sex,survived"), ("visits.csv", "patient,age,fell_ill")):
+            (folder / name).write_text(f"{columns}\n" + "".join(f"{i % 9},{i % 7},{i % 2}\n" for i in range(60)))
         (folder / "image.png").write_bytes(png(200))
         (folder / "query.json").write_text("[[0, 1], [2, 3]]")
         (folder / "queries.json").write_text("[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]")
