@@ -62,10 +62,12 @@ class PackagedPeer(Peer):
     """Subclasses say what is installed, and how it is started."""
 
     requirement: ClassVar[str]
+    more: ClassVar[tuple[str, ...]] = ()
+    """What it is faster with."""
     path: ClassVar[str] = "/predict"
 
     def __init__(self) -> None:
-        self.environment = Environment(self.name, [self.requirement, *_ESTIMATORS])
+        self.environment = Environment(self.name, [self.requirement, *self.more, *_ESTIMATORS])
 
     def find_missing(self) -> str | None:
         return self.environment.find_missing()
