@@ -45,7 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.serving", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("what", nargs="?", choices=["run", "profile"], default="run")
-    parser.add_argument("--quick", action="store_true", help="one round of short loads")
+    parser.add_argument("--quick", action="store_true", help="one round of short loads, each at one setting")
     parser.add_argument("--rounds", type=int, help="how many rounds (3; 1 with --quick)")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="only these")
     parser.add_argument("--model", choices=MODELS, default="tree", help="of the profile (tree)")
