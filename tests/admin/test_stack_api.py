@@ -41,7 +41,16 @@ ONLY_FOR = {
     "stop_all_jobs": ["superadmin"],
     **{
         name: ["superadmin", "admin"]
-        for name in ("get_nodes", "get_node", "add_node", "drain_node", "activate_node", "remove_node", "get_waits")
+        for name in (
+            "get_nodes",
+            "get_node",
+            "add_node",
+            "drain_node",
+            "activate_node",
+            "remove_node",
+            "get_waits",
+            "get_receivers",
+        )
     },
     "collect_garbage": ["superadmin", "admin"],
     "get_audit": ["superadmin", "admin"],
