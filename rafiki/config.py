@@ -305,6 +305,9 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
             elif name in _MAY_BE_ZERO:
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
+            elif name == "ratio":
+                if not 0 <= value <= 1:
+                    raise ConfigError(f"{where}: {key} = {value}: must be a share, from 0 to 1.")
             elif not 0 < value < math.inf:
                 raise ConfigError(f"{where}: {key} = {value}: must be above 0.")
 

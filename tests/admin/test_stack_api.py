@@ -16,9 +16,8 @@ from support.stacks.running_stack import RunningStack, eventually
 
 import rafiki
 from rafiki.constants import BudgetOption, InferenceBudgetOption
-from rafiki.contract.all import ENDPOINTS
+from rafiki.contract.all import ENDPOINTS, PAGES
 from rafiki.contract.endpoint import AnyEndpoint
-from rafiki.contract.oidc import PAGES
 from rafiki.contract.service_calls import SERVICE_CALLS
 
 KINDS = ["superadmin", "admin", "model_developer", "app_developer", "nobody"]
