@@ -9,7 +9,7 @@ INSTALL := $(PIP) install -c constraints.txt
 # Half of what the tests do is waiting for processes, so two a core; more than 8 would wait for each other.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 
-.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-arrays bench-nodes bench-serving bench-enas clean
+.PHONY: quickstart test test-long test-engines test-latest fuzz chaos constraints lint format docs screens bench bench-search bench-ensembles bench-sharing bench-arrays bench-nodes bench-scheduling bench-serving bench-enas clean
 
 quickstart: $(VENV)/.run
 	$(COMPILE)
@@ -97,6 +97,10 @@ bench-nodes: $(VENV)/.test
 bench-serving: $(VENV)/.test
 	$(COMPILE)
 	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
+
+# Who answers under load, on a real stack and in simulation; with QUICK=1 one short run of each policy.
+bench-scheduling: $(VENV)/.test
+	$(BIN)/python -m benchmarks.scheduling $(if $(QUICK),--quick)
 
 bench-enas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.enas

@@ -27,9 +27,14 @@ can read neither. Read anew each time that it is asked for."""
 SUPERADMIN_PASSWORD_FILE_NAME = "superadmin-password"
 """In the folder of a stack."""
 CONFIG_FILE_NAME = "rafiki.yaml"
+SECRETS = frozenset({"oidc.client_secret", "tracking.token"})
+"""Settings that are never shown, and come from the environment or from the file that ``..._file`` names."""
 ENV_PREFIX = "RAFIKI_"
 _VARIABLE = "environment variable"
 """Begins the origin of a setting that one holds."""
+_MAY_BE_ZERO = frozenset(
+    {"max_restarts", "validation_predictions", "checkpoint_s", "min_free_mb", "wait_for_space_s", "max_per_user"}
+)
 _NOT_SETTINGS = frozenset({"RAFIKI_CONFIG"})
 """Variables with the prefix that name no setting; so do those without a double underscore (``RAFIKI_HOST``)."""
 
@@ -286,19 +291,23 @@ def _check_values(config: Config, origins: Mapping[str, str]) -> None:
                 raise ConfigError(f"{where}: {key} = {value!r}: must not be empty. Leave it out for its default.")
             if name == "ports" and value is not None and not 0 < value[0] <= value[1] <= 65535:
                 raise ConfigError(f"{where}: {key} = {list(value)}: must be the first and the last port, 1 to 65535.")
-            if key == "oidc.client_secret" and value is not None and not where.startswith(_VARIABLE):
+            if key in SECRETS and value is not None and not where.startswith(_VARIABLE):
+                variable = f"{ENV_PREFIX}{section}__{name}".upper()
                 raise ConfigError(
                     f"{where}: {key}: a secret does not belong here. Write it into a file of its own, and name that "
-                    "with oidc.client_secret_file; or set RAFIKI_OIDC__CLIENT_SECRET in the environment."
+                    f"with {key}_file; or set {variable} in the environment."
                 )
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             if name == "port":
                 if not 0 <= value <= 65535:
                     raise ConfigError(f"{where}: {key} = {value}: a port lies between 0 and 65535.")
-            elif name in ("max_restarts", "validation_predictions", "checkpoint_s", "min_free_mb", "wait_for_space_s"):
+            elif name in _MAY_BE_ZERO:
                 if value < 0:
                     raise ConfigError(f"{where}: {key} = {value}: must not be negative.")
+            elif name == "ratio":
+                if not 0 <= value <= 1:
+                    raise ConfigError(f"{where}: {key} = {value}: must be a share, from 0 to 1.")
             elif not 0 < value < math.inf:
                 raise ConfigError(f"{where}: {key} = {value}: must be above 0.")
 
@@ -374,7 +383,9 @@ def load_config(
     config = _convert(tree, origins)
     listed = [
         Origin(
-            f"{section}.{name}", getattr(getattr(config, section), name), origins.get(f"{section}.{name}", "default")
+            f"{section}.{name}",
+            msgspec.to_builtins(getattr(getattr(config, section), name)),
+            origins.get(f"{section}.{name}", "default"),
         )
         for section in Config.__struct_fields__
         for name in getattr(config, section).__struct_fields__

@@ -62,11 +62,12 @@ def pieces_of(queries: Sequence[Query]) -> list[bytes]:
     """A frame of queries as it is written: large ones are not copied."""
     if sum(len(q.query) for q in queries) <= _COPIED_BYTES:
         return [frame(queries)]
-    # As the encoder does it: the array, each query without what it ends with, and that.
+    # As the encoder does it: the array, each query up to what it asks, that, and what follows.
     pieces: list[bytes] = [_ARRAY32 + len(queries).to_bytes(4, "big")]
     for query in queries:
-        head = _encoder.encode(msgspec.structs.replace(query, query=b"")).removesuffix(_NO_BYTES)
-        pieces += [head + _BIN32 + len(query.query).to_bytes(4, "big"), query.query]
+        tail = query.tail
+        head = _encoder.encode(msgspec.structs.replace(query, query=b"")).removesuffix(_NO_BYTES + tail)
+        pieces += [head + _BIN32 + len(query.query).to_bytes(4, "big"), query.query, tail]
     return [sum(map(len, pieces)).to_bytes(_LENGTH_BYTES, "little"), *pieces]
 
 

@@ -17,6 +17,7 @@ from rafiki.sandbox.limits import Limits
 from rafiki.settings import HttpConfig, LoggingConfig
 from rafiki.store_location import StoreLocation
 from rafiki.utils.certificates import CertificateFiles
+from rafiki.utils.traces import Span
 from rafiki.utils.values import JsonObject
 
 PROTOCOL = 1
@@ -162,6 +163,8 @@ class InferenceWorkerSpec(ServiceSpec, frozen=True, kw_only=True):
     params: StoreLocation
     params_id: str
     batch_size: int
+    is_traced: bool = False
+    """Whether queries may carry a trace."""
     direct_folder: str | None = None
     """Where it sees the sockets of its job's predictors; None = queries come through the cache alone."""
 
@@ -183,6 +186,25 @@ MOST_DRAIN_S = 60.0
 def drain_s(deadline_s: float) -> float:
     """How long a predictor which is to end goes on with the queries that it has in hand."""
     return min(deadline_s, MOST_DRAIN_S)
+
+
+class TracingSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a predictor sends spans, and of which requests."""
+
+    endpoint: str
+    ratio: float
+    """The share of requests that are traced where they do not say so themselves, 0 to 1."""
+    headers_file: str | None = None
+    """Holds headers that are sent along."""
+
+
+class MetricsAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may read the metrics of a predictor."""
+
+    token_file: str | None = None
+    """Holds the token that they take; None = a key of the app, where queries take one."""
+    is_public: bool = False
+    """Whether they take nothing."""
 
 
 class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
@@ -213,7 +235,10 @@ class PredictorSpec(ServiceSpec, frozen=True, kw_only=True):
     most_cached: int = 0
     direct_folder: str | None = None
     """Where workers of this host reach it by a socket; None = queries go through the cache alone."""
+    metrics: MetricsAccess = MetricsAccess()
     app_version: int | None = None
+    tracing: TracingSpec | None = None
+    """None = no request is traced."""
     versions_file: str | None = None
     """Which versions it serves at the moment (:class:`ServedVersions`), while the admin may change that; None = the one
     that is described here."""
@@ -391,6 +416,13 @@ class Query(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deadline_ms: int
     query: bytes
     """The query's JSON, as the client sent it."""
+    trace: bytes = b""
+    """The span that it belongs to (:func:`rafiki.utils.traces.pack`); empty = it is not traced."""
+
+    @property
+    def tail(self) -> bytes:
+        """What follows the query's JSON when it is encoded."""
+        return msgspec.msgpack.encode(self.trace)
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -404,6 +436,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """In the first reply of a batch to a predictor: how many queries the batch held, of all predictors."""
     took_s: float = 0.0
     """There, too: how long it took."""
+    spans: list[Span] = []
+    """In the first reply of a trace in a batch: what the worker tells of it."""
 
 
 class MemberReport(msgspec.Struct, frozen=True, array_like=True):

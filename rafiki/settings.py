@@ -373,6 +373,31 @@ class LoggingConfig(Section, frozen=True, kw_only=True):
     only warn."""
 
 
+class MetricsConfig(Section, frozen=True, kw_only=True):
+    """Who may read `/metrics` of the admin and of predictors."""
+
+    token_file: str | None = None
+    """A file that holds a token of 16 characters or more, relative to the folder of rafiki.yaml: `/metrics` then asks
+    for it (`Authorization: Bearer`). Null leaves it to other rules: the admin's is open where only this machine reaches
+    it and no proxy is set, and else takes tokens of administrators; a predictor's takes a key of its app where its
+    queries do."""
+    public: bool = False
+    """Whether they ask for nothing, wherever they listen and whatever else is set."""
+
+
+class TracingConfig(Section, frozen=True, kw_only=True):
+    """Traces of requests to predictors, by OpenTelemetry."""
+
+    endpoint: str | None = None
+    """Where spans are sent, by OTLP over HTTP: `http://127.0.0.1:4318`, or with the whole path of a receiver's
+    `/v1/traces`. Null traces nothing. It needs an extra: `rafiki-ml[otel]`."""
+    ratio: float = 1.0
+    """The share of requests that are traced, 0 to 1. Where a request carries `traceparent`, that decides instead."""
+    headers_file: str | None = None
+    """A file of headers to send along, one a line (`NAME: VALUE`), such as the key of a service; relative to the folder
+    of rafiki.yaml."""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be set. Paths are resolved by :mod:`rafiki.stack_folder`."""
 
@@ -394,3 +419,5 @@ class Config(Section, frozen=True, kw_only=True):
     tracking: TrackingConfig = TrackingConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     logging: LoggingConfig = LoggingConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    tracing: TracingConfig = TracingConfig()

@@ -18,6 +18,7 @@ from rafiki.advisor.schemes import SCHEMES
 from rafiki.client import Client, PredictorClient
 from rafiki.constants import BudgetOption, ExitCode, InferenceBudgetOption
 from rafiki.contract.endpoint import AnyEndpoint
+from rafiki.contract.metrics import ADMIN_METRICS, PREDICTOR_METRICS, PROCESS_METRICS, Metric
 from rafiki.contract.service_calls import SERVICE_CALLS
 from rafiki.model.base import BaseModel
 from rafiki_cli.jobs.spec import JobFile, JobSpec
@@ -247,3 +248,19 @@ def test_every_stopping_rule_is_told_with_its_options(name: str) -> None:
 @pytest.mark.parametrize("name", registries.TASKS.builtin)
 def test_every_task_is_told(name: str) -> None:
     assert _section("reference/tasks.md", f"`{name}`")
+
+
+# ---- metrics
+
+
+@pytest.mark.parametrize("metric", [*ADMIN_METRICS, *PREDICTOR_METRICS, *PROCESS_METRICS], ids=lambda m: m.name)
+def test_every_metric_stands_once_on_its_page_with_its_labels(metric: Metric) -> None:
+    # What is exported is what is declared, as the tests of both say.
+    page = pages.fill((notes.FOLDER.parent / "reference" / "metrics.md").read_text("utf-8"))
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `{metric.sample_name}` |")]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == [
+        metric.kind,
+        ", ".join(f"`{label}`" for label in metric.labels),
+    ]
+    assert metric.help.endswith(".")
+    assert not metric.name.endswith("_total"), "Prometheus' client adds it"

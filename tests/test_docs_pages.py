@@ -166,14 +166,22 @@ def rafiki_calls(line: str) -> Iterator[list[str]]:
             yield part[1:]
 
 
+def take_command(words: list[str]) -> tuple[str, ...]:
+    """The command that words begin with, which is taken from them."""
+    path: tuple[str, ...] = ()
+    while words and (*path, words[0]) in COMMANDS:
+        path = (*path, words.pop(0))
+    # `rafiki train titanic.csv`: the command that takes a file goes without its name.
+    takes_file = (*path, "file") in COMMANDS and words and "." in words[0]
+    return (*path, "file") if takes_file else path
+
+
 def check_call(arguments: list[str]) -> str | None:
     """Why the command line would not understand a call; None when it would."""
     _, rest = options.take_global_options(arguments)
     if not rest or rest == ["--version"]:
         return None
-    path: tuple[str, ...] = ()
-    while rest and (*path, rest[0]) in COMMANDS:
-        path = (*path, rest.pop(0))
+    path = take_command(rest)
     if not path or (COMMANDS[path].is_group and rest and "--help" not in rest):
         return f"there is no command {' '.join([*path, *rest[:1]])!r}"
     if COMMANDS[path].is_group or "--help" in rest:
@@ -228,9 +236,7 @@ def test_every_command_and_option_that_is_named_exists() -> None:
     known: dict[tuple[str, ...], Any] = COMMANDS
     wrong = []
     for where, words in spans():
-        path: tuple[str, ...] = ()
-        while words and (*path, words[0]) in known:
-            path = (*path, words.pop(0))
+        path = take_command(words)
         names = {o for p in known[path].command.params for o in (*p.opts, *p.secondary_opts)} if path else set()
         names |= {w.rstrip(",") for option in commands.global_options() for w in option.split() if w.startswith("-")}
         unknown = [w.split("=")[0] for w in words if re.match(r"--?[a-z]", w) and w.split("=")[0] not in names]

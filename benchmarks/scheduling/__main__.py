@@ -74,12 +74,12 @@ def serve(deployments: Deployments, loads: Loads, n_runs: int, budget_s: float) 
     rows: _Rows = {load: {policy: [] for policy in POLICIES} for load in LOADS}
     for policy in POLICIES:
         warm_up_s = [t for t in loads.times_s("sine", 999) if t < _WARM_UP_S]
-        deployments.load(policy, warm_up_s, budget_s)
+        deployments.load(policy, warm_up_s, budget_s, 0)
     for seed in range(n_runs):
         for load in LOADS:
             times_s = loads.times_s(load, seed)
             for policy in POLICIES:
-                row = deployments.load(policy, times_s, budget_s)
+                row = deployments.load(policy, times_s, budget_s, seed)
                 rows[load][policy].append(row)
                 _show("real", load, policy, row)
     return rows

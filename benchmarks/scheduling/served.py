@@ -35,6 +35,7 @@ _TASK = "IMAGE_CLASSIFICATION"
 _SIZES = (1, 2, 4, 8, 16, 32)
 _TIMEOUT_S = 30.0
 _TRAINING_S = 600.0
+_STRIDE = 331
 
 
 class Served(NamedTuple):
@@ -177,15 +178,18 @@ class Deployments:
 
     # ---- loads
 
-    def load(self, policy: str, times_s: list[float], budget_s: float) -> dict[str, Any]:
-        """What became of queries that come at ``times_s``."""
+    def load(self, policy: str, times_s: list[float], budget_s: float, seed: int) -> dict[str, Any]:
+        """What became of queries that come at ``times_s``; each seed begins with another one."""
+        first = seed * _STRIDE % len(self.bodies)
+        bodies = self.bodies[first:] + self.bodies[:first]
+        classes = self.queries.classes[first:] + self.queries.classes[:first]
         served = {
             "planner": [self.planned], "all members": [self.everyone], "best single": self.alone[:1],
             "round robin": self.alone,
         }[policy]  # fmt: skip
-        sent = send(OpenLoad(addresses=[s.address for s in served], bodies=self.bodies, times_s=times_s))
+        sent = send(OpenLoad(addresses=[s.address for s in served], bodies=bodies, times_s=times_s))
         n_members = len(served[0].trial_ids)
-        return _summary(sent.answers, self.queries.classes, n_members, budget_s) | {
+        return _summary(sent.answers, classes, n_members, budget_s) | {
             "generator_cpu_share": round(sent.cpu_s / times_s[-1], 4)
         }
 

@@ -82,10 +82,15 @@ def page(report: dict[str, Any], found: Measured) -> str:
             late, score = apart(*pair, "late_share"), apart(*pair, "score")
             points = Interval(100 * score.mean, 100 * score.half)
             lines.append(f"| {load}, {policy} | {late.text('+.2%')} | {points.text('+.2f')} |".replace("± +", "± "))
+    about = report["machine"]
     lags = [row["sent_late_p99_s"] for load in LOADS for p in POLICIES for row in report["real"][load][p]]
     lines += [
         "",
         f"The load generator sent 99 of 100 queries at most {statistics.median(lags) * 1e3:.1f} ms late (the median of "
         f"{len(lags)} runs; {max(lags) * 1e3:.1f} ms in the worst).",
+        "",
+        f"Each policy ran {report['runs']} times under each load, a "
+        f"sine of {report['seconds']:g} s. Machine: {about['cpu']}, {about['n_cores']} cores, of which others used "
+        f"{about['busy_percent']:.0f}% before the first run (load average {about['load_average'][0]:.1f}).",
     ]
     return "\n".join(lines)

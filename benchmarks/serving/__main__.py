@@ -7,6 +7,7 @@ installed is told and left out. ``profile`` tells instead where the time of a re
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.serving", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("what", nargs="?", choices=["run", "profile"], default="run")
-    parser.add_argument("--quick", action="store_true", help="one round of short loads")
+    parser.add_argument("--quick", action="store_true", help="one round of short loads, each at one setting")
     parser.add_argument("--rounds", type=int, help="how many rounds (3; 1 with --quick)")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="only these")
     parser.add_argument("--model", choices=MODELS, default="tree", help="of the profile (tree)")
@@ -81,6 +82,8 @@ def _run(peers: list[Peer], options: argparse.Namespace) -> Report:
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
+    # Else it would leave servers behind, which would slow down all that is measured afterwards.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     peers: list[Peer] = []
     try:
         if options.write_docs:

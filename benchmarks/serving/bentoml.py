@@ -29,6 +29,8 @@ class _Plain(PackagedServer):
 class BentoML(PackagedPeer):
     name = "bentoml"
     requirement = "bentoml"
+    # Its server takes both where they are there, and is slower without.
+    more = ("uvloop", "httptools")
     settings = (SINGLE, _ADAPTIVE)
     common = _ADAPTIVE
 

@@ -25,10 +25,12 @@ class Sizes(NamedTuple):
     n_rounds: int
     warm_up_s: float
     load_s: float
+    is_common_only: bool = False
+    """Whether each peer is measured at its one setting for all rows only."""
 
 
 FULL = Sizes(n_rounds=3, warm_up_s=1.0, load_s=3.0)
-QUICK = Sizes(n_rounds=1, warm_up_s=1.0, load_s=1.0)
+QUICK = Sizes(n_rounds=1, warm_up_s=1.0, load_s=1.0, is_common_only=True)
 
 
 class Rounds:
@@ -44,7 +46,7 @@ class Rounds:
     def run(self) -> Iterator[Observation]:
         for no in range(1, self._sizes.n_rounds + 1):
             for peer in self._peers:
-                for setting in peer.settings:
+                for setting in (peer.common,) if self._sizes.is_common_only else peer.settings:
                     for model in (*MODELS, ENSEMBLE) if peer.name == OURS else MODELS:
                         try:
                             for name, value in self._measure(peer, setting, model):

@@ -26,6 +26,7 @@ from rafiki.utils.sockets import any_free_port
 
 SERVERS = Path(__file__).resolve().with_name("servers")
 _START_S = 120.0
+_STOP_S = 2.0
 _ESTIMATORS = ("scikit-learn", "numpy", "msgspec")
 _MARK = "RAFIKI_BENCH_RUN"
 
@@ -62,10 +63,12 @@ class PackagedPeer(Peer):
     """Subclasses say what is installed, and how it is started."""
 
     requirement: ClassVar[str]
+    more: ClassVar[tuple[str, ...]] = ()
+    """What it is faster with."""
     path: ClassVar[str] = "/predict"
 
     def __init__(self) -> None:
-        self.environment = Environment(self.name, [self.requirement, *_ESTIMATORS])
+        self.environment = Environment(self.name, [self.requirement, *self.more, *_ESTIMATORS])
 
     def find_missing(self) -> str | None:
         return self.environment.find_missing()
@@ -111,7 +114,7 @@ class PackagedPeer(Peer):
                 raise BenchError(f"{self.name} does not serve: {e}. Its log ends: {tail}") from e
             yield server
         finally:
-            end_processes([p for p in server.processes() if p.pid != os.getpid()], 5.0)
+            end_processes([p for p in server.processes() if p.pid != os.getpid()], _STOP_S)
             process.wait(10)
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -155,6 +155,6 @@ def _print_file(out: Path) -> None:
         stack, _, n = line.rpartition(" ")
         areas[area_of(stack)] += int(n)
     if total := sum(areas.values()):
-        print(f"\n{out.name}, % of the samples with the interpreter's lock\n")
+        print(f"\n{out.name}, % of {total:,} samples with the interpreter's lock\n")
         for area, n in areas.most_common(_MOST_AREAS):
             print(f"{100 * n / total:5.1f}  {area}")

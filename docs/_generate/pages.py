@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from docs._generate import commands, errors, exit_codes, job_spec, rest, sdk, services, settings
+from docs._generate import commands, errors, exit_codes, job_spec, metrics, rest, sdk, services, settings
 
 FRAGMENTS: dict[str, Callable[[], str]] = {
     "commands-globals": commands.globals_table,
@@ -16,6 +16,9 @@ FRAGMENTS: dict[str, Callable[[], str]] = {
     "errors": errors.page,
     "exit-codes": exit_codes.page,
     "job-spec": job_spec.page,
+    "metrics-admin": metrics.admin_table,
+    "metrics-predictor": metrics.predictor_table,
+    "metrics-process": metrics.process_table,
     "python-client": sdk.client_page,
     "rest": rest.page,
     "sdk": sdk.model_page,

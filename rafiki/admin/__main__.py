@@ -14,7 +14,7 @@ from socket import socket
 from typing import IO
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from rafiki import __version__
 from rafiki.admin.app import make_app, make_door_app
@@ -26,6 +26,7 @@ from rafiki.admin.folder_watch import FolderWatch
 from rafiki.admin.log_keeper import LogKeeper
 from rafiki.admin.settling import end_what_was_moved, settle
 from rafiki.admin.stack import build_stack
+from rafiki.admin.watched_app import WatchedApp
 from rafiki.config import load_config
 from rafiki.constants import ExitCode
 from rafiki.container.base import Address
@@ -185,7 +186,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _serving(app: Starlette, http: HttpConfig, certificate: CertificateFiles | None = None) -> uvicorn.Config:
+def _serving(app: ASGIApp, http: HttpConfig, certificate: CertificateFiles | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         with_cors(app, http.cors_origins), http=serve_guarded(http), loop="uvloop", ws="none", lifespan="off",
         access_log=False, log_level="warning", log_config=None, server_header=False, timeout_graceful_shutdown=3,
@@ -241,7 +242,7 @@ def run() -> None:
     host, port = sock.getsockname()[:2]
     http = loaded.config.http
     door = _Door(_serving(make_door_app(context), http), context.doors) if context.doors else None
-    config = _serving(make_app(context), http, certificate)
+    config = _serving(WatchedApp(make_app(context), context.counters), http, certificate)
     watch = FolderWatch(folder, identity.id, context.doors.mend if context.doors else lambda: None)
     server = _Server(config, folder, settings.host, port, context.hub, door, certificate, watch)
     watch.start(server.leave_deleted_folder)

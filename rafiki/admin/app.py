@@ -20,13 +20,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rafiki
-from rafiki.admin import oidc_pages
+from rafiki.admin import oidc_pages, watch_pages
 from rafiki.admin.auditing import CallRecord
 from rafiki.admin.auth import is_api_token
 from rafiki.admin.context import AdminContext
 from rafiki.admin.events import EventStream, Source
 from rafiki.admin.operation import Operation
 from rafiki.admin.ops.all import OPERATIONS
+from rafiki.admin.watched_app import CALL_KEY, STREAM_KEY, USER_KEY
 from rafiki.contract.all import ENDPOINTS, openapi
 from rafiki.contract.body_encoding import decode_body
 from rafiki.contract.endpoint import AnyEndpoint, FilePart, decode_json
@@ -76,7 +77,7 @@ def make_app(context: AdminContext) -> Starlette:
         return _json(document)
 
     routes.append(Route("/openapi.json", get_openapi, methods=["GET"]))
-    routes += oidc_pages.routes(context)
+    routes += [*oidc_pages.routes(context), *watch_pages.routes(context)]
     app = Starlette(routes=[*routes, *context.door.routes()], exception_handlers={HTTPException: _http_exception})
     # No redirects: whatever is no success is a refusal that names its error.
     app.router.redirect_slashes = False
@@ -145,7 +146,7 @@ def _serve(
             return _error(InternalError())
         finally:
             if (entry := record.entry()) is not None:
-                await run_in_threadpool(context.audit.note, entry)
+                await run_in_threadpool(context.note, entry)
 
     async def answer(request: Request, record: CallRecord) -> Response | EventStream:
         if request.method == "OPTIONS":
@@ -156,8 +157,10 @@ def _serve(
         _refuse_other_stack(context, request)
         operation = by_method[method]
         endpoint = record.endpoint = operation.endpoint
+        request.scope[CALL_KEY], request.scope[STREAM_KEY] = endpoint.name, endpoint.is_stream
         record.fields = request.path_params
         record.actor = await run_in_threadpool(_authenticate, context, endpoint, request)
+        request.scope[USER_KEY] = record.actor.id if record.actor else None
         _refuse_role(endpoint, record.actor, request)
         texts = _address_fields(request)
         form: FormData | None = None

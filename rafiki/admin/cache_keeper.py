@@ -113,6 +113,14 @@ class CacheKeeper:
         """What predictors told last of single inference jobs, for (job id, service id) pairs."""
         return read_version_reports(self.address, services)
 
+    def read_memory_bytes(self) -> int:
+        """What the server holds in memory.
+
+        Raises:
+            CacheUnavailableError: when it cannot be asked.
+        """
+        return self._reader.memory_bytes()
+
     def send_train_event(self, job_id: str, sub_train_job_id: str, *events: TrainEvent) -> None:
         """Tell an advisor something."""
         cache = RedisTrainCache(self.credentials.address_of(job_id), sub_train_job_id)

@@ -11,6 +11,7 @@ import msgspec
 from rafiki.admin.audit_log import AuditLog
 from rafiki.admin.auth import Tokens, hash_api_token, is_api_token
 from rafiki.admin.box_doors import BoxDoors
+from rafiki.admin.counters import AdminCounters
 from rafiki.admin.courier_keeper import CourierKeeper
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Health
@@ -22,6 +23,8 @@ from rafiki.admin.service_door import AdminServiceDoor
 from rafiki.admin.supervisor import Supervisor
 from rafiki.constants import UserType
 from rafiki.container.base import ContainerManager
+from rafiki.contract.audit import AuditEntry
+from rafiki.contract.metrics_access import MetricsToken
 from rafiki.data_store.base import DataStore
 from rafiki.entities import User
 from rafiki.environments.store import EnvironmentStore
@@ -66,11 +69,20 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     """What secrets of jobs and of webhooks follow from."""
     login_limits: LoginLimits
     flows: FlowSeal
+    counters: AdminCounters
+    metrics_token: MetricsToken | None = None
+    """Opens the metrics."""
     oidc: Provider | None = None
     """Whose accounts may log in; None = there are passwords alone."""
     sandbox: Sandbox | None = None
     """Makes the boxes of model code; None = it runs without one."""
     doors: BoxDoors | None = None
+
+    def note(self, entry: AuditEntry) -> None:
+        """Put an entry into the audit log. Waits for the disk."""
+        if entry.action == "login":
+            self.counters.add_login(entry.result)
+        self.audit.note(entry)
 
     def user_of_token(self, token: str) -> User:
         """Who calls.

@@ -86,6 +86,7 @@ class _Check:
     """One thing that is tried all the time, in a thread of its own: one that hangs holds up no other."""
 
     def __init__(self, name: str, check: Callable[[], None], stopped: threading.Event) -> None:
+        self.name = name.removeprefix("The ")
         self.condition = Condition(name)
         self._check, self._stopped = check, stopped
         self.thread = threading.Thread(target=self._run, name=f"health of {name}", daemon=True)
@@ -140,6 +141,10 @@ class Health:
                 for check in self._checks if check.thread.ident is not None and not check.thread.is_alive()
             ]  # fmt: skip
         return found
+
+    def states(self) -> dict[str, bool]:
+        """Whether each of them works, by its name."""
+        return {check.name: check.condition.find_error() is None for check in self._checks}
 
     def shut_down(self) -> None:
         self._stopped.set()

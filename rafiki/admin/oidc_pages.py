@@ -43,7 +43,7 @@ def routes(context: AdminContext) -> list[Route]:
         record.endpoint = FINISH_OIDC_LOGIN
         answer = await run_in_threadpool(_guarded, lambda: _come_back(context, request, record), record)
         if (entry := record.entry()) is not None:
-            await run_in_threadpool(context.audit.note, entry)
+            await run_in_threadpool(context.note, entry)
         return answer
 
     return [Route(LOGIN_PAGE, login, methods=["GET"]), Route(CALLBACK_PAGE, callback, methods=["GET"])]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rafiki.admin.actions import NoteEnded, RetireService, StartService
 from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.counters import AdminCounters
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Starts
 from rafiki.admin.refusals import Refusals
@@ -67,12 +68,14 @@ class ServiceRunner:
         hub: EventHub,
         names: ServiceNames,
         wake: Callable[[], None],
+        counters: AdminCounters,
         timing: Timing = SYSTEM,
     ) -> None:
         """
         Args:
             wake: called when something has changed that the next look should see.
         """
+        self._counters = counters
         self._config = config
         self._store = store
         self._containers = containers
@@ -144,6 +147,7 @@ class ServiceRunner:
             service_id=new_id(), service_type=action.service_type, job_id=action.job_id, unit_id=action.unit_id,
             slot=action.slot, attempt=action.attempt, gpus=action.gpus,
         )  # fmt: skip
+        self._counters.add_start(action.service_type, is_again=action.attempt > 1)
         self._note_name(service)
         if action.host is not None:
             self.placed[service.id] = action.host

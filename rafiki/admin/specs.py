@@ -26,9 +26,11 @@ from rafiki.messages import (
     AdvisorSpec,
     CacheAddress,
     InferenceWorkerSpec,
+    MetricsAccess,
     ModelSource,
     PredictorSpec,
     ServiceSpec,
+    TracingSpec,
     TrainWorkerSpec,
 )
 from rafiki.meta_store import MetaStore
@@ -83,6 +85,8 @@ class SpecBuilder:
         cache_host: str | None = None,
         certificate: CertificateFiles | None = None,
         disk: DiskSpace = DiskSpace((), 0),
+        metrics_access: MetricsAccess = MetricsAccess(),
+        tracing: TracingSpec | None = None,
     ) -> None:
         """
         Args:
@@ -92,7 +96,11 @@ class SpecBuilder:
             cache_host: how services elsewhere reach the cache, where that differs from here.
             certificate: what predictors show; None = they speak no TLS.
             disk: what has to be free for a trial to start.
+            metrics_access: who may read the metrics of predictors.
+            tracing: which requests to predictors are traced; None = none.
         """
+        self._tracing = tracing
+        self._metrics_access = metrics_access
         self._config = config
         self._store = store
         self._datasets = datasets
@@ -317,6 +325,7 @@ class SpecBuilder:
             params=self._location_for(InferenceWorkerSpec.kind, service_id, self._params.location),
             params_id=trial.params_id,
             batch_size=self._batch_size(self._deployment(action.job_id)),
+            is_traced=self._tracing is not None,
             direct_folder=self._direct_folder_seen(action.job_id),
             heartbeat_s=self._config.train.heartbeat_s,
             limits=self._limits_of(InferenceWorkerSpec.kind),
@@ -375,6 +384,8 @@ class SpecBuilder:
             direct_folder=version.direct_folder,
             key_file=str(self._keys.publish(job)) if job.deployment.require_key else None,
             versions_file=str(self._versions.path_of(front_id)),
+            metrics=self._metrics_access,
+            tracing=self._tracing,
             heartbeat_s=self._config.train.heartbeat_s,
             logging=self._config.logging,
         )

@@ -12,6 +12,7 @@ from rafiki.admin.auth import Tokens, hash_password
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
 from rafiki.admin.context import AdminContext
+from rafiki.admin.counters import AdminCounters
 from rafiki.admin.courier_keeper import CourierKeeper
 from rafiki.admin.direct_folders import DirectFolders
 from rafiki.admin.entrance import Entrance
@@ -36,12 +37,13 @@ from rafiki.cache_program import ServerProgram, find_server_program
 from rafiki.config import SUPERADMIN_EMAIL, LoadedConfig, installer_settings, package_environment, worker_environment
 from rafiki.constants import UserType
 from rafiki.container import ContainerManager, ContainerSetup, open_container_manager
+from rafiki.contract.metrics_access import MetricsToken, find_token_file
 from rafiki.environments.build import BuildOptions
 from rafiki.environments.images import ImageEnvironments
 from rafiki.environments.nodes import NodeEnvironments
 from rafiki.environments.store import EnvironmentStore
 from rafiki.errors import CacheUnavailableError, CacheUnfitError, ConfigError, UserExistsError
-from rafiki.messages import InferenceWorkerSpec, PredictorSpec
+from rafiki.messages import InferenceWorkerSpec, MetricsAccess, PredictorSpec
 from rafiki.meta_store import MetaStore, open_meta_store
 from rafiki.oidc.settings import read_oidc
 from rafiki.sandbox.bubblewrap import open_sandbox
@@ -51,6 +53,7 @@ from rafiki.settings import Config
 from rafiki.stack_folder import Secrets, StackFolder
 from rafiki.stack_identity import StackIdentity
 from rafiki.stores import open_data_store, open_param_store
+from rafiki.tracing_setting import read_tracing
 from rafiki.utils.addresses import is_loopback
 from rafiki.utils.process import STACK_VARIABLE
 
@@ -159,6 +162,7 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
     secrets = folder.secrets()
     _refuse_weak_secrets(config.admin.host, secrets)
     check_ways_out(config)
+    token_file, tracing = find_token_file(loaded), read_tracing(loaded)
     oidc = _open_oidc(loaded)
     # Uploads are spooled where datasets lie, not in a /tmp that may be small.
     tempfile.tempdir = str(folder.run)
@@ -217,14 +221,20 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         config=config, store=store, datasets=datasets, params=params,
         meta_store_url=folder.meta_store_url, credentials=cache.credentials, environments=environments, door=door,
         keys=keys, versions=versions, direct=direct,
+        tracing=tracing,
+        metrics_access=MetricsAccess(
+            token_file=None if token_file is None else str(token_file), is_public=config.metrics.public
+        ),
         disk=disk, is_elsewhere=containers.is_elsewhere, is_boxed=containers.is_boxed,
         cache_host=entrance.at.host if config.cache.url is None else None, certificate=folder.tls.server(),
     )  # fmt: skip
     hub = EventHub(cache.address)
+    counters = AdminCounters()
     supervisor = Supervisor(
         config=config, store=store, containers=containers, cache=cache, specs=specs, environments=environments,
         checks=checks, hub=hub, names=ServiceNames(folder.logs), params=params, doors=doors,
         versions=versions,
+        counters=counters,
     )  # fmt: skip
     return AdminContext(
         config=config, stack_id=identity.id, folder=folder, store=store, datasets=datasets, params=params,
@@ -233,4 +243,6 @@ def build_stack(loaded: LoadedConfig, identity: StackIdentity, entrance: Entranc
         tokens=Tokens(secrets.token_key, config.admin.token_hours), door=door, doors=doors, sandbox=sandbox,
         disk=disk, audit=AuditLog(folder.audit, config.logging.audit_max_mb << 20), login_limits=LoginLimits(),
         keys=keys, courier=CourierKeeper(store), job_key=secrets.job_key, oidc=oidc, flows=FlowSeal(secrets.token_key),
+        counters=counters,
+        metrics_token=None if token_file is None else MetricsToken(token_file),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from rafiki.admin.actor import Actor
 from rafiki.admin.box_doors import BoxDoors
 from rafiki.admin.cache_keeper import CacheKeeper
+from rafiki.admin.counters import AdminCounters
 from rafiki.admin.events import EventHub
 from rafiki.admin.health import Condition
 from rafiki.admin.losses import Losses
@@ -64,8 +65,10 @@ class Supervisor:
         params: ParamStore,
         versions: VersionFiles,
         doors: BoxDoors | None = None,
+        counters: AdminCounters | None = None,
         timing: Timing = SYSTEM,
     ) -> None:
+        counters = self._counters = counters or AdminCounters()
         self._config = config
         self._store = store
         self._cache = cache
@@ -76,7 +79,7 @@ class Supervisor:
         self._timing = timing
         self._services = ServiceRunner(
             config=config, store=store, containers=containers, cache=cache, specs=specs, hub=hub, names=names,
-            wake=self.wake, timing=timing,
+            wake=self.wake, counters=counters, timing=timing,
         )  # fmt: skip
         self._replacements = Replacements(
             store=store, params=params, environments=environments, hub=hub, wake=self.wake, timing=timing
@@ -158,6 +161,14 @@ class Supervisor:
         """How the two versions of an update that is under way have done; None before anything is known."""
         return self._observer.figures.find(rollout_id)
 
+    def read_cache_memory(self) -> int:
+        """How many bytes the cache server holds in memory.
+
+        Raises:
+            CacheUnavailableError: when it cannot be asked.
+        """
+        return self._cache.read_memory_bytes()
+
     def shut_down(self) -> None:
         """Stop looking, end every service, and the private cache. Jobs stay live: they go on at the next start."""
         self._stopping.set()
@@ -202,7 +213,9 @@ class Supervisor:
                 self._condition.end(error or StackError(f"The supervisor cannot log ({type(e).__name__}: {e})."))
             with self._looked:
                 self._looked.notify_all()
-            took_s = min(self._timing.monotonic_s() - started, _LONGEST_PAUSE_S)
+            took_s = self._timing.monotonic_s() - started
+            self._counters.add_look(took_s, self._timing.now().timestamp(), has_failed=error is not None)
+            took_s = min(took_s, _LONGEST_PAUSE_S)
             # Whatever goes on, half of the time is left to the other threads of the admin; what happens meanwhile is
             # seen by one look.
             self._stopping.wait(took_s)

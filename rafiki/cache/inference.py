@@ -46,10 +46,11 @@ async def _encoded(queries: Sequence[Query]) -> list[bytes | memoryview]:
 
 async def _encoded_in_slices(query: Query) -> memoryview:
     """As the encoder does it; the event loop is not held while tens of megabytes are copied."""
-    empty = _encoder.encode(msgspec.structs.replace(query, query=b"")).removesuffix(_NO_BYTES)
+    tail = query.tail
+    empty = _encoder.encode(msgspec.structs.replace(query, query=b"")).removesuffix(_NO_BYTES + tail)
     head = empty + _BIN32 + len(query.query).to_bytes(4, "big")
-    encoded, content = memoryview(bytearray(len(head) + len(query.query))), memoryview(query.query)
-    encoded[: len(head)] = head
+    encoded, content = memoryview(bytearray(len(head) + len(query.query) + len(tail))), memoryview(query.query)
+    encoded[: len(head)], encoded[len(encoded) - len(tail) :] = head, tail
     for start in range(0, len(content), _SLICE_BYTES):
         piece = content[start : start + _SLICE_BYTES]
         encoded[len(head) + start :][: len(piece)] = piece

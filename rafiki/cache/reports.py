@@ -145,5 +145,10 @@ class RedisReportReader:
         with cache_errors(self._address):
             return str(self._client.info("server")["run_id"])
 
+    def memory_bytes(self) -> int:
+        """What the server holds in memory."""
+        with cache_errors(self._address):
+            return int(self._client.info("memory")["used_memory"])
+
     def close(self) -> None:
         self._client.close()

@@ -14,10 +14,12 @@ from rafiki.contract import (
     exports,
     garbage,
     inference_jobs,
+    metrics,
     models,
     nodes,
     oidc,
     predictor_keys,
+    probes,
     rollouts,
     service_openapi,
     stack,
@@ -50,9 +52,12 @@ ENDPOINTS: dict[str, AnyEndpoint] = {
     for e in group.ENDPOINTS
 }
 
+PAGES = {**oidc.PAGES, **probes.PAGES, **metrics.PAGES}
+"""What is no call of a client: path -> name."""
+
 
 def _json_types() -> list[object]:
-    types: list[object] = [ErrorBody]
+    types: list[object] = [ErrorBody, probes.ReadyView]
     for e in ENDPOINTS.values():
         types += [e.request, *([] if e.response is bytes else [e.response])]
     return types + service_openapi.json_types()
@@ -117,6 +122,8 @@ def openapi(version: str) -> dict[str, object]:
             operation["requestBody"] = body
         paths.setdefault(e.path, {})[e.method.lower()] = operation
     paths |= oidc.page_paths(by_type[repr(oidc.OidcLoginView)], refusal)
+    paths |= probes.page_paths(by_type[repr(probes.ReadyView)])
+    paths |= metrics.page_paths(refusal)
     paths |= service_openapi.paths(by_type, refusal, components)
     for name in {e.request.__name__ for e in ENDPOINTS.values()} | service_openapi.requests():
         components.pop(name, None)

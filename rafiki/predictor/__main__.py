@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from math import ceil
 from socket import socket
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -20,10 +21,14 @@ from rafiki.errors import ContainerError
 from rafiki.messages import PredictorSpec, drain_s
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.meter import report_every_second
+from rafiki.predictor.page_table import make_pages
 from rafiki.predictor.versions import Versions
 from rafiki.service import ServiceContext, run_service
 from rafiki.utils.logs import log_unexpected
 from rafiki.utils.sockets import listen
+
+if TYPE_CHECKING:
+    from rafiki.predictor.tracing import Tracing
 
 _ANSWER_S = 1.0
 """What answers take that are written at the last moment."""
@@ -58,6 +63,19 @@ def _listen(spec: PredictorSpec) -> socket:
         raise ContainerError(f"The predictor cannot listen on {spec.host}:{spec.port}: {e.strerror or e}.") from e
 
 
+def _open_tracing(spec: PredictorSpec) -> Tracing | None:
+    """Which requests are traced. A predictor serves, whatever keeps it from that."""
+    if spec.tracing is None:
+        return None
+    try:
+        from rafiki.predictor.tracing import open_tracing  # It loads a library of 6 MB.
+
+        return open_tracing(spec)
+    except (ImportError, OSError, ValueError) as e:
+        _logger.error("no request is traced: %s", e)
+        return None
+
+
 async def _renew(server: _Server, spec: PredictorSpec, stopped: asyncio.Event) -> None:
     if spec.tls is not None:
         server.config.load()
@@ -85,7 +103,8 @@ async def _watch_files(versions: Versions, stopped: asyncio.Event) -> None:
 async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     spec = service.spec
     versions, stopped = Versions(spec), asyncio.Event()
-    app = PredictorApp(spec, versions)
+    tracing = _open_tracing(spec)
+    app = PredictorApp(spec, versions, make_pages(spec, versions, service.stop.is_set), tracing)
     allow_many_connections()
     server = _Server(
         uvicorn.Config(
@@ -112,6 +131,8 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     # A cache that is away must not keep a predictor from ending.
     await asyncio.wait([reporting], timeout=0.5)
     await app.close()
+    if tracing is not None:
+        await asyncio.to_thread(tracing.export.close)
     await versions.close()
 
 

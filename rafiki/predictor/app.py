@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,11 +21,12 @@ from rafiki.errors import (
     RequestTooLargeError,
     UnauthorizedError,
 )
-from rafiki.key_file import KeyReader
 from rafiki.messages import PredictorSpec
 from rafiki.predictor.bodies import BodyForm, read_body, without_cache
+from rafiki.predictor.keys import check_key
 from rafiki.predictor.large_bodies import LARGE_BYTES, LargeBodies, MemoryFile
 from rafiki.predictor.openapi import ServedApp
+from rafiki.predictor.pages import PageMaker, answer_page
 from rafiki.predictor.protocol import Asked, SlowBodyError
 from rafiki.predictor.routes import Content, Routes, refusal_of
 from rafiki.predictor.traffic import KEY_HEADER
@@ -34,6 +37,8 @@ from rafiki.utils.logs import log_unexpected
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
+
+    from rafiki.predictor.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
 
@@ -54,28 +59,23 @@ def _allow(methods: str) -> tuple[bytes, bytes]:
     return (b"allow", methods.encode())
 
 
-def _check_key(keys: KeyReader, scope: Scope) -> None:
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, key = value.partition(b" ")
-            if scheme.lower() == b"bearer" and keys.has(key.strip()):
-                return
-            raise UnauthorizedError(
-                "This key is not valid here, or was revoked. Make one with `rafiki key create APP`."
-            )
-    raise UnauthorizedError(
-        "This predictor takes queries with a key only: `Authorization: Bearer KEY`. `rafiki key create APP` makes one."
-    )
-
-
 class PredictorApp:
     """The ASGI application of one predictor."""
 
-    def __init__(self, spec: PredictorSpec, versions: Versions) -> None:
+    def __init__(
+        self,
+        spec: PredictorSpec,
+        versions: Versions,
+        pages: Mapping[str, PageMaker] = MappingProxyType({}),
+        tracing: Tracing | None = None,
+    ) -> None:
         """
         Args:
             versions: what is asked for predictions.
+            pages: what it answers besides, by path.
+            tracing: which requests are traced; None = none.
         """
+        self._pages, self._tracing = pages, tracing
         self._spec = spec
         self._versions = versions
         self._max_body_bytes = spec.max_body_mb * 1024 * 1024
@@ -88,6 +88,11 @@ class PredictorApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         path, headers = scope["path"], [_JSON_TYPE]
+        if (watched := self._pages.get(path)) is not None:
+            await answer_page(watched, scope, send, lambda e: log_unexpected(_logger, e))
+            return
+        if self._tracing is not None and self._routes.is_for_predictions(path):
+            send = self._tracing.begin(scope, send)
         version = self._choose(scope)
         try:
             if scope["method"] == "OPTIONS" and (allowed := self._routes.allowed_methods(path)):
@@ -99,7 +104,7 @@ class PredictorApp:
                 body, version = await self._respond(found, scope, receive, started, version)
             else:
                 if self._routes.asks_for_key(path) and (keys := self._versions.keys) is not None:
-                    _check_key(keys, scope)
+                    check_key(keys, scope)
                 page = found()
                 body, headers = page.body, [(b"content-type", page.content_type), *page.headers]
             status = 200
@@ -114,7 +119,7 @@ class PredictorApp:
             error = InternalError("The predictor itself failed. Its log holds the details: `rafiki logs`.")
             status, body = 500, refusal_of(path, error)
         if self._routes.is_for_predictions(path):
-            version.meter.add(status == 200, perf_counter() - started)
+            version.meter.add(status, perf_counter() - started)
             headers += version.headers
         headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -131,7 +136,7 @@ class PredictorApp:
         self, form: BodyForm, scope: Scope, receive: Receive, started: float, version: Version
     ) -> _Answer:
         if (keys := self._versions.keys) is not None:
-            _check_key(keys, scope)
+            check_key(keys, scope)
         form = form.told(scope["query_string"], scope["headers"])
         if version.cache is not None:
             form = without_cache(form, scope["headers"])
@@ -146,10 +151,10 @@ class PredictorApp:
         primary = self._versions.primary
         try:
             body = await version.predict(asked, started)
-        except RafikiError:
+        except RafikiError as e:
             if version is primary or asked.timeout_s <= perf_counter() - started:
                 raise
-            version.meter.add(False, perf_counter() - started)
+            version.meter.add(e.http_status, perf_counter() - started)
             return await primary.predict(asked, started), primary
         if (shadow := self._versions.find_shadow()) is not None and version is primary:
             shadow.shadow.ask(shadow.version, asked, body)

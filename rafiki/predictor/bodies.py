@@ -32,6 +32,19 @@ class BodyForm(msgspec.Struct, frozen=True, array_like=True):
     """See :class:`Asked`."""
     is_kept: bool = True
 
+    @property
+    def is_one_array(self) -> bool:
+        """Whether an array in it is one query."""
+        return self.model is None and not self.is_batch
+
+    def timeout_s(self, deadline_s: float) -> float:
+        """The longest to wait for the predictions.
+
+        Args:
+            deadline_s: of the server.
+        """
+        return deadline_s if self.timeout_ms is None else min(deadline_s, self.timeout_ms / 1000)
+
     def told(self, query_string: bytes, headers: Iterable[tuple[bytes, bytes]]) -> BodyForm:
         """This form, with what one request says.
 
@@ -116,7 +129,7 @@ def read_body(
         return read_inference(
             body, form.header_bytes, form.model, deadline_s, most_queries=most_queries, is_hurried=is_hurried
         )
-    timeout_s = deadline_s if form.timeout_ms is None else min(deadline_s, form.timeout_ms / 1000)
+    timeout_s = form.timeout_s(deadline_s)
     if not is_array_body(body):
         return read_request(body, timeout_s)
     queries = read_arrays(body, is_batch=form.is_batch, most_queries=most_queries, most_bytes=most_bytes)

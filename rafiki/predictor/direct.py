@@ -94,7 +94,9 @@ class DirectWorker(asyncio.Protocol):
         self.held.update((w.query_id, w) for w in waiting)
         reply_to = self._door.reply_to
         assert self._transport is not None
-        self._transport.writelines(pieces_of([Query(reply_to, w.query_id, w.answers.until_ms, w.raw) for w in waiting]))
+        self._transport.writelines(
+            pieces_of([Query(reply_to, w.query_id, w.answers.until_ms, w.raw, w.trace) for w in waiting])
+        )
 
     def pause_writing(self) -> None:
         self.is_writable = False

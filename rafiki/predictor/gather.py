@@ -14,12 +14,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.deployment import LATE_TARGET
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
 from rafiki.predictor.direct import DirectDoor, DirectMember
+from rafiki.predictor.member_counts import MemberCounts
 from rafiki.predictor.protocol import too_many_queries
 from rafiki.predictor.waiting import Answers, Waiting
 from rafiki.scheduling.batch_cost import BatchCost
@@ -28,6 +30,9 @@ from rafiki.scheduling.quantile_tracker import QuantileTracker
 from rafiki.scheduling.subset_scores import SubsetScores
 from rafiki.utils.clock import Deadline
 from rafiki.utils.process import Backoff
+
+if TYPE_CHECKING:
+    from rafiki.predictor.tracing import RequestTrace
 
 _WAIT_S = 20.0
 _PART_BYTES = 4 << 20
@@ -87,8 +92,13 @@ class Gather:
         """Queries of each member that are waited for."""
         self._direct = [DirectMember(batch_size, self._waiting, self._send_by_cache) for _ in self._trial_ids]
         self._door = DirectDoor(dict(zip(self._trial_ids, self._direct, strict=True)), queues.reply_to, self._take)
-        self._shed = [0] * len(self._trial_ids)
+        self.counts = [MemberCounts() for _ in self._trial_ids]
+        """What became of the queries at each member."""
+        self.n_queries = 0
+        """Queries that were taken."""
         self.cache_error: str | None = None
+        self._is_held_up = False
+        """Whether queries could not be sent."""
         self.is_ending = False
         """Whether nobody will answer any more."""
 
@@ -137,12 +147,36 @@ class Gather:
         """Members that no worker serves now."""
         return [trial_id for trial_id, workers in self._workers.items() if not workers]
 
+    @property
+    def has_direct_way(self) -> bool:
+        """Whether queries reach a member without the cache."""
+        return any(direct.is_open for direct in self._direct)
+
     def members(self) -> list[MemberReport]:
         """Each member's workers, and its queries that are not answered yet."""
         waiting = Counter(w.column for w in self._waiting.values())
         return [
-            MemberReport(t, len(self._workers[t]), waiting[i], self._shed[i]) for i, t in enumerate(self._trial_ids)
+            MemberReport(t, len(self._workers[t]), waiting[i], self.counts[i].shed)
+            for i, t in enumerate(self._trial_ids)
         ]
+
+    def answered(self, column: int) -> int:
+        """How many queries a member has answered."""
+        return self.counts[column].asked - self.counts[column].unanswered - self._alive[column]
+
+    def _count_left_out(self, n_queries: int, present: int, chosen: int) -> None:
+        for column, counts in enumerate(self.counts):
+            if not present >> column & 1:
+                counts.asked += n_queries
+                counts.absent += n_queries
+            elif not chosen >> column & 1:
+                counts.shed += n_queries
+
+    def _count_unanswered(self, column: int) -> None:
+        if self._workers[self._trial_ids[column]]:
+            self.counts[column].late += 1
+        else:
+            self.counts[column].absent += 1
 
     def _columns(self) -> list[int]:
         """The members to ask. One that never had a worker counts as there while we start: its worker starts too."""
@@ -154,7 +188,7 @@ class Gather:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), wait_s)
 
-    async def ask(self, queries: Sequence[bytes], timeout_s: float) -> Answers:
+    async def ask(self, queries: Sequence[bytes], timeout_s: float, trace: RequestTrace | None = None) -> Answers:
         """The members' replies to ``queries`` (one JSON value each); those that miss the deadline stay None.
 
         Members without a worker are left out at once while another member has one; when none has, the queries wait
@@ -184,15 +218,21 @@ class Gather:
         until_ms = monotonic_ms() + int(timeout_s * 1000)
         plans = self._planner.send(chosen, len(queries), now_s)
         answers = Answers(len(queries), len(plans), until_ms, loop.create_future(), present & ~chosen, plans)
-        for column in range(len(self._trial_ids) if answers.shed else 0):
-            self._shed[column] += len(queries) if answers.shed >> column & 1 else 0
+        self.n_queries += len(queries)
+        if len(columns) < len(self._trial_ids):
+            self._count_left_out(len(queries), present, chosen)
         for column in columns:
+            self.counts[column].asked += len(queries)
             self._alive[column] += len(queries)
+        answers.trace = trace
+        carried = {} if trace is None else trace.ask(columns, len(queries))
         ids = []
         for row, raw in enumerate(queries):
             for column in columns:
                 query_id = next(self._ids)
                 waiting = self._waiting[query_id] = Waiting(answers, row, column, query_id, raw)
+                if carried:
+                    waiting.trace = carried[column]
                 self._route(waiting)
                 ids.append(query_id)
         answers.missing = len(ids)
@@ -202,10 +242,13 @@ class Gather:
             await answers.done
         finally:
             timer.cancel()
+            if trace is not None:
+                trace.end_asking()
             if answers.missing:
                 for query_id in ids:
                     if (unanswered := self._waiting.pop(query_id, None)) is not None:
                         self._give_up_on(unanswered, now_s, due_s)
+                        self._count_unanswered(unanswered.column)
                 for column in columns:
                     self._planner.members[column].forget(self._alive[column])
         self._writing.add(monotonic() - min(answers.ended_s, due_s))
@@ -247,7 +290,12 @@ class Gather:
             self._alive[waiting.column] -= 1
             if reply.batch:
                 self._costs[waiting.column].add(reply.batch, reply.took_s)
+                self.counts[waiting.column].add_batch(reply.batch, reply.took_s)
+            if reply.status != "ok":
+                self.counts[waiting.column].failed += 1
             answers = waiting.answers
+            if answers.trace is not None:
+                answers.trace.add_reply(waiting.column, reply.status == "ok", reply.spans)
             if (plan := answers.plans[waiting.column]) is not None:
                 self._planner.members[waiting.column].follow(plan, now_s)
             answers.rows[waiting.row][waiting.column] = reply
@@ -272,13 +320,16 @@ class Gather:
                     ahead_ms, reply_to = await self._queues.ahead_ms(), self._queues.reply_to
                     for part in _parts(batch):
                         queries = {
-                            t: [Query(reply_to, w.query_id, w.answers.until_ms + ahead_ms, w.raw) for w in waiting]
+                            t: [
+                                Query(reply_to, w.query_id, w.answers.until_ms + ahead_ms, w.raw, w.trace)
+                                for w in waiting
+                            ]
                             for t, waiting in part.items()
                         }
                         await self._queues.send(queries, most_waiting=self._max_waiting)
                 except CacheUnavailableError as e:
                     # Kept until their deadlines; a query that was sent twice is answered twice, and the second ignored.
-                    self.cache_error = e.message
+                    self.cache_error, self._is_held_up = e.message, True
                     await self._pause(backoff.next_s())
                     now = monotonic_ms()
                     due = {t: [w for w in ws if w.answers.until_ms > now] for t, ws in batch.items()}
@@ -287,6 +338,7 @@ class Gather:
                     self.cache_error = None
                     backoff.reset()
                     break
+            self._is_held_up = False
 
     async def _receive(self) -> None:
         backoff = Backoff()
@@ -331,6 +383,9 @@ class Gather:
                     for trial_id in [*gone, *hopeless]:
                         self._leave_out(trial_id)
                 await self._queues.wait_for_report(_WATCH_S)
+                if not self._is_held_up:
+                    # Where no queries come, this is what finds out that the cache is back.
+                    self.cache_error = None
                 backoff.reset()
             except CacheUnavailableError as e:
                 self.cache_error = e.message
@@ -343,6 +398,7 @@ class Gather:
         for query_id in [i for i, w in self._waiting.items() if w.column == column]:
             answers = self._waiting.pop(query_id).answers
             self._alive[column] -= 1
+            self.counts[column].absent += 1
             answers.missing -= 1
             if not answers.missing:
                 answers.finish()

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import MemberReport, PredictorReport
+from rafiki.utils.bounded_histogram import SECONDS, BoundedHistogram
 from rafiki.utils.histogram import N_BUCKETS, bucket_of
 
 INTERVAL_S = 1.0
+_ANSWERED = 200
 _WINDOW = 10
 """Seconds over which latencies are reported: one second of a quiet app holds too few."""
 
@@ -19,11 +21,15 @@ _WINDOW = 10
 class Meter:
     """Requests of one version. For the predictor's event loop: no locks."""
 
-    __slots__ = ("_all", "_counts", "_no", "_past", "_read_at", "_seen", "errors", "requests")
+    __slots__ = ("_all", "_counts", "_no", "_past", "_read_at", "_seen", "by_status", "durations", "errors", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.by_status: Counter[int] = Counter()
+        """Requests by HTTP status."""
+        self.durations = BoundedHistogram(SECONDS)
+        """Of those with a prediction."""
         self._counts = [0] * N_BUCKETS
         self._past: deque[dict[int, int]] = deque(maxlen=_WINDOW)
         self._all: Counter[int] = Counter()
@@ -31,11 +37,14 @@ class Meter:
         self._seen = (0, 0)
         self._read_at = time.monotonic()
 
-    def add(self, is_answered: bool, took_s: float) -> None:
-        """Count a request; the time of one without a prediction would say nothing about those with one."""
+    def add(self, status: int, took_s: float) -> None:
+        """Count a request, by its HTTP status; the time of one without a prediction would say nothing about those with
+        one."""
         self.requests += 1
-        if is_answered:
+        self.by_status[status] += 1
+        if status == _ANSWERED:
             self._counts[bucket_of(took_s)] += 1
+            self.durations.add(took_s)
         else:
             self.errors += 1
 

@@ -7,9 +7,11 @@ from time import perf_counter
 
 from rafiki.errors import RafikiError
 from rafiki.predictor.agreement import do_agree
+from rafiki.predictor.current_trace import CURRENT_TRACE
 from rafiki.predictor.protocol import Asked
 from rafiki.predictor.version import Version
 
+_ANSWERED = 200
 _MOST_IN_HAND = 64
 """Copies at the same time; a shadow that is slower than the version that answers must not pile them up."""
 
@@ -34,12 +36,14 @@ class Shadow:
 
     async def _compare(self, version: Version, asked: Asked, given: bytes) -> None:
         started = perf_counter()
+        # The trace is that of the answer that is given.
+        CURRENT_TRACE.set(None)
         try:
             answer = await version.predict(asked, started)
-        except RafikiError:
-            version.meter.add(False, perf_counter() - started)
+        except RafikiError as e:
+            version.meter.add(e.http_status, perf_counter() - started)
             return
-        version.meter.add(True, perf_counter() - started)
+        version.meter.add(_ANSWERED, perf_counter() - started)
         self.compared += 1
         self.agreed += do_agree(answer, given)
 

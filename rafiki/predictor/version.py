@@ -8,6 +8,7 @@ from time import perf_counter
 
 from rafiki.errors import InvalidQueryError, ModelPredictError, NoPredictionError
 from rafiki.messages import EnsembleMember
+from rafiki.predictor.current_trace import CURRENT_TRACE
 from rafiki.predictor.ensemble import combine
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
@@ -104,7 +105,9 @@ class Version:
         """What the members say to some of the queries: the predictions, who took no part in every one, and who gave
         each (as masks)."""
         queries = asked.queries if len(rows) == len(asked.queries) else [asked.queries[row] for row in rows]
-        answers = await self.gather.ask(queries, left_s)
+        if (trace := CURRENT_TRACE.get()) is not None:
+            trace.choose(self.members, self.job_id, self.app_version)
+        answers = await self.gather.ask(queries, left_s, trace)
         predictions = []
         for i, row in enumerate(rows):
             # Whoever asks much does not hold up whoever asks little.

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rafiki.messages import Reply
 from rafiki.scheduling.member_planner import Plan
+
+if TYPE_CHECKING:
+    from rafiki.predictor.tracing import RequestTrace
 
 
 class Answers:
     """What has come back for the queries of one request: a row a query, a column a member (None = nothing yet)."""
 
-    __slots__ = ("done", "ended_s", "missing", "plans", "rows", "shed", "until_ms")
+    __slots__ = ("done", "ended_s", "missing", "plans", "rows", "shed", "trace", "until_ms")
 
     def __init__(
         self, n_queries: int, n_members: int, until_ms: int, done: asyncio.Future[None], shed: int,
@@ -26,6 +30,7 @@ class Answers:
             plans: when each member was expected to answer.
         """
         self.shed = shed
+        self.trace: RequestTrace | None = None
         self.plans = plans
         self.ended_s = 0.0
         """When the last reply was there, or nobody waited for more."""
@@ -44,7 +49,9 @@ class Answers:
 class Waiting:
     """One query at one member: where its reply belongs."""
 
-    __slots__ = ("answers", "column", "query_id", "raw", "row")
+    __slots__ = ("answers", "column", "query_id", "raw", "row", "trace")
 
     def __init__(self, answers: Answers, row: int, column: int, query_id: int, raw: bytes) -> None:
         self.answers, self.row, self.column, self.query_id, self.raw = answers, row, column, query_id, raw
+        self.trace = b""
+        """What the query carries."""

@@ -13,6 +13,7 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
+from rafiki import distribution
 from rafiki.trackers.base import (
     TrackedJob,
     TrackedTrial,
@@ -118,7 +119,7 @@ def _write(folder: Path, trial: TrackedTrial) -> None:
 
 def _check(settings: TrackerSettings) -> str | None:
     if importlib.util.find_spec("tensorboard") is None:
-        return "wants the package tensorboard: pip install 'rafiki-ml[tensorboard]'."
+        return f"wants the package tensorboard: {distribution.install_command('tensorboard')}."
     if settings.url is not None:
         return "writes files and asks no server: leave tracking.url out, and set tracking.folder where you like."
     return None

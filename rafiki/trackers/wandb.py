@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from rafiki import distribution
 from rafiki.trackers.base import (
     TrackedJob,
     TrackedTrial,
@@ -123,7 +124,7 @@ class WandbTracker(Tracker):
 
 def _check(settings: TrackerSettings) -> str | None:
     if importlib.util.find_spec("wandb") is None:
-        return "wants the package wandb: pip install 'rafiki-ml[wandb]'."
+        return f"wants the package wandb: {distribution.install_command('wandb')}."
     if settings.token is None and not settings.is_offline:
         return "wants your API key in a file that tracking.token_file names, or tracking.offline."
     return None

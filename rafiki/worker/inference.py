@@ -29,9 +29,12 @@ from rafiki.tasks.base import TaskSpec
 from rafiki.tasks.registry import get_task
 from rafiki.utils.logs import bind_log_fields
 from rafiki.utils.process import ServiceStopped, StopSignal
+from rafiki.worker.model_spans import open_model_spans
+from rafiki.worker.tracing import BatchTrace, WorkerTracing
 from rafiki.worker.ways import QueryQueue, QueryWays
 
 _WAIT_S = 20.0
+_UNTRACED = contextlib.nullcontext()
 
 
 def load_trial_model(
@@ -126,14 +129,20 @@ def _open_queue(spec: InferenceWorkerSpec) -> QueryQueue:
     return QueryWays(spec, Path(spec.direct_folder))
 
 
-def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal) -> None:
+def answer_queries(
+    spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: StopSignal, tracing: WorkerTracing | None = None
+) -> None:
     """Answer queries until the process is asked to stop.
+
+    Args:
+        tracing: None = no query carries a trace.
 
     Raises:
         ServiceStopped: when it was asked to.
         CacheUnavailableError: when the cache stays away.
     """
     queue = _open_queue(spec)
+    traced: BatchTrace | None = None
     batches = Batches(queue, spec.batch_size)
     outage = Outage(stop)
     replies: dict[str, list[Reply]] = {}
@@ -151,9 +160,15 @@ def answer_queries(spec: InferenceWorkerSpec, predictor: BatchPredictor, stop: S
             outage.wait(e)
             continue
         outage.end()
+        taken_ns = time.time_ns() if tracing is not None else 0
         queries = batches.fill(queries)
+        if tracing is not None:
+            traced = tracing.find_batch(queries, taken_ns)
         began = time.perf_counter()
-        replies = predictor.answer(queries, queue.now_ms)
+        with traced.predicting() if traced is not None else _UNTRACED:
+            replies = predictor.answer(queries, queue.now_ms)
+        if traced is not None:
+            traced.add_to(replies)
         if queries:
             took_s = time.perf_counter() - began
             batches.add(len(queries), took_s)
@@ -166,6 +181,7 @@ def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
     """Load the model and answer queries until the process is asked to stop."""
     spec = service.spec
     bind_log_fields(trial=spec.trial_no)
+    tracing = WorkerTracing(open_model_spans()) if spec.is_traced else None
     with service.permanent_failures():  # the same parameters fail in the same way in a new process
         predictor = BatchPredictor(load_trial_model(spec, service.preparing()), get_task(spec.task), spec.model.name)
     service.on_exit(predictor.close)
@@ -173,7 +189,7 @@ def serve(service: ServiceContext[InferenceWorkerSpec]) -> None:
     gc.collect()
     service.end_loading()
     service.report_running(serves_trial=spec.trial_id)
-    answer_queries(spec, predictor, service.stop)
+    answer_queries(spec, predictor, service.stop, tracing)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,12 @@ class SettingRow:
     origin: str
 
 
-def mask_secrets(value: object) -> object:
-    """A setting with the password of a URL in it hidden."""
+def mask_secrets(key: str, value: object) -> object:
+    """A setting with what is secret in it hidden: all of it, or the password of a URL."""
+    from rafiki.config import SECRETS
+
+    if key in SECRETS and value is not None:
+        return "***"
     if not isinstance(value, str) or "://" not in value:
         return value
     # Up to the last @: a password that was not percent-encoded may hold any sign.
@@ -53,7 +57,7 @@ def show(
 ) -> None:
     """Show every setting in force: defaults < rafiki.yaml < RAFIKI_SECTION__KEY in the environment < options."""
     loaded = cli.loaded_config()
-    rows = [SettingRow(o.key, mask_secrets(o.value), o.origin) for o in loaded.origins]
+    rows = [SettingRow(o.key, mask_secrets(o.key, o.value), o.origin) for o in loaded.origins]
     if format is not Format.TABLE and not origin:
         tree: dict[str, dict[str, object]] = {}
         for row in rows:
@@ -87,7 +91,7 @@ def _setting(cli: Application, name: str) -> Origin:
 def get(cli: Application, key: KeyArgument, format: FormatOption = Format.TABLE) -> None:
     """Print one setting in force."""
     found = _setting(cli, key)
-    value = mask_secrets(found.value)
+    value = mask_secrets(found.key, found.value)
     if format is Format.TABLE:
         terminal.put("" if value is None else values.text(value))
     else:

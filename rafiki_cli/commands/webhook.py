@@ -58,7 +58,7 @@ _DELIVERIES: list[Column[DeliveryView]] = [
 @app.command(
     epilog=examples(
         "rafiki webhook add https://hooks.example.org/rafiki",
-        "rafiki webhook add https://h.example.org/r --event 'train_job.*'",
+        "rafiki webhook add https://h.example.org --event trial.best",
     )
 )
 def add(

@@ -89,6 +89,6 @@ def choose(
         setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
     deployment = DeploymentRequest(
         require_key=require_key or None, replace_damaged=replace_damaged or None, latency_budget_ms=latency_budget_ms,
-        batch_size=batch_size, cache=cache or None,
+        batch_size=batch_size, cache=cache,
     )  # fmt: skip
     return Chosen(InferenceBudget.from_request(given) if given else None, setting, deployment)

@@ -10,7 +10,10 @@ PROGRAMS = {
         "rafiki.worker.train", "rafiki.worker.inference", "rafiki.environments.on_node", "rafiki.environments.enter",
         "rafiki.container.inventory",
     ),
-    ADMIN: ("rafiki.predictor.__main__", "rafiki.search.advisor_worker", "rafiki.admin.__main__", "rafiki_cli.main"),
+    ADMIN: (
+        "rafiki.predictor.__main__", "rafiki.search.advisor_worker", "rafiki.admin.__main__",
+        "rafiki.admin.courier.__main__", "rafiki_cli.main",
+    ),
 }  # fmt: skip
 """What is started in them. What these import of Python's own library is compiled."""
 
@@ -21,7 +24,7 @@ NEEDED_BY_WORKERS = frozenset(
 
 OF_THE_ADMIN = (
     "rafiki.admin", "rafiki.backup", "rafiki.client", "rafiki.exported", "rafiki.meta_store", "rafiki.predictor",
-    "rafiki.search", "rafiki_cli",
+    "rafiki.search", "rafiki.trackers", "rafiki_cli",
 )  # fmt: skip
 """Rafiki's own packages that are not in the image of workers."""
 _ALSO_FOR_WORKERS = frozenset(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.data.spoken_digits import write_recordings
 from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
@@ -188,6 +189,10 @@ def test_image_classification(stack: RunningStack, python: Path, tmp_path: Path)
     job.train(train, val, models, n_trials=2)
     images, _ = read_images(test)
     check_same(stack, python, job, images[:40], tmp_path)
+    exported = Exported(stack, job, tmp_path, None)
+    np.save(tmp_path / "queries.npy", np.array(images[:40], np.uint8))
+    as_arrays = json.loads(exported.run(python, "predict.py", "--queries-file", str(tmp_path / "queries.npy")))
+    assert as_arrays == _near(exported.predict(python, images[:40]))
 
 
 def test_pos_tagging(stack: RunningStack, python: Path, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from fuzz.calls import Fuzzer
 from fuzz.document import DOCUMENT, check_answer
 from fuzz.people import NEVER_BY_APP_DEVELOPERS, ROLES, People
 
-from rafiki.contract.all import ENDPOINTS
-from rafiki.contract.oidc import PAGES
+from rafiki.contract.all import ENDPOINTS, PAGES
 from rafiki.contract.service_calls import SERVICE_CALLS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.long]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import statistics
 from pathlib import Path
+from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 from support.data.spoken_digits import write_recordings
 from support.data.task_files import read_corpus, read_images, read_rows, real_data, split_csv, write_corpus
 from support.stacks.deployed_job import DeployedJob, with_fixed_knobs
 from support.stacks.running_stack import RunningStack
+
+from rafiki.client import PredictorClient
 
 pytestmark = pytest.mark.acceptance
 
@@ -61,6 +66,35 @@ def test_tabular_regression_tells_the_strength_of_concrete(stack: RunningStack, 
     r2 = 1 - statistics.fmean(e * e for e in errors) / statistics.pvariance(numbers)
     job.report("R2", r2)
     assert r2 >= 0.88
+    check_other_ways_of_asking(stack, job.app, queries[:3])
+
+
+def check_other_ways_of_asking(stack: RunningStack, app: str, queries: list[dict[str, Any]]) -> None:
+    """A table's features are known to whoever asks; the same queries as tensors have the same predictions; what was
+    asked before reaches no worker."""
+    client = stack.client()
+    host = client.create_inference_job(app, deployment={"cache": 100})["predictor_host"]
+    try:
+        with PredictorClient(host) as predictor:
+            expected = predictor.predict_many(queries)
+            assert [predictor.predict(query) for query in queries] == expected
+        described = httpx.get(f"http://{host}/openapi.json").json()
+        assert described["components"]["schemas"]["Query"]["properties"].keys() == queries[0].keys()
+        example = described["x-rafiki"]["example"]
+        assert httpx.post(f"http://{host}/predict", json={"query": example}).status_code == 200
+        columns = {name: [float(query[name]) for query in queries] for name in queries[0]}
+        tensors = [
+            {"name": name, "datatype": "FP64", "shape": [len(queries)], "data": column}
+            for name, column in columns.items()
+        ]
+        inferred = httpx.post(f"http://{host}/v2/models/{app}/infer", json={"inputs": tensors}, timeout=30).json()
+        assert inferred["outputs"][0]["data"] == pytest.approx(expected)
+        figures = (
+            event for event in client.watch_inference_job(app) if event["type"] == "figures" and event["cache_hits"]
+        )
+        assert next(figures)["cache_hits"] >= len(queries)
+    finally:
+        client.stop_inference_job(app)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +154,11 @@ def test_image_classification_reads_digits(stack: RunningStack, tmp_path: Path) 
     accuracy = statistics.mean(a == b for a, b in zip(found, classes, strict=True))
     job.report("accuracy", accuracy)
     assert accuracy >= 0.97
+    host = stack.client().create_inference_job(job.app)["predictor_host"]
+    try:
+        with PredictorClient(host, binary=True) as predictor:
+            arrays = [np.array(image, np.uint8) for image in images[:40]]
+            assert [p.index(max(p)) for p in predictor.predict_many(arrays)] == found[:40]
+            assert predictor.predict(arrays[0]).index(max(predictor.predict(arrays[0]))) == found[0]
+    finally:
+        stack.client().stop_inference_job(job.app)

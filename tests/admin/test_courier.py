@@ -273,9 +273,9 @@ class Tracked:
         self.is_opened += 1
         return self.notes
 
-    def run_job(self, app: str) -> None:
+    def run_job(self, app: str, **fields: Any) -> None:
         given, store = self.world.given, self.world.store
-        job = given.train_job(self.world.user, app)
+        job = given.train_job(self.world.user, app, **fields)
         given.completed_trial(store.train_jobs.list_sub_train_jobs(job.id)[0], 1, 0.25)
         store.train_jobs.set_train_job_status(job.id, TrainJobStatus.STOPPED)
 
@@ -295,6 +295,14 @@ def test_a_tracker_is_told_of_jobs_and_trials_in_order(tracked: Tracked) -> None
     tracked.run_job("one")
     assert tracked.take() == 0.0
     assert tracked.notes.told == ["begin one", "trial one/1", "end one COMPLETED 0.25 1"]
+    assert tracked.world.store.outbox.list_deliveries("t") == []
+
+
+def test_a_job_may_be_kept_from_trackers(tracked: Tracked) -> None:
+    tracked.run_job("secret", labels={"tracking": "off"})
+    tracked.run_job("one", labels={"tracking": "on"})
+    tracked.take()
+    assert [t.split()[1] for t in tracked.notes.told] == ["one", "one/1", "one"]
     assert tracked.world.store.outbox.list_deliveries("t") == []
 
 

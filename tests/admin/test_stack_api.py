@@ -16,9 +16,8 @@ from support.stacks.running_stack import RunningStack, eventually
 
 import rafiki
 from rafiki.constants import BudgetOption, InferenceBudgetOption
-from rafiki.contract.all import ENDPOINTS
+from rafiki.contract.all import ENDPOINTS, PAGES
 from rafiki.contract.endpoint import AnyEndpoint
-from rafiki.contract.oidc import PAGES
 from rafiki.contract.service_calls import SERVICE_CALLS
 
 KINDS = ["superadmin", "admin", "model_developer", "app_developer", "nobody"]
@@ -41,7 +40,16 @@ ONLY_FOR = {
     "stop_all_jobs": ["superadmin"],
     **{
         name: ["superadmin", "admin"]
-        for name in ("get_nodes", "get_node", "add_node", "drain_node", "activate_node", "remove_node", "get_waits")
+        for name in (
+            "get_nodes",
+            "get_node",
+            "add_node",
+            "drain_node",
+            "activate_node",
+            "remove_node",
+            "get_waits",
+            "get_receivers",
+        )
     },
     "collect_garbage": ["superadmin", "admin"],
     "get_audit": ["superadmin", "admin"],

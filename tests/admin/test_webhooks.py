@@ -8,8 +8,9 @@ import pytest
 from support.http.raw_http import Caller
 from support.results.hook_receiver import HookReceiver
 from support.stacks.admin_people import People
-from support.stacks.running_stack import eventually
+from support.stacks.running_stack import RunningStack, eventually, kill
 
+COURIER = "rafiki.admin.courier"
 PUBLIC = "https://hooks.example.org/rafiki"
 
 
@@ -25,14 +26,16 @@ def owner(people: People) -> Caller:
     return people.superadmin.make_user("ADMIN")
 
 
-def test_the_courier_tells_a_users_webhook_of_a_job_from_its_beginning_to_its_end(
-    owner: Caller, receiver: HookReceiver
+def test_a_webhook_is_told_of_a_job_from_beginning_to_end_also_when_the_courier_is_killed(
+    owner: Caller, receiver: HookReceiver, stack: RunningStack
 ) -> None:
     made = owner.ok("POST", "/webhooks", json={"url": receiver.url})
     receiver.secret = made["secret"]
     tested = owner.ok("POST", f"/webhooks/{made['id']}/test")
     eventually(lambda: receiver.types() == ["webhook.test"], "the test")
     assert receiver.got[0]["id"] == tested["id"]
+    [courier] = [p for p in stack.processes() if COURIER in p.cmdline()]
+    kill(courier.pid)
     app = owner.run_job()
     eventually(lambda: "train_job.ended" in receiver.types(), "the end of the job")
     assert set(receiver.types()) == {"webhook.test", "train_job.started", "trial.best", "train_job.ended"}

@@ -94,7 +94,8 @@ def test_the_tables_hold_reality_and_simulation_of_each_policy_under_each_load()
         return [row | {"sent_late_p99_s": 0.001} for row in outcomes]
 
     run = {load: {policy: rows(policy, load) for policy in (*POLICIES, LEARNED)} for load in LOADS}
-    told = page({"real": run, "simulated": run}, FOUND)
+    machine = {"cpu": "some", "n_cores": 2, "busy_percent": 3.0, "load_average": [0.1, 0.2, 0.3]}
+    told = page({"real": run, "simulated": run, "runs": 2, "seconds": 2.0, "machine": machine}, FOUND)
     for load in LOADS:
         for policy in POLICIES:
             assert f"| {load}, {policy} | +0.00% ± 0.00% | +0.00 ± 0.00 |" in told

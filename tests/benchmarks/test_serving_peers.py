@@ -108,6 +108,8 @@ def test_rounds_go_through_all_peers_and_settings_in_turn_and_a_failing_peer_spo
     turns = [(o.round, o.peer, o.setting) for o in seen if o.row == MODELS[0]]
     assert turns == [(no, peer, setting) for no in (1, 2) for peer in "ac" for setting in ("one", "two")]
     assert set(rounds.problems) == {"b"}
+    quick = Rounds([PaperPeer("a")], TINY._replace(is_common_only=True)).run()
+    assert {o.setting for o in quick} == {ONE.name}
     assert "it does not start" in rounds.problems["b"]
 
 

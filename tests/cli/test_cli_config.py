@@ -70,3 +70,25 @@ def test_a_valid_file_is_told_with_what_it_changes(cli, folder: Path, text: str,
     result = cli("config", "validate", "-o", "json")
     assert (result.code, json.loads(result.out)["changed"]) == (0, changed)
     assert told in result.err
+
+
+@pytest.mark.parametrize("name", ["RAFIKI_OIDC__CLIENT_SECRET", "RAFIKI_TRACKING__TOKEN"])
+def test_a_secret_of_the_environment_is_never_shown(
+    cli, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "sesame-open")
+    key = name.removeprefix("RAFIKI_").lower().replace("__", ".")
+    for arguments in (["show"], ["show", "--origin"], ["show", "-o", "json"], ["get", key], ["get", key, "-o", "json"]):
+        result = cli("config", *arguments)
+        assert "sesame-open" not in result.out + result.err
+        assert "***" in result.out
+    (folder / "rafiki.yaml").write_text(f"{key.partition('.')[0]}: {{{key.partition('.')[2]}: x}}\n")
+    monkeypatch.delenv(name)
+    assert "does not belong here" in cli("config", "show").err
+
+
+def test_webhooks_are_shown_as_they_are_written(cli, folder: Path) -> None:
+    (folder / "rafiki.yaml").write_text("webhooks: {send: [{url: 'https://x', secret_file: s, events: ['*']}]}\n")
+    shown = json.loads(cli("config", "get", "webhooks.send", "-o", "json").out)
+    assert shown["value"] == [{"url": "https://x", "secret_file": "s", "events": ["*"]}]
+    assert "NamedWebhook" not in cli("config", "show").out

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.http.complete_answers import completed
 from support.http.contract_server import ContractServer
@@ -16,14 +17,15 @@ from support.terminals.pseudo_terminal import PseudoTerminal
 
 from rafiki.client import Client
 from rafiki.constants import ExitCode
-from rafiki.contract.inference_jobs import InferenceJobView
+from rafiki.contract.inference_jobs import InferenceFigures, InferenceJobView
 from rafiki.errors import InvalidRunningInferenceJobError, NotFoundError
 from rafiki.utils.clock import Deadline
+from rafiki_cli.render.infer_watch import figures_text
 from rafiki_cli.watch import streams, train_loop
 
 FIGURES: dict[str, Any] = {
     "type": "figures", "predictors": 1, "requests_per_s": 1234.4, "errors_per_s": 0.5, "p50_ms": 0.6243, "p95_ms": 12.0,
-    "requests": 5000, "errors": 3, "waiting": 7,
+    "requests": 5000, "errors": 3, "waiting": 7, "cache_hits": 0, "cache_misses": 0,
     "members": [
         {"trial_id": "t1", "workers": 2, "waiting": 7, "shed": 0}, {"trial_id": "t2", "workers": 0, "waiting": 0,
         "shed": 0},
@@ -522,3 +524,9 @@ def test_without_a_terminal_nothing_but_messages_is_told_of_what_travels(
         result = logged_in("trial", "show", "digits", "SkSvm#1", "--save-params", target)
         assert result.code == ExitCode.USAGE
         assert reason in result.err
+
+
+@pytest.mark.parametrize(("hits", "misses", "told"), [(0, 0, ""), (0, 5, " · 0% cached"), (3, 1, " · 75% cached")])
+def test_the_share_of_kept_predictions_is_told_where_any_are_kept(hits: int, misses: int, told: str) -> None:
+    figures = msgspec.convert({**FIGURES, "cache_hits": hits, "cache_misses": misses}, InferenceFigures)
+    assert figures_text(figures).endswith(f"7 waiting{told}")

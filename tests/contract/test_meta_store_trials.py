@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from support.stores.meta_store_records import log_lines
 
-from rafiki.constants import TrialStatus
+from rafiki.constants import ServiceStatus, ServiceType, TrainJobStatus, TrialStatus
 from rafiki.entities import TrialCheckpoint, TrialReport
 from rafiki.errors import (
     IllegalTransitionError,
@@ -323,3 +323,24 @@ def test_a_trial_that_ended_early_keeps_why(store, given):
     done = store.trials.complete_trial(trial.id, score=0.5, params_id="p", owner_id="adv", ended_early="asha: too low")
     assert (done.status, done.ended_early) == (TrialStatus.COMPLETED, "asha: too low")
     assert store.trials.get_trial(trial.id) == done
+
+
+def test_records_are_counted_by_their_statuses_and_every_status_is_a_key(store, given):
+    sub = given.sub_train_job("adv")
+    given.completed_trial(sub, 1, 0.5, "p1")
+    given.completed_trial(sub, 2, 0.6, "p2")
+    given.trial(sub, 3)
+    service = store.services.create_service(
+        service_id="s1", service_type=ServiceType.TRAIN, job_id="j", unit_id="u", slot=0, attempt=1
+    )
+    ended = store.services.create_service(
+        service_id="s2", service_type=ServiceType.TRAIN, job_id="j", unit_id="u", slot=1, attempt=1
+    )
+    store.services.set_service_status(ended.id, ServiceStatus.ERRORED, "it ended")
+    counts = store.count_statuses()
+    assert counts.trials == {PENDING: 0, RUNNING: 1, ERRORED: 0, COMPLETED: 2}
+    assert set(counts.train_jobs) == set(TrainJobStatus)
+    assert (sum(counts.train_jobs.values()), sum(counts.inference_jobs.values())) == (1, 0)
+    assert counts.live_services[service.service_type, service.status] == 1
+    assert sum(counts.live_services.values()) == 1
+    assert not {ServiceStatus.ERRORED, ServiceStatus.STOPPED} & {status for _, status in counts.live_services}

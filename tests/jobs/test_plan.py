@@ -9,10 +9,12 @@ import msgspec
 import pytest
 from support.http.complete_answers import record, records
 
+from rafiki.constants import RolloutKind
 from rafiki.contract.datasets import DatasetView
 from rafiki.contract.inference_jobs import InferenceJobView
 from rafiki.contract.models import ModelView
 from rafiki.contract.train_jobs import TrainJobView
+from rafiki.errors import RafikiError
 from rafiki_cli.jobs.load import LoadedJob, load_jobs
 from rafiki_cli.jobs.observe import Observed, WantedDataset, WantedModel
 from rafiki_cli.jobs.plan import (
@@ -21,7 +23,9 @@ from rafiki_cli.jobs.plan import (
     Plan,
     Verb,
     deploy_hash,
+    deploy_of,
     make_plan,
+    rollout_of,
     train_hash,
     train_parts,
 )
@@ -311,3 +315,57 @@ def test_what_happens_to_a_model_names_its_version(
 ) -> None:
     step = make_plan(job, with_model(job, **fields)).step("model")
     assert (step.name, step.verb, step.reason) == (name, verb, reason)
+
+
+# ---- how a deployed app goes over to what is served
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "share"),
+    [
+        ([], RolloutKind.REPLACE, 0.0),
+        (["deploy.canary=10%"], RolloutKind.CANARY, 0.1),
+        (["deploy.canary=0.25"], RolloutKind.CANARY, 0.25),
+        (["deploy.shadow=true"], RolloutKind.SHADOW, 0.0),
+    ],
+)
+def test_a_spec_says_how_a_deployed_app_goes_over(
+    tmp_path: Path, settings: list[str], kind: RolloutKind, share: float
+) -> None:
+    deploy = deploy_of(loaded(tmp_path, *settings).spec)
+    assert deploy is not None
+    assert rollout_of(deploy)[:2] == (kind, pytest.approx(share))
+
+
+def test_rules_of_a_rollback_travel(tmp_path: Path) -> None:
+    job = loaded(tmp_path, "deploy.rollback.errors=1%", "deploy.rollback.latency_ms=50", "deploy.rollback.score=0.01")
+    deploy = deploy_of(job.spec)
+    assert deploy is not None
+    rules = rollout_of(deploy)[2]
+    assert (rules.errors, rules.latency_ms, rules.score, rules.min_requests) == (0.01, 50.0, 0.01, 50)
+
+
+def test_how_an_app_goes_over_is_no_reason_to_serve_it_anew(job: LoadedJob, tmp_path: Path) -> None:
+    before = deploy_hash(job.spec, "j1")
+    tried = loaded(tmp_path, "deploy.canary=10%", "deploy.rollback.errors=1%").spec
+    assert deploy_hash(tried, "j1") == before
+    assert deploy_hash(loaded(tmp_path, "deploy.replicas=2").spec, "j1") != before
+
+
+def test_what_is_being_tried_is_followed_and_nothing_is_stopped(job: LoadedJob) -> None:
+    both = [{**serving(job, version=2), "role": "CANDIDATE"}, serving(job, version=1)]
+    plan = make_plan(job, observed(job, train_jobs=[train_job(job, version=2)], inference_jobs=both))
+    assert plan.step("deploy").verb is Verb.FOLLOW
+    assert "stopped" not in plan.step("deploy").reason
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["deploy.canary=150%"], ["deploy.canary=ten"], ["deploy.canary=2"], ["deploy.canary=10%", "deploy.shadow=true"],
+        ["deploy.rollback.errors=-1%"], ["deploy.rollback.disagreement=x"],
+    ],
+)  # fmt: skip
+def test_shares_that_make_no_sense_are_refused_with_their_place(tmp_path: Path, settings: list[str]) -> None:
+    with pytest.raises(RafikiError, match=r"deploy\.(canary|shadow|rollback)"):
+        loaded(tmp_path, *settings)

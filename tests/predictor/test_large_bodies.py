@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import numpy as np
 import pytest
 
 from rafiki.errors import (
@@ -19,9 +20,11 @@ from rafiki.errors import (
     UnsupportedEncodingError,
 )
 from rafiki.predictor import large_bodies
+from rafiki.predictor.bodies import BodyForm
 from rafiki.predictor.body_reader import ToRead, read_large_body
 from rafiki.predictor.large_bodies import LargeBodies, MemoryFile
 from rafiki.predictor.protocol import Asked
+from rafiki.utils.npy import write_header
 
 T = TypeVar("T")
 MB = 1 << 20
@@ -65,6 +68,24 @@ def test_the_queries_of_one_body_after_another_are_those_that_came() -> None:
         ]
 
     assert with_bodies(ask) == [([b"1", LONG, b'{"a": []}'], False, 0.5), ([LONG], True, 10.0), ([], False, 10.0)]
+
+
+def test_one_large_array_is_read_by_nobody_and_several_are() -> None:
+    array = np.arange(1 << 18, dtype=np.float32)
+    raw = write_header("<f4", array.shape) + array.tobytes()
+
+    async def ask(bodies: LargeBodies) -> None:
+        one = await read(bodies, raw)
+        assert (one.is_one, [bytes(q) for q in one.queries]) == (True, [raw])
+        assert bodies._process is None
+        file = bodies.take()
+        file.write(write_header("<f4", (4, 1 << 16)) + array.tobytes())
+        several = await bodies.read(file, "", 10.0, _ENOUGH_S, BodyForm(is_batch=True))
+        bodies.give_back(file)
+        assert [len(q) for q in several.queries] == [128 + (1 << 18)] * 4
+        assert bytes(several.queries[1]).endswith(array[1 << 16 : 2 << 16].tobytes())
+
+    with_bodies(ask)
 
 
 @pytest.mark.parametrize(

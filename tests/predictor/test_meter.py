@@ -36,9 +36,9 @@ def test_a_reading_tells_the_last_second_all_requests_and_the_latencies_of_ten_r
     monkeypatch.setattr(meter_module.time, "monotonic", lambda: now[0])
     meter = Meter()
     for _ in range(30):
-        meter.add(True, 0.010)
+        meter.add(200, 0.010)
     for _ in range(10):
-        meter.add(False, 5.0)
+        meter.add(503, 5.0)
     now[0] += 2.0
     first = meter.read([])
     assert (first.no, first.requests, first.errors, first.requests_per_s, first.errors_per_s) == (1, 40, 10, 20.0, 5.0)
@@ -126,6 +126,6 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
 
 def test_a_report_travels_as_json_that_reads_back() -> None:
     meter = Meter()
-    meter.add(True, 0.003)
+    meter.add(200, 0.003)
     report = meter.read([MemberReport("t", 1, 0)])
     assert msgspec.json.decode(msgspec.json.encode(report), type=PredictorReport) == report

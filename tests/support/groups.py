@@ -25,6 +25,7 @@ ENGINE_MODULES = frozenset(
     {
         "support.machines.machine",
         "support.results.mlflow_server",
+        "support.services.prometheus_server",
         "support.swarm.docker_hosts",
         "support.swarm.image_registry",
         "support.tls.postgres_server",

@@ -21,6 +21,8 @@ from rafiki.utils.process import Backoff
 
 _logger = logging.getLogger(__name__)
 
+TRACKING_LABEL = "tracking"
+"""A train job that has it with the value ``off`` is told to no tracker."""
 MOST_AT_ONCE = 100
 """Events of one round."""
 _KEPT = 200
@@ -174,11 +176,14 @@ class TrackerRound:
         return 0.0
 
     def _tell(self, delivery: Delivery, jobs: dict[str, TrackedJob]) -> None:
+        if delivery.job_id not in jobs or delivery.event in (JobEvent.TRAIN_JOB_ENDED, JobEvent.TRAIN_JOB_FAILED):
+            record = self._store.train_jobs.get_train_job(delivery.job_id)
+            if record.labels.get(TRACKING_LABEL) == "off":
+                return
+            jobs[delivery.job_id] = track_job(self._store, record)
+        job = jobs[delivery.job_id]
         if self._tracker is None:
             self._tracker = self._open()
-        if delivery.job_id not in jobs or delivery.event in (JobEvent.TRAIN_JOB_ENDED, JobEvent.TRAIN_JOB_FAILED):
-            jobs[delivery.job_id] = track_job(self._store, self._store.train_jobs.get_train_job(delivery.job_id))
-        job = jobs[delivery.job_id]
         match delivery.event:
             case JobEvent.TRAIN_JOB_STARTED:
                 self._tracker.begin_job(job)

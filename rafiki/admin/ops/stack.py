@@ -17,13 +17,18 @@ from rafiki.messages import TrainWorkerSpec
 from rafiki.sandbox.bubblewrap import why_no_sandbox
 
 
-def get_health(context: AdminContext, actor: User | None, request: Empty) -> HealthView:
+def find_problem(context: AdminContext) -> str | None:
+    """What keeps the stack from its work, by what worked or failed lately; None when nothing does. Asks nothing."""
     errors = context.health.find_errors()
     # The supervisor runs into the same things; what only it knows is told beside them.
     same = (CacheUnavailableError, MetaStoreError) if errors else ()
     messages = [e.message for e in (*errors, *(e for e in context.supervisor.find_errors() if not isinstance(e, same)))]
     told = [m for m in messages if not any(other != m and other.startswith(m) for other in messages)]
-    status = " ".join(dict.fromkeys(told)) or "ok"
+    return " ".join(dict.fromkeys(told)) or None
+
+
+def get_health(context: AdminContext, actor: User | None, request: Empty) -> HealthView:
+    status = find_problem(context) or "ok"
     sandbox = _sandbox_of(context)
     shortage = context.disk.find_shortage()
     return HealthView(

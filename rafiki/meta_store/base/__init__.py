@@ -8,6 +8,7 @@ from rafiki.meta_store.base.outbox import NamedReceiver, OutboxStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
+from rafiki.meta_store.base.status_counts import StatusCounts
 from rafiki.meta_store.base.store import MetaStore
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
@@ -24,6 +25,7 @@ __all__ = [
     "PredictorKeyStore",
     "RolloutStore",
     "ServiceStore",
+    "StatusCounts",
     "TrainJobStore",
     "TrialStore",
     "UserStore",

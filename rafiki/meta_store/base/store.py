@@ -16,6 +16,7 @@ from rafiki.meta_store.base.outbox import OutboxStore
 from rafiki.meta_store.base.predictor_keys import PredictorKeyStore
 from rafiki.meta_store.base.rollouts import RolloutStore
 from rafiki.meta_store.base.services import ServiceStore
+from rafiki.meta_store.base.status_counts import StatusCounts
 from rafiki.meta_store.base.train_jobs import TrainJobStore
 from rafiki.meta_store.base.trials import TrialStore
 from rafiki.meta_store.base.users import UserStore
@@ -73,6 +74,10 @@ class MetaStore(ABC):
         Raises:
             NewerDatabaseError: as :meth:`migrate`.
         """
+
+    @abstractmethod
+    def count_statuses(self) -> StatusCounts:
+        """How many jobs, trials and live services there are in each status. It reads all trials."""
 
     # ---- as a whole, for backups
 

@@ -73,6 +73,7 @@ def _telling(user_id: ColumnElement[str], *where: ColumnElement[bool]) -> Insert
 
 
 # Built once: building costs more than running them.
+_ANY_RECEIVER = select(receivers.c.id).where(receiver_is_on).limit(1)
 _OF_JOB = _telling(bindparam("user_id", type_=String))
 _USER_OF_JOB = select(train_jobs.c.user_id).where(train_jobs.c.id == bindparam("of_job")).scalar_subquery()
 _OF_TRIAL = _telling(_USER_OF_JOB)
@@ -91,8 +92,15 @@ def _parameters(event: JobEvent, job_id: str, data: Mapping[str, object], now: d
     return {"event_id": new_id(), "event": event, "of_job": job_id, "data": data, "now": now, **patterns}
 
 
+def _tells_anybody(connection: Connection) -> bool:
+    """Whether there is a receiver: mostly there is none, and asking that is all that it costs then."""
+    return connection.execute(_ANY_RECEIVER).first() is not None
+
+
 def tell_of_train_job(connection: Connection, event: JobEvent, job: TrainJob, now: datetime) -> None:
     """Write the event of a train job, in the transaction of its change."""
+    if not _tells_anybody(connection):
+        return
     data = {"train_job_id": job.id, "app": job.app, "app_version": job.app_version, "task": job.task,
             "status": job.status, "error": job.error,
             "is_stop_requested": job.datetime_stop_requested is not None}  # fmt: skip
@@ -101,6 +109,8 @@ def tell_of_train_job(connection: Connection, event: JobEvent, job: TrainJob, no
 
 def tell_of_inference_job(connection: Connection, event: JobEvent, job: InferenceJob, now: datetime) -> None:
     """Write the event of an inference job, in the transaction of its change."""
+    if not _tells_anybody(connection):
+        return
     data = {"inference_job_id": job.id, "train_job_id": job.train_job_id, "app": job.app,
             "app_version": job.app_version, "status": job.status, "error": job.error,
             "predictor_host": job.predictor_host}  # fmt: skip
@@ -109,6 +119,8 @@ def tell_of_inference_job(connection: Connection, event: JobEvent, job: Inferenc
 
 def tell_of_rollout(connection: Connection, event: JobEvent, rollout: Rollout, now: datetime) -> None:
     """Write the event of an update of a deployment, in the transaction of its change."""
+    if not _tells_anybody(connection):
+        return
     data = {"rollout_id": rollout.id, "app": rollout.app, "kind": rollout.kind, "from_job_id": rollout.from_job_id,
             "inference_job_id": rollout.to_job_id, "status": rollout.status, "reason": rollout.reason}  # fmt: skip
     connection.execute(_OF_JOB, {**_parameters(event, rollout.to_job_id, data, now), "user_id": rollout.user_id})
@@ -116,6 +128,8 @@ def tell_of_rollout(connection: Connection, event: JobEvent, rollout: Rollout, n
 
 def tell_of_trial(connection: Connection, trial: Trial, now: datetime) -> None:
     """Write the events of a trial that has ended, in the transaction of its end."""
+    if not _tells_anybody(connection):
+        return
     is_completed = trial.status is TrialStatus.COMPLETED
     data = {"train_job_id": trial.train_job_id, "trial_id": trial.id, "trial": trial.label, "no": trial.no,
             "status": trial.status, "score": trial.score, "error": trial.error}  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from rafiki.meta_store.base import MetaStore
+from rafiki.meta_store.base import MetaStore, StatusCounts
 from rafiki.meta_store.base.dump import DatabaseDump, ReadTable, Renames
 from rafiki.meta_store.sql import dump as dumping
 from rafiki.meta_store.sql import load as loading
@@ -22,6 +22,7 @@ from rafiki.meta_store.sql.outbox import SqlOutboxStore
 from rafiki.meta_store.sql.predictor_keys import SqlPredictorKeyStore
 from rafiki.meta_store.sql.rollouts import SqlRolloutStore
 from rafiki.meta_store.sql.services import SqlServiceStore
+from rafiki.meta_store.sql.status_counts import count_statuses
 from rafiki.meta_store.sql.train_jobs import SqlTrainJobStore
 from rafiki.meta_store.sql.trials import SqlTrialStore
 from rafiki.meta_store.sql.users import SqlUserStore
@@ -55,6 +56,9 @@ class SqlMetaStore(MetaStore):
 
     def needs_migration(self) -> bool:
         return needs_migration(self._db)
+
+    def count_statuses(self) -> StatusCounts:
+        return count_statuses(self._db)
 
     def size_bytes(self) -> int:
         return dumping.size_bytes(self._db)

@@ -12,16 +12,26 @@ from typing import Any, TypeVar
 import httpx
 
 from rafiki.cache.heartbeat import Heartbeat
-from rafiki.messages import CacheAddress, EnsembleMember, InferenceWorkerSpec, ModelSource, PredictorSpec
+from rafiki.messages import (
+    CacheAddress,
+    EnsembleMember,
+    InferenceWorkerSpec,
+    MetricsAccess,
+    ModelSource,
+    PredictorSpec,
+)
 from rafiki.predictor.app import PredictorApp
 from rafiki.predictor.gather import Gather
 from rafiki.predictor.meter import Meter
+from rafiki.predictor.page_table import make_pages
+from rafiki.predictor.tracing import Tracing
 from rafiki.predictor.versions import Versions
 from rafiki.store_location import StoreLocation
 from rafiki.tasks.registry import get_task
 from rafiki.utils.ids import new_id
 from rafiki.utils.process import ServiceStopped, StopSignal
 from rafiki.worker import inference
+from rafiki.worker.tracing import WorkerTracing
 
 T = TypeVar("T")
 
@@ -34,7 +44,11 @@ class Predictor:
         max_waiting: int = 100, start_time_s: float = 0.0, weights: Sequence[float] | None = None,
         max_body_mb: int = 1, versions_file: Path | None = None, most_cached: int = 0,
         direct_folder: Path | None = None,
+        app_version: int | None = None,
+        key_file: Path | None = None, metrics: MetricsAccess = MetricsAccess(), tracing: Tracing | None = None,
     ) -> None:  # fmt: skip
+        self._tracing = tracing
+        self.is_ending = threading.Event()
         self._start_time_s = start_time_s
         members = [
             EnsembleMember(trial_id=t, model_name="m", score=0.5, weight=w)
@@ -44,7 +58,9 @@ class Predictor:
             service_id=new_id(), job_id="ijob", task=task, cache=job, host="", port=0, members=members,
             deadline_s=deadline_s, max_waiting=max_waiting, max_body_mb=max_body_mb, heartbeat_s=1.0,
             versions_file=None if versions_file is None else str(versions_file),
-            batch_size=8, most_cached=most_cached, direct_folder=None if direct_folder is None else str(direct_folder),
+            most_cached=most_cached, direct_folder=None if direct_folder is None else str(direct_folder),
+            key_file=None if key_file is None else str(key_file),
+            batch_size=8, app="digits", app_version=app_version, metrics=metrics,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -53,7 +69,8 @@ class Predictor:
 
     async def _start(self) -> None:
         self.versions = Versions(self._spec, start_time_s=self._start_time_s)
-        self._app = app = PredictorApp(self._spec, self.versions)
+        pages = make_pages(self._spec, self.versions, self.is_ending.is_set)
+        self._app = app = PredictorApp(self._spec, self.versions, pages, self._tracing)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://predictor", timeout=60
         )
@@ -114,8 +131,9 @@ class InferenceWorker:
 
     def __init__(
         self, job: CacheAddress, trial_id: str, rule: Callable[[Any], Any], *, task: str = "CUSTOM",
-        heartbeat_s: float = 0.1, direct_folder: Path | None = None,
+        heartbeat_s: float = 0.1, direct_folder: Path | None = None, tracing: WorkerTracing | None = None,
     ) -> None:  # fmt: skip
+        self._tracing = tracing
         self._spec = InferenceWorkerSpec(
             service_id=new_id(), job_id="ijob", cache=job, heartbeat_s=heartbeat_s, trial_id=trial_id, task=task,
             knobs={}, params=StoreLocation(url=""), params_id="", batch_size=8,
@@ -131,7 +149,7 @@ class InferenceWorker:
 
     def _serve(self) -> None:
         try:
-            inference.answer_queries(self._spec, self._predictor, self._stop)
+            inference.answer_queries(self._spec, self._predictor, self._stop, self._tracing)
         except ServiceStopped:
             return
 
