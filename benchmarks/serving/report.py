@@ -159,10 +159,11 @@ def describe(report: Report) -> str:
 
 
 def _sections(report: Report) -> list[tuple[str, list[list[str]]]]:
-    return [
-        ("One setting for all rows:", _rows_of(report, is_best=False)),
-        ("Each at the setting that is best on the row:", _rows_of(report, is_best=True)),
-    ]
+    common = ("One setting for all rows:", _rows_of(report, is_best=False))
+    if report.is_quick:
+        # Others were not measured.
+        return [common]
+    return [common, ("Each at the setting that is best on the row:", _rows_of(report, is_best=True))]
 
 
 def _closing(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from benchmarks.bench_stack import BenchError
@@ -84,6 +85,7 @@ def test_the_tables_tell_medians_spreads_settings_and_who_is_missing():
         assert "12,000 (10,000 to 16,000), x0.67 [no batches]" in text
         assert "ray: left out, pip cannot install it: no disk." in text
         assert "interleaved rounds: 3" in text
+    assert "best on the row" not in reports.as_text(msgspec.structs.replace(made, is_quick=True))
 
 
 def test_an_ensemble_is_held_against_one_member():
