@@ -128,6 +128,9 @@ class HttpConfig(Section, frozen=True, kw_only=True):
     trusted_proxies: list[str] = []
     """Addresses and networks of proxies before the admin (`10.0.0.2`, `10.1.0.0/16`): where a call comes from is then
     what their `X-Forwarded-For` says, for the audit log and the limits of logins."""
+    access_log: bool = False
+    """Whether each request is a line of the log, from the level `info` on: address, method, path, status, bytes, time,
+    user or key, trace."""
     cors_origins: list[str] = []
     """Web pages that may call from browsers (`https://app.example.org`, or `*`)."""
 

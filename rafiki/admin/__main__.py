@@ -242,7 +242,7 @@ def run() -> None:
     host, port = sock.getsockname()[:2]
     http = loaded.config.http
     door = _Door(_serving(make_door_app(context), http), context.doors) if context.doors else None
-    config = _serving(WatchedApp(make_app(context), context.counters), http, certificate)
+    config = _serving(WatchedApp(make_app(context), context.counters, has_log=http.access_log), http, certificate)
     watch = FolderWatch(folder, identity.id, context.doors.mend if context.doors else lambda: None)
     server = _Server(config, folder, settings.host, port, context.hub, door, certificate, watch)
     watch.start(server.leave_deleted_folder)

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from rafiki.admin.counters import OTHER, AdminCounters
+from rafiki.contract.access_log import watch_answer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,21 +22,25 @@ STREAM_KEY = "rafiki.stream"
 class WatchedApp:
     """An ASGI application around another one."""
 
-    def __init__(self, app: ASGIApp, counters: AdminCounters) -> None:
-        self._app, self._counters = app, counters
+    def __init__(self, app: ASGIApp, counters: AdminCounters, *, has_log: bool = False) -> None:
+        """
+        Args:
+            has_log: whether requests are logged, too.
+        """
+        self._app, self._counters, self._has_log = app, counters, has_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, n_bytes = perf_counter(), 0, 0
+        began, status = perf_counter(), 0
+        if self._has_log:
+            send = watch_answer(scope, send, lambda: scope.get(USER_KEY))
 
         async def watched(message: Message) -> None:
-            nonlocal status, n_bytes
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            else:
-                n_bytes += len(message.get("body", b""))
             await send(message)
 
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import rafiki
+from rafiki.contract.access_log import watch_answer
 from rafiki.contract.body_encoding import decode_body
 from rafiki.errors import (
     InternalError,
@@ -88,6 +89,8 @@ class PredictorApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         path, headers = scope["path"], [_JSON_TYPE]
+        if self._spec.http.access_log:
+            send = watch_answer(scope, send)
         if (watched := self._pages.get(path)) is not None:
             await answer_page(watched, scope, send, lambda e: log_unexpected(_logger, e))
             return

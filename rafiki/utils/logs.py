@@ -5,7 +5,8 @@ Each process sets its log up once, with :func:`set_up_logging`. As lines for peo
     2026-11-30 06:00:00 INFO    train 3f2a91c0: started (attempt 1)
     2026-11-30 06:00:07 WARNING trial 12: destroy() failed: ValueError: not now
 
-or as JSON lines, each with the same keys (null = does not apply), and with ``traceback`` where there is one::
+or as JSON lines, each with the same keys (null = does not apply), and with ``traceback`` or ``access``
+(:mod:`rafiki.contract.access_log`) where there is one::
 
     {"time": "2026-11-30T06:00:07.123Z", "level": "WARNING", "logger": "rafiki.worker.train",
      "message": "destroy() failed: ValueError: not now", "service": "3f2a...", "kind": "train", "job": "9c1d...",
@@ -87,6 +88,8 @@ class JsonFormatter(_Formatter):
             "message": record.getMessage(),
             **self.fields_of(record),
         }
+        if (access := record.__dict__.get("access")) is not None:
+            entry["access"] = access
         if record.exc_info and record.exc_info[0] is not None:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
