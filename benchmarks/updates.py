@@ -120,7 +120,7 @@ class Blows:
 
     def measure(self, kind: str, rounds: int) -> Row:
         seen: Counter[str] = Counter()
-        took_s = []
+        took_s: list[float] = []
         if kind == "stop":
             for _ in range(rounds):
                 clients = Clients(self.deploy(), self._n_clients)
@@ -129,19 +129,13 @@ class Blows:
                 self._client.stop_inference_job(self._app)
                 took_s.append(time.perf_counter() - began)
                 seen += clients.close()
+        elif kind == "update":
+            # One address all the time.
+            seen += self._hurt(self._update, rounds, took_s)
         else:
-            blow = self._blow_of(kind)
-            clients = Clients(self.deploy(), self._n_clients)
+            # A service that ends again and again soon after its start is given up (supervisor.max_restarts).
             for _ in range(rounds):
-                clients.go_on()
-                self._pause.wait(_SETTLE_S)
-                began = time.perf_counter()
-                blow()
-                clients.go_on()
-                took_s.append(time.perf_counter() - began)
-                self._pause.wait(_SETTLE_S)
-            seen += clients.close()
-            self.stop()
+                seen += self._hurt(self._kill_of(kind), 1, took_s)
         counts = {name: seen[name] for name in ("answered", "refused", "no_connection", "failed", "hung")}
         return Row(
             kind=kind,
@@ -151,9 +145,22 @@ class Blows:
             **counts,
         )
 
-    def _blow_of(self, kind: str) -> Callable[[], None]:
-        if kind == "update":
-            return self._update
+    def _hurt(self, blow: Callable[[], None], times: int, took_s: list[float]) -> Counter[str]:
+        """Blows to one deployment under load; what its clients saw."""
+        clients = Clients(self.deploy(), self._n_clients)
+        for _ in range(times):
+            clients.go_on()
+            self._pause.wait(_SETTLE_S)
+            began = time.perf_counter()
+            blow()
+            clients.go_on()
+            took_s.append(time.perf_counter() - began)
+            self._pause.wait(_SETTLE_S)
+        seen = clients.close()
+        self.stop()
+        return seen
+
+    def _kill_of(self, kind: str) -> Callable[[], None]:
         process = {"kill predictor": "predictor", "kill worker": "inference", "kill cache": "cache"}[kind]
 
         def kill() -> None:
