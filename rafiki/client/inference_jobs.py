@@ -38,7 +38,8 @@ class InferenceJobCalls(Calls):
             replace: stop the running inference job of the train job first, once all else of the request holds.
 
         Returns:
-            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``), ``warnings``.
+            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``), and
+            ``warnings`` where something may surprise.
         """
         warn_of_unknown_options(budget, InferenceBudgetOption)
         return self._one(

@@ -76,7 +76,7 @@ class ScaleInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     """Seconds without a query after which all end, where ``min`` is 0. None = as it is."""
 
 
-class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
+class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     train_job_id: str
     app: str
@@ -84,7 +84,7 @@ class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
     predictor_host: str | None
     """``host:port`` of the predictor; None when it takes longer to start than the call waits."""
     warnings: list[str] = []
-    """What may surprise whoever deploys it so, for people."""
+    """What may surprise whoever deploys it so, for people; left out when there is nothing."""
 
 
 class InferenceJobScaledView(msgspec.Struct, frozen=True, kw_only=True):
