@@ -260,8 +260,10 @@ def test_a_version_whose_workers_may_sleep_is_ready_without_any_and_asked_in_the
     predictor = front.start(front.version("v1"))
     gather = predictor.gather
     assert predictor.request("GET", "/v2/health/ready").status_code == 503
+    assert predictor.request("GET", "/readyz").status_code == 503
     front.change(front.version("v1", may_sleep=True))
     assert predictor.request("GET", "/v2/health/ready").status_code == 200
+    assert predictor.request("GET", "/readyz").status_code == 200
     front.change(front.version("v1"))
     assert predictor.request("GET", "/v2/health/ready").status_code == 503
     assert predictor.gather is gather
