@@ -6,8 +6,39 @@ from typing import Annotated
 
 import msgspec
 
+from rafiki.budget import MAX_REPLICAS
+
 LATE_TARGET = 0.01
 """The share of answers that may be late where nobody says another."""
+IDLE_S = 300.0
+"""After so long without a query an app that may sleep does."""
+
+
+class Replicas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many inference workers each served trial may have; the load decides between the two."""
+
+    min: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] = 1
+    """So many there are always. 0: all end when nobody has asked for ``idle_s``, and the next query starts them."""
+    max: Annotated[int, msgspec.Meta(ge=1, le=MAX_REPLICAS)]
+    """No more are started, whatever the load."""
+    idle_s: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] = IDLE_S
+    """Seconds without a query after which the workers end, where ``min`` is 0."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the numbers together; None = nothing."""
+        return f"min is {self.min}, which is more than max, {self.max}." if self.min > self.max else None
+
+    @property
+    def floor(self) -> int:
+        """How many there are at least while anybody asks."""
+        return max(1, self.min)
+
+    def __str__(self) -> str:
+        """``1 to 4``, ``0 to 4, none when idle for 300 s``."""
+        if self.min == self.max:
+            return str(self.max)
+        return f"{self.min} to {self.max}" + (f", none when idle for {self.idle_s:g} s" if not self.min else "")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +58,6 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """The most queries that an inference worker takes at once (predictor.batch_size)."""
     cache: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
     """So many predictions are kept by the predictor, by the content of their queries. None or 0 = none."""
+    replicas: Replicas | None = None
+    """How many inference workers each served trial has, between two numbers, by the load. None = the budget's
+    ``REPLICA_COUNT``."""

@@ -324,6 +324,8 @@ class NoPredictionError(RafikiError):
 
     http_status = 503
     exit_code = ExitCode.UNREACHABLE
+    retry_after_s: int | None = None
+    """When workers may answer again, where that is known."""
 
 
 # ---- stores, cache, processes -------------------------------------------------------------------------------------

@@ -267,6 +267,8 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """It is asked with copies, and its answers are compared, not given."""
     is_leaving: bool = False
     """It answers what it has in hand, and nothing new."""
+    may_sleep: bool = False
+    """Its workers end while nobody asks, and the next query starts them: without any it is ready, too."""
 
 
 class ServedVersions(msgspec.Struct, frozen=True, kw_only=True):
@@ -450,6 +452,18 @@ class MemberReport(msgspec.Struct, frozen=True, array_like=True):
     """Its queries that are not answered yet."""
     shed: int = 0
     """Queries that it was not asked, since the predictor's start, as it could not answer in time."""
+    asked: int = 0
+    """Queries that came since the predictor's start, with those that were refused or that it was not asked."""
+    missed: int = 0
+    """Those of them that it did not answer in time, or was not asked for want of time."""
+    fixed_s: float = 0.0
+    """What a batch costs one of its workers, whatever it holds; 0 = not known yet."""
+    each_s: float = 0.0
+    """What each query of a batch adds."""
+    tail_ratio: float = 1.0
+    """How many times longer 99 of 100 batches take at most."""
+    batch_size: int = 64
+    """The most queries that a batch holds."""
 
 
 class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -485,6 +499,8 @@ class PredictorReport(msgspec.Struct, frozen=True, kw_only=True):
     """Queries that were answered with kept predictions, since its start."""
     cache_misses: int = 0
     """Those that were not, where predictions are kept."""
+    uptime_s: float = 0.0
+    """Since its start."""
 
 
 # ---- every service -> admin --------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ class StopService(msgspec.Struct, frozen=True, kw_only=True):
     is_replaced: bool = False
     """Another takes its place: whoever waits for it is told that it is gone."""
     why_replaced: str = OTHER_VERSION
+    is_drained: bool = False
+    """Others do its work from now on: it answers what it holds first, within the time that its queries have."""
 
 
 class RetireService(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +153,8 @@ class ServedJob(msgspec.Struct, frozen=True, kw_only=True):
     is_leaving: bool = False
     keeps_members: bool = False
     """The members that it was given last answer until those that take their places are ready."""
+    may_sleep: bool = False
+    """Its workers end while nobody asks."""
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ class Actor:
                 self._services.start_later(action)
             case StopService():
                 replaced = action.why_replaced if action.is_replaced else None
-                self._services.stop_later(action.service, action.error, replaced=replaced)
+                self._services.stop_later(action.service, action.error, replaced=replaced, is_drained=action.is_drained)
             case RetireService():
                 self._services.retire(action)
             case NoteRunning():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import redis
 
-from rafiki.cache.changes import read_predictor_reports, read_version_reports
+from rafiki.cache.changes import read_predictor_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.credentials import Credentials
 from rafiki.cache.pulse import Pulse
@@ -110,8 +110,9 @@ class CacheKeeper:
         return read_predictor_reports(self.address, services)
 
     def read_version_reports(self, services: Iterable[tuple[str, str]]) -> list[PredictorReport | None]:
-        """What predictors told last of single inference jobs, for (job id, service id) pairs."""
-        return read_version_reports(self.address, services)
+        """What predictors told last of single inference jobs, for (job id, service id) pairs. For the supervisor's
+        thread."""
+        return self._reader.read_versions(services)
 
     def read_memory_bytes(self) -> int:
         """What the server holds in memory.

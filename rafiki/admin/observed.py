@@ -60,6 +60,8 @@ class ObservedInferenceJob(msgspec.Struct, frozen=True, kw_only=True):
     """The images of its models that name one, by trial."""
     labels: Mapping[str, str] = {}
     """What its trials are called, by their ids."""
+    wanted: Mapping[str, int] = {}
+    """How many workers its trials should have now, where the load decides that."""
     is_choosing: bool = False
     """Whether its members are being chosen again."""
     irreplaceable: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observed import Observed, ObservedInferenceJob, ObservedRollout, ObservedService, ObservedTrainJob
 from rafiki.admin.replacements import Replacements
 from rafiki.admin.rollout_figures import RolloutFigures
+from rafiki.admin.scaling import Scaling
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import RolloutStatus, ServiceStatus, ServiceType, ServingRole
 from rafiki.container.base import ContainerManager, ServiceExit
@@ -83,6 +84,7 @@ class Observer:
         checks: ModelChecks,
         services: ServiceRunner,
         replacements: Replacements,
+        scaling: Scaling,
         doors: BoxDoors | None = None,
         timing: Timing = SYSTEM,
     ) -> None:
@@ -94,6 +96,7 @@ class Observer:
         self._checks = checks
         self._services = services
         self._replacements = replacements
+        self._scaling = scaling
         self._doors = doors
         self._timing = timing
         self.figures = RolloutFigures()
@@ -126,23 +129,25 @@ class Observer:
         silences, starts = self._silences(live, reports), self._starts(live, reports)
         ended = self._store.services.list_ended_services(polled.job_ids)
         served = self._read_served(polled)
+        services = [
+            ObservedService(
+                service=s,
+                exit=polled.exits[s.id],
+                report=(reports or {}).get(s.id),
+                silent_s=silences[s.id],
+                starting_s=starts.get(s.id, 0.0),
+            )
+            for s in live
+        ]
+        inference_jobs = self._observe_inference_jobs(polled.inference_jobs, ended, served)
         return Observed(
             now=self._timing.now(),
             train_jobs=self._observe_train_jobs(polled.train_jobs, ended),
-            inference_jobs=self._observe_inference_jobs(polled.inference_jobs, ended, served),
+            inference_jobs=self._scaling.look(inference_jobs, services),
             rollouts=self._observe_rollouts(polled, served),
             fronts=self._find_fronts(polled),
             deadline_s=self._config.predictor.deadline_s,
-            services=[
-                ObservedService(
-                    service=s,
-                    exit=polled.exits[s.id],
-                    report=(reports or {}).get(s.id),
-                    silent_s=silences[s.id],
-                    starting_s=starts.get(s.id, 0.0),
-                )
-                for s in live
-            ],
+            services=services,
             stopping=polled.stopping,
             gpus=self._containers.gpus() if _needs_gpus(polled) else [],
             hosts=self._containers.hosts() if polled.train_jobs or polled.inference_jobs else [],
@@ -204,11 +209,12 @@ class Observer:
         ]  # fmt: skip
 
     def _read_served(self, polled: Polled) -> dict[str, PredictorReport]:
-        """What predictors say of the inference jobs of updates, and of those whose members were replaced; by job."""
+        """What predictors say of the inference jobs of updates, of those whose members were replaced, and of those
+        whose load decides how many workers they have; by job."""
         updated = {i for r in polled.rollouts for i in (r.from_job_id, r.to_job_id)}
         wanted = [
             j for j in polled.inference_jobs
-            if j.id in updated or j.role is not ServingRole.PRIMARY or j.ensemble.replaced
+            if j.id in updated or j.role is not ServingRole.PRIMARY or j.ensemble.replaced or j.deployment.replicas
         ]  # fmt: skip
         if not wanted:
             return {}

@@ -44,6 +44,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     gpu_count: int = 0
     """How many GPUs its job may hold."""
     workers_per_gpu: int = 1
+    is_extra: bool = False
+    """The load alone asks for it: it takes no core from others."""
 
 
 class StartsLeft:
@@ -106,9 +108,10 @@ class Placement:
         for job in [*jobs, *(o.job for o in observed.inference_jobs)]:
             self._names.setdefault(job.user_id, {})[job.id] = f"{job.app}/{job.app_version}"
             self._owners[job.id] = job.user_id
-        self._full: dict[str | None, NoPlace] = {}
-        """Why nothing can be placed that no host has refused, by its image: room only gets less."""
-        self._open: set[str | None] = set()
+        self._full: dict[tuple[str | None, bool], NoPlace] = {}
+        """Why nothing can be placed that no host has refused, by its image and whether it is an extra one: room only
+        gets less."""
+        self._open: set[tuple[str | None, bool]] = set()
         """The images of workers for which there was a place when none could be started any more."""
 
     def _count(self, service: Service) -> None:
@@ -139,23 +142,24 @@ class Placement:
         if worker.needs_gpu or not self._rooms or worker.unit_id in self._refused:
             place = self.find(worker)
             return place if isinstance(place, NoPlace) else None
-        if worker.image in self._open:
+        kind = (worker.image, worker.is_extra)
+        if kind in self._open:
             return None
         place = self._find_host(worker)
         if isinstance(place, NoPlace):
             return place
-        self._open.add(worker.image)
+        self._open.add(kind)
         return None
 
     def _find_host(self, worker: Worker) -> Place | NoPlace:
-        can_differ = worker.unit_id in self._refused
-        if not can_differ and (known := self._full.get(worker.image)) is not None:
+        can_differ, kind = worker.unit_id in self._refused, (worker.image, worker.is_extra)
+        if not can_differ and (known := self._full.get(kind)) is not None:
             return known
         fit, obstacles = self._sift(self._rooms, worker)
         if not fit:
             none = NoPlace(explain(obstacles, self._need_bytes))
             if not can_differ:
-                self._full[worker.image] = none
+                self._full[kind] = none
             return none
         return Place(min(fit, key=lambda room: self._rank(room, worker)).host.name)
 
@@ -217,4 +221,6 @@ class Placement:
             return Obstacle(host.name, state=f"lacks the image {self._observed.image}, and cannot pull it")
         if self._need_bytes and (free := room.free_bytes(self._need_bytes)) is not None and free < self._need_bytes:
             return Obstacle(host.name, free_bytes=max(0, free))
+        if worker.is_extra and not worker.needs_gpu and host.cores is not None and room.n_workers >= int(host.cores):
+            return Obstacle(host.name, state=f"has a worker for each of its {int(host.cores)} cores")
         return None if refusal is None else Obstacle(host.name, state=f"could not start it: {refusal}")

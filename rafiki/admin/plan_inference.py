@@ -18,7 +18,8 @@ from rafiki.admin.actions import (
 )
 from rafiki.admin.gpus import share_gpus
 from rafiki.admin.observed import Observed, ObservedInferenceJob
-from rafiki.admin.placement import NoPlace, Placement, Worker
+from rafiki.admin.placement import Placement, Worker
+from rafiki.admin.replicas import Replica, choose_replicas
 from rafiki.admin.slots import JobServices, Slots
 from rafiki.budget import seats_of_gpu
 from rafiki.constants import InferenceJobStatus, ServiceType, ServingRole
@@ -58,10 +59,8 @@ def plan_inference_job(
     budget = job.budget
     predictor: SlotKey = (ServiceType.PREDICT, job.front, 0)
     shares = share_gpus(budget.gpu_seats, len(seen.trial_ids))
-    members = [
-        [_Replica(slots, placement, trial_id, i, budget.replica_count) for i in range(budget.replica_count)]
-        for trial_id in seen.trial_ids
-    ]
+    chosen = [choose_replicas(seen, slots, placement, trial_id) for trial_id in seen.trial_ids]
+    members = [c.kept for c in chosen]
     damaged = _find_damaged(seen, members)
     may_replace = _may_replace(seen, damaged)
     found = _find_lost(seen, members, damaged if may_replace else {})
@@ -78,27 +77,31 @@ def plan_inference_job(
     if error is not None:
         return [SetInferenceJobStatus(job=job, status=InferenceJobStatus.ERRORED, error=error)]
     # Workers first: they take longer to be ready than the predictor.
-    for trial_id, replicas, n_seats in zip(seen.trial_ids, members, shares, strict=True):
+    for trial_id, member, n_seats in zip(seen.trial_ids, chosen, shares, strict=True):
         worker = Worker(
             service_type=ServiceType.INFERENCE, job_id=job.id, unit_id=trial_id, image=seen.images.get(trial_id),
             gpu_count=budget.gpu_count, workers_per_gpu=seats_of_gpu(budget.workers_per_gpu),
         )  # fmt: skip
         reasons: list[str] = []
-        for i, replica in enumerate(replicas):
-            actions += replica.plan(msgspec.structs.replace(worker, needs_gpu=i < n_seats), reasons)
+        for i, replica in enumerate(member.wanted):
+            of_replica = msgspec.structs.replace(worker, needs_gpu=i < n_seats, is_extra=i >= member.floor)
+            actions += replica.plan(of_replica, reasons)
+        for replica in member.surplus:
+            actions += replica.end()
         if reasons:
             waits.append(
                 Wait(
                     service_type=ServiceType.INFERENCE, job_id=job.id, unit_id=trial_id, count=len(reasons),
-                    of=len(replicas), reason=reasons[0],
+                    of=len(member.wanted), reason=reasons[0],
                 )
             )  # fmt: skip
     if may_replace and not seen.is_choosing:
         actions.append(ReplaceMembers(job=job, lost=damaged))
     if not is_candidate and slots.may_start(predictor) and not placement.starts.is_none_left:
         actions.append(slots.start(predictor, job.front))
-    able = [replicas for replicas in members if not all(r.is_dead for r in replicas)]
-    are_running = bool(able) and all(any(r.is_running for r in replicas) for replicas in able)
+    able = [c for c in chosen if not all(r.is_dead for r in c.kept)]
+    # A member that sleeps is as it should be.
+    are_running = bool(able) and all(not c.wanted or any(r.is_running for r in c.kept) for c in able)
     is_seen = not is_candidate or _sees_all(seen)
     if job.status is InferenceJobStatus.STARTED and slots.is_running(predictor) and are_running and is_seen:
         actions.append(SetInferenceJobStatus(job=job, status=InferenceJobStatus.RUNNING))
@@ -161,7 +164,7 @@ def _leave_former_members(seen: ObservedInferenceJob, slots: Slots) -> list[Acti
 
 
 def _find_lost(
-    seen: ObservedInferenceJob, members: list[list[_Replica]], being_replaced: Collection[str]
+    seen: ObservedInferenceJob, members: list[list[Replica]], being_replaced: Collection[str]
 ) -> list[LostMember]:
     found = []
     for trial_id, replicas in zip(seen.trial_ids, members, strict=True):
@@ -183,7 +186,7 @@ def _tell_lost(seen: ObservedInferenceJob, lost: list[LostMember]) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in labels.items()) or "it has no members"
 
 
-def _find_damaged(seen: ObservedInferenceJob, members: list[list[_Replica]]) -> dict[str, str]:
+def _find_damaged(seen: ObservedInferenceJob, members: list[list[Replica]]) -> dict[str, str]:
     """The members that no worker can load, wherever it runs, and why."""
     return {
         trial_id: replicas[0].last_error
@@ -195,72 +198,3 @@ def _find_damaged(seen: ObservedInferenceJob, members: list[list[_Replica]]) -> 
 def _may_replace(seen: ObservedInferenceJob, damaged: dict[str, str]) -> bool:
     """Whether other trials may take the places of those that cannot be loaded."""
     return bool(seen.job.deployment.replace_damaged) and bool(damaged.keys() - seen.irreplaceable)
-
-
-class _Replica:
-    """One inference worker of a member. It has two slots, of which one is in use; both while it moves from a draining
-    host to another."""
-
-    def __init__(self, slots: Slots, placement: Placement, trial_id: str, i: int, n_replicas: int) -> None:
-        self._slots = slots
-        self.slot: SlotKey = (ServiceType.INFERENCE, trial_id, i)
-        self._both: list[SlotKey] = [self.slot, (ServiceType.INFERENCE, trial_id, i + n_replicas)]
-        at_work = [key for key in self._both if (seen := slots.live.get(key)) is not None and seen.exit is None]
-        self._leaving = [key for key in at_work if placement.is_draining(slots.live[key].service)]
-        self._staying = [key for key in at_work if key not in self._leaving]
-        self._placement = placement
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it is not started any more."""
-        is_there = any(key in self._slots.live or key in self._slots.stopping for key in self._both)
-        return not is_there and self._slots.is_dead(self.slot)
-
-    @property
-    def cannot_load(self) -> bool:
-        """Whether the last worker said that another one would fail in the same way."""
-        return self._slots.has_failed_for_good(self.slot)
-
-    @property
-    def last_error(self) -> str:
-        return self._slots.last_error(self.slot)
-
-    @property
-    def is_running(self) -> bool:
-        return any(self._slots.is_running(key) for key in self._both)
-
-    def plan(self, worker: Worker, reasons: list[str]) -> list[Action]:
-        """What is to be done; why it cannot be is added to ``reasons``."""
-        if len(self._leaving) == len(self._both):
-            # The other host is draining as well: the one that serves makes room for a third.
-            return [self._stop(self._least_needed(self._leaving))]
-        if self._leaving:
-            if not self._staying:
-                free = next(key for key in self._both if key not in self._leaving)
-                return self._start(free, worker, reasons, "it is to leave a draining node, but ")
-            return [self._stop(self._leaving[0])] if self._slots.is_running(self._staying[0]) else []
-        if len(self._staying) == len(self._both):
-            # The host that it was leaving is in use again.
-            return [self._stop(self._least_needed(self._staying))]
-        if any(key in self._slots.live for key in self._both):
-            return []
-        return self._start(self.slot, worker, reasons)
-
-    def _least_needed(self, keys: list[SlotKey]) -> SlotKey:
-        return next((key for key in reversed(keys) if not self._slots.is_running(key)), keys[-1])
-
-    def _start(self, key: SlotKey, worker: Worker, reasons: list[str], before: str = "") -> list[Action]:
-        if not self._slots.may_start(key):
-            return []
-        placement = self._placement
-        place = placement.find_obstacle(worker) if placement.starts.is_none_left else placement.find(worker)
-        if place is None:
-            return []
-        if isinstance(place, NoPlace):
-            reasons.append(before + place.reason)
-            return []
-        return [self._slots.start(key, worker.job_id, place)]
-
-    def _stop(self, key: SlotKey) -> StopService:
-        service = self._slots.live[key].service
-        return StopService(service=service, is_replaced=True, why_replaced="has moved to another node")

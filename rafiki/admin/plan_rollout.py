@@ -119,4 +119,5 @@ def _served(seen: ObservedInferenceJob, rollout: Rollout | None, unready: Collec
         share=rollout.share if rollout is not None and kind is RolloutKind.CANARY else 0.0,
         is_shadow=kind is RolloutKind.SHADOW, is_leaving=job.role is ServingRole.LEAVING,
         keeps_members=job.id in unready,
+        may_sleep=(limits := job.deployment.replicas) is not None and not limits.min,
     )  # fmt: skip

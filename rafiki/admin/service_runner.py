@@ -42,6 +42,8 @@ _OF_THE_STACK = (ContainerError, StoreFullError, MetaStoreError, CacheUnavailabl
 """Failures to start a service that are no matter of its job."""
 _OF_THE_MOMENT = (StoreFullError, MetaStoreError, CacheUnavailableError)
 """They say nothing of the service: it is started again once they have passed, however often they came."""
+_KEPT_OF_SLOT = 4
+"""Records of workers that were wanted no more: a deployment that sleeps every night has one more each day."""
 _OURS = (ServiceType.ADVISOR, ServiceType.PREDICT)
 """They run no model code: what keeps one from starting is the stack's."""
 _END_TAKES_S = 5.0
@@ -118,7 +120,7 @@ class ServiceRunner:
         self._start_pool.shutdown(wait=True)
         live = self._store.services.list_live_services()
         workers = [s for s in live if s.service_type is ServiceType.INFERENCE]
-        predictors = {s.id: self._stop_limit_s(s) for s in live if s.service_type is ServiceType.PREDICT}
+        predictors = {s.id: self._drain_limit_s(s) for s in live if s.service_type is ServiceType.PREDICT}
         for service in live:
             if service.service_type is not ServiceType.INFERENCE:
                 self.stop_later(service, None)
@@ -242,10 +244,13 @@ class ServiceRunner:
         self.retiring[service.id] = action.advisor_id
         self._log_service(service, logging.INFO, f"{action.why}: ends after its trial, and is replaced")
 
-    def stop_later(self, service: Service, error: str | None, *, replaced: str | None = None) -> None:
+    def stop_later(
+        self, service: Service, error: str | None, *, replaced: str | None = None, is_drained: bool = False
+    ) -> None:
         """
         Args:
             replaced: why another takes its place; None = none does.
+            is_drained: it has time to answer what it holds.
         """
         if service.id in self.being_started:
             # The back end may know nothing of it yet. It is stopped once it is there.
@@ -253,14 +258,16 @@ class ServiceRunner:
             return
         if replaced is not None and service.id not in self.being_stopped:
             self._log_service(service, logging.INFO, f"{replaced}: another takes its place")
-        self._end_later(service, lambda: self._stop(service, error, replaced))
+        self._end_later(service, lambda: self._stop(service, error, replaced, is_drained=is_drained))
 
-    def _stop(self, service: Service, error: str | None, replaced: str | None) -> None:
+    def _stop(self, service: Service, error: str | None, replaced: str | None, *, is_drained: bool) -> None:
         handle = service.handle
         if handle is None and (found := self._containers.find(service.id)) is not None:
             handle = found.handle
         if handle is not None:
-            limit_s = self._config.container.stop_timeout_s if error is not None else self._stop_limit_s(service)
+            limit_s = self._config.container.stop_timeout_s
+            if error is None and (is_drained or service.service_type is ServiceType.PREDICT):
+                limit_s = self._drain_limit_s(service)
             self._containers.stop(service.id, handle, limit_s)
         status = ServiceStatus.STOPPED if error is None else ServiceStatus.ERRORED
         if error is not None:
@@ -268,16 +275,20 @@ class ServiceRunner:
             error = with_last_words(error, self._names.log_file(service.service_type, service.id))
         self._store.services.set_service_status(service.id, status, error)
         self._hub.note_job(service.job_id)
+        if is_drained:
+            # One that was killed has not said so itself; what it held is given to the others.
+            self._tell_unserved(service)
+            self._store.services.forget_stopped_services(service.job_id, service.unit_id, keep=_KEPT_OF_SLOT)
         if (error is not None or replaced is not None) and service.service_type is ServiceType.TRAIN:
             self._announce_lost(service, error or f"it {replaced}, and was replaced")
 
-    def _stop_limit_s(self, service: Service) -> float:
-        """How long a service may take to end: a predictor answers first what it has in hand."""
-        limit_s = self._config.container.stop_timeout_s
-        if service.service_type is not ServiceType.PREDICT:
-            return limit_s
-        budget_ms = self._store.inference_jobs.find_primary(service.job_id).deployment.latency_budget_ms
-        return limit_s + drain_s(budget_ms / 1000 if budget_ms else self._config.predictor.deadline_s)
+    def _drain_limit_s(self, service: Service) -> float:
+        """How long a service may take to end that answers first what it has in hand."""
+        is_front, jobs = service.service_type is ServiceType.PREDICT, self._store.inference_jobs
+        job = jobs.find_primary(service.job_id) if is_front else jobs.get_inference_job(service.job_id)
+        budget_ms = job.deployment.latency_budget_ms
+        deadline_s = budget_ms / 1000 if budget_ms else self._config.predictor.deadline_s
+        return self._config.container.stop_timeout_s + drain_s(deadline_s)
 
     def _end_later(self, service: Service, end: Callable[[], None]) -> None:
         if service.id in self.being_stopped:

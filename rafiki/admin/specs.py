@@ -241,7 +241,9 @@ class SpecBuilder:
                 return sum(n_seats or train_budget.cpu_worker_count for n_seats in shares)
             case ServiceType.INFERENCE:
                 jobs = self._store.inference_jobs
-                replicas = jobs.get_inference_job(action.job_id).budget.replica_count
+                job = jobs.get_inference_job(action.job_id)
+                limits = job.deployment.replicas
+                replicas = job.budget.replica_count if limits is None else limits.max
                 return replicas * len(jobs.list_served_trials(action.job_id))
             case _:
                 return 1

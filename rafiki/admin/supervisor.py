@@ -20,6 +20,7 @@ from rafiki.admin.model_checks import ModelChecks
 from rafiki.admin.observer import Observer
 from rafiki.admin.planner import decide
 from rafiki.admin.replacements import Replacements
+from rafiki.admin.scaling import Scaling
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.admin.specs import SpecBuilder
 from rafiki.admin.version_files import VersionFiles
@@ -84,9 +85,11 @@ class Supervisor:
         self._replacements = Replacements(
             store=store, params=params, environments=environments, hub=hub, wake=self.wake, timing=timing
         )
+        self.scaling = Scaling(deadline_s=config.predictor.deadline_s, note_job=hub.note_job, timing=timing)
         self._observer = Observer(
             config=config, store=store, containers=containers, cache=cache, environments=environments, checks=checks,
-            services=self._services, replacements=self._replacements, doors=doors, timing=timing,
+            services=self._services, replacements=self._replacements, scaling=self.scaling, doors=doors,
+            timing=timing,
         )  # fmt: skip
         self._actor = Actor(
             store=store, params=params, hub=hub, services=self._services, replacements=self._replacements,
@@ -234,6 +237,7 @@ class Supervisor:
         self._cache.ensure(polled.job_ids)
         self._condition.begin()
         plan = decide(self._observer.observe(polled))
+        self.scaling.note_plan(plan)
         for job_id in self.waits.update(plan.waits) | self.losses.update(plan.lost):
             self._hub.note_job(job_id)
         self._replacements.forget_all_but(set(polled.job_ids))

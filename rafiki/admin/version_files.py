@@ -88,12 +88,13 @@ class VersionFiles:
 
     def _version(self, served: ServedJob, before: ServedVersion | None) -> ServedVersion:
         if served.keeps_members and before is not None:
-            return msgspec.structs.replace(
-                before, share=served.share, is_shadow=served.is_shadow, is_leaving=served.is_leaving
-            )
+            said = before
+        else:
+            said = self.describe(served.job_id)
         return msgspec.structs.replace(
-            self.describe(served.job_id), share=served.share, is_shadow=served.is_shadow, is_leaving=served.is_leaving
-        )
+            said, share=served.share, is_shadow=served.is_shadow, is_leaving=served.is_leaving,
+            may_sleep=served.may_sleep,
+        )  # fmt: skip
 
     def describe(self, job_id: str) -> ServedVersion:
         """An inference job, as a predictor needs to know it."""

@@ -185,6 +185,7 @@ class RedisPredictorQueues:
         self._sender = connect_async(address)
         self._taker = connect_async(address, socket_timeout_s=_MOST_WAIT_S + SOCKET_TIMEOUT_S)
         self._reports: Any = None
+        self._predictor_id = predictor_id
         self._report_key = predictor_report_key(address.prefix, predictor_id)
         self.name = f"{predictor_id}{box}"
         """Of whoever is answered, within its job."""
@@ -274,11 +275,17 @@ class RedisPredictorQueues:
             for trial_id, workers in zip(trial_ids, found, strict=True)
         }
 
-    async def report(self, report: PredictorReport) -> None:
-        """Report how much this predictor serves; a report counts for a few seconds."""
+    async def report(self, report: PredictorReport, *, wakes_admin: bool = False) -> None:
+        """Report how much this predictor serves; a report counts for a few seconds.
+
+        Args:
+            wakes_admin: its supervisor looks at once, as there are queries and nobody to answer them.
+        """
         async with self._sender.pipeline(transaction=False) as pipe:
             pipe.set(self._report_key, msgspec.json.encode(report), px=_REPORT_LIVES_MS)
             pipe.publish(changes_channel(self._address.prefix), Change.FIGURES.value)
+            if wakes_admin:
+                pipe.publish(reports_channel(self._address.prefix), self._predictor_id)
             with cache_errors(self._address):
                 await pipe.execute()
 

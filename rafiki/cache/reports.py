@@ -8,9 +8,10 @@ from typing import Literal, cast
 import msgspec
 
 from rafiki import __version__
+from rafiki.cache.changes import decode_reports, predictor_report_key
 from rafiki.cache.connection import cache_errors, connect, in_ms
 from rafiki.cache.credentials import ROOT_PREFIX, job_prefix
-from rafiki.messages import PROTOCOL, CacheAddress, ServiceReport
+from rafiki.messages import PROTOCOL, CacheAddress, PredictorReport, ServiceReport
 
 REPORTS_CHANNEL_PATTERN = f"{ROOT_PREFIX}*:reports"
 
@@ -139,6 +140,15 @@ class RedisReportReader:
             for (_, service_id), data in zip(wanted, found, strict=True)
             if data and (report := _decode(data)) is not None
         }
+
+    def read_versions(self, services: Iterable[tuple[str, str]]) -> list[PredictorReport | None]:
+        """What predictors told last of single inference jobs, for (job id, service id) pairs; None = nothing."""
+        keys = [predictor_report_key(job_prefix(job_id), service_id) for job_id, service_id in services]
+        if not keys:
+            return []
+        with cache_errors(self._address):
+            found = cast("list[bytes | None]", self._client.mget(keys))
+        return [next(iter(decode_reports([data])), None) for data in found]
 
     def run_id(self) -> str:
         """Changes when the server was restarted (and so lost its users and data)."""

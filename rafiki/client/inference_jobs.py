@@ -31,13 +31,15 @@ class InferenceJobCalls(Calls):
             ensemble: ``method`` (``best``, ``mean``, ``greedy``) and ``size``: how its members are chosen; None = the
                 best trial of each model, all counting alike.
             deployment: ``latency_budget_ms``, ``late_target``, ``batch_size``, ``require_key``, ``cache`` (so many
-                predictions are kept, by the content of their queries) and ``replace_damaged`` (the next best trials
-                take the place of members that cannot be loaded); None = as the stack's settings say.
+                predictions are kept, by the content of their queries), ``replace_damaged`` (the next best trials
+                take the place of members that cannot be loaded) and ``replicas`` (``min``, ``max``, ``idle_s``: as many
+                workers of each member as the load needs); None = as the stack's settings say.
             labels: notes on the job, such as the commit that it was made from.
             replace: stop the running inference job of the train job first, once all else of the request holds.
 
         Returns:
-            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``).
+            ``id``, ``train_job_id``, ``app``, ``app_version``, ``predictor_host`` (``host:port``), and
+            ``warnings`` where something may surprise.
         """
         warn_of_unknown_options(budget, InferenceBudgetOption)
         return self._one(
@@ -119,6 +121,29 @@ class InferenceJobCalls(Calls):
     def get_rollouts(self, app: str) -> list[Json]:
         """The updates of your app, newest first."""
         return self._many(rollouts.GET_ROLLOUTS, app=app)
+
+    def scale_inference_job(
+        self,
+        app: str,
+        app_version: int = -1,
+        *,
+        min: int | None = None,
+        max: int | None = None,
+        idle_s: float | None = None,
+    ) -> Json:
+        """Change between which numbers the load decides how many workers each served trial has.
+
+        Args:
+            min: so many there are always; 0 = all end when nobody has asked for ``idle_s``, and the next query starts
+                them. None = as it is.
+            max: the most.
+
+        Returns:
+            ``id``, ``app``, ``app_version``, ``replicas`` (from now on), ``warnings``.
+        """
+        return self._one(
+            inference_jobs.SCALE_INFERENCE_JOB, app=app, app_version=app_version, min=min, max=max, idle_s=idle_s
+        )
 
     def create_key(self, app: str, name: str) -> Json:
         """Make a key for the predictors of your app that ask for one; ``key`` is shown this once."""

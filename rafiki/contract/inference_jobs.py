@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from rafiki.budget import InferenceBudget
+from rafiki.budget import MAX_REPLICAS, InferenceBudget
 from rafiki.constants import EnsembleMethod, InferenceJobStatus, ServiceStatus, ServingRole
 from rafiki.contract.deployments import DeploymentRequest
 from rafiki.contract.endpoint import (
@@ -23,7 +23,7 @@ from rafiki.contract.endpoint import (
     RequestStruct,
 )
 from rafiki.contract.rollouts import RolloutView
-from rafiki.deployment import Deployment
+from rafiki.deployment import Deployment, Replicas
 from rafiki.ensembles import EnsembleSetting, EnsembleSummary
 from rafiki.utils.ids import trial_label
 
@@ -65,13 +65,36 @@ class StopInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
     """Whose, for admins. None = yours; where an admin has no such app, that of the one user who serves it."""
 
 
-class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True):
+class ScaleInferenceJobRequest(RequestStruct, frozen=True, kw_only=True):
+    app: str
+    app_version: Number
+    min: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] | None = None
+    """Inference workers of each served trial that there are always; 0 = none while nobody asks. None = as it is."""
+    max: Annotated[int, msgspec.Meta(ge=1, le=MAX_REPLICAS)] | None = None
+    """The most, whatever the load. None = as it is."""
+    idle_s: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+    """Seconds without a query after which all end, where ``min`` is 0. None = as it is."""
+
+
+class InferenceJobCreatedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     train_job_id: str
     app: str
     app_version: int
     predictor_host: str | None
     """``host:port`` of the predictor; None when it takes longer to start than the call waits."""
+    warnings: list[str] = []
+    """What may surprise whoever deploys it so, for people; left out when there is nothing."""
+
+
+class InferenceJobScaledView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    app: str
+    app_version: int
+    replicas: Replicas
+    """From now on."""
+    warnings: list[str] = []
+    """What may surprise, for people."""
 
 
 class PreviewEnsembleRequest(RequestStruct, frozen=True, kw_only=True):
@@ -103,6 +126,47 @@ class LostMemberView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether other workers of it still serve: those that have it in memory."""
     is_being_replaced: bool = False
     """Whether another trial is being chosen to take its place."""
+
+
+class ScaledMemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many inference workers a served trial should have now."""
+
+    trial_id: str
+    label: str
+    """``wine#4``: what the trial is called within its train job."""
+    wanted: int
+    """So many, of which some may be starting still."""
+    reason: str
+    """Why; empty when it is so from the beginning."""
+    start_s: float | None
+    """How long a start of its workers takes, by the last ones; None when none was seen."""
+
+
+class ScalingChangeView(msgspec.Struct, frozen=True, kw_only=True):
+    """Another number of inference workers was wanted."""
+
+    datetime_changed: datetime
+    """When it was decided."""
+    trial_id: str
+    """The served trial whose workers they are."""
+    label: str
+    """``wine#4``: what the trial is called within its train job."""
+    before: int
+    """How many were wanted until then."""
+    after: int
+    """How many are since."""
+    reason: str
+    """``queue of 160 ms at a budget of 200 ms``"""
+
+
+class ScalingView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many inference workers the load asks for."""
+
+    members: list[ScaledMemberView]
+    changes: list[ScalingChangeView]
+    """The last 20, oldest first, since the admin began."""
+    is_asleep: bool
+    """Whether there are none, as nobody has asked: the next query starts them."""
 
 
 class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +203,8 @@ class InferenceJobView(msgspec.Struct, frozen=True, kw_only=True):
     what it has in hand."""
     update: RolloutView | None = None
     """The newest update that it takes or took part in."""
+    scaling: ScalingView | None = None
+    """What was decided lately, where ``deployment.replicas`` leaves it to the load."""
 
 
 class InferenceJobStoppedView(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,6 +348,12 @@ STOP_INFERENCE_JOB: Endpoint[StopInferenceJobRequest, InferenceJobStoppedView] =
     summary="Stop serving.",
     audited=Audited("infer.stop", ("app", "app_version", "user_id", "id")),
 )  # fmt: skip
+SCALE_INFERENCE_JOB: Endpoint[ScaleInferenceJobRequest, InferenceJobScaledView] = Endpoint(
+    name="scale_inference_job", method="POST", path="/inference_jobs/{app}/{app_version}/scale",
+    request=ScaleInferenceJobRequest, response=InferenceJobScaledView, roles=ALL_USERS,
+    summary="Change between which numbers the load decides how many workers each served trial has.",
+    audited=Audited("infer.scale", ("app", "app_version", "min", "max", "idle_s", "id")),
+)  # fmt: skip
 STOP_ALL_JOBS: Endpoint[Empty, StoppedJobsView] = Endpoint(
     name="stop_all_jobs", method="POST", path="/actions/stop_all_jobs", request=Empty, response=StoppedJobsView,
     timeout_s=JOB_TIMEOUT_S, roles=SUPERADMIN, summary="Stop every train and inference job of everyone.",
@@ -289,5 +361,5 @@ STOP_ALL_JOBS: Endpoint[Empty, StoppedJobsView] = Endpoint(
 )  # fmt: skip
 ENDPOINTS: list[AnyEndpoint] = [
     CREATE_INFERENCE_JOB, PREVIEW_ENSEMBLE, GET_INFERENCE_JOBS_BY_USER, GET_INFERENCE_JOBS_OF_APP,
-    GET_RUNNING_INFERENCE_JOB, WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, STOP_ALL_JOBS,
+    GET_RUNNING_INFERENCE_JOB, WATCH_INFERENCE_JOB, STOP_INFERENCE_JOB, SCALE_INFERENCE_JOB, STOP_ALL_JOBS,
 ]  # fmt: skip

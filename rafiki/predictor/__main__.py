@@ -117,7 +117,7 @@ async def _serve(service: ServiceContext[PredictorSpec]) -> None:
     )  # fmt: skip
     sock = _listen(spec)
     service.report_running()
-    reporting = asyncio.create_task(report_every_second(versions.report, stopped))
+    reporting = asyncio.create_task(report_every_second(versions.report, stopped, versions.called))
     service.end_loading()
     service.stop.on_stop(server.request_exit)
     renewing = asyncio.create_task(_renew(server, spec, stopped))

@@ -115,6 +115,8 @@ class PredictorApp:
             status, body = e.http_status, refusal_of(path, e)
             if isinstance(e, UnauthorizedError):
                 headers = [_JSON_TYPE, (b"www-authenticate", b"Bearer")]
+            if isinstance(e, NoPredictionError) and e.retry_after_s is not None:
+                headers = [_JSON_TYPE, (b"retry-after", b"%d" % e.retry_after_s)]
             if isinstance(e, MethodNotAllowedError) and (allowed := self._routes.allowed_methods(path)):
                 headers = [_JSON_TYPE, _allow(allowed)]
         except Exception as e:  # noqa: BLE001 - the edge of the server: one request's failure must not end it
@@ -235,7 +237,7 @@ class PredictorApp:
         version = self._versions.primary
         if version.gather.is_ending:
             return "it is being stopped"
-        return None if version.has_workers else "no inference worker serves a member now"
+        return None if version.has_workers or self._versions.may_sleep else "no inference worker serves a member now"
 
     def _version_name(self) -> str:
         return self._versions.primary.name

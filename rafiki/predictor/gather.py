@@ -20,6 +20,7 @@ from rafiki.cache.inference import RedisPredictorQueues, monotonic_ms
 from rafiki.deployment import LATE_TARGET
 from rafiki.errors import CacheUnavailableError, PredictorBusyError
 from rafiki.messages import MemberReport, Query, Reply
+from rafiki.predictor.demand import Demand
 from rafiki.predictor.direct import DirectDoor, DirectMember
 from rafiki.predictor.member_counts import MemberCounts
 from rafiki.predictor.protocol import too_many_queries
@@ -62,12 +63,14 @@ class Gather:
         scores: SubsetScores | None = None,
         batch_size: int = 64,
         late_target: float = LATE_TARGET,
+        called: asyncio.Event | None = None,
     ) -> None:
         """
         Args:
             scores: of the subsets of its members; None = unknown.
             late_target: the share of answers that may be late, or lack a member that was asked.
             batch_size: the most that a worker takes at once.
+            called: set when a query comes while no member has a worker.
         """
         self._queues = queues
         self._trial_ids = list(trial_ids)
@@ -96,6 +99,7 @@ class Gather:
         """What became of the queries at each member."""
         self.n_queries = 0
         """Queries that were taken."""
+        self.demand = Demand(len(self._trial_ids), called)
         self.cache_error: str | None = None
         self._is_held_up = False
         """Whether queries could not be sent."""
@@ -156,9 +160,12 @@ class Gather:
         """Each member's workers, and its queries that are not answered yet."""
         waiting = Counter(w.column for w in self._waiting.values())
         return [
-            MemberReport(t, len(self._workers[t]), waiting[i], self.counts[i].shed)
-            for i, t in enumerate(self._trial_ids)
-        ]
+            MemberReport(
+                t, len(self._workers[t]), waiting[i], self.counts[i].shed, self.demand.asked, self.demand.missed[i],
+                m.fixed_s, m.each_s, self._costs[i].tail_ratio, m.most,
+            )
+            for i, (t, m) in enumerate(zip(self._trial_ids, self._planner.members, strict=True))
+        ]  # fmt: skip
 
     def answered(self, column: int) -> int:
         """How many queries a member has answered."""
@@ -171,6 +178,7 @@ class Gather:
                 counts.absent += n_queries
             elif not chosen >> column & 1:
                 counts.shed += n_queries
+                self.demand.miss(column, n_queries)
 
     def _count_unanswered(self, column: int) -> None:
         if self._workers[self._trial_ids[column]]:
@@ -200,17 +208,22 @@ class Gather:
         """
         columns = self._columns()
         now_s = monotonic()
+        self.demand.asked += len(queries)
+        if not self.present:
+            self.demand.call()
         present = sum(1 << column for column in columns)
         due_s = now_s + timeout_s - self._write_s(timeout_s)
         chosen = self._planner.choose(len(queries), now_s, due_s, present)
         if chosen != present:
             if not chosen:
+                self._miss(columns, len(queries))
                 raise PredictorBusyError(
                     f"No member can answer within {timeout_s:.3g} s: more queries come than are answered in time."
                 )
             columns = [column for column in columns if chosen >> column & 1]
         n_new = len(queries) * len(columns)
         if len(self._waiting) + n_new > self._max_waiting and self._waiting:
+            self._miss(columns, len(queries))
             raise PredictorBusyError
         if n_new > self._max_waiting:
             raise too_many_queries(len(queries), self._max_waiting // len(columns))
@@ -254,6 +267,10 @@ class Gather:
         self._writing.add(monotonic() - min(answers.ended_s, due_s))
         return answers
 
+    def _miss(self, columns: Sequence[int], n: int) -> None:
+        for column in columns:
+            self.demand.miss(column, n)
+
     def _write_s(self, timeout_s: float) -> float:
         """How long before its deadline an answer is written at the latest, as the answers before it have shown: others
         are written first."""
@@ -261,6 +278,7 @@ class Gather:
 
     def _give_up_on(self, unanswered: Waiting, asked_s: float, due_s: float) -> None:
         self._alive[unanswered.column] -= 1
+        self.demand.miss(unanswered.column, 1)
         member, plan = self._planner.members[unanswered.column], unanswered.answers.plans[unanswered.column]
         # One that has answered nothing since is gone, which tells nothing of how long its batches take.
         if plan is not None and member.began_s > asked_s:
@@ -368,13 +386,16 @@ class Gather:
                 found = {trial_id: workers or set() for trial_id, workers in seen.items()}
                 hopeless = [t for t, w in seen.items() if w is not None and not w and t not in self._seen]
                 for trial_id, workers in found.items():
-                    if workers - self._workers[trial_id]:
+                    # A new one may have taken the place of one that is gone; what that one had taken, others answer.
+                    if workers and workers != self._workers[trial_id]:
                         self._resend(trial_id)
                     if seen[trial_id] is not None:
                         self._seen.add(trial_id)
                 gone = [t for t in self._trial_ids if self._workers[t] and not found[t]]
                 self._workers = found
                 self.present = sum(1 << self._trial_ids.index(t) for t, workers in found.items() if workers)
+                if self.present:
+                    self.demand.note_workers()
                 for direct, workers in zip(self._direct, found.values(), strict=True):
                     direct.note_serving(workers)
                 for member, workers in zip(self._planner.members, found.values(), strict=True):

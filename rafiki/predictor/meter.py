@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from rafiki.errors import CacheUnavailableError
 from rafiki.messages import MemberReport, PredictorReport
@@ -21,7 +21,10 @@ _WINDOW = 10
 class Meter:
     """Requests of one version. For the predictor's event loop: no locks."""
 
-    __slots__ = ("_all", "_counts", "_no", "_past", "_read_at", "_seen", "by_status", "durations", "errors", "requests")
+    __slots__ = (
+        "_all", "_began_at", "_counts", "_no", "_past", "_read_at", "_seen", "by_status", "durations", "errors",
+        "requests",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.requests = 0
@@ -35,7 +38,7 @@ class Meter:
         self._all: Counter[int] = Counter()
         self._no = 0
         self._seen = (0, 0)
-        self._read_at = time.monotonic()
+        self._began_at = self._read_at = time.monotonic()
 
     def add(self, status: int, took_s: float) -> None:
         """Count a request, by its HTTP status; the time of one without a prediction would say nothing about those with
@@ -66,17 +69,35 @@ class Meter:
             no=self._no,
             requests_per_s=(self.requests - requests) / passed_s, errors_per_s=(self.errors - errors) / passed_s,
             requests=self.requests, errors=self.errors, latencies=dict(latencies), members=members,
-            all_latencies=dict(self._all),
+            all_latencies=dict(self._all), uptime_s=now - self._began_at,
         )  # fmt: skip
 
 
-async def report_every_second(report: Callable[[], Awaitable[None]], stopped: asyncio.Event) -> None:
-    """Have ``report`` called once a second, until ``stopped``. A cache that is away misses a report."""
+async def report_every_second(
+    report: Callable[[], Awaitable[None]], stopped: asyncio.Event, called: asyncio.Event
+) -> None:
+    """Have ``report`` called once a second, until ``stopped``. A cache that is away misses a report.
+
+    Args:
+        called: when it is set, the admin is to know at once; again after a second, where it is set again.
+    """
+    has_called = False
     while not stopped.is_set():
-        try:
-            await asyncio.wait_for(stopped.wait(), INTERVAL_S)
-        except TimeoutError:
+        await _wait_for_any([stopped] if has_called else [stopped, called], INTERVAL_S)
+        if not stopped.is_set():
+            has_called = called.is_set()
+            called.clear()
             try:
                 await report()
             except CacheUnavailableError:
                 continue
+
+
+async def _wait_for_any(events: Sequence[asyncio.Event], timeout_s: float) -> None:
+    """Until one of them is set, or the timeout passes."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -37,7 +37,8 @@ class Readiness:
             return "It is ending: it answers what it has in hand, and takes nothing new."
         if gather.cache_error is not None and not gather.has_direct_way:
             return f"The cache, through which queries reach the members, does not work: {gather.cache_error}"
-        if not any(member.workers for member in gather.members()):
+        # A version that may sleep has its workers started by the query.
+        if not self._versions.may_sleep and not gather.present:
             return "No member of the ensemble has a worker: they may be starting, or gone."
         return None
 

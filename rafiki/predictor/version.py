@@ -207,12 +207,24 @@ class Version:
                 raise NoPredictionError(
                     f"{which_query(asked, row)}The predictor was stopped before a member answered."
                 ) from e
+            if not self.gather.present and self.gather.cache_error is None:
+                raise self._without_workers(which_query(asked, row)) from e
             reason = self.gather.cache_error or "its inference workers may be starting, busy or gone"
             raise NoPredictionError(
                 f"{which_query(asked, row)}No member of the ensemble answered in time ({reason})."
             ) from e
         except (InvalidQueryError, ModelPredictError) as e:
             raise type(e)(which_query(asked, row) + e.message) from e
+
+    def _without_workers(self, which: str) -> NoPredictionError:
+        """The refusal of a query that came while nobody could answer it."""
+        after_s = self.gather.demand.retry_after_s
+        error = NoPredictionError(
+            f"{which}No inference worker runs, as nobody has asked for a while or as they have ended. They are being "
+            f"started: ask again in {after_s} s."
+        )
+        error.retry_after_s = after_s
+        return error
 
     def _left_out(self, answers: Answers) -> dict[str, str]:
         """The members that did not take part, and why."""

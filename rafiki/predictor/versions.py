@@ -57,6 +57,8 @@ class Versions:
         self._served: dict[str, Served] = {}
         self._former: list[Served] = []
         """They are asked nothing new: what they have in hand is answered."""
+        self.called = asyncio.Event()
+        """Set when a query has come to a version that has no worker: the admin is to know at once."""
         self._key_file: str | None = None
         self.keys: KeyReader | None = None
         """Those that it takes; None = it asks for none."""
@@ -74,6 +76,11 @@ class Versions:
     def primary(self) -> Version:
         """It answers what no other version does."""
         return self._primary.version
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether :attr:`primary` may be without workers, as nobody has asked: the next query starts them."""
+        return self._primary.said.may_sleep
 
     @property
     def has_choice(self) -> bool:
@@ -130,7 +137,8 @@ class Versions:
             CacheUnavailableError: the cache cannot be reached.
         """
         for served in list(self._served.values()):
-            await served.queues.report(self._report_of(served))
+            has_called = served.version.gather.demand.take_call()
+            await served.queues.report(self._report_of(served), wakes_admin=has_called)
 
     def _report_of(self, served: Served) -> PredictorReport:
         version, shadow = served.version, served.shadow
@@ -212,7 +220,7 @@ class Versions:
         gather = Gather(
             queues, [m.trial_id for m in said.members], max_waiting=self._spec.max_waiting,
             start_time_s=said.deadline_s if self._start_time_s is None else self._start_time_s,
-            batch_size=said.batch_size, scores=_scores_of(said), late_target=said.late_target,
+            batch_size=said.batch_size, scores=_scores_of(said), late_target=said.late_target, called=self.called,
         )  # fmt: skip
         gather.start(None if said.direct_folder is None else Path(said.direct_folder))
         version = Version(
@@ -238,7 +246,7 @@ def _is_same(one: ServedVersion, other: ServedVersion) -> bool:
 
 
 def _plain(said: ServedVersion) -> ServedVersion:
-    return msgspec.structs.replace(said, share=0.0, is_shadow=False, is_leaving=False)
+    return msgspec.structs.replace(said, share=0.0, is_shadow=False, is_leaving=False, may_sleep=False)
 
 
 def _name_of(said: ServedVersion) -> str:

@@ -79,6 +79,11 @@ class BatchCost:
         """How long a batch of ``size`` takes as a rule, in seconds; 0 while nothing is known."""
         return self.fixed_s + self.each_s * size
 
+    @property
+    def tail_ratio(self) -> float:
+        """How many times longer 99 of 100 batches take at most."""
+        return self._tail_ratio
+
     def tail_s(self, size: int) -> float:
         """How long 99 of 100 batches of ``size`` take at most, in seconds; 0 while nothing is known."""
         return self._tail_ratio * self.median_s(size)

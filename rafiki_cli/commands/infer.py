@@ -26,6 +26,7 @@ from rafiki_cli.completion.serving_options import (
     DamagedOption,
     EnsembleOption,
     GpusOption,
+    IdleOption,
     KeyOption,
     LatencyOption,
     ReplicasOption,
@@ -47,6 +48,8 @@ from rafiki_cli.render.output import (
     put_rows,
     time_column,
 )
+from rafiki_cli.render.scaling import changes_text, is_asleep, replicas_text
+from rafiki_cli.replicas_option import MOST_REPLICAS, parse_replicas
 from rafiki_cli.target import resolve
 
 if TYPE_CHECKING:
@@ -58,6 +61,10 @@ if TYPE_CHECKING:
 app = new_app("Deploy the best trials of a train job as an ensemble.")
 _UPDATE: Column[InferenceJobView] = Column("UPDATE", lambda r: rollouts.brief(r), least=16, is_hidden_empty=True)
 _WAITS: Column[InferenceJobView] = Column("WAITS FOR", lambda r: r.waits_for, least=20, is_hidden_empty=True)
+_REPLICAS: list[Column[InferenceJobView]] = [
+    Column("REPLICAS", replicas_text),
+    Column("SCALED", changes_text),
+]
 _COLUMNS: list[Column[InferenceJobView]] = [
     Column("APP", lambda r: r.app, least=12),
     Column("VERSION", lambda r: r.app_version, is_right=True),
@@ -78,6 +85,7 @@ _COLUMNS: list[Column[InferenceJobView]] = [
         "rafiki infer create digits --ensemble greedy --size 5",
         "rafiki infer create digits --version 2 --replicas 2",
         "rafiki infer create digits --latency-budget-ms 200",
+        "rafiki infer create digits --replicas 0..4 --idle 600",
         "rafiki infer create digits --replace-damaged",
         "rafiki infer create digits --cache 10000",
     )
@@ -89,6 +97,7 @@ def create(
     gpus: GpusOption = None,
     workers_per_gpu: SharedOption = None,
     replicas: ReplicasOption = None,
+    idle: IdleOption = None,
     ensemble: EnsembleOption = None,
     size: SizeOption = None,
     latency_budget_ms: LatencyOption = None,
@@ -105,8 +114,8 @@ def create(
     from rafiki.contract.inference_jobs import CreateInferenceJobRequest
 
     chosen = choose(
-        gpus, workers_per_gpu, replicas, ensemble, size, require_key, replace_damaged, latency_budget_ms, batch_size,
-        cache,
+        gpus, workers_per_gpu, parse_replicas(replicas, idle), ensemble, size, require_key, replace_damaged,
+        latency_budget_ms, batch_size, cache,
     )  # fmt: skip
     client = cli.client()
     created = client.create_inference_job(
@@ -129,6 +138,8 @@ def create(
         )
         if chosen.ensemble:
             _tell_choice(client, created)
+    for warning in created.warnings:
+        terminal.warn(warning)
 
 
 def _tell_choice(client: AdminClient, created: InferenceJobCreatedView) -> None:
@@ -180,6 +191,7 @@ def show(
         Column("ENSEMBLE", _method),
         Column("VALIDATION", lambda r: scores_text(r.ensemble)),
         Column("TRIALS", lambda r: "\n".join(_members(r, trials, absent))),
+        *(_REPLICAS if job.deployment.replicas else []),
         *([_WAITS] if job.waits_for else []),
         *([_UPDATE] if rollouts.brief(job) else []),
         *[c for c in _COLUMNS if c.title == "STARTED"],
@@ -191,7 +203,7 @@ def show(
     if note := job.ensemble.note:
         terminal.warn(f"The best trial is served alone. {note}")
     _tell_replaced(job)
-    if absent and not job.lost_members:
+    if absent and not job.lost_members and not is_asleep(job):
         terminal.warn(f"{values.count(len(absent), 'member')} of the ensemble cannot answer now. See `rafiki logs`.")
 
 
@@ -214,7 +226,9 @@ def _members(job: InferenceJobView, trials: Mapping[str, TrialView], absent: Seq
         if trial_id in lost:
             lines.append(f"{line} LOST: it cannot be served")
             continue
-        lines.append(f"{line} ABSENT: no worker serves it now" if trial_id in absent else line)
+        if trial_id in absent:
+            line += " ASLEEP: the next query starts it" if is_asleep(job) else " ABSENT: no worker serves it now"
+        lines.append(line)
     return lines
 
 
@@ -255,6 +269,55 @@ def watch(
     with contextlib.suppress(KeyboardInterrupt), while_healthy(client.address, client.trust):
         code = infer_loop.follow(client, app, version, count=count, on_event=on_event)
     terminal.finish(code)
+
+
+@app.command(
+    epilog=examples(
+        "rafiki infer scale digits --max 4", "rafiki infer scale digits --min 0 --max 4 --idle 600",
+        "rafiki infer scale digits --min 2 --max 2",
+    )
+)  # fmt: skip
+def scale(
+    cli: Application,
+    app: ServedAppArgument,
+    version: VersionOption = -1,
+    least: Annotated[
+        int | None,
+        typer.Option(
+            "--min", min=0, max=MOST_REPLICAS,
+            help="Inference workers of each served trial at least; 0 = none while nobody asks. [default: as it is]",
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option("--max", min=1, max=MOST_REPLICAS, help="At most. [default: as it is]", show_default=False),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="With --min 0: none after so many seconds without a query. [default: as it is]",
+            show_default=False,
+        ),
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:  # fmt: skip
+    """Change how many workers an app that serves may have; the load decides between the two numbers."""
+    from rafiki.contract.inference_jobs import ScaleInferenceJobRequest
+
+    if least is None and most is None and idle is None:
+        raise terminal.UsageError("Say what is to change: --min, --max or --idle.")
+    client = cli.client()
+    version = resolve.served_version(client, app, version)
+    scaled = client.scale_inference_job(
+        ScaleInferenceJobRequest(app=app, app_version=version, min=least, max=most, idle_s=idle)
+    )
+    if format is Format.TABLE:
+        terminal.say(f"{scaled.app}, version {scaled.app_version}: {scaled.replicas} workers of each served trial.")
+    else:
+        put_record(scaled, [], format)
+    for warning in scaled.warnings:
+        terminal.warn(warning)
 
 
 @app.command(epilog=examples("rafiki infer stop digits", "rafiki infer stop digits --user bob@example.org"))

@@ -16,6 +16,7 @@ from rafiki_cli.completion.serving_options import (
     DamagedOption,
     EnsembleOption,
     GpusOption,
+    IdleOption,
     KeyOption,
     LatencyOption,
     ReplicasOption,
@@ -26,6 +27,7 @@ from rafiki_cli.completion.serving_options import (
 from rafiki_cli.lazy import examples, new_app
 from rafiki_cli.render import rollouts
 from rafiki_cli.render.output import Format, FormatOption, put_record, put_rows
+from rafiki_cli.replicas_option import parse_limits
 
 if TYPE_CHECKING:
     from rafiki.contract.rollouts import RolloutView
@@ -75,6 +77,7 @@ def update(
     gpus: GpusOption = None,
     workers_per_gpu: SharedOption = None,
     replicas: ReplicasOption = None,
+    idle: IdleOption = None,
     ensemble: EnsembleOption = None,
     size: SizeOption = None,
     latency_budget_ms: LatencyOption = None,
@@ -98,8 +101,8 @@ def update(
     if canary is not None and shadow:
         raise terminal.UsageError("--canary and --shadow do not go together: a shadow answers nothing.")
     chosen = choose(
-        gpus, workers_per_gpu, replicas, ensemble, size, require_key, replace_damaged, latency_budget_ms, batch_size,
-        cache,
+        gpus, workers_per_gpu, parse_limits(replicas, idle), ensemble, size, require_key, replace_damaged,
+        latency_budget_ms, batch_size, cache,
     )  # fmt: skip
     kind = RolloutKind.CANARY if canary is not None else RolloutKind.SHADOW if shadow else RolloutKind.REPLACE
     rules = RollbackRulesRequest(

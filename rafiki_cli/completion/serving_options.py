@@ -11,13 +11,26 @@ from rafiki.constants import EnsembleMethod, InferenceBudgetOption
 if TYPE_CHECKING:
     from rafiki.budget import InferenceBudget
     from rafiki.contract.deployments import DeploymentRequest
+    from rafiki.deployment import Replicas
     from rafiki.ensembles import EnsembleSetting
 
 GpusOption = Annotated[int | None, typer.Option(min=0, help="GPUs for the whole job. [default: 0]")]
 SharedOption = Annotated[
     int | None, typer.Option(min=1, max=64, help="Inference workers that share one GPU. [default: 1]")
 ]
-ReplicasOption = Annotated[int | None, typer.Option(min=1, help="Inference workers of each served trial. [default: 1]")]
+ReplicasOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|MIN..MAX",
+        help="Inference workers of each served trial; 1..4: as many between the two as the load needs, 0..4: none "
+        "while nobody asks. [default: 1]",
+        show_default=False,
+    ),
+]
+IdleOption = Annotated[
+    float | None,
+    typer.Option(min=1, help="With --replicas 0..MAX: none after so many seconds without a query. [default: 300]"),
+]
 EnsembleOption = Annotated[
     EnsembleMethod | None,
     typer.Option(
@@ -70,17 +83,18 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    gpus: int | None, workers_per_gpu: int | None, replicas: int | None, ensemble: EnsembleMethod | None,
-    size: int | None, require_key: bool, replace_damaged: bool, latency_budget_ms: float | None,
-    batch_size: int | None, cache: int | None,
+    gpus: int | None, workers_per_gpu: int | None, replicas: tuple[int | None, Replicas | None],
+    ensemble: EnsembleMethod | None, size: int | None, require_key: bool, replace_damaged: bool,
+    latency_budget_ms: float | None, batch_size: int | None, cache: int | None,
 ) -> Chosen:  # fmt: skip
     from rafiki.budget import InferenceBudget
     from rafiki.contract.deployments import DeploymentRequest
     from rafiki.ensembles import EnsembleSetting
 
+    count, limits = replicas
     options = {
         InferenceBudgetOption.GPU_COUNT: gpus,
-        InferenceBudgetOption.REPLICA_COUNT: replicas,
+        InferenceBudgetOption.REPLICA_COUNT: count,
         InferenceBudgetOption.WORKERS_PER_GPU: workers_per_gpu,
     }
     given = {str(k): v for k, v in options.items() if v is not None}
@@ -89,6 +103,6 @@ def choose(
         setting = EnsembleSetting(method=ensemble or EnsembleMethod.MEAN, size=size)
     deployment = DeploymentRequest(
         require_key=require_key or None, replace_damaged=replace_damaged or None, latency_budget_ms=latency_budget_ms,
-        batch_size=batch_size, cache=cache,
+        batch_size=batch_size, cache=cache, replicas=limits,
     )  # fmt: skip
     return Chosen(InferenceBudget.from_request(given) if given else None, setting, deployment)

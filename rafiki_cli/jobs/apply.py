@@ -222,10 +222,12 @@ class JobRunner:
         spec, app, version = self._job.spec, train_job.app, train_job.app_version
         self._say(f"deploying {app} v{version}")
         with self._unless_deployed_so(app, label):
-            self._client.create_inference_job(CreateInferenceJobRequest(
+            created = self._client.create_inference_job(CreateInferenceJobRequest(
                 app=app, app_version=version, budget=inference_budget_of(deploy), ensemble=ensemble_of(spec),
                 deployment=deployment_of(deploy), labels={**self._labels, SPEC_LABEL: label},
             ))  # fmt: skip
+            for warning in created.warnings:
+                self._say(warning)
 
     def _update(self, train_job: TrainJobView, deploy: Deploy, label: str, before: InferenceJobView) -> None:
         """Go over to the job's version behind the address of what answers."""

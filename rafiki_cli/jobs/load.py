@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from rafiki import registries
+from rafiki.deployment import Replicas
 from rafiki.errors import RafikiError
 from rafiki.registry import Kind
 from rafiki.utils.nearest import did_you_mean, nearest_or_all
@@ -396,3 +397,6 @@ def _check_numbers(job: LoadedJob) -> None:
         )
     if isinstance(spec.ensemble, Ensemble) and spec.ensemble.method == "best" and (spec.ensemble.size or 1) > 1:
         raise job.error(("ensemble", "size"), "`best` serves one trial: leave size out, or choose mean or greedy.")
+    replicas = spec.deploy.replicas if isinstance(spec.deploy, Deploy) else None
+    if isinstance(replicas, Replicas) and (problem := replicas.problem) is not None:
+        raise job.error(("deploy", "replicas"), problem)

@@ -121,9 +121,8 @@ def deploy_of(spec: JobSpec) -> Deploy | None:
 
 def inference_budget_of(deploy: Deploy) -> InferenceBudget:
     """The budget of the inference job."""
-    return InferenceBudget(
-        gpu_count=deploy.gpus, replica_count=deploy.replicas, workers_per_gpu=_shared(deploy.workers_per_gpu)
-    )
+    count = deploy.replicas if isinstance(deploy.replicas, int) else 1
+    return InferenceBudget(gpu_count=deploy.gpus, replica_count=count, workers_per_gpu=_shared(deploy.workers_per_gpu))
 
 
 def deployment_of(deploy: Deploy) -> DeploymentRequest:
@@ -132,6 +131,7 @@ def deployment_of(deploy: Deploy) -> DeploymentRequest:
         latency_budget_ms=deploy.latency_budget_ms, batch_size=deploy.batch_size,
         late_target=deploy.late_target, require_key=deploy.require_key or None,
         replace_damaged=deploy.replace_damaged or None, cache=deploy.cache or None,
+        replicas=None if isinstance(deploy.replicas, int) else deploy.replicas,
     )  # fmt: skip
 
 
@@ -320,7 +320,9 @@ def _deploy_step(
         return step(Verb.SKIP, "the spec says `deploy: false`")
     if not may_deploy:
         return step(Verb.SKIP, "not asked for")
-    how = f"{values.count(deploy.replicas, 'replica')}, {_ensemble_text(spec)}"
+    fixed = deploy.replicas if isinstance(deploy.replicas, int) else None
+    replicas = values.count(fixed, "replica") if fixed is not None else f"replicas: {deployment_of(deploy).replicas}"
+    how = f"{replicas}, {_ensemble_text(spec)}"
     own_id = train_job.id if train_job else None
     answering = [j for j in observed.inference_jobs if j.role == ServingRole.PRIMARY]
     others = [f"v{j.app_version}" for j in answering if j.train_job_id != own_id]

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from rafiki.constants import EnsembleMethod
+from rafiki.deployment import Replicas
 from rafiki.knob_specs import Knobs
 from rafiki.search_setting import EarlyEnding
 from rafiki.utils.values import JsonObject
@@ -128,8 +129,8 @@ class Rollback(Part, frozen=True, kw_only=True):
 class Deploy(Part, frozen=True, kw_only=True):
     """How the ensemble is served; `deploy: false` means not at all."""
 
-    replicas: Annotated[int, Meta(ge=1, le=256)] = 1
-    """Inference workers of each served trial."""
+    replicas: Annotated[int, Meta(ge=1, le=256)] | Replicas = 1
+    """Inference workers of each served trial; or `{min: 1, max: 4}`: as many between the two as the load needs."""
     gpus: Annotated[int, Meta(ge=0)] = 0
     """GPUs of the whole inference job."""
     workers_per_gpu: Annotated[int, Meta(ge=1, le=64)] = 1

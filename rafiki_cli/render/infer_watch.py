@@ -10,6 +10,7 @@ from rafiki.constants import InferenceJobStatus, ServiceStatus
 from rafiki.utils.urls import http_url
 from rafiki_cli.render import rollouts, values
 from rafiki_cli.render.output import STATUS_STYLES, Column, error_column, table_view
+from rafiki_cli.render.scaling import change_text, is_asleep
 from rafiki_cli.render.sparkline import sparkline
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ABSENT = "ABSENT"
 """Its workers run, but none takes its queries now."""
+ASLEEP = "ASLEEP"
+"""It has no workers, as nobody has asked: the next query starts them."""
+_MOST_CHANGES = 3
 _MOST_CURVE = 120
 
 
@@ -50,7 +54,9 @@ def is_over(job: InferenceJobView) -> bool:
     return job.status in (InferenceJobStatus.STOPPED, InferenceJobStatus.ERRORED)
 
 
-def member_rows(members: Sequence[MemberView], figures: InferenceFigures | None) -> list[MemberRow]:
+def member_rows(
+    members: Sequence[MemberView], figures: InferenceFigures | None, *, is_asleep: bool = False
+) -> list[MemberRow]:
     """The members with what the predictor says of each."""
     seen = {m.trial_id: m for m in figures.members} if figures else {}
     rows = []
@@ -59,6 +65,8 @@ def member_rows(members: Sequence[MemberView], figures: InferenceFigures | None)
         state: str = member.state
         if state == ServiceStatus.RUNNING and found is not None and not found.workers:
             state = ABSENT
+        if is_asleep and state == ServiceStatus.STOPPED:
+            state = ASLEEP
         rows.append(
             MemberRow(
                 label=member.label, shown_state=state, score=member.score, weight=member.weight,
@@ -97,7 +105,7 @@ def figures_text(figures: InferenceFigures | None) -> str:
 
 def figures_line(job: InferenceJobView, members: Sequence[MemberView], figures: InferenceFigures, now: datetime) -> str:
     """One second in one line, for logs and pipes."""
-    rows = member_rows(members, figures)
+    rows = member_rows(members, figures, is_asleep=is_asleep(job))
     serving = sum(r.shown_state == ServiceStatus.RUNNING for r in rows)
     time = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     line = f"{time}  {job.app} v{job.app_version} {job.status}  {figures_text(figures)} · {serving}/{len(rows)} members"
@@ -118,6 +126,7 @@ def live_view(
     from rich.console import Group
     from rich.text import Text
 
+    rows = member_rows(members, figures, is_asleep=is_asleep(job))
     title = Text(f"{job.app} v{job.app_version}  ", style="bold", no_wrap=True, overflow="ellipsis")
     title.append(job.status, style=STATUS_STYLES.get(job.status, ""))
     if job.predictor_host:
@@ -133,8 +142,11 @@ def live_view(
         parts.append(Text.assemble((curve, "green"), (peak, "dim"), no_wrap=True, overflow="ellipsis"))
     if update := rollouts.brief(job):
         parts.append(Text(values.one_line(update), style="cyan"))
+    for change in job.scaling.changes[-_MOST_CHANGES:] if job.scaling else []:
+        at = values.local_time(change.datetime_changed)
+        parts.append(Text(f"{at}  {change_text(change)}", style="dim", no_wrap=True, overflow="ellipsis"))
     if job.error:
         parts.append(Text(values.one_line(job.error), style="red"))
     if notice:
         parts.append(Text(notice, style="yellow"))
-    return Group(*parts, Text(""), table_view(member_rows(members, figures), _MEMBERS, width))
+    return Group(*parts, Text(""), table_view(rows, _MEMBERS, width))

@@ -16,10 +16,12 @@ from rafiki.contract.inference_jobs import (
     InferenceJobSnapshot,
     InferenceJobView,
     MemberView,
+    ScalingChangeView,
 )
 from rafiki.utils.clock import utc_now
 from rafiki_cli import terminal
-from rafiki_cli.render import infer_watch
+from rafiki_cli.render import infer_watch, values
+from rafiki_cli.render.scaling import change_text
 from rafiki_cli.watch import streams
 
 if TYPE_CHECKING:
@@ -130,6 +132,7 @@ def _follow_lines(
 ) -> None:
     told = 0
     is_away = False
+    scaled: ScalingChangeView | None = None
     for batch in follower.events():
         if follower.notice and not is_away:
             terminal.say(follower.notice)
@@ -137,9 +140,23 @@ def _follow_lines(
         for event in batch:
             if on_event is not None and not isinstance(event, Away):
                 on_event(event)
+            if isinstance(event, InferenceJobSnapshot | InferenceJobChanged) and on_event is None:
+                scaled = _tell_changes(event, scaled)
             if isinstance(event, InferenceFigures):
                 if on_event is None:
                     terminal.put(infer_watch.figures_line(follower.job, follower.members, event, utc_now()))
                 told += 1
                 if told == count:
                     return
+
+
+def _tell_changes(
+    event: InferenceJobSnapshot | InferenceJobChanged, last: ScalingChangeView | None
+) -> ScalingChangeView | None:
+    """A line for each change of the number of workers since the last one that was told; the last one now."""
+    changes = event.job.scaling.changes if event.job.scaling else []
+    if isinstance(event, InferenceJobChanged):
+        new = changes[changes.index(last) + 1 :] if last in changes else changes
+        for change in new:
+            terminal.put(f"{values.local_time(change.datetime_changed)}  {change_text(change)}")
+    return changes[-1] if changes else last

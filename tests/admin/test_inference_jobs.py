@@ -11,7 +11,8 @@ from support.stacks.running_stack import MODELS, eventually
 
 FIELDS = [
     "app", "app_version", "budget", "datetime_started", "datetime_stopped", "deployment", "ensemble", "error", "id",
-    "labels", "lost_members", "predictor_host", "status", "train_job_id", "trial_ids", "waits_for", "weights",
+    "labels", "lost_members", "predictor_host", "role", "scaling", "status", "train_job_id", "trial_ids",
+    "update", "waits_for", "weights",
 ]  # fmt: skip
 BREAKS_ON_LOAD = (MODELS / "tiny.py").read_bytes().replace(b'self.x = params["x"]', b'raise OSError("no weights")')
 
@@ -183,6 +184,53 @@ def test_a_choice_of_members_that_makes_no_sense_is_refused(
 ) -> None:
     fields = {"app": finished.app, "ensemble": ensemble}
     assert words in finished.owner.refused(error, "POST", "/inference_jobs", json=fields)
+
+
+# ---- how many workers they have
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        (
+            {"deployment": {"replicas": {"min": 3, "max": 2}}},
+            "InvalidInferenceJobError",
+            "min is 3, which",
+        ),
+        ({"deployment": {"replicas": {"min": 1}}}, "InvalidRequestError", "max"),
+        ({"deployment": {"replicas": {"max": 0}}}, "InvalidRequestError", "deployment.replicas.max"),
+        ({"deployment": {"replicas": {"max": 257}}}, "InvalidRequestError", "deployment.replicas.max"),
+        ({"deployment": {"replicas": {"max": 2, "idle_s": 0}}}, "InvalidRequestError", "deployment.replicas.idle_s"),
+        ({"deployment": {"replicas": {"max": 2, "most": 2}}}, "InvalidRequestError", "most"),
+        ({"deployment": {"replicas": 2}}, "InvalidRequestError", "deployment.replicas"),
+        (
+            {"deployment": {"replicas": {"max": 4}}, "budget": {"REPLICA_COUNT": 2}},
+            "InvalidInferenceJobError",
+            "REPLICA_COUNT is 2, and `replicas` says 1 to 4: give one of them",
+        ),
+    ],
+)
+def test_limits_of_replicas_that_make_no_sense_are_refused(
+    finished: Finished, fields: dict[str, Any], error: str, words: str
+) -> None:
+    assert words in finished.owner.refused(error, "POST", "/inference_jobs", json={"app": finished.app, **fields})
+
+
+def test_limits_are_given_to_what_serves_and_its_number_follows(finished: Finished, served: dict[str, Any]) -> None:
+    me, path = finished.owner, f"/inference_jobs/{finished.app}/-1"
+    assert me.ok("GET", path)["scaling"] is None
+    assert "more than max" in me.refused("InvalidInferenceJobError", "POST", f"{path}/scale", json={"min": 3, "max": 2})
+    scaled = me.ok("POST", f"{path}/scale", json={"min": 2})
+    assert scaled["replicas"] == {"min": 2, "max": 2, "idle_s": 300.0}
+    eventually(lambda: me.ok("GET", path)["scaling"], "limits that hold")
+    view = me.ok("GET", path)
+    assert view["deployment"]["replicas"] == scaled["replicas"]
+    [change] = view["scaling"]["changes"] or [None]
+    assert change is None or (change["before"], change["after"]) == (1, 2)
+    assert [m["wanted"] for m in view["scaling"]["members"]] == [2]
+    assert me.ok("POST", f"{path}/scale", json={"max": 1})["replicas"] == {"min": 1, "max": 1, "idle_s": 300.0}
+    assert me.ok("POST", f"{path}/scale", json={"min": 0, "idle_s": 60})["replicas"]["min"] == 0
+    assert predict(served, 1).status_code == 200
 
 
 @pytest.mark.parametrize(

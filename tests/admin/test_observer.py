@@ -18,6 +18,7 @@ from rafiki.admin.observer import Observer
 from rafiki.admin.planner import CheckState, ObservedInferenceJob, ObservedTrainJob, is_live
 from rafiki.admin.refusals import Refusals
 from rafiki.admin.replacements import Replacements
+from rafiki.admin.scaling import Scaling
 from rafiki.admin.service_runner import ServiceRunner
 from rafiki.constants import InferenceJobStatus, TrainJobStatus
 from rafiki.entities import Model
@@ -55,7 +56,8 @@ def observer_of(store: MetaStore, runner: ServiceRunner, reports: dict[str, Serv
     replacements.irreplaceable.return_value = frozenset()
     return Observer(
         config=Config(), store=store, containers=FakeContainerManager(), cache=cache, environments=environments,
-        checks=checks, services=runner, replacements=replacements, timing=SYSTEM,
+        checks=checks, services=runner, replacements=replacements,
+        scaling=Scaling(deadline_s=10.0, note_job=lambda job_id: None), timing=SYSTEM,
     )  # fmt: skip
 
 

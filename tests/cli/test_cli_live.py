@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -333,6 +334,95 @@ def test_an_inference_job_on_a_terminal(logged_in, server: ContractServer, hold:
         assert max(map(len, lines)) <= columns
         shown.interrupt()
         assert shown.wait() == 0
+
+
+SCALED: dict[str, Any] = {
+    **SERVING,
+    "deployment": {**SERVING["deployment"], "replicas": {"min": 0, "max": 4, "idle_s": 60.0}},
+    "scaling": {
+        "members": [
+            {"trial_id": "t1", "label": "SkSvm#10", "wanted": 2, "reason": "queue of 160 ms at a budget of 200 ms",
+             "start_s": 1.5},
+            {"trial_id": "t2", "label": "SkDt@3#2", "wanted": 1, "reason": "", "start_s": None},
+        ],
+        "changes": [
+            {"datetime_changed": "2025-01-01T10:01:00Z", "trial_id": "t1", "label": "SkSvm#10", "before": 1, "after": 2,
+             "reason": "queue of 160 ms at a budget of 200 ms"},
+        ],
+        "is_asleep": False,
+    },
+}  # fmt: skip
+
+
+def asleep() -> dict[str, Any]:
+    job = copy.deepcopy(SCALED)
+    for member in job["scaling"]["members"]:
+        member |= {"wanted": 0, "reason": "nobody asked for 60 s"}
+        change = {"before": 2, "after": 0, "reason": member["reason"], "datetime_changed": "2025-01-01T11:00:00Z"}
+        job["scaling"]["changes"].append({**change, "trial_id": member["trial_id"], "label": member["label"]})
+    job["scaling"]["is_asleep"] = True
+    return job
+
+
+def test_how_many_workers_are_wanted_and_why_is_a_line_each_while_one_watches(
+    logged_in, server: ContractServer
+) -> None:
+    gone = [{**m, "state": "STOPPED", "workers": 0} for m in MEMBERS]
+    server.answers["watch_inference_job"] = [
+        {"type": "snapshot", "job": SERVING, "members": MEMBERS}, {"type": "job", "job": SCALED, "members": MEMBERS},
+        {"type": "job", "job": asleep(), "members": gone}, {**FIGURES, "members": []},
+    ]  # fmt: skip
+    result = logged_in("infer", "watch", "digits", "--version", "2", "--count", "1")
+    lines = [line.split("  ", 1)[1] for line in result.out.splitlines()]
+    assert lines[:3] == [
+        "SkSvm#10: 1 -> 2, queue of 160 ms at a budget of 200 ms", "SkSvm#10: 2 -> 0, nobody asked for 60 s",
+        "SkDt@3#2: 2 -> 0, nobody asked for 60 s",
+    ]  # fmt: skip
+    assert len(lines) == 4
+
+
+def test_an_app_shows_what_its_load_asks_for_and_that_it_sleeps(logged_in, server: ContractServer) -> None:
+    server.answers |= {"get_running_inference_job": SCALED, "get_trials_of_train_job": []}
+    shown = logged_in("infer", "show", "digits", "--version", "2").out
+    assert "0 to 4, none when idle for 60 s" in shown
+    assert "SkSvm#10: 2 wanted (queue of 160 ms at a budget of 200 ms)" in shown
+    assert "SkSvm#10: 1 -> 2, queue of 160 ms at a budget of 200 ms" in shown
+    server.answers["get_running_inference_job"] = asleep()
+    assert "SkSvm#10: 0 wanted (nobody asked for 60 s)" in logged_in("infer", "show", "digits", "--version", "2").out
+
+
+def test_a_deployment_is_scaled_and_what_may_surprise_is_told(logged_in, server: ContractServer) -> None:
+    server.answers["scale_inference_job"] = {
+        "id": "i1", "app": "digits", "app_version": 2, "replicas": {"min": 0, "max": 4, "idle_s": 60.0},
+        "warnings": ["A start of its workers took 3.0 s."],
+    }  # fmt: skip
+    result = logged_in("infer", "scale", "digits", "--version", "2", "--min", "0", "--max", "4", "--idle", "60")
+    assert result.code == 0 and "0 to 4, none when idle for 60 s workers" not in result.out
+    assert "A start of its workers took 3.0 s." in result.err
+    (call,) = [c for c in server.calls if c.name == "scale_inference_job"]
+    assert (call.request.min, call.request.max, call.request.idle_s) == (0, 4, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "limits"),
+    [
+        ((), 1, None),
+        (("--replicas", "3"), 3, None),
+        (("--replicas", "1..4"), 1, {"min": 1, "max": 4, "idle_s": 300.0}),
+        (("--replicas", "0..1", "--idle", "60"), 1, {"min": 0, "max": 1, "idle_s": 60.0}),
+    ],
+)
+def test_replicas_are_a_number_or_two(
+    logged_in, server: ContractServer, text: tuple[str, ...], count: int, limits: dict[str, float] | None
+) -> None:
+    server.answers["create_inference_job"] = {
+        "id": "i1", "train_job_id": "j", "app": "digits", "app_version": 1, "predictor_host": "127.0.0.1:1",
+    }  # fmt: skip
+    assert logged_in("infer", "create", "digits", *text).code == 0
+    request = next(c for c in server.calls if c.name == "create_inference_job").request
+    assert (1 if request.budget is None else request.budget.replica_count) == count
+    found = request.deployment.replicas
+    assert (None if found is None else msgspec.to_builtins(found)) == limits
 
 
 # ---- services

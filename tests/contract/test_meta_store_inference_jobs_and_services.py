@@ -2,6 +2,7 @@ import pytest
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType
+from rafiki.deployment import Deployment, Replicas
 from rafiki.entities import Gpu, ServedTrial
 from rafiki.errors import (
     IllegalTransitionError,
@@ -94,6 +95,21 @@ def test_a_predictor_host_is_set(store, given):
     assert store.inference_jobs.get_inference_job(job.id).predictor_host == "h:1"
 
 
+def test_the_limits_of_replicas_change_while_a_job_lives_and_nothing_else_of_how_it_serves(store, given):
+    train_job = given.train_job()
+    job = store.inference_jobs.create_inference_job(
+        user_id=train_job.user_id, train_job_id=train_job.id, app="app", app_version=1, budget=InferenceBudget(),
+        trial_ids=[], deployment=Deployment(latency_budget_ms=50, require_key=True),
+    )  # fmt: skip
+    limits = Replicas(min=0, max=4, idle_s=60)
+    changed = store.inference_jobs.set_replicas(job.id, limits)
+    assert changed.deployment == Deployment(latency_budget_ms=50, require_key=True, replicas=limits)
+    assert store.inference_jobs.get_inference_job(job.id) == changed
+    store.inference_jobs.request_inference_job_stop(job.id)
+    with pytest.raises(InvalidRunningInferenceJobError, match="does not run any more"):
+        store.inference_jobs.set_replicas(job.id, limits)
+
+
 def test_unknown_inference_jobs_are_refused(store):
     jobs = store.inference_jobs
     for call in (
@@ -101,10 +117,33 @@ def test_unknown_inference_jobs_are_refused(store):
         lambda: jobs.request_inference_job_stop("nothing"),
         lambda: jobs.set_inference_job_status("nothing", InferenceJobStatus.RUNNING),
         lambda: jobs.set_predictor_host("nothing", "h:1"),
+        lambda: jobs.set_replicas("nothing", Replicas(max=2)),
     ):
         with pytest.raises(InvalidRunningInferenceJobError, match="nothing"):
             call()
     assert jobs.list_served_trials("nothing") == []
+
+
+def test_stopped_services_of_a_unit_are_forgotten_but_for_the_last_ones_of_each_slot(store, given):
+    def ended(status, **fields):
+        service = given.service(job_id="j", unit_id="t", service_type=ServiceType.INFERENCE, **fields)
+        return store.services.set_service_status(
+            service.id, status, "broke" if status == ServiceStatus.ERRORED else None
+        )
+
+    first, second, third = (ended(ServiceStatus.STOPPED, slot=0, attempt=n) for n in (1, 2, 3))
+    broken = ended(ServiceStatus.ERRORED, slot=0, attempt=4)
+    of_slot_1 = ended(ServiceStatus.STOPPED, slot=1)
+    live = given.service(job_id="j", unit_id="t", service_type=ServiceType.INFERENCE, slot=0, attempt=5)
+    others = [given.service(job_id="j", unit_id="other"), given.service(job_id="k", unit_id="t")]
+    for other in others:
+        store.services.set_service_status(other.id, ServiceStatus.STOPPED)
+    store.services.forget_stopped_services("j", "t", keep=2)
+    kept = {s.id for s in [*store.services.list_services("j"), *store.services.list_services("k")]}
+    assert kept == {s.id for s in (second, third, broken, of_slot_1, live, *others)}
+    store.services.forget_stopped_services("j", "t", keep=0)
+    assert {s.id for s in store.services.list_services("j")} == {broken.id, live.id, others[0].id}
+    assert first.id not in kept
 
 
 def test_a_service_comes_back_as_it_was_created(store, given):

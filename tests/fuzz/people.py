@@ -157,6 +157,7 @@ class People:
         me.ok("get_rollouts", app=f["app"])
         me.ok("promote_inference_job", app=f["app"])
         me.ok("rollback_inference_job", app=f["app"])
+        me.ok("scale_inference_job", **job, max=2)
         for name in ("get_services", "get_waits", "watch_services", "get_nodes"):
             self._if_may(me, name)
         me.ok("stop_inference_job", **job)

@@ -112,6 +112,12 @@ CASES = [
     Case("more late answers than half", GOOD + "deploy: {late_target: 0.9}\n", "line 10, column 10", "0.5"),
     Case("words for deploy", GOOD + "deploy: maybe\n", "line 10, column 1", "must be true or false or a mapping"),
     Case("no replicas", GOOD + "deploy: {replicas: 0}\n", "line 10, column 10", "1 or more, not 0"),
+    Case("fewer replicas at most than at least", GOOD + "deploy: {replicas: {min: 5, max: 2}}\n", "line 10, column 10",
+         "min is 5, which is more than max, 2"),
+    Case("replicas without a most", GOOD + "deploy: {replicas: {min: 1}}\n", "line 10, column 10", "max"),
+    Case("no replicas at most", GOOD + "deploy: {replicas: {max: 0}}\n", "line 10, column 21", "1 or more, not 0"),
+    Case("a key of replicas that is none", GOOD + "deploy: {replicas: {max: 2, idle: 3}}\n", "line 10", "idle_s"),
+    Case("replicas as an option writes them", GOOD + "deploy: {replicas: 1..4}\n", "line 10, column 10", "mapping"),
     Case("a batch of a million", GOOD + "deploy: {batch_size: 1000000}\n", "line 10, column 10", "4096 or less"),
     Case("a gate of words", GOOD + "gates: {min_score: high}\n", "line 10, column 9", "must be a number, not 'high'"),
     # ---- things that do not fit together

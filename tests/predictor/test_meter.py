@@ -15,6 +15,7 @@ from support.stores.own_cache import OwnCache
 from rafiki.cache.changes import changes_channel, predictor_report_key, read_predictor_reports
 from rafiki.cache.connection import connect
 from rafiki.cache.inference import RedisPredictorQueues
+from rafiki.cache.reports import RedisReportReader, reports_channel
 from rafiki.messages import MemberReport, PredictorReport
 from rafiki.predictor import meter as meter_module
 from rafiki.predictor.meter import Meter, report_every_second
@@ -69,7 +70,8 @@ def test_a_predictor_counts_predictions_refusals_and_what_waits(
         predictor.request("GET", "/")
         report = predictor.meter.read(predictor.gather.members())
         assert (report.requests, report.errors, sum(report.latencies.values())) == (3, 1, 2)
-        assert report.members == [MemberReport("t1", 1, 0), MemberReport("t2", 0, 0)]
+        seen = [(m.trial_id, m.workers, m.waiting, m.asked) for m in report.members]
+        assert seen == [("t1", 1, 0, 3), ("t2", 0, 0, 3)]
         worker.close()
         eventually(lambda: predictor.gather.absent == ["t1", "t2"], "no worker is left")
         asked = predictor.send({"query": 1})
@@ -102,7 +104,7 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
             channel.subscribe(changes_channel(job.prefix))
             # The confirmation: from then on notes are heard.
             channel.get_message(timeout=5.0)
-            task = asyncio.create_task(report_every_second(report, stopped))
+            task = asyncio.create_task(report_every_second(report, stopped, asyncio.Event()))
             while not heard:
                 await asyncio.sleep(0.02)
                 if message := channel.get_message(timeout=0.01):
@@ -122,6 +124,47 @@ def test_what_is_told_is_forgotten_when_it_is_not_told_again_and_wakes_who_watch
         assert 0 < client.pttl(predictor_report_key(job.prefix, "p1")) <= 5000
         client.set(predictor_report_key(job.prefix, "p1"), b"what model code wrote")
     assert read_predictor_reports(cache.address, [(job_id, "p1")]) == {}
+
+
+def test_the_admin_is_woken_at_once_when_it_is_called_and_no_more_than_once_an_interval(
+    cache: OwnCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter_module, "INTERVAL_S", 60.0)
+    job = cache.new_job()
+    heard: list[Any] = []
+
+    async def run() -> None:
+        queues, stopped, called = RedisPredictorQueues(job, "p1"), asyncio.Event(), asyncio.Event()
+
+        async def report() -> None:
+            await queues.report(Meter().read([]), wakes_admin=True)
+
+        with connect(job) as client, client.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(reports_channel(job.prefix))
+            channel.get_message(timeout=5.0)
+            task = asyncio.create_task(report_every_second(report, stopped, called))
+            called.set()
+            while not heard:
+                await asyncio.sleep(0.02)
+                if message := channel.get_message(timeout=0.01):
+                    heard.append(message["data"])
+            assert not called.is_set()
+            called.set()
+            await asyncio.sleep(0)
+            assert not stopped.is_set()
+            stopped.set()
+            await task
+            await queues.close()
+            assert channel.get_message(timeout=0.05) is None
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert heard == [b"p1"]
+    keeper = RedisReportReader(cache.address)
+    job_id = job.prefix.split(":")[1]
+    found, nothing = keeper.read_versions([(job_id, "p1"), (job_id, "p2")])
+    assert found is not None and (found.no, nothing) == (1, None)
+    assert keeper.read_versions([]) == []
+    keeper.close()
 
 
 def test_a_report_travels_as_json_that_reads_back() -> None:

@@ -80,6 +80,13 @@ def take(queue: RedisWorkerQueue, most: int = 1) -> list[Query]:
     return found
 
 
+def take_all(queue: RedisWorkerQueue, n: int) -> list[Query]:
+    taken: list[Query] = []
+    while len(taken) < n:
+        taken += take(queue, n - len(taken))
+    return taken
+
+
 def reply(job: CacheAddress, *queries: Query, payload: bytes | None = None) -> None:
     replies: dict[str, list[Reply]] = {}
     for q in queries:
@@ -363,6 +370,40 @@ def test_requests_stop_waiting_for_a_member_whose_last_worker_is_gone(deployment
         continue
     RedisReports(deployment.job).unserve("goes", "w")
     assert waiting.result(60).json() == {"prediction": 7, "predictions": [], **left_out(goes="absent")}
+
+
+def test_queries_of_a_worker_that_is_gone_are_answered_by_those_that_stay(deployment: Deployment) -> None:
+    queue = deployment.pretend_worker("t", "retired")
+    predictor = deployment.predictor("t", deadline_s=600.0)
+    deployment.wait_for_present(predictor)
+    waiting = [predictor.send({"query": i}) for i in range(3)]
+    assert len(take_all(queue, 3)) == 3
+    other = deployment.pretend_worker("t", "stays")
+    # As it is new, they were sent to it too; and are lost once more.
+    assert len(take_all(other, 3)) == 3
+    assert not any(w.done() for w in waiting)
+    RedisReports(deployment.job).unserve("t", "retired")
+    reply(deployment.job, *take_all(other, 3))
+    assert [w.result(60).json()["prediction"] for w in waiting] == [0, 1, 2]
+
+
+def test_a_query_that_finds_no_worker_calls_the_admin_and_is_refused_at_its_deadline_with_a_time_to_come_back(
+    deployment: Deployment,
+) -> None:
+    predictor = deployment.predictor("t")
+    called = predictor.versions.called
+    assert not called.is_set()
+    refused = predictor.post({"query": 1, "timeout_ms": 50})
+    assert (refused.status_code, refused.json()["error"]) == (503, "NoPredictionError")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "No inference worker runs" in refused.json()["message"] and "being started" in refused.json()["message"]
+    assert called.is_set() and predictor.gather.demand.take_call() and not predictor.gather.demand.take_call()
+    (member,) = predictor.gather.members()
+    assert (member.asked, member.missed, member.workers) == (1, 1, 0)
+    waiting = predictor.send({"query": 2})
+    deployment.worker("t", lambda q: q + 1)
+    assert waiting.result(60).json()["prediction"] == 3
+    assert "retry-after" not in predictor.post({"query": 1}).headers
 
 
 # ---- the cache goes away

@@ -254,3 +254,16 @@ def test_each_version_reports_to_its_own_job(front: Front, cache: OwnCache) -> N
     assert one is not None and two is not None
     assert (one.requests, one.is_leaving, one.in_hand, sum(one.all_latencies.values())) == (1, False, 0, 1)
     assert (two.requests, two.is_leaving) == (0, True)
+
+
+def test_a_version_whose_workers_may_sleep_is_ready_without_any_and_asked_in_the_same_way(front: Front) -> None:
+    predictor = front.start(front.version("v1"))
+    gather = predictor.gather
+    assert predictor.request("GET", "/v2/health/ready").status_code == 503
+    assert predictor.request("GET", "/readyz").status_code == 503
+    front.change(front.version("v1", may_sleep=True))
+    assert predictor.request("GET", "/v2/health/ready").status_code == 200
+    assert predictor.request("GET", "/readyz").status_code == 200
+    front.change(front.version("v1"))
+    assert predictor.request("GET", "/v2/health/ready").status_code == 503
+    assert predictor.gather is gather

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rafiki.admin.context import AdminContext, is_admin
 from rafiki.admin.ensembles import choose_ensemble
 from rafiki.admin.operation import bind
+from rafiki.admin.ops.inference_job_scaling import check_replicas, scale, scaling_view, sleep_warnings
 from rafiki.admin.ops.rollouts import find_last_update
 from rafiki.admin.ops.train_jobs import stop_train_jobs
 from rafiki.admin.stopping import is_meant, only_of_others, owner_to_stop
@@ -17,6 +18,7 @@ from rafiki.contract.inference_jobs import (
     GET_INFERENCE_JOBS_OF_APP,
     GET_RUNNING_INFERENCE_JOB,
     PREVIEW_ENSEMBLE,
+    SCALE_INFERENCE_JOB,
     STOP_ALL_JOBS,
     STOP_INFERENCE_JOB,
     AppInferenceJobsRequest,
@@ -24,11 +26,13 @@ from rafiki.contract.inference_jobs import (
     EnsemblePreviewView,
     InferenceJobCreatedView,
     InferenceJobRequest,
+    InferenceJobScaledView,
     InferenceJobStoppedView,
     InferenceJobView,
     ListInferenceJobsRequest,
     LostMemberView,
     PreviewEnsembleRequest,
+    ScaleInferenceJobRequest,
     StopInferenceJobRequest,
     StoppedJobsView,
     StoppedJobView,
@@ -60,7 +64,7 @@ def inference_job_view(context: AdminContext, job: InferenceJob) -> InferenceJob
         deployment=job.deployment, labels=job.labels,
         datetime_started=job.datetime_started, datetime_stopped=job.datetime_stopped,
         predictor_host=job.predictor_host, waits_for=_waits_for(context, job, [s.trial_id for s in served]),
-        lost_members=lost, role=job.role, update=find_last_update(context, job),
+        lost_members=lost, role=job.role, update=find_last_update(context, job), scaling=scaling_view(context, job),
     )  # fmt: skip
 
 
@@ -105,6 +109,7 @@ def create_inference_job(
     budget = request.budget or InferenceBudget()
     if budget.gpu_count > (n := len(context.containers.gpus()) if budget.gpu_count else 0):
         raise InvalidInferenceJobError(f"GPU_COUNT is {budget.gpu_count}, but this stack has {n} GPU(s).")
+    check_replicas(budget, request.deployment)
     train_job = _stopped_train_job(context, actor, request)
     ensemble = choose_ensemble(context.store, context.params, train_job, request.ensemble)
     if not ensemble.trials:
@@ -138,7 +143,7 @@ def create_inference_job(
     job = context.store.inference_jobs.get_inference_job(job.id)
     return InferenceJobCreatedView(
         id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version,
-        predictor_host=job.predictor_host,
+        predictor_host=job.predictor_host, warnings=sleep_warnings(context, job),
     )  # fmt: skip
 
 
@@ -202,6 +207,13 @@ def stop_inference_job(context: AdminContext, actor: User, request: StopInferenc
         job = found
     _stop_inference_jobs(context, [job])
     return InferenceJobStoppedView(id=job.id, train_job_id=job.train_job_id, app=job.app, app_version=job.app_version)
+
+
+def scale_inference_job(
+    context: AdminContext, actor: User, request: ScaleInferenceJobRequest
+) -> InferenceJobScaledView:
+    job = _running_job_of(context, actor.id, request.app, request.app_version)
+    return scale(context, job, request)
 
 
 def running_job(context: AdminContext, actor: User, request: InferenceJobRequest) -> InferenceJob:
@@ -272,5 +284,6 @@ OPERATIONS = [
     bind(GET_INFERENCE_JOBS_OF_APP, get_inference_jobs_of_app),
     bind(GET_RUNNING_INFERENCE_JOB, get_running_inference_job),
     bind(STOP_INFERENCE_JOB, stop_inference_job),
+    bind(SCALE_INFERENCE_JOB, scale_inference_job),
     bind(STOP_ALL_JOBS, stop_all_jobs),
 ]

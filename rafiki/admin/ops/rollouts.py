@@ -7,6 +7,7 @@ import msgspec
 from rafiki.admin.context import AdminContext
 from rafiki.admin.ensembles import choose_ensemble, setting_of
 from rafiki.admin.operation import bind
+from rafiki.admin.ops.inference_job_scaling import settle_replicas
 from rafiki.budget import InferenceBudget
 from rafiki.constants import RolloutKind, RolloutOrder, RolloutStatus, ServingRole
 from rafiki.contract.rollouts import (
@@ -68,7 +69,10 @@ def update_inference_job(context: AdminContext, actor: User, request: UpdateInfe
             "end, or stop it with `rafiki train stop`."
         )
     keeps = request.keeps_settings
-    budget = request.budget or (primary.budget if keeps else InferenceBudget())
+    budget, deployment = settle_replicas(
+        primary.budget if keeps else InferenceBudget(), request.budget,
+        _merged(primary.deployment if keeps else Deployment(), request.deployment), request.deployment,
+    )  # fmt: skip
     _check_gpus(context, budget)
     setting = request.ensemble
     if setting is None and keeps:
@@ -85,7 +89,7 @@ def update_inference_job(context: AdminContext, actor: User, request: UpdateInfe
         primary, train_job, kind=request.kind, share=request.share if request.kind is RolloutKind.CANARY else 0.0,
         rules=_plain(request.rollback), is_rollback=False, budget=budget,
         trial_ids=[t.id for t in ensemble.trials], weights=ensemble.weights, ensemble=ensemble.view,
-        labels=request.labels, deployment=_merged(primary.deployment if keeps else Deployment(), request.deployment),
+        labels=request.labels, deployment=deployment,
     )  # fmt: skip
     return _settled(context, rollout, (RolloutStatus.STARTED,))
 

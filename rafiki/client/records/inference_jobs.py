@@ -17,6 +17,7 @@ from rafiki.contract.inference_jobs import (
     GET_INFERENCE_JOBS_OF_APP,
     GET_RUNNING_INFERENCE_JOB,
     PREVIEW_ENSEMBLE,
+    SCALE_INFERENCE_JOB,
     STOP_ALL_JOBS,
     STOP_INFERENCE_JOB,
     WATCH_INFERENCE_JOB,
@@ -26,10 +27,12 @@ from rafiki.contract.inference_jobs import (
     InferenceJobCreatedView,
     InferenceJobEvent,
     InferenceJobRequest,
+    InferenceJobScaledView,
     InferenceJobStoppedView,
     InferenceJobView,
     ListInferenceJobsRequest,
     PreviewEnsembleRequest,
+    ScaleInferenceJobRequest,
     StopInferenceJobRequest,
     StoppedJobsView,
 )
@@ -119,6 +122,10 @@ class InferenceJobCalls(Calls):
     def get_rollouts(self, app: str) -> list[RolloutView]:
         """The updates of your app, newest first."""
         return self._call(GET_ROLLOUTS, ListRolloutsRequest(app=app))
+
+    def scale_inference_job(self, request: ScaleInferenceJobRequest) -> InferenceJobScaledView:
+        """Change between which numbers the load decides how many workers each served trial has."""
+        return self._call(SCALE_INFERENCE_JOB, request)
 
     def create_key(self, app: str, name: str) -> NewKeyView:
         """Make a key of your app."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus
-from rafiki.deployment import Deployment
+from rafiki.deployment import Deployment, Replicas
 from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import InferenceJob, ServedModel, ServedTrial
 
@@ -127,6 +127,14 @@ class InferenceJobStore(ABC):
         Raises:
             InvalidRunningInferenceJobError: there is none with that id.
             IllegalTransitionError: ``target`` may not follow the present status.
+        """
+
+    @abstractmethod
+    def set_replicas(self, inference_job_id: str, replicas: Replicas) -> InferenceJob:
+        """Between which numbers the workers of each member of a live job are from now on.
+
+        Raises:
+            InvalidRunningInferenceJobError: there is none with that id, or it has ended or is to stop.
         """
 
     @abstractmethod

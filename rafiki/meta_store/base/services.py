@@ -65,12 +65,17 @@ class ServiceStore(ABC):
 
     @abstractmethod
     def list_services(self, job_id: str, *, offset: int = 0, limit: int | None = None) -> list[Service]:
-        """All services that a job ever had, in order of creation."""
+        """All services that a job ever had, in order of creation; without those that were forgotten."""
 
     @abstractmethod
     def list_ended_services(self, job_ids: Collection[str]) -> dict[str, list[Service]]:
         """The STOPPED and ERRORED services of several jobs, by job, each in order of creation. One read, however many
         jobs; each of them has an entry."""
+
+    @abstractmethod
+    def forget_stopped_services(self, job_id: str, unit_id: str, *, keep: int) -> None:
+        """Delete the records of STOPPED services of one unit of a job, but for the last ``keep`` of each slot: where
+        services come and go by the load, nobody asks for those of long ago."""
 
     @abstractmethod
     def list_jobs_with_live_services(self) -> set[str]:

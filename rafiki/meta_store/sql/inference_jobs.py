@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from rafiki.budget import InferenceBudget
 from rafiki.constants import InferenceJobStatus, RolloutStatus, TrialStatus
-from rafiki.deployment import Deployment
+from rafiki.deployment import Deployment, Replicas
 from rafiki.ensembles import EnsembleSummary
 from rafiki.entities import InferenceJob, ServedModel, ServedTrial
 from rafiki.errors import (
@@ -206,6 +207,22 @@ class SqlInferenceJobStore(Records, InferenceJobStore):
         if changed is None:
             present = self.get_inference_job(inference_job_id).status
             raise illegal("inference job", inference_job_id, present, target)
+        return changed
+
+    def set_replicas(self, inference_job_id: str, replicas: Replicas) -> InferenceJob:
+        where = [
+            inference_jobs.c.id == inference_job_id,
+            inference_jobs.c.datetime_stop_requested.is_(None),
+            inference_job_is_live,
+        ]
+        with self._db.write() as connection:
+            found = connection.execute(select(inference_jobs.c.deployment).where(*where).with_for_update()).first()
+            changed = None
+            if found is not None:
+                deployment = msgspec.structs.replace(found.deployment, replicas=replicas)
+                changed = self._update_in(connection, inference_jobs, InferenceJob, where, {"deployment": deployment})
+        if changed is None:
+            raise InvalidRunningInferenceJobError(f"The inference job {inference_job_id} does not run any more.")
         return changed
 
     def set_predictor_host(self, inference_job_id: str, predictor_host: str | None) -> InferenceJob:

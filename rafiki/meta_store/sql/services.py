@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 
 from rafiki.constants import ServiceStatus, ServiceType
 from rafiki.entities import Gpu, Service
@@ -77,6 +77,15 @@ class SqlServiceStore(Records, ServiceStore):
 
     def list_ended_services(self, job_ids: Collection[str]) -> dict[str, list[Service]]:
         return self._list_of(services, Service, services.c.job_id, job_ids, _IN_ORDER, ~service_is_live)
+
+    def forget_stopped_services(self, job_id: str, unit_id: str, *, keep: int) -> None:
+        newest_first = [services.c.datetime_started.desc(), services.c.id.desc()]
+        no = func.row_number().over(partition_by=services.c.slot, order_by=newest_first).label("no")
+        of_unit = [services.c.job_id == job_id, services.c.unit_id == unit_id]
+        numbered = select(services.c.id, no).where(*of_unit, services.c.status == ServiceStatus.STOPPED).subquery()
+        old = select(numbered.c.id).where(numbered.c.no > keep)
+        with self._db.write() as connection:
+            connection.execute(delete(services).where(services.c.id.in_(old)))
 
     def list_jobs_with_live_services(self) -> set[str]:
         with self._db.read() as connection:

@@ -29,6 +29,7 @@ from rafiki.budget import InferenceBudget, TrainBudget
 from rafiki.constants import InferenceJobStatus, ServiceStatus, ServiceType, TrainJobStatus
 from rafiki.container.base import ServiceExit
 from rafiki.container.hosts import Host
+from rafiki.deployment import Replicas
 from rafiki.entities import Gpu, InferenceJob, Service, SubTrainJob, TrainJob
 from rafiki.environments.state import EnvironmentState
 from rafiki.messages import MemberReport, PredictorReport, ServiceReport
@@ -92,6 +93,7 @@ class World:
             predictor_host=None, **common,
         )  # fmt: skip
         self.trial_ids = [f"t{i}" for i in range(n_trials)]
+        self.wanted: dict[str, int] = {}
         self.is_choosing = False
         self.irreplaceable: frozenset[str] = frozenset()
         self.serves: PredictorReport | None = None
@@ -145,6 +147,7 @@ class World:
                     trial_ids=self.trial_ids,
                     ended=ended("ijob"),
                     environments=self.environments,
+                    wanted=self.wanted,
                     is_choosing=self.is_choosing,
                     irreplaceable=self.irreplaceable,
                     report=self.serves,
@@ -225,6 +228,18 @@ def steady_train(n_subs: int = 1, **budget: float) -> World:
 def steady_inference(n_trials: int, **budget: float) -> World:
     world = World(n_subs=0, n_trials=n_trials, budget=budget)
     world.inference_job = msgspec.structs.replace(world.inference_job, status=InferenceJobStatus.RUNNING)
+    world.run_everything()
+    return world
+
+
+def scaled_inference(n_trials: int, replicas: Replicas, **wanted: int) -> World:
+    """A deployment whose members have as many workers as are ``wanted``."""
+    world = World(n_subs=0, n_trials=n_trials)
+    job = world.inference_job
+    world.inference_job = msgspec.structs.replace(
+        job, status=InferenceJobStatus.RUNNING, deployment=msgspec.structs.replace(job.deployment, replicas=replicas)
+    )
+    world.wanted = wanted
     world.run_everything()
     return world
 
