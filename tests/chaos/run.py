@@ -184,6 +184,9 @@ class ChaosRun:
         self._recoveries.strike(blow)
         try:
             checks = planned.effect()
+        except AwayError:
+            # Whom to hit is asked of a database that is away itself: nothing was struck.
+            checks = {}
         except Exception as e:
             self._work.tell_wrong(f"the suite could not {blow.kind}: {type(e).__name__}: {e}")
             return
