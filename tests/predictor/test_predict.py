@@ -642,7 +642,7 @@ def test_arrays_are_answered_as_the_same_queries_in_json_are(deployment: Deploym
         ).encode()  # fmt: skip
         inferred = predictor.request(
             "POST",
-            "/v2/models/ijob/infer",
+            "/v2/models/digits/infer",
             head + images.tobytes(),
             {"Inference-Header-Content-Length": str(len(head))},
         )
@@ -665,12 +665,12 @@ def test_the_open_inference_protocol_says_what_is_ready_and_refuses_in_its_own_f
     assert predictor.request("GET", "/v2/health/ready").status_code == 503
     deployment.worker("t", lambda q: q["a"] * 2, REGRESSION)
     deployment.wait_for_present(predictor)
-    assert predictor.request("GET", "/v2/models/ijob/ready").json() == {"name": "ijob", "ready": True}
+    assert predictor.request("GET", "/v2/models/digits/ready").json() == {"name": "digits", "ready": True}
     body = {"inputs": [{"name": "a", "datatype": "FP64", "shape": [2], "data": [1.5, 2]}], "id": "r"}
-    found = predictor.request("POST", "/v2/models/ijob/infer", json.dumps(body).encode())
+    found = predictor.request("POST", "/v2/models/digits/infer", json.dumps(body).encode())
     assert found.json()["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [2], "data": [3.0, 4.0]}]
     assert predictor.meter.requests == 1
-    refused = predictor.request("POST", "/v2/models/ijob/infer", b"{")
+    refused = predictor.request("POST", "/v2/models/digits/infer", b"{")
     assert refused.status_code == 400
     assert refused.json().keys() == {"error"}
     assert refused.json()["error"].startswith("InvalidRequestError: ")
