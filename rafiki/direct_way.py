@@ -41,6 +41,9 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     wants: int
     """How many it takes now, in one go. It replaces what it wanted before."""
+    seen: int = 0
+    """So many frames of queries had come until then. Where others are on their way, it will be busy with these: what it
+    wanted is void."""
     replies: list[Reply] = []
 
 
@@ -71,19 +74,19 @@ def pieces_of(queries: Sequence[Query]) -> list[bytes]:
     return [sum(map(len, pieces)).to_bytes(_LENGTH_BYTES, "little"), *pieces]
 
 
-def frames_of_turn(wants: int, replies: Sequence[Reply]) -> list[bytes]:
+def frames_of_turn(wants: int, seen: int, replies: Sequence[Reply]) -> list[bytes]:
     """A turn as one frame, or as several where its replies are many megabytes; the last one says what it wants."""
     size = sum(len(r.payload) for r in replies)
     if size <= _TURN_BYTES:
-        return [frame(Turn(wants, list(replies)))]
+        return [frame(Turn(wants, seen, list(replies)))]
     frames, part, size = [], list[Reply](), 0
     for reply in replies:
         if part and size + len(reply.payload) > _TURN_BYTES:
-            frames.append(frame(Turn(0, part)))
+            frames.append(frame(Turn(0, seen, part)))
             part, size = [], 0
         part.append(reply)
         size += len(reply.payload)
-    return [*frames, frame(Turn(wants, part))]
+    return [*frames, frame(Turn(wants, seen, part))]
 
 
 def decode_hello(content: bytes | memoryview) -> Hello:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 from rafiki.direct_way import (
@@ -34,8 +35,10 @@ from rafiki.utils.sockets import connect_at, listen_at
 _logger = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 1024
 _PROBE_S = 0.5
-_LOST_LOOKS = 3
-"""For so many looks into the cache a worker whose connection has ended counts as gone, whatever the cache says."""
+_LOST_S = 5.0
+"""For so long a worker whose connection has ended counts as gone, whatever the cache says."""
+_ANNOUNCED_WITHIN_S = 10.0
+"""A worker may be connected before the cache knows it, but not for longer."""
 _BATCHES_AHEAD = 2
 _MOST_REASONS = 20
 _SETTLED_S = 10.0
@@ -53,7 +56,16 @@ class DirectWorker(asyncio.Protocol):
         self.held: dict[int, Waiting] = {}
         """What it was given and has not answered, by the queries' ids."""
         self.wants = 0
+        self._n_given = 0
+        """Frames of queries."""
+        self.was_announced = False
+        self._joined_s = monotonic()
         self.is_writable = True
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the cache ought to know it by now."""
+        return not self.was_announced and monotonic() - self._joined_s > _ANNOUNCED_WITHIN_S
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -82,7 +94,7 @@ class DirectWorker(asyncio.Protocol):
     def _take_turn(self, turn: Turn, member: DirectMember) -> None:
         for reply in turn.replies:
             self.held.pop(reply.query_id, None)
-        self.wants = max(turn.wants, 0)
+        self.wants = turn.wants if turn.seen == self._n_given and turn.wants > 0 else 0
         # First what it waits for, then what it has brought.
         member.pump()
         if turn.replies:
@@ -91,12 +103,13 @@ class DirectWorker(asyncio.Protocol):
     def give(self, waiting: Sequence[Waiting]) -> None:
         """Queries for it to deal with."""
         self.wants = 0
+        self._n_given += 1
         self.held.update((w.query_id, w) for w in waiting)
         reply_to = self._door.reply_to
         assert self._transport is not None
-        self._transport.writelines(
-            pieces_of([Query(reply_to, w.query_id, w.answers.until_ms, w.raw, w.trace) for w in waiting])
-        )
+        queries = [Query(reply_to, w.query_id, w.answers.until_ms, w.raw, w.trace) for w in waiting]
+        for piece in pieces_of(queries):
+            self._transport.write(piece)
 
     def pause_writing(self) -> None:
         self.is_writable = False
@@ -137,7 +150,7 @@ class DirectMember:
         self._workers: list[DirectWorker] = []
         """Those that may be given something next first."""
         self._serving: set[str] = set()
-        self._lost: dict[str, int] = {}
+        self._lost: dict[str, float] = {}
         self.is_open = False
         """Whether all of the member's workers are reached by this way, so that it does for all queries."""
 
@@ -151,9 +164,9 @@ class DirectMember:
     def part(self, worker: DirectWorker) -> None:
         """Its connection has ended: another takes what it had in hand."""
         self._workers.remove(worker)
-        self._lost[worker.id] = _LOST_LOOKS
+        self._lost[worker.id] = monotonic() + _LOST_S
         self._look_whether_open()
-        lost = [w for w in worker.held.values() if w.query_id in self._is_waited_for]
+        lost = self._take_back(worker)
         if self._workers:
             self._queue.extendleft(reversed(lost))
             self.pump()
@@ -166,8 +179,22 @@ class DirectMember:
     def note_serving(self, worker_ids: set[str]) -> None:
         """Who serves the member now, as the cache knows."""
         self._serving = worker_ids
-        self._lost = {w: n - 1 for w, n in self._lost.items() if n > 1 and w in worker_ids}
+        for worker in list(self._workers):
+            if worker.id in worker_ids:
+                worker.was_announced = True
+            elif worker.is_overdue:
+                worker.end()
+            elif worker.was_announced and any(w.id in worker_ids for w in self._workers):
+                # Silent for too long, and others are there: they take what it has in hand.
+                self._queue.extendleft(reversed(self._take_back(worker)))
+                self._pump_soon()
+        now_s = monotonic()
+        self._lost = {w: until_s for w, until_s in self._lost.items() if until_s > now_s and w in worker_ids}
         self._look_whether_open()
+
+    def _take_back(self, worker: DirectWorker) -> list[Waiting]:
+        held, worker.held = worker.held, {}
+        return [w for w in held.values() if w.query_id in self._is_waited_for]
 
     def _look_whether_open(self) -> None:
         self.is_open = bool(self._workers) and self._serving <= {w.id for w in self._workers} | self._lost.keys()
@@ -181,20 +208,23 @@ class DirectMember:
             self._hand_back([waiting])
             return
         self._queue.append(waiting)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._pump_later)
+        self._pump_soon()
         if len(self._queue) > self._purge_at:
             self._queue = deque(w for w in self._queue if w.query_id in self._is_waited_for)
             self._purge_at = max(4 * self._most, 2 * len(self._queue))
 
     def cares_for(self) -> set[int]:
-        """Ids of the queries that are here: in the queue, or with a worker that the cache knows as serving, too."""
+        """Ids of the queries that are here: in the queue, or with a worker that has not fallen silent in the cache."""
         found = {w.query_id for w in self._queue}
         for worker in self._workers:
-            if worker.id in self._serving:
+            if worker.id in self._serving or not worker.was_announced:
                 found |= worker.held.keys()
         return found
+
+    def _pump_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._pump_later)
 
     def _pump_later(self) -> None:
         self._is_due = False

@@ -385,6 +385,8 @@ class Gather:
                 seen = await self._queues.workers_of(self._trial_ids)
                 found = {trial_id: workers or set() for trial_id, workers in seen.items()}
                 hopeless = [t for t, w in seen.items() if w is not None and not w and t not in self._seen]
+                for direct, workers in zip(self._direct, found.values(), strict=True):
+                    direct.note_serving(workers)
                 for trial_id, workers in found.items():
                     # A new one may have taken the place of one that is gone; what that one had taken, others answer.
                     if workers and workers != self._workers[trial_id]:
@@ -396,8 +398,6 @@ class Gather:
                 self.present = sum(1 << self._trial_ids.index(t) for t, workers in found.items() if workers)
                 if self.present:
                     self.demand.note_workers()
-                for direct, workers in zip(self._direct, found.values(), strict=True):
-                    direct.note_serving(workers)
                 for member, workers in zip(self._planner.members, found.values(), strict=True):
                     member.n_workers = max(1, len(workers))
                 if len(self.absent) < len(self._trial_ids):

@@ -71,6 +71,7 @@ class _Predictor:
         self.wants = 0
         """What it knows that we take."""
         self._reader = FrameReader()
+        self._n_frames = 0
         self._unsent = bytearray(frame(hello))
 
     def tell(self, wants: int, replies: Sequence[Reply]) -> None:
@@ -78,7 +79,7 @@ class _Predictor:
         Raises:
             OSError: the connection is lost.
         """
-        for content in frames_of_turn(wants, replies):
+        for content in frames_of_turn(wants, self._n_frames, replies):
             self._unsent += content
         self.wants = wants
         self.flush()
@@ -109,7 +110,9 @@ class _Predictor:
             return []
         if not data:
             raise ConnectionResetError
-        queries = [q for content in self._reader.feed(data) for q in decode_queries(content)]
+        contents = self._reader.feed(data)
+        self._n_frames += len(contents)
+        queries = [q for content in contents for q in decode_queries(content)]
         if queries:
             self.reply_to = queries[0].reply_to
             self.wants = 0
@@ -221,10 +224,11 @@ class QueryWays:
         if not replies and not self._held:
             # What has come needs not to be asked for.
             self._wait(0.0)
+        if not self._held:
+            self._find_way()
         if replies or not self._held:
             self._give(replies, 0 if self._held else most)
         if not self._held:
-            self._find_way()
             self._wait(timeout_s)
         found = [self._held.popleft() for _ in range(min(most, len(self._held)))]
         if not found:

@@ -46,6 +46,7 @@ class FakeWorker:
         (path,) = eventually(lambda: sockets_in(folder), "a predictor that listens")
         self.socket = connect_at(path, 60.0)
         self._reader = FrameReader()
+        self._n_seen = 0
         self.say(frame(Hello(trial_id, name)))
 
     def say(self, data: bytes) -> None:
@@ -57,11 +58,13 @@ class FakeWorker:
         while len(found) < n:
             data = self.socket.recv(1 << 16)
             assert data, "the predictor has ended the connection"
-            found += [q for content in self._reader.feed(data) for q in decode_queries(content)]
+            contents = self._reader.feed(data)
+            self._n_seen += len(contents)
+            found += [q for content in contents for q in decode_queries(content)]
         return found
 
     def answer(self, *queries: Query, wants: int = 0) -> None:
-        self.say(frame(Turn(wants, [Reply(q.query_id, "ok", q.query) for q in queries])))
+        self.say(frame(Turn(wants, self._n_seen, [Reply(q.query_id, "ok", q.query) for q in queries])))
 
     def is_refused(self) -> bool:
         try:
@@ -193,6 +196,26 @@ def test_workers_that_wait_share_what_comes(deployment: Deployment) -> None:
     assert sent.result(60).json()["predictions"] == list(range(6))
 
 
+def test_what_a_worker_wanted_before_it_got_something_is_void(deployment: Deployment) -> None:
+    """Its word and the queries crossed: by then it is busy with these."""
+    predictor = deployment.predictor()
+    one, two = deployment.fake(name="one"), deployment.fake(name="two")
+    wait_until_open(predictor, 2)
+    member = predictor.gather._direct[0]
+    one.say(frame(Turn(8)))
+    eventually(lambda: any(w.wants for w in member._workers), "one that wants something")
+    first = predictor.send({"query": "first"})
+    (query,) = one.take(1)
+    # As if it had waited in vain, and begun to wait again, just before that query came.
+    one.say(frame(Turn(0)) + frame(Turn(8)) + frame(Turn(0, 1, [Reply(-1, "ok", b"0")])))
+    second = predictor.send({"query": "second"})
+    two.say(frame(Turn(8)))
+    two.answer(*two.take(1))
+    assert second.result(60).json()["prediction"] == "second"
+    one.answer(query)
+    assert first.result(60).json()["prediction"] == "first"
+
+
 def test_what_a_worker_had_in_hand_when_it_died_goes_to_another_at_once(deployment: Deployment) -> None:
     predictor = deployment.predictor(deadline_s=600.0)
     dies = deployment.fake(name="dies")
@@ -253,6 +276,20 @@ def test_a_new_worker_gets_what_one_holds_that_is_silent_for_too_long(deployment
     assert sent.result(60).json()["prediction"] == 6
 
 
+def test_a_worker_that_is_never_announced_keeps_nothing(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_ANNOUNCED_WITHIN_S", 0.1)
+    predictor = deployment.predictor(deadline_s=600.0)
+    silent = deployment.fake(name="silent")
+    wait_until_open(predictor)
+    sent = predictor.send({"query": 5})
+    silent.take(1)
+    assert silent.is_refused()
+    deployment.worker(lambda q: q + 1)
+    assert sent.result(60).json()["prediction"] == 6
+
+
 def test_all_comes_back_after_the_predictor_was_replaced_under_load(deployment: Deployment) -> None:
     deployment.worker(lambda q: q)
     deployment.worker(lambda q: q)
@@ -293,7 +330,7 @@ def test_answers_that_nobody_asked_for_change_nothing(deployment: Deployment) ->
     wait_until_open(predictor)
     sent = predictor.send({"query": "mine"})
     (query,) = fake.take(1)
-    fake.say(frame(Turn(-5, [Reply(query.query_id + 1, "ok", b"0"), Reply(-1, "ok", b"0")])))
+    fake.say(frame(Turn(-5, 3, [Reply(query.query_id + 1, "ok", b"0"), Reply(-1, "ok", b"0")])))
     fake.answer(query, query)
     assert sent.result(60).json()["prediction"] == "mine"
 
@@ -380,10 +417,10 @@ def test_frames_are_read_however_they_are_cut(size: int) -> None:
 
 def test_many_megabytes_of_replies_are_several_frames_and_the_last_says_what_is_wanted() -> None:
     replies = [Reply(i, "ok", b"x" * (3 << 20)) for i in range(4)]
-    frames = frames_of_turn(7, replies)
+    frames = frames_of_turn(7, 3, replies)
     turns = [direct_way.decode_turn(f[4:]) for f in frames]
     assert [r for turn in turns for r in turn.replies] == replies
-    assert [turn.wants for turn in turns] == [0, 0, 0, 7]
+    assert [(turn.wants, turn.seen) for turn in turns] == [(0, 3), (0, 3), (0, 3), (7, 3)]
 
 
 @pytest.mark.parametrize("decode", [direct_way.decode_hello, direct_way.decode_turn, direct_way.decode_queries])
@@ -422,6 +459,22 @@ def test_a_worker_takes_no_more_at_once_than_its_batch_and_keeps_the_rest(deploy
         queue.send({"r": [Reply(0, "ok", b"1")]})
         connected.close()
         queue.close()
+
+
+def test_a_worker_says_at_once_that_it_takes_queries_and_takes_that_back_when_it_waits_no_more(
+    deployment: Deployment,
+) -> None:
+    with listen_at_folder(deployment.folder) as listening:
+        queue = ways.QueryWays(deployment.worker(lambda q: q, "other", is_direct=False)._spec, deployment.folder)
+        assert queue.exchange({}, most=7, timeout_s=0.01) == []
+        connected, _ = listening.accept()
+        queue.close()
+        reader, contents = FrameReader(), list[memoryview]()
+        while data := connected.recv(1 << 16):
+            contents += reader.feed(data)
+        connected.close()
+        assert direct_way.decode_hello(contents[0]).trial_id == "other"
+        assert [direct_way.decode_turn(c).wants for c in contents[1:]] == [7, 0]
 
 
 def listen_at_folder(folder: Path) -> socket.socket:
