@@ -20,12 +20,25 @@ from rafiki.sandbox.sandbox import ADMIN_DOOR, CACHE_DOOR, DOORS
 from rafiki.stack_folder import StackFolder
 from rafiki.utils.clock import utc_now
 from rafiki.utils.files import read_text, write_atomic
-from rafiki.utils.sockets import listen_at
+from rafiki.utils.sockets import connect_at, listen_at
 
 _logger = logging.getLogger(__name__)
 
 
 _SINCE_FILE = "doors-since"
+_DEAD_LOOKS = 5
+_CONNECT_S = 1.0
+
+
+def _listens(door: Path) -> bool:
+    """Whether somebody listens at a door; one who is too busy to answer does."""
+    try:
+        connect_at(door, _CONNECT_S).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _read_since(file: Path) -> datetime | None:
@@ -45,6 +58,7 @@ class BoxDoors:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._inode = self._folder.stat().st_ino
         self._relays: list[CacheRelay] = []
+        self._dead_looks = 0
         self._cache: CacheAddress | None = None
         self._serve_admin: Callable[[socket], None] | None = None
         self.renewed: datetime | None = None
@@ -61,8 +75,17 @@ class BoxDoors:
         return self._folder / CACHE_DOOR
 
     def lead_to(self, cache: CacheAddress) -> None:
-        """Say where the cache is: the door to it is made again by passing connections on."""
+        """Say where the cache is, which runs: the door to it is made again by passing connections on.
+
+        An admin before this one may have passed them on, as the cache's own socket was deleted: then the door is a file
+        at which nobody listens.
+
+        Raises:
+            OSError: when the door cannot be made again.
+        """
         self._cache = cache
+        if not _listens(self.cache_socket):
+            self.relay_to(cache)
 
     def relay_to(self, cache: CacheAddress) -> None:
         """Open the door to a cache that does not listen there itself.
@@ -102,6 +125,10 @@ class BoxDoors:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         inode = self._folder.stat().st_ino
         missing = [name for name in (CACHE_DOOR, ADMIN_DOOR) if not (self._folder / name).exists()]
+        self._dead_looks = 0 if _listens(self.cache_socket) else self._dead_looks + 1
+        # Seen often: a cache that is started again takes its place at the door itself.
+        if CACHE_DOOR not in missing and self._dead_looks >= _DEAD_LOOKS:
+            missing.append(CACHE_DOOR)
         if not missing and inode == self._inode:
             return False
         if CACHE_DOOR in missing and self._cache is not None:

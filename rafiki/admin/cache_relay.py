@@ -53,8 +53,12 @@ class CacheRelay:
         server = await asyncio.start_unix_server(self._pass_on, sock=self._door)
         await self._end.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        passing = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in passing:
             task.cancel()
+        await asyncio.gather(*passing, return_exceptions=True)
+        # What they closed is closed in the next turn.
+        await asyncio.sleep(0)
 
     async def _pass_on(self, inside: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         try:

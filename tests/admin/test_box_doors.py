@@ -19,7 +19,7 @@ from rafiki.config import load_config
 from rafiki.messages import CacheAddress
 from rafiki.sandbox.sandbox import ADMIN_DOOR, CACHE_DOOR, DOORS
 from rafiki.stack_folder import StackFolder
-from rafiki.utils.sockets import listen
+from rafiki.utils.sockets import listen, listen_at
 
 
 @pytest.fixture
@@ -94,7 +94,9 @@ def test_doors_that_were_deleted_are_made_again_in_their_folder(
 def test_the_door_of_a_cache_that_listened_there_itself_leads_to_it_again(
     folder: Path, doors: BoxDoors, cache: CacheAddress
 ) -> None:
-    doors.lead_to(cache)
+    with listen_at(folder / CACHE_DOOR):
+        doors.lead_to(cache)
+    (folder / CACHE_DOOR).unlink()
     doors.listen_for_admin().close()
     assert doors.mend()
     assert says_back(folder / CACHE_DOOR)
@@ -135,3 +137,42 @@ def test_an_admin_that_starts_knows_since_when_there_is_the_folder(folder: Path,
     assert doors.renewed is not None
     assert later > doors.renewed
     assert BoxDoors(stack).renewed == later
+
+
+def leave_dead_door(folder: Path) -> None:
+    """As an admin does that passed connections on, and was killed."""
+    door = folder / CACHE_DOOR
+    door.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(door))
+        sock.listen(1)
+    assert door.exists()
+
+
+def test_an_admin_that_starts_opens_a_door_at_which_nobody_listens(
+    folder: Path, doors: BoxDoors, cache: CacheAddress
+) -> None:
+    leave_dead_door(folder)
+    doors.lead_to(cache)
+    assert says_back(folder / CACHE_DOOR)
+
+
+def test_a_door_at_which_nobody_listens_any_more_is_opened_again(
+    folder: Path, doors: BoxDoors, cache: CacheAddress
+) -> None:
+    doors.lead_to(cache)
+    doors.listen_for_admin().close()
+    leave_dead_door(folder)
+    assert [doors.mend() for _ in range(5)] == [False] * 4 + [True]
+    assert says_back(folder / CACHE_DOOR)
+    assert not doors.mend()
+
+
+def test_a_door_at_which_the_cache_listens_stays_its_own(folder: Path, doors: BoxDoors, cache: CacheAddress) -> None:
+    with listen_at(folder / CACHE_DOOR):
+        inode = (folder / CACHE_DOOR).stat().st_ino
+        doors.lead_to(cache)
+        doors.listen_for_admin().close()
+        for _ in range(10):
+            doors.mend()
+        assert (folder / CACHE_DOOR).stat().st_ino == inode
