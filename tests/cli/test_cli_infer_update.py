@@ -32,12 +32,12 @@ def asked(server: ContractServer, name: str) -> Any:
 
 def test_an_update_says_what_became_of_it(logged_in, server: ContractServer) -> None:
     server.answers["update_inference_job"] = ROLLOUT
-    result = logged_in("infer", "update", "digits", "--version", "2", "--latency-budget-ms", "200", "--replicas", "2")
+    result = logged_in("infer", "update", "digits", "--version", "2", "--latency-budget-ms", "200", "--gpus", "2")
     assert (result.code, result.out) == (ExitCode.OK, "")
     assert result.err == "digits v2 answers all requests, at the same address; v1 has left.\n"
     request = asked(server, "update_inference_job")
     assert (request.app_version, request.kind, request.ensemble) == (2, RolloutKind.REPLACE, None)
-    assert (request.deployment.latency_budget_ms, request.budget.replica_count) == (200.0, 2)
+    assert (request.deployment.latency_budget_ms, request.budget.gpu_count) == (200.0, 2)
 
 
 def test_what_is_left_out_stays_as_it_is(logged_in, server: ContractServer) -> None:
