@@ -160,7 +160,9 @@ def test_receivers_of_the_configuration_keep_what_waits_for_them(store, given):
 def test_a_test_is_told_whatever_else_waits(store, given):
     user = given.user()
     hook = make(store, user, ["trial.best"])
-    store.outbox.add_test(hook.id, "e")
+    assert store.outbox.add_test(hook.id, "e").status is DeliveryStatus.WAITING
+    with pytest.raises(InvalidWebhookError):
+        store.outbox.add_test("nobody", "e")
     assert [(d.event_id, d.event.value) for d in store.outbox.list_due(hook.id, limit=9)] == [("e", "webhook.test")]
 
 

@@ -46,6 +46,7 @@ TOGETHER = (HOSTILE, SWARM, SWARM_TOO)
 LONG = (
     *SWARM,
     *SWARM_TOO,
+    "tests/acceptance/test_results.py",
     "tests/acceptance/test_clean_room.py",
     "tests/acceptance/test_search_schemes.py",
     *HOSTILE,

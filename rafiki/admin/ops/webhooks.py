@@ -85,12 +85,9 @@ def test_webhook(context: AdminContext, actor: User, request: WebhookRequest) ->
             f"The webhook {receiver.id} is switched off: {receiver.off_reason} Switch it on again with `rafiki webhook "
             "resume`."
         )
-    event_id = new_id()
-    context.store.outbox.add_test(receiver.id, event_id)
+    made = context.store.outbox.add_test(receiver.id, new_id())
     context.courier.wake()
-    return next(
-        _delivery_view(d) for d in context.store.outbox.list_deliveries(receiver.id) if d.event_id == event_id
-    )  # fmt: skip
+    return _delivery_view(made)
 
 
 def resume_webhook(context: AdminContext, actor: User, request: WebhookRequest) -> WebhookView:

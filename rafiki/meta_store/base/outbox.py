@@ -79,7 +79,7 @@ class OutboxStore(ABC):
         """
 
     @abstractmethod
-    def add_test(self, receiver_id: str, event_id: str) -> None:
+    def add_test(self, receiver_id: str, event_id: str) -> Delivery:
         """Tell one receiver, whatever it chooses, of nothing in particular.
 
         Raises:

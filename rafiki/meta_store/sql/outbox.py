@@ -229,8 +229,7 @@ class SqlOutboxStore(Records, OutboxStore):
             raise not_found(InvalidWebhookError, "webhook", receiver_id)
         return changed
 
-    def add_test(self, receiver_id: str, event_id: str) -> None:
-        self.get_receiver(receiver_id)
+    def add_test(self, receiver_id: str, event_id: str) -> Delivery:
         now = self._db.now()
         values = {
             "receiver_id": receiver_id,
@@ -245,8 +244,8 @@ class SqlOutboxStore(Records, OutboxStore):
             "datetime_created": now,
             "datetime_due": now,
         }
-        with self._db.write_once() as connection:
-            connection.execute(insert(deliveries).values(**values))
+        gone = Refusals(parents=[Parents(receivers, [receiver_id], "webhook", InvalidWebhookError)])
+        return self._create(deliveries, Delivery, values, gone)
 
     def list_due(self, receiver_id: str, *, limit: int) -> list[Delivery]:
         of_receiver = [deliveries.c.receiver_id == receiver_id, delivery_is_waiting]
