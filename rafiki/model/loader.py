@@ -51,10 +51,10 @@ def load_model_class(
     source = model_file_bytes.encode() if isinstance(model_file_bytes, str) else bytes(model_file_bytes)
     digest = hashlib.sha256(source).hexdigest()[:8]
     name = temp_mod_name or f"rafiki_model_{digest}_{next(_counter)}"
-    folder = Path(tempfile.mkdtemp(prefix="rafiki-model-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _temporary_folder()
     path = folder / f"{name}.py"
     path.write_bytes(source)
+    _share_with_children(folder)
     return _load(path, source, model_class, name, file_name)
 
 
@@ -69,7 +69,28 @@ def load_model_class_from_path(model_file_path: Path | str, model_class: str) ->
         source = path.read_bytes()
     except OSError as e:
         raise ModelError(f"The model file {path} cannot be read: {e.strerror}.") from e
-    return _load(path, source, model_class, f"rafiki_model_{path.stem}_{next(_counter)}", path.name)
+    name = f"rafiki_model_{path.stem}_{next(_counter)}"
+    if name.isidentifier():
+        folder = _temporary_folder()
+        (folder / f"{name}.py").write_bytes(source)
+        _share_with_children(folder)
+    return _load(path, source, model_class, name, path.name)
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="rafiki-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _share_with_children(folder: Path) -> None:
+    """Let processes that model code starts import its module: what is defined there travels to them by its name.
+
+    Last on the path, in a folder of its own: it hides nothing.
+    """
+    sys.path.append(str(folder))
+    known = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*([known] if known else []), str(folder)])
 
 
 def _load(path: Path, source: bytes, model_class: str, mod_name: str, file_name: str) -> type[BaseModel]:
@@ -92,7 +113,7 @@ def _load(path: Path, source: bytes, model_class: str, mod_name: str, file_name:
             f"{file_name} needs the package {package!r}, which is not installed where the model runs "
             f"{_where(e, file_name)}. Add it to the model's dependencies, or install it there."
         ) from e
-    except (Exception, SystemExit) as e:  # the model's own code ran: it may raise anything
+    except (Exception, SystemExit, GeneratorExit) as e:  # the model's own code ran: it may raise anything
         del sys.modules[mod_name]
         raise ModelError(f"{file_name} cannot be imported: {user_traceback(e, file_name)}") from e
     found = module.__dict__.get(model_class)

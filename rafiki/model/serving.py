@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from rafiki.errors import InvalidQueryError, ModelError, ModelPredictError
 from rafiki.model.base import BaseModel, Params
+from rafiki.model.failures import MODEL_FAILURES
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.predictions import listed_predictions
 from rafiki.tasks.base import TaskSpec
@@ -41,7 +42,7 @@ def load_trained_model(
     try:
         model = found(**knobs)
         model.load_parameters(params)
-    except (Exception, SystemExit) as e:  # model code may raise anything
+    except MODEL_FAILURES as e:  # model code may raise anything
         raise ModelError(f"Loading the trained model failed: {user_traceback(e, file_name)}") from e
     return model
 
@@ -77,7 +78,7 @@ class ServedModel:
         for clean_up in (self._model.destroy, self._model.teardown):
             try:
                 clean_up()
-            except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; nothing depends on it
+            except MODEL_FAILURES as e:
                 _logger.warning("%s() failed: %s", clean_up.__name__, user_traceback(e, self._file_name))
 
     def _encode(self, prediction: object) -> Outcome:
@@ -111,12 +112,12 @@ class ServedModel:
     def _predict_together(self, decoded: list[object]) -> list[object]:
         try:
             returned = self._model.predict(decoded)
-        except (Exception, SystemExit) as e:  # model code may raise anything
+        except MODEL_FAILURES as e:  # model code may raise anything
             raise ModelPredictError(f"predict() failed: {user_traceback(e, self._file_name)}") from e
         try:
             return listed_predictions(returned, len(decoded))
         except ModelPredictError:
             raise
         # To read what it returned is to run model code too: it may be a generator.
-        except (Exception, SystemExit) as e:  # model code may raise anything
+        except MODEL_FAILURES as e:  # model code may raise anything
             raise ModelPredictError(f"predict() failed: {user_traceback(e, self._file_name)}") from e

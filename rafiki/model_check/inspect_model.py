@@ -45,6 +45,7 @@ def _limit(request: InspectRequest) -> None:
 def _inspect(request: InspectRequest) -> InspectAnswer:
     from rafiki.errors import ModelError
     from rafiki.model.constraints import parse_constraints
+    from rafiki.model.failures import MODEL_FAILURES
     from rafiki.model.knobs import to_knob_specs
     from rafiki.model.loader import load_model_class, user_traceback
 
@@ -62,7 +63,7 @@ def _inspect(request: InspectRequest) -> InspectAnswer:
         constraints = list(model_class.get_knob_constraints())
         parse_constraints(constraints, knobs)
         return InspectAnswer(knob_config=knob_config, constraints=constraints)
-    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own code ran: it may raise anything
+    except MODEL_FAILURES as e:
         return InspectAnswer(error=f"{request.file_name}: {called} failed: {user_traceback(e, request.file_name)}")
 
 

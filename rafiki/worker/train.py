@@ -39,6 +39,7 @@ from rafiki.messages import (
 )
 from rafiki.model.base import BaseModel, Params
 from rafiki.model.checkpoint import checkpoint
+from rafiki.model.failures import MODEL_FAILURES
 from rafiki.model.knobs import PolicyKnob, check_knobs, from_knob_specs
 from rafiki.model.loader import load_model_class, user_traceback
 from rafiki.model.logger import TrialEndedEarly, logger
@@ -170,7 +171,7 @@ class TrainWorker:
         except RafikiError as e:
             reason = e.message
             _logger.warning(trial_output.FAILED, reason)
-        except (Exception, SystemExit) as e:
+        except MODEL_FAILURES as e:
             reason = user_traceback(e, self._spec.model.name)
             _logger.warning(trial_output.FAILED, reason, exc_info=True)
             # The reason is one line; whoever mends the model wants them all.
@@ -287,7 +288,7 @@ class TrainWorker:
     def close(self) -> None:
         """Let the model class clean up, and the stores go."""
         # The model's own clean-up: nothing depends on it any more.
-        with contextlib.suppress(Exception, SystemExit):
+        with contextlib.suppress(*MODEL_FAILURES):
             self._model_class.teardown()
         self._datasets.close()
         self._params.close()
@@ -302,7 +303,7 @@ class _Trained(NamedTuple):
 def _destroy(model: BaseModel, file_name: str) -> None:
     try:
         model.destroy()
-    except (Exception, SystemExit) as e:  # noqa: BLE001 - the model's own clean-up: the trial's result stands
+    except MODEL_FAILURES as e:
         _logger.warning("destroy() failed: %s", user_traceback(e, file_name))
 
 

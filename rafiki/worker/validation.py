@@ -18,6 +18,7 @@ import msgspec
 
 from rafiki.errors import ModelPredictError
 from rafiki.model.base import BaseModel
+from rafiki.model.failures import MODEL_FAILURES
 from rafiki.model.loader import user_traceback
 from rafiki.model.predictions import listed_predictions
 from rafiki.param_store.base import ParamStore
@@ -106,7 +107,7 @@ class ValidationKeeper:
         except _TimeIsUp:
             self._task = None
             _log_reason(f"they took more than {self._most_s:g} s, so none are kept from now on.")
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - model code may raise anything; the trial stands without this
+        except MODEL_FAILURES as e:
             self._n_failures += 1
             if self._n_failures >= _MOST_FAILURES:
                 self._task = None

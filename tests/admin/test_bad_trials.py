@@ -16,6 +16,8 @@ FAILS = {
     "raise at length": "... (line 36 of",
     "raise what cannot be printed": "UnprintableError (line",
     "exit": "it calls sys.exit(3) (line 40 of",
+    "raise KeyboardInterrupt": "KeyboardInterrupt (line ",
+    "raise GeneratorExit": "GeneratorExit: no more (line ",
     "recurse": "RecursionError: ",
     "out of memory": "MemoryError (line 46 of",
     "log text as a metric": "the metric 'loss' must be a number",
@@ -88,7 +90,7 @@ def test_what_only_looks_wrong_does_no_harm(hostile: Hostile, model_id: str, do:
             assert params == {}
 
 
-@pytest.mark.parametrize("do", ["raise", "exit", "score NaN", "params object array"])
+@pytest.mark.parametrize("do", ["raise", "exit", "raise KeyboardInterrupt", "score NaN", "params object array"])
 def test_the_worker_goes_on_to_the_next_trial(hostile: Hostile, model_id: str, tmp_path: Path, do: str) -> None:
     job, trials = run(hostile, model_id, do, n_trials=3, once=str(tmp_path / "done"))
     assert [t["status"] for t in trials] == ["ERRORED", "COMPLETED", "COMPLETED"]

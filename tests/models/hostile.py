@@ -55,6 +55,10 @@ class Hostile(BaseModel):
                 utils.logger.log(loss="high")
             case "print a lot":
                 print("x" * 5_000_000)
+            case "raise KeyboardInterrupt":
+                raise KeyboardInterrupt
+            case "raise GeneratorExit":
+                raise GeneratorExit("no more")
 
     def evaluate(self, dataset_path):
         scores = {
