@@ -104,7 +104,7 @@ def test_a_changed_job_is_compared_exported_and_stopped(tmp_path_factory: pytest
         assert "uploading" not in again
         changed = own.type("rafiki run job.yaml --set budget.trials=3")
         assert "budget has changed since v1" in " ".join(changed.split())
-        assert "stopped serving demo v1" in changed
+        assert "v1 has left" in changed
         compared = own.type("rafiki train compare demo@1 demo@2")
         assert "demo@1" in compared
         assert "demo@2" in compared

@@ -137,7 +137,10 @@ WAYS = {
     "parameters of others": lambda: os.listdir(f"{FACTS['root']}/params") or None,
     "a dataset of others": lambda: read(FACTS["other_dataset"]),
     "logs of others": lambda: os.listdir(f"{FACTS['root']}/logs") or None,
-    "specs of others": lambda: [f for f in os.listdir("/run/rafiki") if f not in ("spec", "doors")] or None,
+    "specs of others": lambda: [f for f in os.listdir("/run/rafiki") if f not in ("spec", "doors", "direct")] or None,
+    # A worker that serves has the sockets of its own job's predictors there.
+    "a socket in the predictors' place": lambda: append("/run/rafiki/direct/mine.sock"),
+    "the predictors of other jobs": lambda: os.listdir(f"{FACTS['root']}/run/direct") or None,
     "a file of the user": lambda: read(FACTS["user_file"]),
     "write a file of the user": lambda: append(FACTS["user_file"]) and None,
     "the user's home": lambda: os.listdir(FACTS["home"] + "/.ssh"),

@@ -79,7 +79,7 @@ class FakeGather:
         self.absent: list[str] = []
         self.is_ending, self.cache_error = False, None
 
-    async def ask(self, queries: Sequence[bytes], timeout_s: float) -> Answers:
+    async def ask(self, queries: Sequence[bytes], timeout_s: float, trace: object = None) -> Answers:
         self.asked.append(list(queries))
         await asyncio.wait_for(self.go.wait(), 30)
         if self.error is not None:
@@ -107,7 +107,8 @@ async def predict(asked_of: Version, *queries: bytes, **more: Any) -> bytes:
 def run(test: Callable[[FakeGather, Version], Any]) -> None:
     async def begin() -> None:
         gather = FakeGather()
-        await test(gather, version(gather))
+        async with asyncio.timeout(60):
+            await test(gather, version(gather))
 
     asyncio.run(begin())
 

@@ -82,7 +82,8 @@ def test_images_become_arrays_of_three_channels(tmp_path: Path) -> None:
     assert labels == [0, 1]
     assert queries[0].tolist() == [[[9] * 3] * 3] * 2
     assert [q.shape for q in queries[0:2]] == [(2, 3, 3), (1, 1, 3)]
-    assert queries[1].tolist() == [[[1, 2, 3]]]
+    # Hardly there, it shows the white below it.
+    assert queries[1].tolist() == [[[251, 251, 251]]]
     assert {q.dtype for q in queries} == {np.dtype("uint8")}
     assert len(queries) == len(list(queries)) == 2
 
