@@ -21,6 +21,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 from support.data.image_zip import png
 from support.oidc.provider import ProviderProcess, write_secret
@@ -128,7 +129,7 @@ SPECIAL = {
     "rafiki up --port 3001": Special(OWN_STACK, before=("down",), folder="second"),
     "rafiki up --foreground": Special(NO_END, before=("down",), shows="listens", folder="second"),
     "rafiki down": Special(OWN_STACK, before=("up",), folder="second"),
-    "rafiki status --watch": Special(NO_END, shows="admin"),
+    "rafiki status --watch": Special(NO_END, shows="admin  127"),
     "rafiki doctor": Special(WARNS, codes=(0, 1)),
     "rafiki doctor --strict -o json": Special(WARNS, codes=(0, 1)),
     "rafiki --admin gpu1.example.org:3000 doctor": Special(WARNS, codes=(0, 1)),
@@ -194,6 +195,8 @@ SPECIAL = {
     "rafiki infer scale digits --min 0 --max 4 --idle 600": Special("it is deployed", before=DEPLOYED),
     "rafiki infer scale digits --min 2 --max 2": Special("it is deployed", before=DEPLOYED),
     "rafiki infer create digits --replace-damaged": Special(AT_ONCE, before=NOT_DEPLOYED),
+    "rafiki infer create digits --cache 10000": Special(AT_ONCE, before=NOT_DEPLOYED),
+    "rafiki webhook test https://hooks.example.org/rafiki": Special("nobody is at that address", codes=(3,)),
     "rafiki infer create digits --latency-budget-ms 200": Special(AT_ONCE, before=NOT_DEPLOYED),
     "rafiki infer update digits": Special(AT_ONCE, before=ONE_DEPLOYED),
     "rafiki infer update digits --version 2 --canary 10% --rollback-errors 1%": Special(AT_ONCE, before=ONE_DEPLOYED),
@@ -296,6 +299,7 @@ class World:
         for name, columns in (("titanic.csv", "age,sex,survived"), ("visits.csv", "patient,age,fell_ill")):
             (folder / name).write_text(f"{columns}\n" + "".join(f"{i % 9},{i % 7},{i % 2}\n" for i in range(60)))
         (folder / "image.png").write_bytes(png(200))
+        np.save(folder / "image.npy", np.zeros((8, 8, 3), np.uint8))
         (folder / "query.json").write_text("[[0, 1], [2, 3]]")
         (folder / "queries.json").write_text("[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]")
         for name in ("password.txt", "old.txt", "new.txt"):
@@ -370,6 +374,8 @@ class World:
             "https://rafiki.example.org:443": f"http://127.0.0.1:{self.stack.port}",
             "rafiki.example.org:3000": f"127.0.0.1:{self.stack.port}",
             "localhost:41234 --query-file query.json": f"{host} --query '{{\"area\": 9}}'",
+            "https://hooks.example.org": "http://127.0.0.1:9",
+            "https://h.example.org": "http://127.0.0.1:9",
             "https://example.org/d.zip": f"http://127.0.0.1:{self.site.server_port}/sentences_train.zip",
             "5d0c7e2a": trial, "1b2c3d4e": trial, "3001": str(any_free_port()),
         }  # fmt: skip

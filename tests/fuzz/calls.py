@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from fuzz.people import SOURCE, People, Person
+from fuzz.people import NOBODY_LISTENS, SOURCE, People, Person
 from support.http.raw_http import TASK, unique
 
 from rafiki.contract.all import ENDPOINTS
@@ -93,6 +93,8 @@ class Fuzzer:
             parts["email"] = "nobody@nowhere"
         if name == "set_password" and not parts.get("email"):
             parts["old_password"] = "not the password"
+        if name == "create_webhook" and isinstance(parts.get("url"), str):
+            parts["url"] = NOBODY_LISTENS if parts["url"].startswith("http") else parts["url"]
         if name == "create_train_job" and isinstance(parts.get("budget"), dict):
             parts["budget"].setdefault("MODEL_TRIAL_COUNT", 1)
 

@@ -19,6 +19,7 @@ from rafiki.contract.all import ENDPOINTS
 from rafiki.contract.endpoint import CALL_TIMEOUT_S
 
 PASSWORD = "a password"
+NOBODY_LISTENS = "http://127.0.0.1:9/"
 SOURCE = (MODELS / "tiny.py").read_bytes()
 ROLES = ("MODEL_DEVELOPER", "APP_DEVELOPER", "ADMIN", "SUPERADMIN")
 OF_OWNERS = ("get_model", "get_model_file", "check_model", "delete_model")
@@ -93,7 +94,10 @@ class People:
         make_wheel(folder / "wheels", "glimmer", "1.0")
         self.provider = ProviderProcess()
         write_secret(folder / "stack")
-        settings = {"admin": {"max_dataset_mb": 2, "max_model_file_mb": 1}, "oidc": self.provider.settings()}
+        settings = {
+            "admin": {"max_dataset_mb": 2, "max_model_file_mb": 1}, "oidc": self.provider.settings(),
+            "webhooks": {"allow_private_urls": True},
+        }  # fmt: skip
         self.stack = RunningStack(folder / "stack", settings, pip_variables(folder / "wheels"))
         try:
             self.stack.up()
@@ -127,6 +131,7 @@ class People:
         me.ok("get_dataset", dataset_id=f["dataset_id"])
         self._models(me)
         self._environments(me)
+        self._webhooks(me)
         f |= {"app": unique("app"), "app_version": 1}
         me.ok(
             "create_train_job", app=f["app"], task=TASK, train_dataset_id=f["dataset_id"],
@@ -222,6 +227,13 @@ class People:
                 assert me.call(name, model_id=self.public).status_code == 404, name
             else:
                 me.ok(name, model_id=made["id"])
+
+    def _webhooks(self, me: Person) -> None:
+        made = me.ok("create_webhook", url=NOBODY_LISTENS, events=["train_job.*"])["id"]
+        me.ok("get_webhooks")
+        for name in ("test_webhook", "resume_webhook", "get_webhook_deliveries", "delete_webhook"):
+            me.ok(name, webhook_id=made)
+        self._if_may(me, "get_receivers")
 
     def _environments(self, me: Person) -> None:
         self._if_may(me, "create_environment", dependencies={"glimmer": "1.0"})

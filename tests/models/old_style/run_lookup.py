@@ -38,7 +38,7 @@ def run_lookup(csv_path):
         else:
             raise Exception('Not refused: {}'.format(error))
 
-    budget: Budget = {BudgetOption.TIME_HOURS: '0.1', BudgetOption.MODEL_TRIAL_COUNT: '4', 'ENABLE_GPU': 0}
+    budget: Budget = {BudgetOption.TIME_HOURS: '0.1', BudgetOption.MODEL_TRIAL_COUNT: '12', 'ENABLE_GPU': 0}
     app = 'lookup_app'
     train_job = client.create_train_job(app, task, dataset['id'], dataset['id'], budget, models=[model['id']])
     pprint.pprint(train_job)
