@@ -18,7 +18,7 @@ from support.stacks.running_stack import MODELS, RunningStack, eventually
 from rafiki.client import Client
 from rafiki.entities import TrialCheckpoint
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 REPO = Path(__file__).parents[2]
 WAITS_AT = 20
 

@@ -9,7 +9,7 @@ import pytest
 from support.http.otlp_receiver import OtlpReceiver
 from support.stacks.running_stack import MODELS, RunningStack, eventually
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 APP = "traced"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -16,7 +16,7 @@ from support.stacks.running_stack import MODELS, RunningStack, eventually
 from rafiki.client import Client
 from rafiki.errors import RafikiError
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 N_CLIENTS = 4
 

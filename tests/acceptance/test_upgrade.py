@@ -20,7 +20,7 @@ from rafiki.client import Client
 from rafiki.constants import ExitCode
 from rafiki.utils.process import find_stack_processes
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 OLD, LATER = "0.0.1", "99.0"
 
