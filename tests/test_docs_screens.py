@@ -88,6 +88,7 @@ def _told(text: str) -> str:
 
 
 @pytest.mark.acceptance
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["team", "own-model"])
 def test_a_lesson_still_shows_what_was_captured(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(screens, "FOLDER", tmp_path)

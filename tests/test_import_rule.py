@@ -18,6 +18,8 @@ READS_ENVIRONMENT = {
     "rafiki/container/process.py", "rafiki/model_check/knob_reader.py",
     # What a container back end tells a service that runs elsewhere.
     "rafiki/utils/spec.py", "rafiki/stores/remote/host_copies.py",
+    # What model code starts is told where the model's module is.
+    "rafiki/model/loader.py",
     # What begins in a container passes on the environment that it finds there.
     "rafiki/environments/enter.py", "rafiki/environments/on_node.py",
 }  # fmt: skip

@@ -93,6 +93,7 @@ def test_the_views_of_a_job_are_there_to_read(lesson: Lesson) -> None:
     assert "nothing to free" in lesson.type("rafiki gc")
 
 
+@pytest.mark.long
 def test_a_changed_job_is_compared_exported_and_stopped(tmp_path_factory: pytest.TempPathFactory) -> None:
     own = Lesson(tmp_path_factory.mktemp("home"))
     own.type("rafiki init demo", folder=".")

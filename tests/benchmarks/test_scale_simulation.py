@@ -22,6 +22,7 @@ def run(folder: Path, load: Load, n_hosts: int, losses: tuple[int, ...], **optio
     return Simulation(folder, load, n_hosts=n_hosts, seed=3, losses=losses, **options).run()
 
 
+@pytest.mark.long
 def test_no_trial_is_lost_or_doubled_and_no_service_is_left_whatever_hosts_and_services_end(tmp_path: Path) -> None:
     figures = run(tmp_path / "a", LOAD, 20, (1, 5))
     assert (figures.n_jobs, figures.n_services) == (50, 250)
