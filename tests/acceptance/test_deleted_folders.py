@@ -12,7 +12,7 @@ from support.stacks.running_stack import MODELS, RunningStack, eventually
 
 from rafiki.client import Client
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 
 @pytest.fixture

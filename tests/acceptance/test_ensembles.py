@@ -13,7 +13,7 @@ from support.stacks.running_stack import RunningStack, eventually
 
 from rafiki.client.prediction import PredictorClient
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 

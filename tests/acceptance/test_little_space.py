@@ -16,7 +16,7 @@ from rafiki.client import Client
 from rafiki.errors import RafikiError, StoreFullError
 from rafiki.utils.ids import new_id
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 
 def make_disk(folder: Path) -> SmallDisk:

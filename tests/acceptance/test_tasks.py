@@ -17,7 +17,7 @@ from support.stacks.running_stack import RunningStack
 
 from rafiki.client import PredictorClient
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
