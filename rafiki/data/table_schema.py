@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -28,11 +28,18 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True):
                 return column
         raise KeyError(name)
 
-    @property
-    def warnings(self) -> list[str]:
-        """Of all columns, each with its column's name."""
-        return [f"column {column.name!r}, {told}" if told.startswith("row") else f"column {column.name!r}: {told}"
-                for column in self.columns for told in column.warnings]  # fmt: skip
+    def warnings(self, names: Container[str] | None = None) -> list[str]:
+        """Of columns, each with its column's name.
+
+        Args:
+            names: of these columns; None = of all.
+        """
+        return [
+            f"column {column.name!r}, {told}" if told.startswith("row") else f"column {column.name!r}: {told}"
+            for column in self.columns
+            if names is None or column.name in names
+            for told in column.warnings
+        ]
 
 
 def profile_rows(

@@ -136,7 +136,7 @@ def check_pair(
     else:
         told += _compare(table, other, is_regression)
     told += _leaks(table)
-    told += [f"The train dataset, {warning}." for warning in table.schema.warnings]
+    told += [f"The train dataset, {warning}." for warning in table.schema.warnings()]
     if not table.is_whole:
         told.append(f"The first {table.n_rows:,} rows of the train dataset were looked at, not those after them.")
     return told

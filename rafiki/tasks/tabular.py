@@ -61,7 +61,7 @@ class _TabularTask(CombiningTask):
             has_index, schema = table.has_index, profile_rows(table.columns, table.rows)
         told = f"{place(CSV_FILE, 1)}: the first column has no name: it is taken for an index, and is no feature."
         index = [f"{told} pandas writes none with to_csv(index=False)."] if has_index else []
-        return [*index, *(f"{CSV_FILE}, {warning}." for warning in schema.warnings)]
+        return [*index, *(f"{CSV_FILE}, {warning}." for warning in schema.warnings())]
 
     def check_pair(
         self, train_path: Path, val_path: Path, train_args: Mapping[str, JsonValue], *, are_same: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +16,6 @@ from rafiki_cli.lazy import new_app
 
 app = new_app("Start a project.")
 _DEFAULT = "image_classification/decision_tree"
-_MODULES = {"scikit-learn": "sklearn"}
 
 
 @app.command(
@@ -86,5 +84,7 @@ def init(
 
 def install_steps(dependencies: Iterable[str], extra: str | None) -> list[str]:
     """What to install first, where something that the model imports is missing."""
-    lacking = [d for d in dependencies if importlib.util.find_spec(_MODULES.get(d, d)) is None]
+    from rafiki_cli.scaffold.installed import is_installed
+
+    lacking = [d for d in dependencies if not is_installed(d)]
     return [install_command(extra)] if lacking else []

@@ -17,9 +17,9 @@ from rafiki_cli.render.output import (
     Format,
     FormatOption,
     id_column,
-    put_data,
     put_record,
     put_rows,
+    put_secret,
     time_column,
 )
 
@@ -44,12 +44,11 @@ def create(
 ) -> None:
     """Make a key of an app, and print it. It is shown this once: only its hash is kept."""
     made = cli.client().create_key(app, name)
-    if format is not Format.TABLE:
-        put_data(made, format)
-        return
-    terminal.put(made.key)
-    terminal.say(f"The key {name!r} is for predictors of {app} that were deployed with --require-key.")
-    terminal.say("It is not shown again. Send it as `Authorization: Bearer KEY`; `rafiki predict` takes RAFIKI_KEY.")
+    about = [
+        f"The key {name!r} is for predictors of {app} that were deployed with --require-key.",
+        "It is not shown again. Send it as `Authorization: Bearer KEY`; `rafiki predict` takes RAFIKI_KEY.",
+    ]
+    put_secret(made, made.key, about, format)
 
 
 @app.command("list", epilog=examples("rafiki key list digits"))

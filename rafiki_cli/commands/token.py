@@ -18,9 +18,9 @@ from rafiki_cli.render.output import (
     Format,
     FormatOption,
     id_column,
-    put_data,
     put_record,
     put_rows,
+    put_secret,
     time_column,
 )
 
@@ -60,12 +60,11 @@ def create(
 
     expires_in_s = None if expires is None else max(1, round(parse_duration(expires, "--expires")))
     made = cli.client().create_api_token(name, expires_in_s)
-    if format is not Format.TABLE:
-        put_data(made, format)
-        return
-    terminal.put(made.token)
-    terminal.say(f"The API token {name!r} is valid until {values.local_time(made.datetime_expires)}.")
-    terminal.say("It is not shown again. Programs give it as RAFIKI_TOKEN; keep it where secrets are kept.")
+    about = [
+        f"The API token {name!r} is valid until {values.local_time(made.datetime_expires)}.",
+        "It is not shown again. Programs give it as RAFIKI_TOKEN; keep it where secrets are kept.",
+    ]
+    put_secret(made, made.token, about, format)
 
 
 @app.command("list", epilog=examples("rafiki token list", "rafiki token list -o json"))

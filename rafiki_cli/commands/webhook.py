@@ -21,6 +21,7 @@ from rafiki_cli.render.output import (
     put_data,
     put_record,
     put_rows,
+    put_secret,
     time_column,
 )
 
@@ -77,12 +78,11 @@ def add(
     """Have events of your jobs sent to an address, and print the secret that they are signed with. It is shown this
     once."""
     made = cli.client().create_webhook(url, event or None)
-    if format is not Format.TABLE:
-        put_data(made, format)
-        return
-    terminal.put(made.secret)
-    terminal.say(f"The webhook {made.id} is told: {', '.join(made.events)}.")
-    terminal.say("The secret is not shown again. Receivers check the signatures with it (Standard Webhooks).")
+    about = [
+        f"The webhook {made.id} is told: {', '.join(made.events)}.",
+        "The secret is not shown again. Receivers check the signatures with it (Standard Webhooks).",
+    ]
+    put_secret(made, made.secret, about, format)
 
 
 @app.command("list", epilog=examples("rafiki webhook list", "rafiki webhook list -o json"))

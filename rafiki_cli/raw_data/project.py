@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 
 from rafiki_cli.raw_data.table_plan import TablePlan, Wishes
 from rafiki_cli.scaffold.catalogue import Template, list_templates
-
-_MODULES = {"scikit-learn": "sklearn"}
+from rafiki_cli.scaffold.installed import is_installed
 
 
 def fitting_templates(task: str) -> tuple[list[Template], list[Template]]:
     """The templates of a task whose packages are installed, and the others."""
     found = list_templates(task)
-    ready = [t for t in found if all(importlib.util.find_spec(_MODULES.get(d, d)) for d in t.dependencies)]
+    ready = [t for t in found if all(map(is_installed, t.dependencies))]
     return ready, [t for t in found if t not in ready]
 
 

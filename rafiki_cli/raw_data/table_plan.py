@@ -96,15 +96,9 @@ def plan_table(file: Path, wishes: Wishes) -> TablePlan:
     schema = profile_rows(table.columns, table.rows, decimal=decimal)
     task = wishes.task or _task_of(schema, target, notes)
     features = [name for name in table.columns if name != target and name not in wishes.ignore]
-    notes += [
-        f"Column {told.removeprefix('column ')}." for told in schema.warnings if _is_of(told, [*features, target])
-    ]
+    notes += [f"C{told.removeprefix('c')}." for told in schema.warnings([*features, target])]
     parts = _split(table, schema, target, task, wishes, notes)
     return TablePlan(table, schema, target, task, features, parts, notes)
-
-
-def _is_of(warning: str, names: Sequence[str]) -> bool:
-    return any(warning.startswith(f"column {name!r}") for name in names)
 
 
 def _with_target(table: RawTable, target: str) -> tuple[RawTable, str | None]:

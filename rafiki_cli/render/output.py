@@ -128,6 +128,21 @@ def put_record(record: Row, columns: Sequence[Column[Row]], format: Format) -> N
             terminal.put(terminal.fitted(f"{hang}{line}", stream=sys.stdout))
 
 
+def put_secret(made: object, secret: str, about: Sequence[str], format: Format) -> None:
+    """Put out what was made, where its secret is shown this once: in a table's place the secret alone, for programs.
+
+    Args:
+        made: the record with the secret in it.
+        about: for people, a sentence a line.
+    """
+    if format is not Format.TABLE:
+        put_data(made, format)
+        return
+    terminal.put(secret)
+    for line in about:
+        terminal.say(line)
+
+
 def put_data(data: object, format: Format) -> None:
     """Put out records or plain values as JSON (also where a table is asked for but makes no sense), JSON lines or YAML.
 
